@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// options are the flags that every command takes.
+type options struct {
+	output string // table, json or yaml
+	config string // the configuration file; empty: the built-in one
+	procfs string
+	sysfs  string
+	rootfs string
+}
+
+func newRoot() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use:   "nodetune",
+		Short: "Keep a Linux node from starving its log collectors",
+		Long: `Log collectors die with errno=24 because all of a node's root processes share
+128 inotify instances, and go blind without a word when the watches run out.
+nodetune holds the inotify and file-descriptor sysctls above safe floors: it
+raises what is too low, never lowers, and proves it by reading back.`,
+		Example: `  nodetune check            what is, what is wanted, what follows from it
+  sudo nodetune apply       raise what is too low
+  nodetune explain fs.inotify.max_user_instances`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return o.validate()
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
+	f.StringVar(&o.config, "config", "", "configuration `file` (default: the built-in one, see 'nodetune config print-default')")
+	f.StringVar(&o.procfs, "path.procfs", "/proc", "procfs mount point")
+	f.StringVar(&o.sysfs, "path.sysfs", "/sys", "sysfs mount point")
+	f.StringVar(&o.rootfs, "path.rootfs", "/", "rootfs mount point; /etc, /run and /usr/lib are looked up below it")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
+		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(newVersion(o))
+	return root
+}
+
+func (o *options) validate() error {
+	switch o.output {
+	case "table", "json", "yaml":
+		return nil
+	}
+	return fmt.Errorf("--output %q: want table, json or yaml", o.output)
+}
