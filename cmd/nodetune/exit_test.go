@@ -1,0 +1,29 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+func TestExitCode(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		err    error
+		code   int
+		stderr string
+	}{
+		{nil, 0, ""},
+		{unmet(nil), 1, ""},
+		{unmet(broken), 1, "nodetune: broken\n"},
+		{fmt.Errorf("check: %w", unmet(broken)), 1, "nodetune: check: broken\n"},
+		{broken, 2, "nodetune: broken\n"},
+		{unreadable(broken), 3, "nodetune: broken\n"},
+	} {
+		var stderr bytes.Buffer
+		if code := exitCode(c.err, &stderr); code != c.code || stderr.String() != c.stderr {
+			t.Errorf("exitCode(%v) = %d and %q, want %d and %q", c.err, code, stderr.String(), c.code, c.stderr)
+		}
+	}
+}
