@@ -1,0 +1,150 @@
+package reporter
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Hold is how many passes in a row it takes to enter and to leave a condition.
+// Some readers of conditions act at once (draino drains after 0 s), so the
+// patience has to be here.
+type Hold struct {
+	EnterPasses int
+	LeavePasses int
+}
+
+// Settled is what nodetune says about each condition after hysteresis.
+type Settled map[corev1.NodeConditionType]held
+
+type held struct {
+	condition corev1.NodeCondition // Status "" until something is known
+	// What it is beneath a stale Unknown. known: decided, by passes or by adoption.
+	problem, known  bool
+	reason, message string
+
+	at         time.Time // the last pass counted
+	bad, clear int       // passes in a row
+}
+
+// Transition is a condition whose status changed. From is "" for the first one.
+type Transition struct {
+	From corev1.ConditionStatus
+	To   corev1.NodeCondition
+}
+
+// Adopt starts from the conditions that the Node already carries, so that a
+// restart neither resets LastTransitionTime (Karpenter counts from it) nor says
+// False before it has looked.
+func Adopt(ours []corev1.NodeCondition) Settled {
+	s := make(Settled, len(ours))
+	for _, c := range ours {
+		s[c.Type] = held{
+			condition: c,
+			problem:   c.Status == corev1.ConditionTrue,
+			known:     c.Status == corev1.ConditionTrue || c.Status == corev1.ConditionFalse,
+			reason:    c.Reason,
+			message:   c.Message,
+		}
+	}
+	return s
+}
+
+// Settle adds one round of verdicts to prev. It enters a condition after
+// hold.EnterPasses bad passes in a row and leaves it after hold.LeavePasses
+// clear ones; what is in between ends either row. A stale verdict is Unknown at
+// once and forgets nothing: the condition returns as it was. prev is not
+// changed.
+func Settle(prev Settled, seen []Verdict, now time.Time, hold Hold) (Settled, []Transition) {
+	next := make(Settled, len(seen))
+	var changes []Transition
+	for _, v := range seen {
+		h := prev[v.Type]
+		if v.Level == Unevaluated {
+			if _, ok := prev[v.Type]; ok {
+				next[v.Type] = h
+			}
+			continue
+		}
+		from := h.condition.Status
+		h.count(v, hold)
+		status := h.status(v)
+		if status == "" { // the first passes are bad ones: not yet decided
+			next[v.Type] = h
+			continue
+		}
+		if v.Level == Stale {
+			h.condition.Reason, h.condition.Message = v.Reason, message(v.Message)
+		} else if h.known {
+			h.condition.Reason, h.condition.Message = h.reason, h.message
+		}
+		h.condition.Type, h.condition.Status = v.Type, status
+		if status != from {
+			h.condition.LastTransitionTime = metav1.NewTime(now)
+			changes = append(changes, Transition{From: from, To: h.condition})
+		}
+		next[v.Type] = h
+	}
+	return next, changes
+}
+
+func (h *held) count(v Verdict, hold Hold) {
+	if v.Level == Stale { // nobody looked: the row is broken
+		h.bad, h.clear = 0, 0
+		return
+	}
+	if !v.At.After(h.at) {
+		return // not a new pass
+	}
+	h.at = v.At
+	switch v.Level {
+	case Bad:
+		h.bad, h.clear = h.bad+1, 0
+	case Clear:
+		h.bad, h.clear = 0, h.clear+1
+	default:
+		h.bad, h.clear = 0, 0
+	}
+	switch {
+	case h.bad >= hold.EnterPasses:
+		h.problem, h.known = true, true
+	case h.clear >= hold.LeavePasses:
+		h.problem, h.known = false, true
+	case !h.known && h.bad == 0: // never seen before, and not at the limit
+		h.problem, h.known = false, true
+	}
+	// While a condition is being entered or left, a verdict does not fit what
+	// is said, and the last words stay.
+	if h.known && h.problem == (v.Level == Bad) {
+		h.reason, h.message = v.Reason, message(v.Message)
+	}
+}
+
+func (h *held) status(v Verdict) corev1.ConditionStatus {
+	switch {
+	case v.Level == Stale:
+		return corev1.ConditionUnknown
+	case !h.known:
+		return h.condition.Status
+	case h.problem:
+		return corev1.ConditionTrue
+	}
+	return corev1.ConditionFalse
+}
+
+// Conditions returns what is settled, sorted by type.
+func (s Settled) Conditions() []corev1.NodeCondition {
+	var all []corev1.NodeCondition
+	for _, h := range s {
+		if h.condition.Status != "" {
+			all = append(all, h.condition)
+		}
+	}
+	slices.SortFunc(all, func(a, b corev1.NodeCondition) int {
+		return strings.Compare(string(a.Type), string(b.Type))
+	})
+	return all
+}
