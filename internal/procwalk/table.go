@@ -1,0 +1,114 @@
+package procwalk
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// round is one walk.
+type round struct {
+	w        *Walker
+	stats    *Stats
+	visitors []*Visitor
+	wants    []bool
+	p        Process
+}
+
+// process visits the tables of one process.
+func (r *round) process(pid int, name []byte) {
+	dir, err := openat(r.w.root, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		r.count(err)
+		return
+	}
+	defer closefd(dir)
+	r.stats.Processes++
+	r.p = Process{w: r.w, PID: pid, TID: pid, dir: dir, table: dir}
+	err = r.table()
+	if threads := r.threads(); threads > 1 {
+		if terr := r.threadTables(); err == nil {
+			err = terr
+		}
+	}
+	r.count(err)
+}
+
+// count counts what could not be read; what is gone, is gone.
+func (r *round) count(err error) {
+	var errno unix.Errno
+	switch {
+	case err == nil:
+	case Gone(err):
+		r.stats.Gone++
+	case errors.As(err, &errno) && (errno == unix.EACCES || errno == unix.EPERM):
+		r.stats.failed(r.denied())
+	default:
+		r.stats.failed(err.Error())
+	}
+}
+
+// denied names the capability that was missing. Listing PID/fd needs the
+// owner's uid or CAP_DAC_READ_SEARCH; where that works, it is reading the
+// links that was refused.
+func (r *round) denied() string {
+	if fd, err := openat(r.p.table, []byte("fd\x00"), unix.O_RDONLY|unix.O_DIRECTORY); err == nil {
+		closefd(fd)
+		return "reading the descriptors of another user's process needs CAP_SYS_PTRACE"
+	}
+	return "listing the descriptors of another user's process needs CAP_DAC_READ_SEARCH"
+}
+
+// table visits one descriptor table.
+func (r *round) table() error {
+	p := &r.p
+	r.stats.Tables++
+	any := false
+	for i, v := range r.visitors {
+		r.wants[i] = v.Enter == nil || v.Enter(p)
+		any = any || r.wants[i]
+	}
+	if !any {
+		return nil
+	}
+	fds, err := r.descriptors()
+	for i, v := range r.visitors {
+		if r.wants[i] && v.Leave != nil {
+			v.Leave(p, fds, err)
+		}
+	}
+	return err
+}
+
+// descriptors shows every descriptor to those who want it. What is refused
+// for one descriptor of a table is refused for all.
+func (r *round) descriptors() (n int, err error) {
+	dir, err := openat(r.p.table, []byte("fd\x00"), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return 0, err
+	}
+	defer closefd(dir)
+	var refused error
+	err = numbered(dir, r.w.dents, func(fd int, name []byte) bool {
+		length, err := readlinkat(dir, name, r.w.link)
+		if errors.Is(err, unix.ENOENT) {
+			return true // closed meanwhile
+		}
+		if err != nil {
+			refused = err
+			return false
+		}
+		n++
+		for i, v := range r.visitors {
+			if r.wants[i] && v.FD != nil {
+				v.FD(&r.p, fd, r.w.link[:length])
+			}
+		}
+		return true
+	})
+	r.stats.FDs += n
+	if err == nil {
+		err = refused
+	}
+	return n, err
+}

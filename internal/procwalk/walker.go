@@ -1,0 +1,190 @@
+package procwalk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Walker walks one procfs mount. It keeps the mount's root open, so that a
+// walk works when no path can be looked up any more, and reuses its buffers:
+// one walk at a time, a second one waits.
+type Walker struct {
+	mu      sync.Mutex
+	root    int
+	ours    bool
+	fdCount bool
+
+	pids   []byte // entries of /proc
+	tids   []byte // entries of PID/task
+	dents  []byte // entries of PID/fd
+	link   []byte // what a descriptor refers to
+	record []byte // fdinfo
+	ns     []byte // link of a namespace
+	small  []byte
+	name   []byte
+	reader fdReader
+	tables []int // threads with a table of their own, in the order of kcmp(2)
+}
+
+// New opens a procfs mount.
+func New(procfs string) (*Walker, error) {
+	root, err := unix.Open(procfs, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: procfs, Err: err}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(root, &fs); err != nil {
+		closefd(root)
+		return nil, &os.PathError{Op: "statfs", Path: procfs, Err: err}
+	}
+	w := &Walker{
+		root: root,
+		// 32 KiB is what getdents64 readers commonly use; larger buffers
+		// did not make the walk faster.
+		pids:  make([]byte, 32<<10),
+		tids:  make([]byte, 8<<10),
+		dents: make([]byte, 32<<10),
+		// d_path(9) writes at most a page.
+		link: make([]byte, unix.PathMax),
+		// Read in 64 KiB pieces a record costs as little as it does in one.
+		record: make([]byte, 64<<10),
+		ns:     make([]byte, 64),
+		small:  make([]byte, 0, 4<<10),
+		name:   make([]byte, 0, 64),
+	}
+	if fs.Type == unix.PROC_SUPER_MAGIC {
+		w.ours = w.seesItself()
+		w.fdCount = w.givesFDCount()
+	}
+	return w, nil
+}
+
+// Close closes the mount.
+func (w *Walker) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return unix.Close(w.root)
+}
+
+// Ours reports whether the pids in this procfs are the ones that this process
+// would hand to the kernel. They are not where another pid namespace's procfs
+// is mounted, as with a hostPath of /proc in a pod without hostPID; calls
+// that take a pid would then reach somebody else.
+func (w *Walker) Ours() bool { return w.ours }
+
+// seesItself: PROC/self is this process, and its NSpid line counts a single
+// namespace (a coincidence of numbers alone would not do).
+func (w *Walker) seesItself() bool {
+	n, err := readlinkat(w.root, []byte("self\x00"), w.link)
+	if err != nil || string(w.link[:n]) != strconv.Itoa(os.Getpid()) {
+		return false
+	}
+	b, err := appendAll(w.root, []byte("self/status\x00"), w.small)
+	return err == nil && parseNSPids(b) == 1
+}
+
+// givesFDCount: we have descriptors open, so a size of 0 is that of a kernel
+// before 6.2.
+func (w *Walker) givesFDCount() bool {
+	var st unix.Stat_t
+	return fstatat(w.root, []byte("self/fd\x00"), &st) == nil && st.Size > 0
+}
+
+// Visitor is told what a walk passes. Functions that are nil are not called.
+type Visitor struct {
+	// Enter is called for every table, before its descriptors. Where it
+	// returns false this visitor is not shown the descriptors; a nil Enter
+	// wants them all.
+	Enter func(p *Process) bool
+	// FD is called for every descriptor with what it refers to, as in
+	// PID/fd (proc_pid_fd(5)); target is valid during the call only.
+	FD func(p *Process, fd int, target []byte)
+	// Leave is called after the descriptors, if Enter returned true. fds is
+	// their number. With err they are not all: it could not be read,
+	// because of a missing capability or since the process ended.
+	Leave func(p *Process, fds int, err error)
+}
+
+// Stats says how much a walk saw.
+type Stats struct {
+	Processes int `json:"processes"`
+	Tables    int `json:"tables"` // Processes and the threads with one of their own
+	FDs       int `json:"fds"`
+	Gone      int `json:"gone"` // ended during the walk; normal
+	// Unreadable counts the processes whose descriptors could not be read.
+	Unreadable []Unreadable `json:"unreadable"`
+	// ThreadsCompared is false where kcmp(2) was not possible and a thread
+	// was taken to share the descriptors of its process if their number is
+	// the same, or if not even that was known.
+	ThreadsCompared bool `json:"threads_compared"`
+}
+
+// Unreadable is a reason and how often it was met.
+type Unreadable struct {
+	Reason    string `json:"reason"`
+	Processes int    `json:"processes"`
+}
+
+func (s *Stats) failed(reason string) {
+	for i := range s.Unreadable {
+		if s.Unreadable[i].Reason == reason {
+			s.Unreadable[i].Processes++
+			return
+		}
+	}
+	s.Unreadable = append(s.Unreadable, Unreadable{reason, 1})
+}
+
+// Walk visits every process once, and every thread with a descriptor table of
+// its own. Processes that start or end meanwhile may be missed: /proc is not a
+// snapshot. The error is that of ctx or of reading the root; no single process
+// fails a walk.
+func (w *Walker) Walk(ctx context.Context, visitors ...*Visitor) (Stats, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	stats := Stats{ThreadsCompared: w.ours}
+	if _, err := unix.Seek(w.root, 0, 0); err != nil {
+		return stats, fmt.Errorf("rewind the root of procfs: %w", err)
+	}
+	round := round{w: w, stats: &stats, visitors: visitors, wants: make([]bool, len(visitors))}
+	err := numbered(w.root, w.pids, func(pid int, name []byte) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		round.process(pid, name)
+		return true
+	})
+	if err != nil {
+		return stats, fmt.Errorf("list processes: %w", err)
+	}
+	return stats, ctx.Err()
+}
+
+// Open opens one process outside of a walk. Close it with [Process.Close];
+// meanwhile no walk runs.
+func (w *Walker) Open(pid int) (*Process, error) {
+	w.mu.Lock()
+	dir, err := openat(w.root, appendPID(w.name[:0], pid), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		w.mu.Unlock()
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return &Process{w: w, PID: pid, TID: pid, dir: dir, table: dir}, nil
+}
+
+// Close closes a process opened with [Walker.Open].
+func (p *Process) Close() {
+	closefd(p.dir)
+	p.w.mu.Unlock()
+}
+
+// Gone reports whether err says that the process ended, which is normal.
+func Gone(err error) bool {
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT)
+}
