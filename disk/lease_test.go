@@ -1,0 +1,99 @@
+package disk
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func open(t testing.TB, path string, flags int) int {
+	t.Helper()
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		t.Fatalf("open %s: %v", path, err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return fd
+}
+
+func wantIdle(t *testing.T, fd int, want Idle) {
+	t.Helper()
+	if got, err := Probe(fd); err != nil || got != want {
+		t.Errorf("probe: %v, %v; want %v", got, err, want)
+	}
+	if kind, err := unix.FcntlInt(uintptr(fd), unix.F_GETLEASE, 0); err != nil || kind != unix.F_UNLCK {
+		t.Errorf("a lease is still held after the probe: %d, %v", kind, err)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd := open(t, path, unix.O_RDONLY)
+	wantIdle(t, fd, Unheld)
+
+	_ = open(t, path, unix.O_PATH) // a name, not an opening
+	wantIdle(t, fd, Unheld)
+
+	writer := open(t, path, unix.O_WRONLY|unix.O_APPEND)
+	wantIdle(t, fd, Written)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	wantIdle(t, fd, Written) // it follows the file, not the name
+	_ = unix.Close(writer)
+
+	reader := open(t, path+".1", unix.O_RDONLY)
+	wantIdle(t, fd, Held)
+	_ = unix.Close(reader)
+	wantIdle(t, fd, Unheld)
+
+	rw := open(t, path+".1", unix.O_RDWR)
+	m, err := unix.Mmap(rw, 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(rw)
+	wantIdle(t, fd, Written) // a mapping writes without a descriptor
+	if err := unix.Munmap(m); err != nil {
+		t.Fatal(err)
+	}
+	wantIdle(t, fd, Unheld)
+}
+
+// What has no lease gives an error and never Unheld.
+func TestProbeNoAnswer(t *testing.T) {
+	dir := open(t, t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY)
+	if got, err := Probe(dir); err == nil || got != Written {
+		t.Errorf("probe of a directory: %v, %v; want an error", got, err)
+	}
+}
+
+func BenchmarkProbe(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "log")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	fd := open(b, path, unix.O_RDONLY)
+	for _, c := range []struct {
+		name  string
+		flags int
+		want  Idle
+	}{{"unheld", -1, Unheld}, {"held", unix.O_RDONLY, Held}, {"written", unix.O_WRONLY, Written}} {
+		b.Run(c.name, func(b *testing.B) {
+			if c.flags >= 0 {
+				_ = open(b, path, c.flags)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if got, err := Probe(fd); got != c.want || err != nil {
+					b.Fatal(got, err)
+				}
+			}
+		})
+	}
+}

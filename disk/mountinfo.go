@@ -1,0 +1,153 @@
+package disk
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+)
+
+// mount is one line of /proc/PID/mountinfo, proc_pid_mountinfo(5).
+type mount struct {
+	id      int
+	dev     string // major:minor of the superblock; btrfs shows another one in st_dev
+	root    string
+	point   string
+	fstype  string
+	source  string
+	ro      bool // this mount or its superblock
+	stopped bool // ext4 and xfs since Linux 6.15 show that they were shut down
+}
+
+var errMountinfo = errors.New("not a line of proc_pid_mountinfo(5)")
+
+// readMounts parses mountinfo. A line it does not understand is counted and
+// left out: one odd mount must not hide the others.
+func readMounts(r io.Reader) (mounts []mount, wrong int, err error) {
+	b := bufio.NewReader(r)
+	for {
+		// Overlay lines grow with their number of layers: no limit.
+		line, err := b.ReadBytes('\n')
+		if len(line) > 0 {
+			m, bad := parseMount(bytes.TrimSuffix(line, []byte{'\n'}))
+			if bad != nil {
+				wrong++
+			} else {
+				mounts = append(mounts, m)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return mounts, wrong, nil
+		}
+		if err != nil {
+			return mounts, wrong, fmt.Errorf("read mountinfo: %w", err)
+		}
+	}
+}
+
+// parseMount parses, for example,
+//
+//	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+func parseMount(line []byte) (mount, error) {
+	f := strings.Split(string(line), " ")
+	if len(f) < 9 {
+		return mount{}, errMountinfo
+	}
+	dash := 6
+	for dash < len(f) && f[dash] != "-" {
+		dash++
+	}
+	// A source may be empty, which leaves two blanks side by side.
+	if dash+3 >= len(f) {
+		return mount{}, errMountinfo
+	}
+	m := mount{
+		dev: f[2], root: unescape(f[3]), point: unescape(f[4]),
+		fstype: f[dash+1], source: unescape(f[dash+2]),
+	}
+	super := f[len(f)-1]
+	m.ro = option(f[5], "ro") || option(super, "ro") || option(super, "emergency_ro")
+	m.stopped = option(super, "shutdown")
+	if n, err := fmt.Sscanf(f[0]+" "+f[2], "%d %d:%d", &m.id, new(uint32), new(uint32)); n != 3 || err != nil {
+		return mount{}, errMountinfo
+	}
+	if !path.IsAbs(m.point) {
+		return mount{}, errMountinfo
+	}
+	return m, nil
+}
+
+func option(list, want string) bool {
+	for o := range strings.SplitSeq(list, ",") {
+		if o == want {
+			return true
+		}
+	}
+	return false
+}
+
+// unescape undoes the kernel's mangling of blank, tab, newline and backslash,
+// and of '#' in sources, as three octal digits.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) && octal(s[i+1]) && octal(s[i+2]) && octal(s[i+3]) && s[i+1] < '4' {
+			b.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
+			i += 3
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func octal(c byte) bool { return c >= '0' && c <= '7' }
+
+// below cuts rootfs off the mount points, so that they are the host's, and
+// leaves out the mounts that are not below it. With rootfs "/" all are.
+func below(mounts []mount, rootfs string) []mount {
+	rootfs = path.Clean(rootfs)
+	if rootfs == "/" {
+		return mounts
+	}
+	var host []mount
+	for _, m := range mounts {
+		rel, ok := within(m.point, rootfs)
+		if !ok {
+			continue
+		}
+		m.point = path.Join("/", rel)
+		host = append(host, m)
+	}
+	return host
+}
+
+// within returns what follows dir in p: "" for dir itself, "a/b" below it.
+func within(p, dir string) (rel string, ok bool) {
+	if dir == "/" {
+		return strings.TrimPrefix(p, "/"), true
+	}
+	rel, ok = strings.CutPrefix(p, dir)
+	if !ok || rel != "" && rel[0] != '/' {
+		return "", false
+	}
+	return strings.TrimPrefix(rel, "/"), true
+}
+
+// covering returns the mount that p lies on: the longest mount point above it,
+// and of several on the same point the last, which hides the others.
+func covering(mounts []mount, p string) (mount, bool) {
+	best, length := mount{}, -1
+	for _, m := range mounts {
+		if _, ok := within(p, m.point); ok && len(m.point) >= length {
+			best, length = m, len(m.point)
+		}
+	}
+	return best, length >= 0
+}

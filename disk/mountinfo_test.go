@@ -1,0 +1,95 @@
+package disk
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+const mountinfo = `22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard,resuid=65534
+30 27 0:40 / /var/lib/containerd/overlay/merged rw,relatime shared:3 master:1 - overlay overlay rw,lowerdir=/a:/b
+31 27 8:1 /sub /mnt/a\040b\134c ro,relatime - ext4 /dev/disk\0431 rw
+32 27 8:2 / /var/log rw - xfs /dev/sdb rw,shutdown
+33 27 8:3 / /var/log rw - ext4 /dev/sdc ro
+34 27 0:50 / /empty/source rw - tmpfs  rw
+`
+
+func TestReadMounts(t *testing.T) {
+	got, wrong, err := readMounts(strings.NewReader(mountinfo + "garbage\n1 2 3:x / / rw - ext4 a b\n"))
+	if err != nil || wrong != 2 {
+		t.Fatalf("%d wrong lines, %v; want 2", wrong, err)
+	}
+	want := []mount{
+		{id: 22, dev: "0:21", root: "/", point: "/proc", fstype: "proc", source: "proc"},
+		{id: 27, dev: "254:0", root: "/", point: "/", fstype: "ext4", source: "/dev/vda"},
+		{id: 30, dev: "0:40", root: "/", point: "/var/lib/containerd/overlay/merged", fstype: "overlay", source: "overlay"},
+		{id: 31, dev: "8:1", root: "/sub", point: `/mnt/a b\c`, fstype: "ext4", source: "/dev/disk#1", ro: true},
+		{id: 32, dev: "8:2", root: "/", point: "/var/log", fstype: "xfs", source: "/dev/sdb", stopped: true},
+		{id: 33, dev: "8:3", root: "/", point: "/var/log", fstype: "ext4", source: "/dev/sdc", ro: true},
+		{id: 34, dev: "0:50", root: "/", point: "/empty/source", fstype: "tmpfs"},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d mounts, want %d: %+v", len(got), len(want), got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("mount %d\n got %+v\nwant %+v", i, got[i], want[i])
+		}
+	}
+	if m, _ := covering(got, "/var/log/pods"); m.id != 33 {
+		t.Errorf("/var/log/pods lies on mount %d, want 33, which hides 32", m.id)
+	}
+	if m, _ := covering(got, "/var/logs"); m.id != 27 {
+		t.Errorf("/var/logs lies on mount %d, want 27", m.id)
+	}
+}
+
+func TestBelow(t *testing.T) {
+	mounts := []mount{{id: 1, point: "/"}, {id: 2, point: "/host"}, {id: 3, point: "/host/var/log"}, {id: 4, point: "/hostile"}}
+	got := below(mounts, "/host")
+	if len(got) != 2 || got[0].point != "/" || got[1].point != "/var/log" {
+		t.Errorf("got %+v, want the mounts 2 and 3 as / and /var/log", got)
+	}
+	if got := below(mounts, "/"); len(got) != 4 {
+		t.Errorf("got %+v, want all", got)
+	}
+}
+
+// This machine's own mountinfo has no line that is not understood.
+func TestReadMountsHere(t *testing.T) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	mounts, wrong, err := readMounts(f)
+	if err != nil || wrong != 0 || len(mounts) == 0 {
+		t.Errorf("%d mounts, %d wrong, %v", len(mounts), wrong, err)
+	}
+}
+
+func FuzzReadMounts(f *testing.F) {
+	f.Add(mountinfo)
+	f.Fuzz(func(t *testing.T, s string) {
+		mounts, wrong, err := readMounts(strings.NewReader(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Count(s, "\n")
+		if !strings.HasSuffix(s, "\n") && s != "" {
+			lines++
+		}
+		if len(mounts)+wrong != lines {
+			t.Fatalf("%d lines, but %d mounts and %d wrong ones", lines, len(mounts), wrong)
+		}
+		for _, m := range mounts {
+			if m.point[0] != '/' {
+				t.Fatalf("mount point %q", m.point)
+			}
+			if got, ok := covering(mounts, m.point); !ok || got.point != m.point {
+				t.Fatalf("%q is covered by %q", m.point, got.point)
+			}
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package disk
+
+import (
+	"errors"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/field"
+)
+
+// Mode says whether nodetune may act upon files.
+type Mode string
+
+// The modes. What each may do is in the README, "Modes".
+const (
+	Observe Mode = "observe" // see, predict, report, propose
+	Assist  Mode = "assist"  // act where the kubelet does not or is too late
+	Own     Mode = "own"     // the kubelet's rotation is switched off
+)
+
+// Policy is the block disk of the configuration.
+type Policy struct {
+	Mode Mode `json:"mode"`
+	// LogPaths are the directories whose files are logs.
+	LogPaths []string `json:"logPaths"`
+	// Filesystems are further paths whose filesystems are watched.
+	Filesystems []string       `json:"filesystems,omitempty"`
+	Pressure    PressurePolicy `json:"pressure"`
+	Readers     ReadersPolicy  `json:"readers"`
+	// StatfsDeadline is how long a filesystem may take to answer.
+	StatfsDeadline field.Duration `json:"statfsDeadline"`
+	// GrowthWindow is over how long the growth of a filesystem is taken.
+	GrowthWindow field.Duration `json:"growthWindow"`
+	// FullScanEvery is how often directories are listed that did not change.
+	FullScanEvery field.Duration `json:"fullScanEvery"`
+	// TopProducers bounds the producers and readers that are reported.
+	TopProducers int `json:"topProducers"`
+}
+
+// PressurePolicy says when a filesystem that holds logs is short of space.
+type PressurePolicy struct {
+	AvailPercent        float64        `json:"availPercent"`        // act below
+	RecoverAvailPercent float64        `json:"recoverAvailPercent"` // enough again above
+	InodesPercent       float64        `json:"inodesPercent"`
+	Horizon             field.Duration `json:"horizon"` // or when the kubelet would evict within
+}
+
+// ReadersPolicy says what is expected of whoever reads the logs.
+type ReadersPolicy struct {
+	// StalledAfter is how long a reader with unread bytes may stand still while
+	// its file grows.
+	StalledAfter field.Duration `json:"stalledAfter"`
+	// UnfollowedAfter is how long a growing container log may have no reader.
+	UnfollowedAfter field.Duration `json:"unfollowedAfter"`
+	// RotateWait is how long the readers go on with a rotated file.
+	RotateWait field.Duration `json:"rotateWait"`
+}
+
+// DefaultPolicy watches /var/log and acts upon nothing.
+func DefaultPolicy() Policy {
+	return Policy{
+		Mode:     Observe,
+		LogPaths: []string{"/var/log"},
+		Pressure: PressurePolicy{
+			// Above the 10 % at which the kubelet evicts and taints for at least
+			// five minutes; 15 to 20 leaves room to act before it does.
+			AvailPercent:        15,
+			RecoverAvailPercent: 20,
+			InodesPercent:       10, // the kubelet evicts at 5
+			Horizon:             field.Duration(10 * time.Minute),
+		},
+		Readers: ReadersPolicy{
+			// Fluent Bit looks for new files every 60 s by default.
+			StalledAfter:    field.Duration(2 * time.Minute),
+			UnfollowedAfter: field.Duration(2 * time.Minute),
+			RotateWait:      field.Duration(5 * time.Second), // Fluent Bit's Rotate_Wait
+		},
+		StatfsDeadline: field.Duration(2 * time.Second),
+		// Of the windows tried against a simulated node, two minutes gave the
+		// longest warning without a false alarm.
+		GrowthWindow:  field.Duration(2 * time.Minute),
+		FullScanEvery: field.Duration(5 * time.Minute),
+		TopProducers:  50,
+	}
+}
+
+// Validate returns every wrong field of p, joined.
+func (p Policy) Validate() error {
+	var errs []error
+	wrong := func(ok bool, at, format string, args ...any) {
+		if !ok {
+			errs = append(errs, field.Errorf(at, format, args...))
+		}
+	}
+	wrong(p.Mode == Observe || p.Mode == Assist || p.Mode == Own,
+		"mode", "%q is not a mode: write observe, assist or own", p.Mode)
+	paths := func(at string, list []string) {
+		for i, s := range list {
+			wrong(path.IsAbs(s) && path.Clean(s) == s, index(at, i),
+				"%q is not an absolute path without \"..\", \"//\" or a slash at its end", s)
+			wrong(s != "/" && s != "/proc" && s != "/sys" && s != "/dev", index(at, i),
+				"%q is not a directory of logs: name the directory below it", s)
+		}
+	}
+	wrong(len(p.LogPaths) > 0, "logPaths", "is empty: name at least one directory, for example /var/log")
+	paths("logPaths", p.LogPaths)
+	for i, s := range p.Filesystems {
+		wrong(path.IsAbs(s) && path.Clean(s) == s, index("filesystems", i),
+			"%q is not an absolute path without \"..\", \"//\" or a slash at its end", s)
+	}
+	share := func(at string, v float64) {
+		wrong(v >= 0 && v < 100, at, "%v is not a percentage: write a number from 0 to below 100", v)
+	}
+	share("pressure.availPercent", p.Pressure.AvailPercent)
+	share("pressure.recoverAvailPercent", p.Pressure.RecoverAvailPercent)
+	share("pressure.inodesPercent", p.Pressure.InodesPercent)
+	wrong(p.Pressure.RecoverAvailPercent >= p.Pressure.AvailPercent, "pressure.recoverAvailPercent",
+		"%v is below availPercent (%v): pressure would end before it began",
+		p.Pressure.RecoverAvailPercent, p.Pressure.AvailPercent)
+	span := func(at string, d field.Duration, least time.Duration) {
+		wrong(d.D() >= least, at, "%v is too short: write at least %v", d, least)
+	}
+	span("pressure.horizon", p.Pressure.Horizon, 0)
+	span("readers.stalledAfter", p.Readers.StalledAfter, time.Second)
+	span("readers.unfollowedAfter", p.Readers.UnfollowedAfter, time.Second)
+	span("readers.rotateWait", p.Readers.RotateWait, 0)
+	span("statfsDeadline", p.StatfsDeadline, 10*time.Millisecond)
+	span("growthWindow", p.GrowthWindow, time.Second)
+	span("fullScanEvery", p.FullScanEvery, time.Second)
+	wrong(p.TopProducers > 0, "topProducers", "%d leaves nothing to report: write at least 1", p.TopProducers)
+	return errors.Join(errs...)
+}
+
+func index(at string, i int) string { return at + "[" + strconv.Itoa(i) + "]" }

@@ -1,0 +1,55 @@
+package disk
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+
+	"github.com/nodetune/nodetune/internal/field"
+)
+
+func TestDefaultPolicy(t *testing.T) {
+	p := DefaultPolicy()
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if p.Mode != Observe {
+		t.Errorf("the default mode is %q: nobody asked nodetune to act", p.Mode)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again Policy
+	if err := json.Unmarshal(b, &again); err != nil || !reflect.DeepEqual(p, again) {
+		t.Errorf("%s\nreads back as %+v, %v", b, again, err)
+	}
+}
+
+func TestPolicyValidate(t *testing.T) {
+	for want, wrong := range map[string]func(*Policy){
+		"mode":                         func(p *Policy) { p.Mode = "delete" },
+		"logPaths":                     func(p *Policy) { p.LogPaths = nil },
+		"logPaths[1]":                  func(p *Policy) { p.LogPaths = append(p.LogPaths, "/") },
+		"logPaths[0]":                  func(p *Policy) { p.LogPaths = []string{"/var/log/../lib"} },
+		"filesystems[0]":               func(p *Policy) { p.Filesystems = []string{"data"} },
+		"pressure.availPercent":        func(p *Policy) { p.Pressure.AvailPercent = -1 },
+		"pressure.recoverAvailPercent": func(p *Policy) { p.Pressure.RecoverAvailPercent = 3 },
+		"pressure.inodesPercent":       func(p *Policy) { p.Pressure.InodesPercent = 100 },
+		"pressure.horizon":             func(p *Policy) { p.Pressure.Horizon = -1 },
+		"readers.stalledAfter":         func(p *Policy) { p.Readers.StalledAfter = 0 },
+		"readers.unfollowedAfter":      func(p *Policy) { p.Readers.UnfollowedAfter = 0 },
+		"readers.rotateWait":           func(p *Policy) { p.Readers.RotateWait = -1 },
+		"statfsDeadline":               func(p *Policy) { p.StatfsDeadline = 0 },
+		"growthWindow":                 func(p *Policy) { p.GrowthWindow = 0 },
+		"fullScanEvery":                func(p *Policy) { p.FullScanEvery = 0 },
+		"topProducers":                 func(p *Policy) { p.TopProducers = 0 },
+	} {
+		p := DefaultPolicy()
+		wrong(&p)
+		all := field.All(p.Validate())
+		if len(all) != 1 || all[0].Path != want {
+			t.Errorf("%s: got %v", want, p.Validate())
+		}
+	}
+}
