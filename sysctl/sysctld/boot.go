@@ -1,0 +1,206 @@
+package sysctld
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Loader is a program that reads sysctl.d at boot.
+type Loader string
+
+// The loaders.
+const (
+	Systemd Loader = "systemd-sysctl" // systemd-sysctl.service
+	Procps  Loader = "procps"         // sysctl --system
+)
+
+// Loaders are all of them.
+var Loaders = []Loader{Systemd, Procps}
+
+// dirs are searched in this order; a file masks those of its name in later
+// ones. A merged /usr makes the last two the same.
+var dirs = []string{"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"}
+
+// procpsLast is read by procps after all others. systemd-sysctl does not read
+// it, but Debian links /etc/sysctl.d/99-sysctl.conf to it.
+const procpsLast = "/etc/sysctl.conf"
+
+// Problem is a file or line that a loader, or this package, could not use.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"` // 0: the whole file
+	Problem string `json:"problem"`
+	// Opaque marks what might hide a setting, so that a [Verdict] may be wrong.
+	Opaque bool `json:"opaque,omitempty"`
+}
+
+func (p Problem) String() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Problem
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Problem)
+}
+
+// File is one file of a sysctl.d directory.
+type File struct {
+	Path     string `json:"path"`
+	MaskedBy string `json:"maskedBy,omitempty"` // the file of the same name that is read instead
+}
+
+// Boot is what one loader would read at the next boot.
+type Boot struct {
+	Loader   Loader
+	Files    []File // in the order read, masked ones where they would stand
+	Problems []Problem
+
+	paths []string
+	lines []line
+}
+
+// line is an assignment about one of the paths asked for.
+type line struct {
+	assignment
+	Place
+	maskedBy string
+}
+
+// Read reads what loader would read at the next boot of root, and keeps the
+// lines that speak about paths, which are names below /proc/sys. A file that
+// cannot be read is a [Problem]; the error is about root alone.
+func Read(root string, loader Loader, paths ...string) (*Boot, error) {
+	t, err := openTree(root)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	b := &Boot{Loader: loader, paths: paths}
+	b.find(t)
+	for _, f := range b.Files {
+		b.readFile(t, f)
+	}
+	return b, nil
+}
+
+// find fills in the files.
+func (b *Boot) find(t *tree) {
+	seen := make(map[string]string) // file name: path
+	var ids []dirID
+	for _, dir := range dirs {
+		names, id, err := t.confNames(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			b.Problems = append(b.Problems, Problem{File: dir, Problem: "cannot list the directory: " + cause(err), Opaque: true})
+			continue
+		case slices.Contains(ids, id):
+			continue
+		}
+		ids = append(ids, id)
+		for _, name := range names {
+			if b.Loader == Systemd && name[0] == '.' {
+				continue
+			}
+			f := File{Path: dir + "/" + name, MaskedBy: seen[name]}
+			if f.MaskedBy == "" {
+				seen[name] = f.Path
+			}
+			b.Files = append(b.Files, f)
+		}
+	}
+	slices.SortStableFunc(b.Files, func(x, y File) int {
+		return strings.Compare(base(x.Path), base(y.Path))
+	})
+	if b.Loader == Procps {
+		if f, err := t.openRegular(procpsLast); err == nil {
+			_ = f.Close()
+			b.Files = append(b.Files, File{Path: procpsLast})
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNull) {
+			b.problem(Problem{File: procpsLast, Problem: cause(err), Opaque: true})
+		}
+	}
+}
+
+func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+func (b *Boot) problem(p Problem) { b.Problems = append(b.Problems, p) }
+
+func (b *Boot) readFile(t *tree, f File) {
+	file, err := t.openRegular(f.Path)
+	switch {
+	case errors.Is(err, errNull):
+		return
+	case errors.Is(err, fs.ErrNotExist): // a dangling link sets nothing, and masks
+		if f.MaskedBy == "" {
+			b.problem(Problem{File: f.Path, Problem: "is a link to nothing"})
+		}
+		return
+	case err != nil:
+		if f.MaskedBy == "" {
+			b.problem(Problem{File: f.Path, Problem: cause(err), Opaque: true})
+		}
+		return
+	}
+	defer func() { _ = file.Close() }()
+	if b.Loader == Procps && strings.ContainsAny(base(f.Path), `*?[{~\`) {
+		b.problem(Problem{File: f.Path, Problem: "procps takes this file name for a pattern", Opaque: true})
+	}
+	b.parse(file, f)
+}
+
+// maxProblems of one file are told; of binary junk every line is one.
+const maxProblems = 5
+
+// parse reads one file.
+func (b *Boot) parse(r io.Reader, f File) {
+	in := newLines(r, b.Loader)
+	var problems []Problem
+	more := 0
+	tell := func(n int, problem string, opaque bool) {
+		if len(problems) < maxProblems {
+			problems = append(problems, Problem{File: f.Path, Line: n, Problem: problem, Opaque: opaque})
+		} else {
+			more++
+			problems[maxProblems-1].Opaque = problems[maxProblems-1].Opaque || opaque
+		}
+	}
+	for {
+		err := in.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			tell(in.number+1, cause(err), true)
+			break
+		}
+		if in.long {
+			tell(in.number, "is longer than 64 KiB", true)
+		}
+		a, ok, problem := b.Loader.parseLine(string(in.text))
+		if problem != "" {
+			tell(in.number, problem, problem == notText)
+		}
+		if ok && slices.ContainsFunc(b.paths, a.sets) {
+			b.lines = append(b.lines, line{a, Place{f.Path, in.number}, f.MaskedBy})
+		}
+	}
+	if f.MaskedBy != "" {
+		return
+	}
+	if more > 0 {
+		problems[maxProblems-1].Problem += fmt.Sprintf(" (and %d more in this file)", more)
+	}
+	b.Problems = append(b.Problems, problems...)
+}
+
+// cause leaves out the path, which a Problem names already.
+func cause(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,150 @@
+package sysctld
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Place is where a line stands.
+type Place struct {
+	File string `json:"file"`
+	Line int    `json:"line"` // from 1
+}
+
+func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+// Fate is what becomes of a line.
+type Fate string
+
+// The fates.
+const (
+	Wins       Fate = "wins"
+	Overridden Fate = "overridden" // a later line sets the key, By
+	Repeats    Fate = "repeats"    // says again what By says, and changes nothing
+	Spared     Fate = "spared"     // a glob, and By names the key itself
+	Spares     Fate = "spares"     // keeps globs away from the key
+	Masked     Fate = "masked"     // its file is not read; By is the one read instead
+	Refused    Fate = "refused"    // the kernel would not take this value
+	NoEffect   Fate = "no effect"  // an exclusion by glob: systemd-sysctl has none, procps only after 4.0.2
+)
+
+// Setting is a line about a key.
+type Setting struct {
+	Place
+	Key   string `json:"key"` // as written, glob or not
+	Value string `json:"value,omitempty"`
+	Fate  Fate   `json:"fate"`
+	By    string `json:"by,omitempty"` // a file, or a file:line
+}
+
+// Verdict says who would set one key.
+type Verdict struct {
+	Loader Loader    `json:"loader"`
+	Winner *Setting  `json:"winner,omitempty"` // nil: nobody, the kernel's default stays
+	Others []Setting `json:"others,omitempty"` // in the order read
+}
+
+// Who returns who would set path, one of the paths given to [Read].
+func (b *Boot) Who(path string) Verdict {
+	var masked, read []Setting
+	var lines []line
+	for _, l := range b.lines {
+		if !l.sets(path) {
+			continue
+		}
+		s := Setting{Place: l.Place, Key: l.written, Value: l.value}
+		if l.maskedBy != "" {
+			s.Fate, s.By = Masked, l.maskedBy
+			masked = append(masked, s)
+			continue
+		}
+		read = append(read, s)
+		lines = append(lines, l)
+	}
+	decide := systemd
+	if b.Loader == Procps {
+		decide = procps
+	}
+	v := Verdict{Loader: b.Loader}
+	if winner := decide(path, lines, read); winner >= 0 {
+		w := read[winner]
+		w.Fate, w.By = Wins, ""
+		v.Winner = &w
+		read = slices.Delete(read, winner, winner+1)
+	}
+	v.Others = append(read, masked...)
+	return v
+}
+
+// systemd fills in the fates and returns the index of the winner, or -1. It
+// decides as systemd-sysctl does, which first reads all files into an
+// ordered map from name to value, where a new value moves a name to the end and
+// a repeated one leaves it where it is; then writes the map in order, and a
+// glob spares what has a name of its own.
+func systemd(path string, lines []line, out []Setting) (winner int) {
+	type option struct {
+		name string
+		line int // index
+	}
+	var options []option
+	for i, l := range lines {
+		at := slices.IndexFunc(options, func(o option) bool { return o.name == l.name })
+		if at >= 0 {
+			old := options[at].line
+			if lines[old].exclude == l.exclude && lines[old].value == l.value {
+				out[i].Fate, out[i].By = Repeats, out[old].String()
+				continue
+			}
+			out[old].Fate, out[old].By = Overridden, out[i].String()
+			options = slices.Delete(options, at, at+1)
+		}
+		options = append(options, option{l.name, i})
+	}
+	own := slices.IndexFunc(options, func(o option) bool { return o.name == path })
+	winner = -1
+	for _, o := range options {
+		l, s := lines[o.line], &out[o.line]
+		switch {
+		case l.exclude && l.name != path:
+			s.Fate = NoEffect
+		case l.exclude:
+			s.Fate = Spares
+		case isGlob(l.name) && own >= 0:
+			s.Fate, s.By = Spared, out[options[own].line].String()
+		case !takes(path, l.value):
+			s.Fate = Refused
+		default:
+			if winner >= 0 {
+				out[winner].Fate, out[winner].By = Overridden, s.String()
+			}
+			winner = o.line
+		}
+	}
+	return winner
+}
+
+// procps is the same for sysctl --system, which writes every line in turn; a
+// glob spares what any line names or excludes.
+func procps(path string, lines []line, out []Setting) (winner int) {
+	own := slices.IndexFunc(lines, func(l line) bool { return l.name == path })
+	winner = -1
+	for i, l := range lines {
+		s := &out[i]
+		switch {
+		case l.exclude && l.name != path:
+			s.Fate = NoEffect
+		case l.exclude:
+			s.Fate = Spares
+		case isGlob(l.name) && own >= 0:
+			s.Fate, s.By = Spared, out[own].String()
+		case !takes(path, l.value):
+			s.Fate = Refused
+		default:
+			if winner >= 0 {
+				out[winner].Fate, out[winner].By = Overridden, s.String()
+			}
+			winner = i
+		}
+	}
+	return winner
+}
