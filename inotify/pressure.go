@@ -1,0 +1,66 @@
+package inotify
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Resource is something the kernel refuses when it is used up.
+type Resource string
+
+// What is accounted for, and the errno of the refusal.
+const (
+	Instances Resource = "inotify_instances" // EMFILE, per account
+	Watches   Resource = "inotify_watches"   // ENOSPC, per account
+	NOFILE    Resource = "nofile"            // EMFILE, per process
+	OpenFiles Resource = "open_files"        // ENFILE, of the node
+)
+
+// Finding is a limit that is used for at least ClearPercent.
+type Finding struct {
+	Resource Resource `json:"resource"`
+	// Owner is set for what is charged to an account.
+	Owner   *Owner  `json:"owner,omitempty"`
+	Used    int64   `json:"used"`
+	Limit   Limit   `json:"limit"`
+	Percent float64 `json:"percent"`
+	Quality Quality `json:"quality"`
+	// Pressure: it is used for at least PressurePercent.
+	Pressure bool `json:"pressure"`
+	// Top holds most of it, or is the process whose limit it is. It is nil
+	// where nobody is known.
+	Top *Process `json:"top,omitempty"`
+}
+
+// Pressure returns what is used for at least t.ClearPercent of its limit, the
+// fullest first. With hysteresis, use Finding.Pressure to enter and the
+// absence of a finding to leave.
+func Pressure(u Usage, t Policy) []Finding {
+	var found []Finding
+	add := func(f Finding, top int) {
+		f.Percent = f.Limit.Percent(f.Used)
+		if f.Quality == Unknown || f.Percent < t.ClearPercent {
+			return
+		}
+		f.Pressure = f.Percent >= t.PressurePercent
+		if p, ok := u.Process(top); ok {
+			f.Top = &p
+		}
+		found = append(found, f)
+	}
+	for _, a := range u.Accounts {
+		owner := a.Owner
+		add(Finding{Resource: Instances, Owner: &owner, Used: a.Instances, Limit: a.InstancesLimit, Quality: a.InstancesQuality}, a.TopPID)
+		add(Finding{Resource: Watches, Owner: &owner, Used: a.Watches, Limit: a.WatchesLimit, Quality: a.WatchesQuality}, a.TopWatchesPID)
+	}
+	var most Process
+	for _, p := range u.Processes {
+		add(Finding{Resource: NOFILE, Used: p.FDs, Limit: p.NOFILESoft, Quality: Exact}, p.PID)
+		if p.FDs > most.FDs {
+			most = p
+		}
+	}
+	add(Finding{Resource: OpenFiles, Used: u.Limits.OpenFiles, Limit: u.Limits.FileMax, Quality: Exact}, most.PID)
+	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(b.Percent, a.Percent) })
+	return found
+}

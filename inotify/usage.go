@@ -1,0 +1,177 @@
+package inotify
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+)
+
+// Quality says what a figure is worth.
+type Quality string
+
+// The qualities, from best to worst.
+const (
+	// Exact is what the kernel itself would say at that time.
+	Exact Quality = "exact"
+	// UpperBound is never below the truth.
+	UpperBound Quality = "upper_bound"
+	// Estimate may be off in either direction; [Usage].Unknown says why.
+	Estimate Quality = "estimate"
+	// Unknown is a figure that could not be had at all; it is 0.
+	Unknown Quality = "unknown"
+)
+
+var rank = map[Quality]int{Exact: 0, UpperBound: 1, Estimate: 2, Unknown: 3}
+
+// Worse returns the worse of two qualities: that of a sum.
+func Worse(a, b Quality) Quality {
+	if rank[b] > rank[a] {
+		return b
+	}
+	return a
+}
+
+// Limit is a limit of the kernel, or [NoLimit] where none is known.
+type Limit int64
+
+// NoLimit stands for a limit that could not be read or does not exist. It is
+// null in JSON.
+const NoLimit Limit = -1
+
+// MarshalJSON writes an unknown limit as null.
+func (l Limit) MarshalJSON() ([]byte, error) {
+	if l < 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(int64(l))
+}
+
+// UnmarshalJSON reads null as an unknown limit.
+func (l *Limit) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*l = NoLimit
+		return nil
+	}
+	return json.Unmarshal(b, (*int64)(l))
+}
+
+// Percent returns how much of l used is; 0 where there is no limit.
+func (l Limit) Percent(used int64) float64 {
+	switch {
+	case l < 0 || used <= 0:
+		return 0
+	case l == 0:
+		return 100
+	}
+	return 100 * float64(used) / float64(l)
+}
+
+// Owner is whom the kernel charges.
+type Owner struct {
+	UserNS uint64 `json:"userns"` // inode number of the user namespace, namespaces(7)
+	UID    uint32 `json:"uid"`    // as seen from nodetune's user namespace
+}
+
+// Account is what one owner uses of what he may.
+type Account struct {
+	Owner
+	Instances      int64 `json:"instances"`
+	InstancesLimit Limit `json:"instances_limit"`
+	Watches        int64 `json:"watches"`
+	WatchesLimit   Limit `json:"watches_limit"`
+	// Quality is the worse one of the two figures'.
+	Quality          Quality `json:"quality"`
+	InstancesQuality Quality `json:"instances_quality"`
+	WatchesQuality   Quality `json:"watches_quality"`
+	// WatchesAgeSeconds is the age of the oldest count in Watches: large
+	// instances are counted seldom.
+	WatchesAgeSeconds int64 `json:"watches_age_seconds"`
+	// TopPID holds the most instances of the account, TopWatchesPID the most
+	// watches; 0 where nobody is known to.
+	TopPID        int `json:"top_pid"`
+	TopWatchesPID int `json:"top_watches_pid"`
+	// Headroom is set where a canary has asked the kernel.
+	Headroom *Headroom `json:"instances_headroom,omitempty"`
+}
+
+// Process is what one process holds. An instance that several processes share
+// is held by each of them, and charged once.
+type Process struct {
+	PID            int     `json:"pid"`
+	Start          uint64  `json:"start_ticks"` // after boot, proc_pid_stat(5)
+	UID            uint32  `json:"uid"`         // effective
+	UserNS         uint64  `json:"userns"`
+	Comm           string  `json:"comm"` // as the program set it: print it through internal/safetext
+	Instances      int64   `json:"instances"`
+	Watches        int64   `json:"watches"`
+	FDs            int64   `json:"fds"` // of its fullest descriptor table
+	NOFILESoft     Limit   `json:"nofile_soft"`
+	NOFILEHard     Limit   `json:"nofile_hard"`
+	Quality        Quality `json:"quality"` // of Instances
+	WatchesQuality Quality `json:"watches_quality"`
+	// WatchesAgeSeconds is the age of the oldest count in Watches.
+	WatchesAgeSeconds int64  `json:"watches_age_seconds"`
+	Cgroup            string `json:"cgroup"`
+
+	// Where the process belongs, as far as its cgroup says.
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	Container string `json:"container,omitempty"`
+	Unit      string `json:"unit,omitempty"`
+}
+
+// Process returns the process with this pid, if it is listed.
+func (u *Usage) Process(pid int) (Process, bool) {
+	for i := range u.Processes {
+		if u.Processes[i].PID == pid {
+			return u.Processes[i], true
+		}
+	}
+	return Process{}, false
+}
+
+// Limits are the limits of this node.
+type Limits struct {
+	Instances    Limit `json:"max_user_instances"` // fs.inotify.max_user_instances, per account
+	Watches      Limit `json:"max_user_watches"`   // fs.inotify.max_user_watches, per account
+	QueuedEvents Limit `json:"max_queued_events"`  // fs.inotify.max_queued_events, per instance
+	FileMax      Limit `json:"file_max"`           // fs.file-max, of the node
+	NrOpen       Limit `json:"nr_open"`            // fs.nr_open, the most RLIMIT_NOFILE can be
+	OpenFiles    int64 `json:"open_files"`         // fs.file-nr
+	MemoryBytes  int64 `json:"memory_bytes"`       // MemTotal, proc_meminfo(5)
+}
+
+// Gap is something a pass could not know.
+type Gap struct {
+	What string `json:"what"`
+	Why  string `json:"why"`
+	// Processes is how many it concerns; 0 where it is not about processes.
+	Processes int `json:"processes,omitempty"`
+}
+
+// Usage is what one pass saw.
+type Usage struct {
+	// Source is procfs or ebpf.
+	Source string `json:"source"`
+	Limits Limits `json:"limits"`
+
+	// Instances and Watches are those of the node, each counted once.
+	Instances        int64   `json:"instances"`
+	InstancesQuality Quality `json:"instances_quality"`
+	Watches          int64   `json:"watches"`
+	WatchesQuality   Quality `json:"watches_quality"`
+
+	// Accounts is sorted by use, the fullest first.
+	Accounts []Account `json:"owners"`
+	// Processes are those that hold an instance, that use at least half of
+	// their RLIMIT_NOFILE, or that are among the 32 with most descriptors;
+	// most instances first.
+	Processes []Process `json:"processes"`
+
+	Walk procwalk.Stats `json:"walk"`
+	// Unknown lists what this pass could not know, and why.
+	Unknown []Gap `json:"unknown"`
+	// Took is the time of the pass.
+	Took time.Duration `json:"-"`
+}
