@@ -1,0 +1,133 @@
+package sysctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Pass is one round over the rules. check, apply and the agent differ in Act
+// and in how often they run it.
+type Pass struct {
+	Procfs string
+	Tree   *Tree
+	Store  *Store
+	Rules  []Rule
+	// Act says whether it may write.
+	Act bool
+}
+
+// Run observes, plans, and where it may act and the node is not paused writes
+// and observes again. Another nodetune's pass is waited for until ctx ends.
+// What goes wrong with one key stands in its status and stops no other.
+func (p Pass) Run(ctx context.Context) Observed {
+	status, changes := Plan(p.Rules, p.Tree.ReadAll(p.Rules))
+	o := Observed{Rules: status, Paused: p.Store.Paused()}
+	switch {
+	case o.Paused != "":
+		o.sayPaused()
+	case p.Act && len(changes) > 0:
+		p.act(ctx, &o)
+	}
+	return o
+}
+
+// act writes what is still to be written once it has the lock.
+func (p Pass) act(ctx context.Context, o *Observed) {
+	unlock, err := p.Store.Lock(ctx)
+	if _, held := errors.AsType[*Held](err); held {
+		for i := range o.Rules {
+			o.Rules[i].fail(err)
+		}
+		return
+	}
+	if err != nil {
+		// A floor does no harm twice: raising the limits matters more than the lock.
+		o.Warnings = append(o.Warnings, fmt.Sprintf("going on without the lock that serialises nodetunes: %v", err))
+	} else {
+		defer unlock()
+	}
+	if o.Paused = p.Store.Paused(); o.Paused != "" { // while we waited
+		o.sayPaused()
+		return
+	}
+	// Another nodetune may have mended it while we waited.
+	status, changes := Plan(p.Rules, p.Tree.ReadAll(p.Rules))
+	o.Rules = status
+	if err := p.record(changes); err != nil {
+		o.Warnings = append(o.Warnings, fmt.Sprintf("'nodetune restore' will not know what this pass changed: %v", err))
+	}
+	for _, c := range changes {
+		for i := range o.Rules {
+			if o.Rules[i].Key == c.Key && o.Rules[i].Outcome == Drifted {
+				p.Tree.settle(&o.Rules[i])
+			}
+		}
+	}
+	// Two names of one variable change together.
+	for i := range o.Rules {
+		if s := &o.Rules[i]; s.Op == Report {
+			before := s.Before
+			*s = judge(s.Rule, p.Tree.Read(s.Key))
+			s.Before = before
+		}
+	}
+}
+
+func (o *Observed) sayPaused() {
+	for i := range o.Rules {
+		if o.Rules[i].Outcome == Drifted {
+			o.Rules[i].Reason += fmt.Sprintf("; nodetune is paused: remove %s to let it write", o.Paused)
+		}
+	}
+}
+
+// record saves the originals of changes before they are written.
+func (p Pass) record(changes []Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	id, err := readBootID(p.Procfs)
+	if err != nil {
+		return err
+	}
+	was, err := p.Store.Originals()
+	if err != nil {
+		return err
+	}
+	return p.Store.putOriginals(was.with(changes, id))
+}
+
+// settle writes what s wants and says in s what was read afterwards. It looks
+// once more just before, so that a floor never takes away what somebody else
+// raised meanwhile.
+func (t *Tree) settle(s *Status) {
+	if r := t.Read(s.Key); r.Err == nil && s.satisfied(r.Value) {
+		*s = judge(s.Rule, r)
+		return
+	}
+	if err := t.Write(s.Key, s.Want); err != nil {
+		s.fail(err)
+		return
+	}
+	after := judge(s.Rule, t.Read(s.Key))
+	after.Before = s.Before
+	after.Changed = after.Value.Known() && after.Value != s.Before
+	if after.Outcome == Drifted {
+		after.fail(clamped(s.Key, s.Want, after.Value))
+	}
+	*s = after
+}
+
+// fail turns a status that has drifted into one that could not be mended.
+func (s *Status) fail(err error) {
+	if s.Outcome != Drifted {
+		return
+	}
+	s.Outcome = Failed
+	if errors.Is(err, errRefused) {
+		s.Outcome = Refused
+	}
+	s.Err = err
+	s.Reason = fmt.Sprintf("%v; %s", err, consequence(s.Key, s.Value))
+}

@@ -1,0 +1,76 @@
+package sysctl
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+)
+
+// Plan compares each rule with the reading of its key and returns how the rules
+// stand, and what to write in which order. It is pure: it trusts got alone.
+// Values it wants to change are Drifted, until somebody has written and looked.
+func Plan(rules []Rule, got []Reading) ([]Status, []Change) {
+	byKey := make(map[Key]Reading, len(got))
+	for _, r := range got {
+		byKey[r.Key] = r
+	}
+	status := make([]Status, 0, len(rules))
+	var changes []Change
+	for _, rule := range rules {
+		r, ok := byKey[rule.Key]
+		if !ok {
+			r = Reading{Key: rule.Key, Value: Unknown, Err: errNotRead}
+		}
+		s := judge(rule, r)
+		status = append(status, s)
+		if s.Outcome == Drifted {
+			changes = append(changes, Change{Key: rule.Key, From: r.Value, To: rule.Want})
+		}
+	}
+	return status, ordered(changes)
+}
+
+var errNotRead = errors.New("was not read in this pass")
+
+// judge says how rule stands with what was read.
+func judge(rule Rule, r Reading) Status {
+	s := Status{Rule: rule, Value: r.Value, Before: r.Value, Outcome: InForce, Err: r.Err}
+	switch {
+	case errors.Is(r.Err, fs.ErrNotExist):
+		s.Outcome, s.Reason = Absent, "this kernel has no such key; nothing to do"
+	case r.Err != nil:
+		s.Outcome, s.Reason = Failed, r.Err.Error()
+	case rule.Op == Report:
+		s.Reason = rule.Why
+	case !rule.satisfied(r.Value):
+		s.Outcome, s.Reason = Drifted, consequence(rule.Key, r.Value)
+	}
+	return s
+}
+
+func (r Rule) satisfied(v Value) bool {
+	switch r.Op {
+	case AtLeast:
+		return v >= r.Want
+	case Exactly, Restore:
+		return v == r.Want
+	}
+	return true
+}
+
+// ordered puts what bounds another key first where values rise and last where
+// they fall: fs.file-max, the node's open files, before fs.nr_open, those of
+// one process, so that one process may never take all of the node's.
+func ordered(changes []Change) []Change {
+	rank := func(c Change) int {
+		switch {
+		case c.Key == FileMax && c.To >= c.From, c.Key == NrOpen && c.To < c.From:
+			return 0
+		case c.Key == NrOpen && c.To >= c.From, c.Key == FileMax && c.To < c.From:
+			return 2
+		}
+		return 1
+	}
+	slices.SortStableFunc(changes, func(a, b Change) int { return rank(a) - rank(b) })
+	return changes
+}

@@ -1,0 +1,103 @@
+package sysctl
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/nodetune/nodetune/internal/field"
+)
+
+// Policy is the block sysctl of the configuration.
+type Policy struct {
+	// Rules are the wanted settings, one for each key. Those of a configuration
+	// replace the profile's rule of the same key and add to the others.
+	Rules []PolicyRule `json:"rules,omitempty"`
+}
+
+// PolicyRule is one rule as it is configured. Exactly one of AtLeast, Exactly
+// and ReportOnly is set.
+type PolicyRule struct {
+	Key string `json:"key"`
+	// AtLeast is the floor: a larger value is left alone.
+	AtLeast *Value `json:"atLeast,omitempty"`
+	// MemoryPercent raises the floor to as many units as this share of the
+	// machine's memory pays for.
+	MemoryPercent float64 `json:"memoryPercent,omitempty"`
+	// Ceiling bounds the floor that MemoryPercent gives, and every later raise.
+	Ceiling *Value `json:"ceiling,omitempty"`
+	// Exactly holds the key at this value. AllowLower must be set with it.
+	Exactly *Value `json:"exactly,omitempty"`
+	// AllowLower says that Exactly may take away what somebody uses.
+	AllowLower bool `json:"allowLower,omitempty"`
+	// ReportOnly shows the key and never writes it.
+	ReportOnly bool `json:"reportOnly,omitempty"`
+}
+
+// DefaultPolicy is the profile default.
+func DefaultPolicy() Policy {
+	p, _ := Profile("default")
+	return p
+}
+
+// Over returns base with every rule of p in the place of base's rule of the
+// same key; rules of keys that base has not are added at the end.
+func (p Policy) Over(base Policy) Policy {
+	rules := slices.Clone(base.Rules)
+	for _, r := range p.Rules {
+		same := func(b PolicyRule) bool { return canonical(b.Key) == canonical(r.Key) }
+		if i := slices.IndexFunc(rules, same); i >= 0 {
+			rules[i] = r
+		} else {
+			rules = append(rules, r)
+		}
+	}
+	return Policy{Rules: rules}
+}
+
+// canonical is the dotted spelling of name, or name where it is no key.
+func canonical(name string) string {
+	if k, err := ParseKey(name); err == nil {
+		return string(k)
+	}
+	return name
+}
+
+// Validate returns every wrong field of p, joined.
+func (p Policy) Validate() error {
+	var errs []error
+	first := make(map[string]int, len(p.Rules))
+	for i, r := range p.Rules {
+		at := indexed(i)
+		errs = append(errs, field.Under(at, r.validate()))
+		if j, dup := first[canonical(r.Key)]; dup {
+			errs = append(errs, field.Errorf(at+".key", "%s has a rule already, %s: want one rule for each key", brief(r.Key), indexed(j)))
+		} else {
+			first[canonical(r.Key)] = i
+		}
+	}
+	errs = append(errs, p.validateTwins())
+	return errors.Join(errs...)
+}
+
+// twins are two names of one variable in the initial user namespace.
+var twins = map[Key]Key{UserMaxInstances: MaxUserInstances, UserMaxWatches: MaxUserWatches}
+
+// validateTwins refuses an exact rule for a variable that has a second rule
+// under its other name: the two would undo each other in every pass.
+func (p Policy) validateTwins() error {
+	writes := make(map[Key]PolicyRule)
+	for _, r := range p.Rules {
+		if !r.ReportOnly {
+			writes[Key(canonical(r.Key))] = r
+		}
+	}
+	var errs []error
+	for i, r := range p.Rules {
+		k := Key(canonical(r.Key))
+		twin, ok := writes[twins[k]]
+		if ok && !r.ReportOnly && (r.Exactly != nil || twin.Exactly != nil) {
+			errs = append(errs, field.Errorf(indexed(i)+".key", "%s and %s are one variable in the initial user namespace: exactly needs one rule for both", k, twins[k]))
+		}
+	}
+	return errors.Join(errs...)
+}

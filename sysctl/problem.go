@@ -1,0 +1,51 @@
+package sysctl
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// readProblem says why k could not be read and what to do.
+func readProblem(k Key, tree string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("read %s: %w", k, unix.ENOENT)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("read %s below %s: %w: run it as root", k, tree, err)
+	case errors.Is(err, unix.ENFILE), errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("read %s: %w: no descriptor is left to open it with", k, err)
+	}
+	return fmt.Errorf("read %s below %s: %w", k, tree, err)
+}
+
+// errRefused marks a value that the kernel did not take.
+var errRefused = errors.New("the kernel refused the value")
+
+// writeProblem says why v could not be written to k and what to do.
+func writeProblem(k Key, v Value, tree string, err error) error {
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("write %s: %s is mounted read-only here: run nodetune on the host, or give the container the host's /proc/sys/fs read-write and name that mount with --path.procfs: %w", k, tree, err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("write %s: %w: %s", k, err, privilegeFor(k))
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
+		return fmt.Errorf("%w %d for %s (%w): it is out of this kernel's range; configure another", errRefused, int64(v), k, err)
+	case errors.Is(err, unix.ENFILE), errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("write %s: %w: no descriptor is left to open it with", k, err)
+	}
+	return fmt.Errorf("write %d to %s below %s: %w", int64(v), k, tree, err)
+}
+
+func privilegeFor(k Key) string {
+	if len(k) > 5 && k[:5] == "user." {
+		return "it needs uid 0 and CAP_SYS_RESOURCE in the initial user namespace"
+	}
+	return "it needs uid 0 of the initial user namespace (no capability, but sudo or runAsUser: 0 without hostUsers: false)"
+}
+
+// clamped says that the kernel kept another value than was written.
+func clamped(k Key, wrote, kept Value) error {
+	return fmt.Errorf("%w %d for %s and kept %d: it rounds or bounds the value, or another program wrote at the same moment; run 'nodetune check', and configure what the kernel keeps if it stays", errRefused, int64(wrote), k, int64(kept))
+}

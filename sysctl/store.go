@@ -1,0 +1,224 @@
+package sysctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/atomicfile"
+)
+
+// Names below Store's directory.
+const (
+	lockName      = "lock"           // held for a pass that writes
+	agentName     = "agent"          // held by an agent as long as it runs
+	pauseName     = "pause"          // stops every write while it exists
+	originalsName = "originals.json" // what restore puts back
+)
+
+// Store is <rootfs>/run/nodetune, which every nodetune on a host shares: the
+// lock of a pass, the presence of an agent, the pause switch and the originals.
+// /run is empty after a boot, as the kernel's settings are. It is not safe for
+// concurrent use.
+type Store struct {
+	root string // <rootfs>
+	dir  string // <rootfs>/run/nodetune
+	lock *os.File
+}
+
+// NewStore returns the store below rootfs. It touches nothing yet.
+func NewStore(rootfs string) *Store {
+	return &Store{root: rootfs, dir: filepath.Join(rootfs, "run", "nodetune")}
+}
+
+// Close closes the descriptors of s.
+func (s *Store) Close() {
+	if s.lock != nil {
+		_ = s.lock.Close()
+		s.lock = nil
+	}
+}
+
+// Paused returns the file that stops every write, or "". It opens nothing, so
+// that it also works where no descriptor is left. Where it cannot be told
+// whether the file exists it counts as existing.
+func (s *Store) Paused() string {
+	name := filepath.Join(s.dir, pauseName)
+	_, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return ""
+	}
+	return name
+}
+
+// open returns the directory, made where it is missing. Its path is resolved
+// inside rootfs: a link cannot lead out of it.
+func (s *Store) open() (*os.Root, error) {
+	root, err := os.OpenRoot(s.root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.MkdirAll("run/nodetune", 0o755); err != nil {
+		return nil, err
+	}
+	return root.OpenRoot("run/nodetune")
+}
+
+// Held says that another nodetune holds a lock.
+type Held struct {
+	Lock string
+	PID  int // 0 where it is not known
+}
+
+func (h *Held) Error() string {
+	by := "another nodetune"
+	if h.PID > 0 {
+		by = fmt.Sprintf("another nodetune (pid %d)", h.PID)
+	}
+	return fmt.Sprintf("%s holds %s", by, h.Lock)
+}
+
+// Lock waits until no other nodetune on the host is in a pass that writes, and
+// keeps the others waiting until unlock. When ctx ends first the error is a
+// [*Held].
+func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
+	// flock(2) cannot be interrupted by a context; 10 ms is below what a person
+	// notices, and a pass takes less.
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		f, err := s.tryLock()
+		if err == nil {
+			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }, nil
+		}
+		if _, held := errors.AsType[*Held](err); !held {
+			return nil, fmt.Errorf("lock %s: %w", s.dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-retry.C:
+		}
+	}
+}
+
+// tryLock takes the lock through the descriptor that s keeps open, unless
+// somebody has removed the file since.
+func (s *Store) tryLock() (*os.File, error) {
+	if s.lock != nil && !current(s.lock, filepath.Join(s.dir, lockName)) {
+		s.Close()
+	}
+	if s.lock == nil {
+		f, err := s.openLock(lockName)
+		if err != nil {
+			return nil, err
+		}
+		s.lock = f
+	}
+	if err := flock(s.lock); err != nil {
+		return nil, err
+	}
+	if !current(s.lock, filepath.Join(s.dir, lockName)) {
+		s.Close() // removed between open and flock
+		return s.tryLock()
+	}
+	return s.lock, nil
+}
+
+// Attend marks an agent as running until release, or returns a [*Held] where
+// one runs.
+func (s *Store) Attend() (release func(), err error) {
+	f, err := s.openLock(agentName)
+	if err != nil {
+		return nil, fmt.Errorf("mark the agent as running in %s: %w", s.dir, err)
+	}
+	if err := flock(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func (s *Store) openLock(name string) (*os.File, error) {
+	dir, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	return dir.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+// flock takes f without waiting and writes our pid into it, for the message of
+// whoever finds it taken.
+func flock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		var buf [20]byte
+		n, _ := f.ReadAt(buf[:], 0)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
+		return &Held{Lock: f.Name(), PID: pid}
+	}
+	if err != nil {
+		return err
+	}
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(&at{f}, "%d\n", os.Getpid())
+	return nil
+}
+
+// at writes at the start of a file.
+type at struct{ f *os.File }
+
+func (a *at) Write(b []byte) (int, error) { return a.f.WriteAt(b, 0) }
+
+// current reports whether name still names f.
+func current(f *os.File, name string) bool {
+	a, errA := f.Stat()
+	b, errB := os.Lstat(name)
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+// maxOriginalsBytes is far above the some 60 keys that can be configured.
+const maxOriginalsBytes = 1 << 20
+
+// Originals reads the record. None is not an error.
+func (s *Store) Originals() (Originals, error) {
+	f, err := os.Open(filepath.Join(s.dir, originalsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Originals{}, nil
+	}
+	if err != nil {
+		return Originals{}, err
+	}
+	defer func() { _ = f.Close() }()
+	o, err := parseOriginals(f)
+	if err != nil {
+		return Originals{}, fmt.Errorf("%s: %w: remove it if you do not need restore", f.Name(), err)
+	}
+	return o, nil
+}
+
+func (s *Store) putOriginals(o Originals) error {
+	dir, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	if len(o.Keys) == 0 {
+		return atomicfile.Remove(dir, originalsName)
+	}
+	b, err := o.encode()
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(dir, originalsName, b, 0o644)
+}
