@@ -5,11 +5,12 @@ import (
 	"io"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/nodetune/nodetune/reporter"
 )
 
-// apiVersion marks every document nodetune prints and every configuration it
-// reads.
-const apiVersion = "nodetune.io/v1alpha1"
+// apiVersion marks every document and configuration.
+const apiVersion = reporter.APIVersion
 
 // print writes doc as JSON or YAML, or calls table.
 func (o *options) print(w io.Writer, doc any, table func(io.Writer) error) error {

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+func newCheck(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Say what is, what is wanted and what follows from the difference",
+		Long: `Reads the kernel's settings, changes nothing, and says for each rule what is,
+what is wanted, and what follows from a difference. The exit code is 1 where
+something is not in force.`,
+		Example: `  nodetune check
+  nodetune check -o json | jq '.sysctl.rules[] | select(.outcome != "InForce")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.pass(cmd, false)
+		},
+	}
+}
+
+// lockWait is how long a command waits for another nodetune's pass, which takes
+// milliseconds: what holds the lock longer is stuck.
+const lockWait = 30 * time.Second
+
+// pass runs one pass over every subsystem, prints the report, and returns the
+// exit code that it earns.
+func (o *options) pass(cmd *cobra.Command, act bool) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
+	defer cancel()
+	var s reporter.Snapshot
+	s.Sysctl = o.sysctlPass(ctx, cfg, act)
+	return o.report(cmd.OutOrStdout(), s)
+}
+
+func (o *options) sysctlPass(ctx context.Context, cfg Config, act bool) reporter.Result[sysctl.Observed] {
+	p, err := o.newSysctlPass(cfg)
+	if err != nil {
+		return reporter.Result[sysctl.Observed]{At: time.Now(), Err: err}
+	}
+	defer p.Tree.Close()
+	defer p.Store.Close()
+	p.Act = act
+	return reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()}
+}
+
+// newSysctlPass opens what a pass over the settings needs.
+func (o *options) newSysctlPass(cfg Config) (sysctl.Pass, error) {
+	m, err := sysctl.ReadMachine(o.procfs)
+	if err != nil {
+		return sysctl.Pass{}, err
+	}
+	tree, err := sysctl.OpenTree(o.procfs)
+	if err != nil {
+		return sysctl.Pass{}, err
+	}
+	return sysctl.Pass{Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs), Rules: cfg.Sysctl.For(m)}, nil
+}
+
+// report prints s and returns its exit code as an error.
+func (o *options) report(w io.Writer, s reporter.Snapshot) error {
+	err := o.print(w, reporter.NewDocument(s), func(w io.Writer) error {
+		return reporter.Table(w, s, colour(w))
+	})
+	switch {
+	case err != nil:
+		return unreadable(err)
+	case s.Sysctl.Err != nil:
+		return unreadable(s.Sysctl.Err)
+	case len(s.Sysctl.Value.Unmet()) > 0:
+		return unmet(nil)
+	}
+	return nil
+}
+
+// colour reports whether w is a terminal that wants it (no-color.org).
+func colour(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

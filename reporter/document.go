@@ -1,0 +1,39 @@
+package reporter
+
+import "github.com/nodetune/nodetune/sysctl"
+
+// APIVersion marks every document nodetune prints and every configuration it
+// reads.
+const APIVersion = "nodetune.io/v1alpha1"
+
+// Document is the Report that check, apply and restore print as JSON or YAML:
+// one shape for all of them. A section whose pass has not run is left out.
+type Document struct {
+	APIVersion string           `json:"apiVersion"`
+	Kind       string           `json:"kind"`
+	Sysctl     *sysctl.Observed `json:"sysctl,omitempty"`
+	// Errors holds, per section, why it could not be read at all.
+	Errors map[string]string `json:"errors,omitempty"`
+}
+
+// NewDocument renders s.
+func NewDocument(s Snapshot) Document {
+	d := Document{APIVersion: APIVersion, Kind: "Report"}
+	d.Sysctl = section(&d, "sysctl", s.Sysctl)
+	return d
+}
+
+// section returns the value of r, or notes its error under name.
+func section[T any](d *Document, name string, r Result[T]) *T {
+	switch {
+	case r.At.IsZero():
+		return nil
+	case r.Err != nil:
+		if d.Errors == nil {
+			d.Errors = make(map[string]string)
+		}
+		d.Errors[name] = r.Err.Error()
+		return nil
+	}
+	return &r.Value
+}

@@ -1,0 +1,20 @@
+package reporter
+
+import (
+	"time"
+
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// Result is what one pass of a subsystem returned, and when it ended. A zero At
+// means that no pass has ended yet: unknown, which is not healthy.
+type Result[T any] struct {
+	Value T
+	At    time.Time
+	Err   error
+}
+
+// Snapshot is the last result of every subsystem.
+type Snapshot struct {
+	Sysctl Result[sysctl.Observed]
+}
