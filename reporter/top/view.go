@@ -1,0 +1,278 @@
+package top
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/safetext"
+)
+
+// The sixteen colours every terminal has, in the user's own theme. Bubble Tea
+// drops them where NO_COLOR is set or the terminal has none.
+var (
+	header = lipgloss.NewStyle().Reverse(true)
+	faint  = lipgloss.NewStyle().Faint(true)
+	warm   = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
+	hot    = lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true)
+)
+
+// From these percentages on a figure is warm and hot: the default thresholds of
+// pressure, and so full that one more collector may not start.
+const (
+	warmPercent = 80
+	hotPercent  = 95
+)
+
+func (m *model) View() tea.View {
+	v := tea.NewView(m.screen())
+	v.AltScreen = true
+	v.WindowTitle = "nodetune top"
+	return v
+}
+
+// screen is what is seen: height lines at most, none wider than width.
+func (m *model) screen() string {
+	lines := []string{m.title(), m.state()}
+	if m.help {
+		lines = append(lines, "")
+		lines = append(lines, strings.Split(help, "\n")...)
+	} else {
+		lines = append(lines, m.owners()...)
+		lines = append(lines, m.processes()...)
+	}
+	last := m.height - 1
+	lines = lines[:min(len(lines), max(last, 0))]
+	for len(lines) < last {
+		lines = append(lines, "")
+	}
+	lines = append(lines, m.footer())
+	for i, line := range lines {
+		lines[i] = ansi.Truncate(line, m.width, "…")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (m *model) title() string {
+	if m.usage == nil {
+		return "nodetune top"
+	}
+	l := m.usage.Limits
+	return "nodetune top  " + m.at.Format(time.TimeOnly) + "  " + m.usage.Source + " in " + m.took.Round(time.Millisecond).String() +
+		"  " + itoa(int64(m.usage.Walk.Processes)) + " processes  open files " + of(l.OpenFiles, l.FileMax, inotify.Exact)
+}
+
+// state says what is wrong with what is seen, if anything is.
+func (m *model) state() string {
+	var say []string
+	if m.paused {
+		say = append(say, warm.Render("paused"))
+	}
+	if m.usage == nil && m.err == nil {
+		say = append(say, "reading …")
+	}
+	if m.err != nil {
+		say = append(say, hot.Render("the last pass failed: "+safetext.String(m.err.Error())))
+	}
+	if m.usage != nil {
+		if age := m.now.Sub(m.at); age > 3*m.every && age > 5*time.Second {
+			say = append(say, warm.Render("as of "+seconds(age)+" ago"))
+		}
+		for _, u := range m.usage.Unknown {
+			say = append(say, faint.Render(gap(u)))
+		}
+	}
+	return strings.Join(say, "  ")
+}
+
+// owners is the upper part: at most a third of the screen.
+func (m *model) owners() []string {
+	lines := []string{header.Render(fill(ownerLine("UID", "USERNS", "INSTANCES", "%", "WATCHES", "%", "+/MIN", "FULL IN"), m.width))}
+	if m.usage == nil {
+		return lines
+	}
+	room := m.ownerRows()
+	for i, a := range m.usage.Accounts {
+		if i == room-1 && len(m.usage.Accounts) > room {
+			return append(lines, faint.Render(itoa(int64(len(m.usage.Accounts)-i))+" more"))
+		}
+		g := m.usage.owners[a.Owner]
+		full := ""
+		if g.full > 0 {
+			full = seconds(g.full)
+		}
+		line := ownerLine(
+			strconv.FormatUint(uint64(a.UID), 10), userns(a.UserNS),
+			of(a.Instances, a.InstancesLimit, a.InstancesQuality), percent(a.InstancesLimit, a.Instances),
+			of(a.Watches, a.WatchesLimit, a.WatchesQuality), percent(a.WatchesLimit, a.Watches),
+			rate(g), full)
+		lines = append(lines, heat(line, max(a.InstancesLimit.Percent(a.Instances), a.WatchesLimit.Percent(a.Watches))))
+	}
+	return lines
+}
+
+// ownerRows is how many lines the accounts get.
+func (m *model) ownerRows() int {
+	if m.usage == nil {
+		return 0
+	}
+	return min(len(m.usage.Accounts), max(2, m.height/3-2))
+}
+
+// ownerLine is 78 columns wide.
+func ownerLine(owner, userns, instances, ishare, watches, wshare, rate, full string) string {
+	return right(owner, 10) + " " + left(userns, 10) + " " + right(instances, 13) + " " + right(ishare, 5) + " " +
+		right(watches, 15) + " " + right(wshare, 5) + " " + right(rate, 6) + " " + right(full, 7)
+}
+
+func (m *model) processes() []string {
+	lines := []string{header.Render(fill(m.line("PID", "UID", "COMM", "INST", "WATCHES", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
+	for _, p := range m.rows[m.offset:min(len(m.rows), m.offset+m.page())] {
+		watches := marked(p.Watches, p.WatchesQuality)
+		if p.WatchesAgeSeconds > 0 {
+			watches += "@" + seconds(time.Duration(p.WatchesAgeSeconds)*time.Second)
+		}
+		line := m.line(itoa(int64(p.PID)), strconv.FormatUint(uint64(p.UID), 10), safetext.String(p.Comm),
+			marked(p.Instances, p.Quality), watches, of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
+		lines = append(lines, heat(line, p.NOFILESoft.Percent(p.FDs)))
+	}
+	if m.usage != nil && len(m.rows) == 0 {
+		lines = append(lines, faint.Render("no process has "+strconv.Quote(m.filter)+": Esc shows all"))
+	}
+	return lines
+}
+
+// line is one row of the lower part. Below 100 columns the uid gives way.
+func (m *model) line(pid, uid, comm, instances, watches, fds, rate, belongs string) string {
+	s := right(pid, 7) + " "
+	if m.width >= 100 {
+		s += right(uid, 10) + " " + left(comm, 15)
+	} else {
+		s += left(comm, 12)
+	}
+	return s + " " + right(instances, 5) + " " + right(watches, 10) + " " + right(fds, 13) + " " + right(rate, 6) + " " + belongs
+}
+
+// page is how many rows of processes fit.
+func (m *model) page() int {
+	const others = 5 // title, state, two headers, footer
+	return max(1, m.height-m.ownerRows()-others)
+}
+
+func (m *model) footer() string {
+	if m.typing {
+		return "/" + m.filter + "█  Enter: keep  Esc: show all"
+	}
+	s := "by " + columns[m.by].name
+	if m.reverse {
+		s += ", reversed"
+	}
+	if m.filter != "" {
+		s += "  with " + strconv.Quote(m.filter)
+	}
+	s += "  " + itoa(int64(len(m.rows))) + " rows  every " + m.every.String()
+	return s + faint.Render("  i w f g p o sort  r / space + - ? help  q quit")
+}
+
+func heat(line string, percent float64) string {
+	switch {
+	case percent >= hotPercent:
+		return hot.Render(line)
+	case percent >= warmPercent:
+		return warm.Render(line)
+	}
+	return line
+}
+
+// marked puts before a figure what it is worth.
+func marked(n int64, q inotify.Quality) string {
+	switch q {
+	case inotify.Exact:
+		return itoa(n)
+	case inotify.UpperBound:
+		return "≤" + itoa(n)
+	case inotify.Estimate:
+		return "~" + itoa(n)
+	}
+	return "?"
+}
+
+// of renders used/limit. Beyond 100 million nobody counts the digits: the
+// kernel's own INT_MAX is 2e+09, systemd's fs.file-max 9e+18.
+func of(used int64, limit inotify.Limit, q inotify.Quality) string {
+	s := marked(used, q) + "/"
+	switch {
+	case limit < 0:
+		return s + "?"
+	case limit < 100_000_000:
+		return s + itoa(int64(limit))
+	}
+	return s + strconv.FormatFloat(float64(limit), 'e', 0, 64)
+}
+
+// percent rounds down: 100% says that the limit is reached.
+func percent(limit inotify.Limit, used int64) string {
+	switch p := limit.Percent(used); {
+	case limit < 0:
+		return ""
+	case p > 999:
+		return ">999%"
+	default:
+		return itoa(int64(p)) + "%"
+	}
+}
+
+// rate is empty where nothing grows: a row that is quiet looks quiet.
+func rate(g growth) string {
+	switch most := g.most(); {
+	case most < 0.05:
+		return ""
+	case most < 10:
+		return strconv.FormatFloat(most, 'f', 1, 64)
+	case most < 1e6:
+		return strconv.FormatFloat(most, 'f', 0, 64)
+	default:
+		return strconv.FormatFloat(most, 'e', 0, 64)
+	}
+}
+
+// initialUserNS is PROC_USER_INIT_INO, the inode number of the initial user
+// namespace on every kernel since 3.8 (include/linux/proc_ns.h).
+const initialUserNS = 0xEFFFFFFD
+
+func userns(inode uint64) string {
+	if inode == initialUserNS {
+		return "initial"
+	}
+	return strconv.FormatUint(inode, 10)
+}
+
+func gap(g inotify.Gap) string {
+	s := safetext.String(g.What) + ": " + safetext.String(g.Why)
+	if g.Processes > 0 {
+		s += " (" + itoa(int64(g.Processes)) + ")"
+	}
+	return s
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// left and right bring s to n columns.
+func left(s string, n int) string {
+	s = ansi.Truncate(s, n, "…")
+	return s + strings.Repeat(" ", n-ansi.StringWidth(s))
+}
+
+func right(s string, n int) string {
+	s = ansi.Truncate(s, n, "…")
+	return strings.Repeat(" ", n-ansi.StringWidth(s)) + s
+}
+
+func fill(s string, n int) string {
+	return s + strings.Repeat(" ", max(0, n-ansi.StringWidth(s)))
+}
