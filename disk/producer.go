@@ -1,0 +1,101 @@
+package disk
+
+import (
+	"path"
+	"strings"
+
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// containerOf returns whose logs dir holds, where it is one of the directories
+// NAMESPACE_POD_UID/CONTAINER that the kubelet makes below pods.
+func containerOf(pods, dir string) (workload.Workload, bool) {
+	rel, ok := within(dir, pods)
+	if !ok {
+		return workload.Workload{}, false
+	}
+	l, ok := workload.ParsePodLog(rel + "/0.log")
+	return l.Workload, ok
+}
+
+func isContainerDir(pods, dir string) bool {
+	_, ok := containerOf(pods, dir)
+	return ok
+}
+
+// kindOf says what writes the files of dir, where it is no container's.
+func kindOf(dir string) Kind {
+	for part := range strings.SplitSeq(dir, "/") {
+		switch part {
+		case "journal":
+			return KindJournal
+		case "coredump", "crash":
+			return KindCore
+		}
+	}
+	return KindFile
+}
+
+// producers returns what t knows, one producer per container, and per log with
+// its archives elsewhere. Of the journal and of core dumps a directory is one
+// producer. last maps a producer's path to what it had written at the pass
+// before, seconds ago; it is replaced by what it has written now.
+func (t *tree) producers(seconds float64, last map[string]uint64, now map[string]uint64) []Producer {
+	var all []Producer
+	t.each(func(d *dir) {
+		at := path.Join(t.host, d.rel)
+		container, pod := containerOf(t.pods, at)
+		kind := KindContainer
+		if !pod {
+			kind = kindOf(at)
+		}
+		sums := map[*group]*Producer{}
+		var one *Producer
+		for _, g := range d.groups {
+			p := one
+			if p == nil {
+				p = &Producer{Kind: kind, Workload: container, Path: at}
+				if kind == KindFile {
+					p.Path = path.Join(at, g.base)
+				} else {
+					one = p
+				}
+			}
+			p.Bytes += g.quiet
+			p.Files += g.files
+			p.Archives += g.archives
+			p.WrittenBytes += g.written
+			sums[g] = p
+		}
+		for i := range d.live {
+			f := &d.live[i]
+			sums[f.group].Bytes += f.blocks
+		}
+		for g, p := range sums {
+			if p == one && g != d.groups[0] {
+				continue
+			}
+			if seconds > 0 {
+				rate := float64(p.WrittenBytes-min(p.WrittenBytes, last[p.Path])) / seconds
+				p.BytesPerSecond = &rate
+			}
+			now[p.Path] = p.WrittenBytes
+			all = append(all, *p)
+		}
+	})
+	return all
+}
+
+// each calls visit for every directory of t.
+func (t *tree) each(visit func(*dir)) {
+	var walk func(d *dir)
+	walk = func(d *dir) {
+		visit(d)
+		for _, c := range d.children {
+			walk(c)
+		}
+	}
+	if t.top != nil {
+		walk(t.top)
+	}
+}

@@ -1,0 +1,146 @@
+package disk
+
+import (
+	"errors"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// statx fills st for the NUL-terminated name below dir, or with an empty name
+// for dir itself, and never follows a link. The wrapper of x/sys/unix would
+// copy the name; a scan calls this once per file, with the name where
+// getdents64(2) has put it.
+func statx(dir int, name []byte, st *unix.Statx_t) error {
+	const (
+		flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_EMPTY_PATH | unix.AT_STATX_DONT_SYNC
+		mask  = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	)
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(&name[0])),
+			flags, mask, uintptr(unsafe.Pointer(st)), 0)
+		if errno == 0 {
+			return nil
+		}
+		if errno != unix.EINTR {
+			return errno
+		}
+	}
+}
+
+// itself is the empty name of statx.
+var itself = []byte{0}
+
+// dirents calls visit for every name in b, which getdents64(2) has filled. The
+// name ends with its NUL and is valid during the call only.
+func dirents(b []byte, visit func(name []byte, kind byte)) {
+	const ( // struct linux_dirent64
+		reclenAt = 16
+		kindAt   = 18
+		nameAt   = 19
+	)
+	for len(b) > nameAt {
+		reclen := int(*(*uint16)(unsafe.Pointer(&b[reclenAt])))
+		if reclen <= nameAt || reclen > len(b) {
+			return // only the kernel writes here
+		}
+		name := b[nameAt:reclen]
+		end := 0
+		for end < len(name) && name[end] != 0 {
+			end++
+		}
+		if end == len(name) {
+			return
+		}
+		if s := name[:end]; string(s) != "." && string(s) != ".." {
+			visit(name[:end+1], b[kindAt])
+		}
+		b = b[reclen:]
+	}
+}
+
+const openDirectory = unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NOFOLLOW
+
+// openRoot opens dir, a path of the host, below the open directory rootfs.
+// Links on the way are the host's own (/var/log may lie on a larger disk) and
+// are followed as the host would follow them; links of procfs are not.
+func openRoot(rootfs int, dir string, flags int) (int, error) {
+	dir = strings.TrimPrefix(dir, "/")
+	if dir == "" {
+		dir = "."
+	}
+	fd, err := openat2(rootfs, dir, unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if noOpenat2(err) {
+		return openEach(rootfs, dir, flags)
+	}
+	return fd, err
+}
+
+// openBeneath opens rel, a directory below dir, and refuses what a hostile
+// directory may offer: links, mount points, a way out.
+func openBeneath(dir int, rel string, flags int) (int, error) {
+	if rel == "" {
+		rel = "."
+	}
+	fd, err := openat2(dir, rel, unix.OpenHow{
+		Flags:   uint64(flags) | openDirectory,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
+	})
+	if noOpenat2(err) {
+		return openEach(dir, rel, flags)
+	}
+	return fd, err
+}
+
+// noOpenat2: Linux before 5.6, or a seccomp profile that does not know the call.
+func noOpenat2(err error) bool { return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) }
+
+func openat2(dir int, path string, how unix.OpenHow) (int, error) {
+	for tries := 0; ; tries++ {
+		fd, err := unix.Openat2(dir, path, &how)
+		// EAGAIN: a rename or mount raced with the lookup, openat2(2). Whoever
+		// keeps renaming must not keep us.
+		if err == unix.EINTR || err == unix.EAGAIN && tries < 16 {
+			continue
+		}
+		return fd, err
+	}
+}
+
+// openEach opens rel one component at a time: a single name with O_NOFOLLOW
+// cannot leave its directory, and a mount shows in st_dev.
+func openEach(dir int, rel string, flags int) (int, error) {
+	var st unix.Statx_t
+	if err := statx(dir, itself, &st); err != nil {
+		return -1, err
+	}
+	major, minor := st.Dev_major, st.Dev_minor
+	at, last := dir, strings.Count(rel, "/")
+	for part := range strings.SplitSeq(rel, "/") {
+		how := unix.O_PATH
+		if last == 0 {
+			how = flags
+		}
+		last--
+		if part == ".." {
+			return -1, unix.EXDEV
+		}
+		fd, err := unix.Openat(at, part, how|openDirectory, 0)
+		if at != dir {
+			_ = unix.Close(at)
+		}
+		if err != nil {
+			return -1, err
+		}
+		at = fd
+		if err := statx(fd, itself, &st); err != nil || st.Dev_major != major || st.Dev_minor != minor {
+			_ = unix.Close(fd)
+			return -1, unix.EXDEV
+		}
+	}
+	return at, nil
+}

@@ -1,0 +1,385 @@
+package disk
+
+import (
+	"errors"
+	"os"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree is what is known of one directory of logs. A rotated file does not
+// change any more, so a pass lists only the directories whose mtime has moved
+// and asks the live files for their size; everything else is remembered.
+//
+// A writer that goes on with a rotated file moves no directory's mtime, so
+// every directory is listed now and then all the same.
+type tree struct {
+	host string // the path of the top, as the host sees it
+	pods string // where the kubelet keeps containers' logs, for example /var/log/pods
+	top  *dir
+	at   time.Time // of the last pass
+	buf  []byte    // for getdents64
+
+	live    int // live files of all directories
+	listed  int
+	files   int
+	dirs    int
+	skipped map[string]int
+}
+
+// dir is one directory, as it was when it was last listed.
+type dir struct {
+	rel      string // below the top; "" for the top
+	children map[string]*dir
+	groups   []*group
+	live     []file
+
+	dev   devno
+	ino   uint64
+	mtime unix.StatxTimestamp
+	racy  bool      // it was listed within a tick of its last change
+	at    time.Time // of the pass that listed it
+	files int       // in it, whatever they are
+}
+
+type devno struct{ major, minor uint32 }
+
+// group is a log with its archives: what one producer writes in a directory.
+// Everything of a container's directory is one group.
+type group struct {
+	base     string // the name of the live log; "" for a whole directory
+	quiet    uint64 // allocated bytes of the files that are not asked again
+	files    int
+	archives int
+	written  uint64 // since the first pass
+
+	// While listing: a live file is still the one it was, and the bytes of
+	// archives that nobody knew. Archives that appear beside a live log that
+	// was kept are copies of it (copytruncate); where the log was replaced they
+	// are logs that began and were rotated since the last pass.
+	kept  bool
+	fresh uint64
+}
+
+// file is a live file: one that may still grow.
+type file struct {
+	name   []byte // with its NUL
+	group  *group
+	ino    uint64
+	size   uint64
+	blocks uint64 // allocated bytes
+	mtime  time.Time
+	past   bool // it has the name of an archive, but was written of late
+}
+
+func (f *file) String() string { return string(f.name[:len(f.name)-1]) }
+
+// Bounds of what a pass remembers and does, so that a directory full of names
+// cannot take the node's memory. A node of 250 pods has about 1,000 live files.
+const (
+	maxLive  = 50_000
+	maxDirs  = 200_000
+	maxFiles = 2_000_000
+	maxDepth = 64
+
+	// tick is the coarsest mtime of a filesystem that carries logs: ext3 and
+	// others without room for nanoseconds keep seconds.
+	tick = time.Second
+	// jiffy is how far the time a file gets stamped with may lie behind the
+	// clock: one timer interrupt, CONFIG_HZ=100 being the slowest in use.
+	jiffy = 10 * time.Millisecond
+	// lively is how long ago an archive must have been written to be left
+	// alone: a daemon that reopens late writes on for seconds.
+	lively = time.Minute
+)
+
+// Reasons why something was skipped; keys of Scan.Skipped.
+const (
+	skipGone    = "gone"       // it went away during the pass, which is normal
+	skipDenied  = "denied"     // EACCES: CAP_DAC_READ_SEARCH is missing
+	skipEscape  = "escape"     // a link, a mount point or a path out of the root
+	skipTooMany = "too_many"   // beyond the bounds above
+	skipDeep    = "too_deep"   // beyond 4096 bytes of path or 64 directories
+	skipError   = "error"      // anything else, for example EIO
+	skipSpecial = "special"    // FIFO, socket or device
+	skipNoStart = "unreadable" // the top itself
+)
+
+func reason(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return skipGone
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return skipDenied
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
+		return skipEscape
+	case errors.Is(err, unix.ENAMETOOLONG):
+		return skipDeep
+	}
+	return skipError
+}
+
+// pass brings t up to date. With full every directory is listed again.
+func (t *tree) pass(rootfs int, now time.Time, full bool) error {
+	t.live, t.listed, t.files, t.dirs = 0, 0, 0, 0
+	t.skipped = map[string]int{}
+	top, err := openRoot(rootfs, t.host, unix.O_RDONLY)
+	if err != nil {
+		t.top = nil
+		return &os.PathError{Op: "open", Path: t.host, Err: err}
+	}
+	defer func() { _ = unix.Close(top) }()
+	if t.top == nil {
+		t.top = &dir{}
+	}
+	if t.buf == nil {
+		t.buf = make([]byte, 64<<10)
+	}
+	if !t.visit(top, t.top, now, full, 0) {
+		t.top = nil
+	}
+	t.at = now
+	return nil
+}
+
+// visit brings d and all below it up to date.
+func (t *tree) visit(top int, d *dir, now time.Time, full bool, depth int) bool {
+	if t.dirs++; t.dirs > maxDirs || t.files > maxFiles {
+		t.skipped[skipTooMany]++
+		return true
+	}
+	// O_PATH needs no permission on the directory and no read of it: a third
+	// cheaper, and most directories are only looked at.
+	flags := unix.O_PATH
+	if full || d.ino == 0 {
+		flags = unix.O_RDONLY
+	}
+	fd, err := openBeneath(top, d.rel, flags)
+	if err != nil {
+		t.skipped[reason(err)]++
+		return false
+	}
+	var st unix.Statx_t
+	if err := statx(fd, itself, &st); err != nil {
+		_ = unix.Close(fd)
+		t.skipped[reason(err)]++
+		return false
+	}
+	if flags == unix.O_PATH && (d.racy || d.ino != st.Ino || d.mtime != st.Mtime || !t.refresh(fd, d)) {
+		_ = unix.Close(fd)
+		if fd, err = openBeneath(top, d.rel, unix.O_RDONLY); err != nil {
+			t.skipped[reason(err)]++
+			return false
+		}
+		flags = unix.O_RDONLY
+		if err := statx(fd, itself, &st); err != nil {
+			_ = unix.Close(fd)
+			t.skipped[reason(err)]++
+			return false
+		}
+	}
+	if flags == unix.O_RDONLY {
+		if err := t.list(fd, d, &st, now, depth); err != nil {
+			t.skipped[reason(err)]++
+		}
+	}
+	_ = unix.Close(fd)
+	t.live += len(d.live)
+	t.files += d.files
+	for name, child := range d.children {
+		if !t.visit(top, child, now, full, depth+1) {
+			delete(d.children, name)
+		}
+	}
+	return true
+}
+
+// refresh asks the live files of d for their size. It reports false where one
+// is not the file it was, and d must be listed.
+func (t *tree) refresh(fd int, d *dir) bool {
+	var st unix.Statx_t
+	for i := range d.live {
+		f := &d.live[i]
+		if err := statx(fd, f.name, &st); err != nil || st.Ino != f.ino {
+			return false
+		}
+		f.group.grow(f.size, st.Size)
+		f.take(&st)
+	}
+	return true
+}
+
+func (f *file) take(st *unix.Statx_t) {
+	f.ino, f.size, f.blocks = st.Ino, st.Size, st.Blocks*512
+	f.mtime = when(st.Mtime)
+}
+
+func when(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
+
+// grow counts what was written to a file that had before bytes and now has
+// after. A file that shrank was truncated and written from its beginning.
+func (g *group) grow(before, after uint64) {
+	if after >= before {
+		g.written += after - before
+	} else {
+		g.written += after
+	}
+}
+
+// list reads d anew from the open fd, whose state st is.
+func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) error {
+	t.listed++
+	l := listing{tree: t, dir: d, fd: fd, now: now, depth: depth, was: d.children, groups: map[string]*group{}}
+	if d.ino == 0 {
+		d.at = t.at // what is in a new directory began after the last pass
+	}
+	if len(d.live) > 0 {
+		l.known = make(map[uint64]uint64, len(d.live))
+		for i := range d.live {
+			l.known[d.live[i].ino] = d.live[i].size
+		}
+	}
+	for _, g := range d.groups {
+		l.groups[g.base] = g
+		g.quiet, g.files, g.archives = 0, 0, 0
+	}
+	if isContainerDir(t.pods, path.Join(t.host, d.rel)) {
+		l.whole = l.group(nil)
+	}
+	d.dev, d.ino, d.mtime = devno{st.Dev_major, st.Dev_minor}, st.Ino, st.Mtime
+	d.racy = now.Sub(when(st.Mtime)) < 2*tick
+	d.children, d.files, d.live = nil, 0, d.live[:0]
+	for {
+		n, err := unix.Getdents(fd, t.buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n <= 0 {
+			break
+		}
+		dirents(t.buf[:n], l.entry)
+	}
+	d.groups = d.groups[:0]
+	for _, g := range l.groups {
+		if !g.kept {
+			g.written += g.fresh
+		}
+		g.kept, g.fresh = false, 0
+		if g.files > 0 {
+			d.groups = append(d.groups, g)
+		}
+	}
+	d.at = now
+	return nil
+}
+
+// listing is the state of one list.
+type listing struct {
+	tree   *tree
+	dir    *dir
+	fd     int
+	now    time.Time
+	depth  int
+	was    map[string]*dir
+	known  map[uint64]uint64 // size of the live files by inode, as it was
+	groups map[string]*group
+	whole  *group // of a container's directory
+	st     unix.Statx_t
+}
+
+func (l *listing) group(base []byte) *group {
+	g := l.groups[string(base)]
+	if g == nil {
+		g = &group{base: string(base)}
+		l.groups[g.base] = g
+	}
+	return g
+}
+
+// entry takes one name, with its NUL.
+func (l *listing) entry(name []byte, kind byte) {
+	plain := name[:len(name)-1]
+	switch kind {
+	case unix.DT_DIR:
+		l.child(string(plain))
+		return
+	case unix.DT_LNK:
+		return // what it points at is counted where it lies
+	}
+	st := &l.st
+	if err := statx(l.fd, name, st); err != nil {
+		l.tree.skipped[reason(err)]++
+		return
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR: // a filesystem that does not fill d_type
+		l.child(string(plain))
+		return
+	case unix.S_IFLNK:
+		return
+	default:
+		l.tree.skipped[skipSpecial]++
+		return
+	}
+	l.dir.files++
+	base, old := archive(plain)
+	g := l.whole
+	if g == nil {
+		g = l.group(base)
+	}
+	g.files++
+	if old {
+		g.archives++
+	}
+	size, seen := l.known[st.Ino]
+	switch {
+	case seen:
+		g.grow(size, st.Size)
+		g.kept = g.kept || !old
+	case l.tree.at.IsZero() || !born(st).After(l.dir.at.Add(-jiffy)):
+		// It was there before anybody looked, or was moved here.
+	case !old:
+		g.written += st.Size
+	case len(base) > 0 && compression(plain) == 0:
+		g.fresh += st.Size
+	}
+	if old && l.now.Sub(when(st.Mtime)) >= lively || l.tree.live+len(l.dir.live) >= maxLive {
+		g.quiet += st.Blocks * 512
+		return
+	}
+	f := file{name: append([]byte(nil), name...), group: g, past: old}
+	f.take(st)
+	l.dir.live = append(l.dir.live, f)
+}
+
+// born returns when the file began; filesystems without a birth time tell at
+// least when it last changed.
+func born(st *unix.Statx_t) time.Time {
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return when(st.Ctime)
+	}
+	return when(st.Btime)
+}
+
+// child takes the directory name, with what was known of it.
+func (l *listing) child(name string) {
+	d := l.dir
+	c := l.was[name]
+	if c == nil {
+		c = &dir{rel: path.Join(d.rel, name)}
+	}
+	if l.depth >= maxDepth || len(c.rel) >= unix.PathMax {
+		l.tree.skipped[skipDeep]++
+		return
+	}
+	if d.children == nil {
+		d.children = map[string]*dir{}
+	}
+	d.children[name] = c
+}

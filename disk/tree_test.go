@@ -1,0 +1,505 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	podA = "prod_web-7d4b9_11111111-2222-3333-4444-555555555555/app"
+	podB = "prod_db-0_99999999-2222-3333-4444-555555555555/db"
+)
+
+func rootfd(t testing.TB, dir string) int {
+	t.Helper()
+	return open(t, dir, unix.O_PATH|unix.O_DIRECTORY)
+}
+
+func write(t testing.TB, path string, n int) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newTree() *tree { return &tree{host: "/var/log", pods: "/var/log/pods"} }
+
+// written returns what each producer has written, by path.
+func written(tr *tree) map[string]uint64 {
+	now := map[string]uint64{}
+	tr.producers(0, nil, now)
+	return now
+}
+
+func pass(t testing.TB, tr *tree, root int, full bool) {
+	t.Helper()
+	if err := tr.pass(root, time.Now(), full); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a container has written is counted through rotations of every kind, a
+// restart, truncation and compression.
+func TestWrittenThroughRotations(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	dir := filepath.Join(host, "var/log/pods", podA)
+	log := func(name string) string { return filepath.Join(dir, name) }
+	rename := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(log(from), log(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, log("0.log"), 1000)
+	write(t, log("0.log.20260101-000000.gz"), 500)
+	tr := newTree()
+	want := uint64(0)
+	step := func(what string, n uint64, do func()) {
+		t.Helper()
+		do()
+		want += n
+		pass(t, tr, root, false)
+		if got := written(tr)["/var/log/pods/"+podA]; got != want {
+			t.Errorf("%s: %d written, want %d", what, got, want)
+		}
+	}
+	step("what was there before", 0, func() {})
+	step("append", 100, func() { write(t, log("0.log"), 100) })
+	step("rotate", 70, func() {
+		write(t, log("0.log"), 50)
+		rename("0.log", "0.log.20260101-000001")
+		write(t, log("0.log"), 20)
+	})
+	step("a late writer", 30, func() { write(t, log("0.log.20260101-000001"), 30) })
+	step("twice within a pass", 300, func() {
+		rename("0.log", "0.log.20260101-000002")
+		write(t, log("0.log"), 200)
+		rename("0.log", "0.log.20260101-000003")
+		write(t, log("0.log"), 100)
+	})
+	step("compress", 0, func() {
+		write(t, log("0.log.20260101-000001.gz"), 10)
+		if err := os.Remove(log("0.log.20260101-000001")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	step("copytruncate", 5, func() {
+		write(t, log("0.log.1"), 100) // the copy of what was counted
+		if err := os.Truncate(log("0.log"), 0); err != nil {
+			t.Fatal(err)
+		}
+		write(t, log("0.log"), 5)
+	})
+	step("restart", 40, func() { write(t, log("1.log"), 40) })
+	step("nothing", 0, func() {})
+
+	// A pod that came after the first pass has written all it has.
+	write(t, filepath.Join(host, "var/log/pods", podB, "0.log"), 77)
+	pass(t, tr, root, false)
+	if got := written(tr)["/var/log/pods/"+podB]; got != 77 {
+		t.Errorf("new pod: %d written, want 77", got)
+	}
+}
+
+func TestProducers(t *testing.T) {
+	host := t.TempDir()
+	at := func(name string) string { return filepath.Join(host, "var/log", name) }
+	write(t, at("pods/"+podA+"/0.log"), 5000)
+	write(t, at("pods/"+podA+"/0.log.20260101-000000.gz"), 3000)
+	write(t, at("syslog"), 10)
+	write(t, at("syslog.1"), 10)
+	write(t, at("syslog.2.gz"), 10)
+	write(t, at("journal/0123/system.journal"), 8<<10)
+	write(t, at("journal/0123/system@1.journal"), 8<<10)
+	if err := os.Symlink("/etc", at("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(at("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tr := newTree()
+	pass(t, tr, rootfd(t, host), false)
+	got := map[string]Producer{}
+	for _, p := range tr.producers(0, nil, map[string]uint64{}) {
+		got[p.Path] = p
+	}
+	for path, want := range map[string]struct {
+		kind            Kind
+		files, archives int
+		bytes           uint64
+	}{
+		"/var/log/pods/" + podA: {KindContainer, 2, 1, 12 << 10},
+		"/var/log/syslog":       {KindFile, 3, 2, 12 << 10},
+		"/var/log/journal/0123": {KindJournal, 2, 1, 16 << 10},
+	} {
+		p := got[path]
+		if p.Kind != want.kind || p.Files != want.files || p.Archives != want.archives {
+			t.Errorf("%s: %+v, want %+v", path, p, want)
+		}
+		// The filesystem decides how much it allocates for small files.
+		if p.Bytes > want.bytes {
+			t.Errorf("%s: %d bytes allocated, want at most %d", path, p.Bytes, want.bytes)
+		}
+	}
+	if p := got["/var/log/pods/"+podA]; p.Namespace != "prod" || p.Pod != "web-7d4b9" || p.Container != "app" {
+		t.Errorf("producer %+v", p.Workload)
+	}
+	if len(got) != 3 || tr.skipped[skipSpecial] != 1 {
+		t.Errorf("%d producers, skipped %v", len(got), tr.skipped)
+	}
+}
+
+// The incremental pass knows what a scan from nothing knows, whatever happens
+// in between.
+func TestIncrementalEqualsFull(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	logs := filepath.Join(host, "var/log")
+	write(t, filepath.Join(logs, "start.log"), 1)
+	random := rand.New(rand.NewPCG(1, 2))
+	names := []string{"0.log", "1.log", "0.log.1", "0.log.20260101-000000", "0.log.20260101-000000.gz", "syslog"}
+	dirs := []string{".", "a", "a/b", "pods/" + podA, "pods/" + podB}
+	any := func(s []string) string { return s[random.IntN(len(s))] }
+	tr := newTree()
+	for range 300 {
+		for range 1 + random.IntN(4) {
+			dir := filepath.Join(logs, any(dirs))
+			file := filepath.Join(dir, any(names))
+			switch random.IntN(6) {
+			case 0, 1, 2:
+				write(t, file, random.IntN(20000))
+			case 3:
+				_ = os.Remove(file)
+			case 4:
+				_ = os.Rename(file, filepath.Join(dir, any(names)))
+			case 5:
+				if dir != logs {
+					_ = os.RemoveAll(dir)
+				}
+			}
+		}
+		pass(t, tr, root, false)
+		fresh := newTree()
+		pass(t, fresh, root, true)
+		if got, want := sums(tr), sums(fresh); !reflect.DeepEqual(got, want) {
+			t.Fatalf("incremental\n%v\nfull\n%v", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+func sums(tr *tree) []string {
+	var all []string
+	for _, p := range tr.producers(0, nil, map[string]uint64{}) {
+		all = append(all, fmt.Sprint(p.Path, " ", p.Kind, " ", p.Bytes, " ", p.Files, " ", p.Archives))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// A directory that nothing happens in is not listed again; a full pass lists it.
+func TestIncrementalListsLittle(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	old := time.Now().Add(-time.Hour)
+	for i := range 20 {
+		dir := filepath.Join(host, "var/log/d", fmt.Sprint(i))
+		write(t, filepath.Join(dir, "0.log"), 10)
+		if err := os.Chtimes(dir, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"var/log/d", "var/log"} {
+		if err := os.Chtimes(filepath.Join(host, dir), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr := newTree()
+	pass(t, tr, root, false)
+	if tr.listed != 22 || tr.files != 20 {
+		t.Fatalf("first pass listed %d directories with %d files, want 22 and 20", tr.listed, tr.files)
+	}
+	write(t, filepath.Join(host, "var/log/d/7/1.log"), 5)
+	write(t, filepath.Join(host, "var/log/d/8/0.log"), 5)
+	pass(t, tr, root, false)
+	if tr.listed != 1 || tr.files != 21 {
+		t.Errorf("listed %d directories with %d files, want 1 and 21", tr.listed, tr.files)
+	}
+	if got := written(tr)["/var/log/d/8/0.log"]; got != 5 {
+		t.Errorf("%d written, want 5", got)
+	}
+	pass(t, tr, root, true)
+	if tr.listed != 22 {
+		t.Errorf("a full pass listed %d directories, want 22", tr.listed)
+	}
+}
+
+// Links, before and after they were directories, lead nowhere.
+func TestTreeRefusesLinks(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	outside := t.TempDir()
+	write(t, filepath.Join(outside, "secret.log"), 100)
+	dir := filepath.Join(host, "var/log/d")
+	write(t, filepath.Join(dir, "0.log"), 10)
+	tr := newTree()
+	pass(t, tr, root, false)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, full := range []bool{false, true} {
+		pass(t, tr, root, full)
+		if tr.files != 0 {
+			t.Errorf("followed a link out of the log directory: %v", sums(tr))
+		}
+	}
+	// The top itself may be a link of the host's: /var/log on a larger disk.
+	write(t, filepath.Join(host, "data/log/x.log"), 1)
+	if err := os.RemoveAll(filepath.Join(host, "var/log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/data/log", filepath.Join(host, "var/log")); err != nil {
+		t.Fatal(err)
+	}
+	pass(t, tr, root, false)
+	if tr.files != 1 {
+		t.Errorf("%d files behind /var/log -> /data/log, want 1", tr.files)
+	}
+}
+
+// Somebody swaps a directory and a link for as long as the scan goes on.
+func TestTreeSwap(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	outside := t.TempDir()
+	for i := range 50 {
+		write(t, filepath.Join(outside, fmt.Sprint(i, ".log")), 1)
+	}
+	dir := filepath.Join(host, "var/log/d")
+	write(t, filepath.Join(dir, "0.log"), 1)
+	link := filepath.Join(host, "var/log/l")
+	if err := os.Symlink(outside, link); err != nil {
+		t.Fatal(err)
+	}
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, link, unix.RENAME_EXCHANGE)
+			}
+		}
+	}()
+	tr := newTree()
+	for i := range 5000 {
+		pass(t, tr, root, i%2 == 0)
+		if tr.files > 1 {
+			t.Errorf("pass %d saw %d files, 1 is inside", i, tr.files)
+			break
+		}
+	}
+	close(done)
+	<-stopped
+}
+
+// openEach is what kernels before 5.6 get; it refuses the same.
+func TestOpenEach(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	if err := os.MkdirAll(filepath.Join(host, "a/b/c"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("b", filepath.Join(host, "a/l")); err != nil {
+		t.Fatal(err)
+	}
+	for rel, want := range map[string]error{"a/b/c": nil, ".": nil, "a/l/c": unix.ENOTDIR, "a/../a": unix.EXDEV, "a/x": unix.ENOENT} {
+		fd, err := openEach(root, rel, unix.O_RDONLY)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", rel, err, want)
+		}
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+	}
+	// Beyond the mount that a path begins on.
+	slash := open(t, "/", unix.O_PATH)
+	if fd, err := openEach(slash, "proc/self", unix.O_RDONLY); !errors.Is(err, unix.EXDEV) {
+		t.Errorf("/proc from /: %d, %v, want EXDEV", fd, err)
+	}
+	if fd, err := openBeneath(slash, "proc", unix.O_RDONLY); !errors.Is(err, unix.EXDEV) {
+		t.Errorf("/proc from /: %d, %v, want EXDEV", fd, err)
+	}
+}
+
+// manyFiles makes 100,000 files in 1,250 directories, as a node full of
+// rotated logs has them.
+func manyFiles(b *testing.B) (host string) {
+	host = b.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for d := range 625 {
+		pod := filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", d, d))
+		for _, c := range []string{"app", "sidecar"} {
+			dir := filepath.Join(pod, c)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				b.Fatal(err)
+			}
+			for i := range 80 {
+				name := "0.log"
+				if i > 0 {
+					name = fmt.Sprintf("0.log.20260101-%06d.gz", i)
+				}
+				p := filepath.Join(dir, name)
+				if err := os.WriteFile(p, []byte("x"), 0o644); err != nil {
+					b.Fatal(err)
+				}
+				if err := os.Chtimes(p, old, old); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := os.Chtimes(dir, old, old); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := os.Chtimes(pod, old, old); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return host
+}
+
+// BenchmarkScan compares, in one run, a full pass, an incremental one, the bare
+// system calls of a full pass, and du.
+func BenchmarkScan(b *testing.B) {
+	host := manyFiles(b)
+	root := rootfd(b, host)
+	b.Run("du", func(b *testing.B) {
+		defer cpu(b)()
+		for b.Loop() {
+			if err := exec.Command("du", "-s", host).Run(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		defer cpu(b)()
+		buf := make([]byte, 64<<10)
+		for b.Loop() {
+			if n := bare(b, root, []byte("var\x00"), buf); n != 100_000 {
+				b.Fatal(n)
+			}
+		}
+	})
+	b.Run("full", func(b *testing.B) {
+		tr := newTree()
+		pass(b, tr, root, true)
+		b.ReportAllocs()
+		defer cpu(b)()
+		for b.Loop() {
+			pass(b, tr, root, true)
+		}
+		if tr.files != 100_000 {
+			b.Fatal(tr.files)
+		}
+	})
+	b.Run("incremental", func(b *testing.B) {
+		tr := newTree()
+		pass(b, tr, root, true)
+		// The directories above have just been made.
+		t := time.Now().Add(time.Minute)
+		if err := tr.pass(root, t, true); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		defer cpu(b)()
+		for b.Loop() {
+			pass(b, tr, root, false)
+		}
+		if tr.files != 100_000 || tr.listed != 0 {
+			b.Fatal(tr.files, tr.listed)
+		}
+	})
+}
+
+// cpu reports the processor time of the benchmark, children included: on a
+// busy machine the wall clock compares whoever had luck.
+func cpu(b *testing.B) func() {
+	used := func() (ns int64) {
+		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+			var r unix.Rusage
+			if err := unix.Getrusage(who, &r); err != nil {
+				b.Fatal(err)
+			}
+			ns += r.Utime.Nano() + r.Stime.Nano()
+		}
+		return ns
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
+}
+
+// bare is a scan that keeps nothing: openat, getdents64 and fstatat for every
+// file.
+func bare(b *testing.B, at int, name, buf []byte) (files int) {
+	fd, err := unix.Openat(at, string(name[:len(name)-1]), unix.O_RDONLY|openDirectory, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var dirs [][]byte
+	var st unix.Stat_t
+	for {
+		n, err := unix.Getdents(fd, buf)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n <= 0 {
+			break
+		}
+		dirents(buf[:n], func(name []byte, kind byte) {
+			if kind == unix.DT_DIR {
+				dirs = append(dirs, slices.Clone(name))
+				return
+			}
+			if err := fstatat(fd, name, &st); err != nil {
+				b.Fatal(err)
+			}
+			files++
+		})
+	}
+	for _, d := range dirs {
+		files += bare(b, fd, d, buf)
+	}
+	_ = unix.Close(fd)
+	return files
+}
+
+func fstatat(dir int, name []byte, st *unix.Stat_t) error {
+	return unix.Fstatat(dir, unix.ByteSliceToString(name), st, unix.AT_SYMLINK_NOFOLLOW)
+}
