@@ -1,0 +1,139 @@
+package reporter
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// A node where nothing is short: uid 0 uses 60 of 128 instances.
+func roomy() inotify.Usage {
+	return inotify.Usage{
+		Limits: inotify.Limits{Instances: 128, Watches: 8192, FileMax: 100000, NrOpen: 1048576, OpenFiles: 5000},
+		Accounts: []inotify.Account{
+			{Owner: inotify.Owner{UserNS: initialUserNS}, Instances: 60, InstancesLimit: 128, Watches: 400, WatchesLimit: 8192, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
+			{Owner: inotify.Owner{UserNS: 7, UID: 100000}, Instances: 3, InstancesLimit: 5, Watches: 10, WatchesLimit: 1 << 31, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
+		},
+		Processes: []inotify.Process{
+			{PID: 812, Comm: "kubelet", UserNS: initialUserNS, Instances: 50, Watches: 300, FDs: 310, NOFILESoft: 1000000, NOFILEHard: 1000000, Unit: "kubelet.service"},
+			{PID: 900, Comm: "inner", UserNS: 7, UID: 100000, Instances: 3, Watches: 10, FDs: 9, NOFILESoft: 1024, NOFILEHard: 4096},
+			{PID: 901, Comm: "other", UserNS: initialUserNS, UID: 1000, Instances: 70, Watches: 9, FDs: 9, NOFILESoft: 1024, NOFILEHard: 4096},
+			{PID: 4711, Comm: "fluent-bit", UserNS: initialUserNS, Instances: 2, Watches: 90, FDs: 100, NOFILESoft: 1024, NOFILEHard: 524288, Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit"},
+		},
+	}
+}
+
+var drifted = []sysctl.Status{
+	{Rule: sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}, Value: 128, Outcome: sysctl.Drifted},
+	{Rule: sysctl.Rule{Key: sysctl.MaxUserWatches, Op: sysctl.AtLeast, Want: 524288}, Value: 8192, Outcome: sysctl.Drifted},
+	{Rule: sysctl.Rule{Key: sysctl.FileMax, Op: sysctl.AtLeast, Want: 100000}, Value: 100000, Outcome: sysctl.InForce},
+}
+
+func TestWhy(t *testing.T) {
+	above := map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}
+	for _, c := range []struct {
+		name    string
+		pid     int
+		errno   int
+		change  func(u *inotify.Usage, s *Suspect)
+		limit   inotify.Resource
+		reached bool
+		setting string // of the first limit of that resource that matters
+		says    string // in the summary or the advice
+	}{
+		{"nothing is short: the fullest", 4711, 0, func(*inotify.Usage, *Suspect) {}, inotify.Instances, false, "", "no limit is reached; the next would be fs.inotify.max_user_instances: uid 0 uses 60 of 128"},
+		{"instances", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "nodetune apply raises fs.inotify.max_user_instances from 128 to 8192"},
+		{"instances beyond a lowered limit", 4711, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 140 }, inotify.Instances, true, "", "EMFILE (24)"},
+		{"the holder is named", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "pid 812 (kubelet) of kubelet.service: 50"},
+		{"an upper bound", 4711, 0, func(u *inotify.Usage, _ *Suspect) {
+			u.Accounts[0].Instances, u.Accounts[0].InstancesQuality = 128, inotify.UpperBound
+		}, inotify.Instances, true, "", "uses at most 128"},
+		{"the canary knows better", 4711, 0, func(u *inotify.Usage, _ *Suspect) {
+			u.Accounts[0].Instances, u.Accounts[0].Headroom = 128, &inotify.Headroom{Granted: 2, Exact: true}
+		}, inotify.Instances, false, "", "no limit is reached"},
+		{"the canary knows worse", 4711, 0, func(u *inotify.Usage, _ *Suspect) {
+			u.Accounts[0].Headroom = &inotify.Headroom{Exact: true}
+		}, inotify.Instances, true, "", "refused with EMFILE"},
+		{"NOFILE", 4711, 0, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "no sysctl cures it"},
+		{"NOFILE of a pod", 4711, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "systemctl edit containerd.service"},
+		{"NOFILE of a unit", 812, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "systemctl edit kubelet.service, [Service] LimitNOFILE=2000000:2000000"},
+		{"NOFILE raised without a restart", 4711, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "prlimit --pid 4711 --nofile=65536:524288"},
+		{"NOFILE, hard too", 812, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "fs.nr_open is 1048576"},
+		{"a gap below the limit", 4711, 0, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1030, 5 }, inotify.NOFILE, false, "", "the next would be RLIMIT_NOFILE"},
+		{"the lowest is not known", 4711, 0, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, -1 }, inotify.NOFILE, true, "", "EMFILE"},
+		{"both: the account is asked first", 4711, 24, func(u *inotify.Usage, s *Suspect) { u.Accounts[0].Instances, s.FDs, s.LowestFD = 128, 1024, 1024 }, inotify.Instances, true, "", ""},
+		{"file-max", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Limits.OpenFiles = 100000 }, inotify.OpenFiles, true, "", "ENFILE (23)"},
+		{"file-max at its floor", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Limits.OpenFiles = 100000 }, inotify.OpenFiles, true, "", "at its floor already"},
+		{"file-max, but CAP_SYS_ADMIN", 4711, 0, func(u *inotify.Usage, s *Suspect) { u.Limits.OpenFiles, s.SysAdmin = 100000, true }, inotify.Instances, false, "", ""},
+		{"watches", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Watches = 8192 }, inotify.Watches, true, "", "reads like a full disk and is none"},
+		{"errno 28, watches free", 4711, 28, func(*inotify.Usage, *Suspect) {}, inotify.Watches, false, "", "see df and df -i"},
+		{"errno 24 asks nothing else", 4711, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Watches = 8192 }, inotify.Instances, false, "", "no limit behind errno 24 is reached now"},
+		{"errno 23", 4711, 23, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "fs.file-max is nearest"},
+		{"a limit of a user namespace", 900, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[1].Instances = 5 }, inotify.Instances, true, "user.max_inotify_instances", "lowered inside user namespace 7"},
+		{"the owner above", 900, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "uid 0, the owner of the user namespace, uses 128 of 128"},
+		{"another user", 901, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "no limit is reached"},
+		{"limit 0", 901, 24, func(u *inotify.Usage, _ *Suspect) { u.Limits.Instances = 0; u.Accounts[0].InstancesLimit = 0 }, inotify.Instances, true, "", "uid 1000 uses 0 of 0"},
+		{"nothing readable", 4711, 28, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].WatchesQuality = inotify.Unknown }, "", false, "", "no limit of this process could be read"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := roomy()
+			p, _ := u.Process(c.pid)
+			s := Suspect{Process: p, Above: above, LowestFD: p.FDs}
+			c.change(&u, &s)
+			d := Why(s, c.errno, u, drifted)
+			if d.Limit != c.limit || d.Reached != c.reached {
+				t.Errorf("limit %q, reached %v; want %q, %v", d.Limit, d.Reached, c.limit, c.reached)
+			}
+			if all := d.Summary + "\n" + strings.Join(d.Advice, "\n"); !strings.Contains(all, c.says) {
+				t.Errorf("%q is not said in\n%s", c.says, all)
+			}
+			if c.setting != "" && !strings.Contains(d.Summary, c.setting) {
+				t.Errorf("%q is not in %q", c.setting, d.Summary)
+			}
+		})
+	}
+}
+
+// Every account's holders are those that are charged to it, and no others.
+func TestWhyHolders(t *testing.T) {
+	u := roomy()
+	p, _ := u.Process(4711)
+	d := Why(Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, drifted)
+	var got []int
+	for _, h := range d.Limits[0].Holders {
+		got = append(got, h.PID)
+	}
+	if !slices.Equal(got, []int{812, 900, 4711}) {
+		t.Errorf("instances of uid 0 are held by %v, want 812, 900 of the namespace below, and 4711", got)
+	}
+}
+
+func TestWhyTable(t *testing.T) {
+	u := roomy()
+	u.Accounts[0].Instances = 128
+	u.Processes[0].Comm = "evil\x1b[2J"
+	p, _ := u.Process(4711)
+	var b strings.Builder
+	if err := Why(Suspect{Process: p, LowestFD: 100, SysAdmin: true}, 0, u, drifted).Table(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `4711 fluent-bit, uid 0, logging/fluent-bit-x7k2p:fluent-bit
+it is fs.inotify.max_user_instances: uid 0 uses 128 of 128, so the next one is refused with EMFILE (24)
+
+LIMIT                          OF        USED  LIMIT   %     ERRNO      MOST HELD BY
+fs.inotify.max_user_instances  uid 0     128   128     100%  24 EMFILE  evil\x1b[2J[812] 50, fluent-bit[4711] 2
+RLIMIT_NOFILE                  pid 4711  100   1024    9%    24 EMFILE  fluent-bit[4711] 100
+fs.file-max                    the node  5000  100000  5%    23 ENFILE  does not hold for it: has CAP_SYS_ADMIN
+fs.inotify.max_user_watches    uid 0     400   8192    4%    28 ENOSPC  evil\x1b[2J[812] 300, fluent-bit[4711] 90
+
+What helps
+  nodetune apply raises fs.inotify.max_user_instances from 128 to 8192; it takes effect at once, nothing needs a restart
+  most is held by pid 812 (evil\x1b[2J) of kubelet.service: 50; instances and watches come back when it ends
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}

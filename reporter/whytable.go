@@ -1,0 +1,115 @@
+package reporter
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/safetext"
+)
+
+// Table writes d for people.
+func (d Diagnosis) Table(w io.Writer, colour bool) error {
+	var b strings.Builder
+	p := d.Process
+	fmt.Fprintf(&b, "%d %s, uid %d", p.PID, safetext.String(p.Comm), p.UID)
+	if who := Who(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
+		fmt.Fprintf(&b, ", %s", who)
+	}
+	sgr := ""
+	if d.Reached {
+		sgr = red
+	}
+	fmt.Fprintf(&b, "\n%s\n\n", paint(colour, sgr, d.Summary))
+	rows := [][]cell{{{text: "LIMIT"}, {text: "OF"}, {text: "USED"}, {text: "LIMIT"}, {text: "%"}, {text: "ERRNO"}, {text: "MOST HELD BY"}}}
+	for _, l := range d.Limits {
+		of, _, _ := strings.Cut(l.Of, ",")
+		held := heldBy(l.Holders)
+		if l.Exempt != "" {
+			held = "does not hold for it: " + l.Exempt
+		}
+		rows = append(rows, []cell{
+			{text: l.Setting},
+			{text: of},
+			{text: figure(l.Used, l.Quality), paint: heat(l.Percent)},
+			{text: limitText(l.Limit)},
+			{text: percentText(l.Used, l.Limit)},
+			{text: strconv.Itoa(l.Errno) + " " + l.Error},
+			{text: held},
+		})
+	}
+	writeRows(&b, rows, colour)
+	if len(d.Advice) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", paint(colour, green, "What helps"))
+		for _, a := range d.Advice {
+			fmt.Fprintf(&b, "  %s\n", a)
+		}
+	}
+	gaps(&b, d.Unknown)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func heldBy(holders []Holder) string {
+	var all []string
+	for _, h := range holders {
+		all = append(all, fmt.Sprintf("%s[%d] %d", safetext.String(h.Comm), h.PID, h.Used))
+	}
+	return strings.Join(all, ", ")
+}
+
+// figure puts before a number what it is worth.
+func figure(n int64, q inotify.Quality) string {
+	switch q {
+	case inotify.Exact:
+		return strconv.FormatInt(n, 10)
+	case inotify.UpperBound:
+		return "≤" + strconv.FormatInt(n, 10)
+	case inotify.Estimate:
+		return "~" + strconv.FormatInt(n, 10)
+	}
+	return "?"
+}
+
+func limitText(l inotify.Limit) string {
+	if l < 0 {
+		return "?"
+	}
+	return strconv.FormatInt(int64(l), 10)
+}
+
+// percentText rounds down: 100% says that the limit is reached.
+func percentText(used int64, l inotify.Limit) string {
+	if l < 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(l.Percent(used)), 10) + "%"
+}
+
+// heat is the colour of a share: pressure, and so full that a collector may not
+// start.
+func heat(percent float64) string {
+	switch {
+	case percent >= 95:
+		return red
+	case percent >= 80:
+		return yellow
+	}
+	return ""
+}
+
+// gaps says what could not be known, and why.
+func gaps(b *strings.Builder, all []inotify.Gap) {
+	for i, g := range all {
+		if i == 0 {
+			b.WriteString("\nNot known\n")
+		}
+		fmt.Fprintf(b, "  %s: %s", safetext.String(g.What), safetext.String(g.Why))
+		if g.Processes > 0 {
+			fmt.Fprintf(b, " (%d processes)", g.Processes)
+		}
+		b.WriteString("\n")
+	}
+}
