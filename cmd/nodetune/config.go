@@ -1,32 +1,40 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"sigs.k8s.io/yaml"
-
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// Config is the configuration: one policy per package.
+// configKind is the kind of a configuration file.
+const configKind = "Configuration"
+
+// Config is the configuration: one policy per package. What a file leaves out
+// keeps its default.
 type Config struct {
-	APIVersion string        `json:"apiVersion"`
-	Kind       string        `json:"kind"`
-	Profile    string        `json:"profile,omitempty"`
-	Sysctl     sysctl.Policy `json:"sysctl,omitempty"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Profile names the built-in rules that sysctl.rules replaces or adds to.
+	Profile string         `json:"profile"`
+	Sysctl  sysctl.Policy  `json:"sysctl"`
+	Inotify inotify.Policy `json:"inotify"`
+	Disk    disk.Policy    `json:"disk"`
 }
 
-// maxConfigBytes keeps a wrong path from being read into memory.
-const maxConfigBytes = 1 << 20
-
-// defaultConfig is the built-in configuration.
+// defaultConfig is the built-in configuration. default.yaml is the same with
+// comments.
 func defaultConfig() Config {
 	return Config{
-		APIVersion: apiVersion, Kind: "Configuration", Profile: "default",
-		Sysctl: sysctl.DefaultPolicy(),
+		APIVersion: apiVersion, Kind: configKind, Profile: sysctl.Profiles[0],
+		Sysctl:  sysctl.DefaultPolicy(),
+		Inotify: inotify.DefaultPolicy(),
+		Disk:    disk.DefaultPolicy(),
 	}
 }
 
@@ -35,40 +43,77 @@ func (o *options) loadConfig() (Config, error) {
 	if o.config == "" {
 		return defaultConfig(), nil
 	}
-	b, err := readConfig(o.config)
+	return loadConfigFile(o.config)
+}
+
+func loadConfigFile(name string) (Config, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return Config{}, unreadable(fmt.Errorf("read the configuration: %w", err))
 	}
-	return parseConfig(b)
-}
-
-func readConfig(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
 	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
+	return readConfig(f, name)
 }
 
-// parseConfig reads b over the built-in configuration.
-func parseConfig(b []byte) (Config, error) {
-	if len(b) > maxConfigBytes {
-		return Config{}, fmt.Errorf("the configuration is larger than %d bytes", maxConfigBytes)
+// maxConfigBytes keeps a wrong path from being read into memory. The longest
+// sensible configuration has some kilobytes.
+const maxConfigBytes = 1 << 20
+
+// readConfig reads a configuration; name stands before each problem.
+func readConfig(r io.Reader, name string) (Config, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxConfigBytes+1))
+	if err != nil {
+		return Config{}, unreadable(fmt.Errorf("read the configuration: %w", err))
 	}
+	if len(b) > maxConfigBytes {
+		return Config{}, fmt.Errorf("%s: is larger than %d bytes, no configuration is", name, maxConfigBytes)
+	}
+	return parseConfig(b, name)
+}
+
+// parseConfig reads b over the built-in configuration. Its error has one line
+// for each problem: file, line, field, what is wrong.
+func parseConfig(b []byte, name string) (Config, error) {
 	c := defaultConfig()
-	c.Sysctl = sysctl.Policy{}
-	if err := yaml.UnmarshalStrict(b, &c); err != nil {
-		return Config{}, err
+	c.Sysctl = sysctl.Policy{} // a list replaces, and here a list means rules to add
+	lines, err := decodeStrict(b, &c)
+	if err == nil {
+		err = c.complete()
+	}
+	var errs []error
+	for _, e := range field.All(err) {
+		errs = append(errs, lines.locate(name, e))
+	}
+	if len(errs) > 0 {
+		return Config{}, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// complete checks c as it was written and fills in the rules of its profile.
+func (c *Config) complete() error {
+	var errs []error
+	if c.APIVersion != apiVersion {
+		errs = append(errs, field.Errorf("apiVersion", "is %q, this nodetune reads %s", c.APIVersion, apiVersion))
+	}
+	if c.Kind != configKind {
+		errs = append(errs, field.Errorf("kind", "is %q, want %s", c.Kind, configKind))
 	}
 	profile, err := sysctl.Profile(c.Profile)
 	if err != nil {
-		return Config{}, field.Errorf("profile", "%v", err)
+		errs = append(errs, field.Errorf("profile", "%v", err))
 	}
+	written := c.Sysctl.Validate()
 	c.Sysctl = c.Sysctl.Over(profile)
-	return c, c.validate()
-}
-
-func (c Config) validate() error {
-	return field.Under("sysctl", c.Sysctl.Validate())
+	if written == nil {
+		// The places of merged rules are not those of the file.
+		for _, e := range field.All(c.Sysctl.Validate()) {
+			errs = append(errs, field.Errorf("sysctl.rules", "with profile %s: %s", c.Profile, e.Problem))
+		}
+	}
+	return errors.Join(append(errs,
+		field.Under("sysctl", written),
+		field.Under("inotify", c.Inotify.Validate()),
+		field.Under("disk", c.Disk.Validate()),
+	)...)
 }

@@ -26,6 +26,11 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
+// JSONSchema describes what UnmarshalJSON takes.
+func (Bytes) JSONSchema() string {
+	return `{"oneOf":[{"type":"integer","minimum":0},{"type":"string","pattern":"^[0-9]"}]}`
+}
+
 // UnmarshalJSON reads "10Mi" or 10485760.
 func (b *Bytes) UnmarshalJSON(in []byte) error {
 	s := string(in)

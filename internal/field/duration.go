@@ -17,6 +17,11 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // MarshalJSON writes d as time.ParseDuration reads it.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
+// JSONSchema describes what UnmarshalJSON takes.
+func (Duration) JSONSchema() string {
+	return `{"type":"string","pattern":"^[0-9]"}`
+}
+
 // UnmarshalJSON reads "30s". A bare number is refused: nobody can see its unit.
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var s string

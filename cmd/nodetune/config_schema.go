@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+)
+
+// configSchema describes Config as JSON Schema, for editors. It is derived from
+// the types that are decoded into, so it cannot know other fields than they do.
+// What depends on more than one field only 'config validate' knows.
+func configSchema() map[string]any {
+	s := schemaOf(reflect.TypeFor[Config]())
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["title"] = "nodetune " + configKind
+	s["required"] = []string{"apiVersion", "kind"}
+	properties := s["properties"].(map[string]any)
+	properties["apiVersion"] = map[string]any{"const": apiVersion}
+	properties["kind"] = map[string]any{"const": configKind}
+	return s
+}
+
+// describedType is a type whose JSON is not what its Go kind says.
+type describedType interface{ JSONSchema() string }
+
+func schemaOf(t reflect.Type) map[string]any {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if d, ok := reflect.Zero(t).Interface().(describedType); ok {
+		var s map[string]any
+		if err := json.Unmarshal([]byte(d.JSONSchema()), &s); err != nil {
+			panic(fmt.Sprintf("the schema of %s is not JSON: %v", t, err)) // a constant of ours, and tested
+		}
+		return s
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		properties := make(map[string]any)
+		for sf := range configFields(t) {
+			properties[jsonName(sf)] = schemaOf(sf.Type)
+		}
+		return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+	case reflect.Slice:
+		return map[string]any{"type": []string{"array", "null"}, "items": schemaOf(t.Elem())}
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	case reflect.Uint32, reflect.Uint64, reflect.Uint:
+		return map[string]any{"type": "integer", "minimum": 0}
+	}
+	return map[string]any{"type": "integer"}
+}
