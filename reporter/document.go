@@ -12,13 +12,14 @@ type Document struct {
 	APIVersion string           `json:"apiVersion"`
 	Kind       string           `json:"kind"`
 	Sysctl     *sysctl.Observed `json:"sysctl,omitempty"`
+	Persist    *Persisted       `json:"persist,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
 
 // NewDocument renders s.
 func NewDocument(s Snapshot) Document {
-	d := Document{APIVersion: APIVersion, Kind: "Report"}
+	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist}
 	d.Sysctl = section(&d, "sysctl", s.Sysctl)
 	return d
 }

@@ -17,4 +17,6 @@ type Result[T any] struct {
 // Snapshot is the last result of every subsystem.
 type Snapshot struct {
 	Sysctl Result[sysctl.Observed]
+	// Persist is the file for the next boot; nil where nobody asked for it.
+	Persist *Persisted
 }

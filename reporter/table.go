@@ -15,6 +15,9 @@ func Table(w io.Writer, s Snapshot, colour bool) error {
 	if !s.Sysctl.At.IsZero() {
 		sysctlTable(&b, s.Sysctl, colour)
 	}
+	if s.Persist != nil {
+		persistedTable(&b, s.Persist, colour)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

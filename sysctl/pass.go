@@ -102,7 +102,7 @@ func (p Pass) record(changes []Change) error {
 // once more just before, so that a floor never takes away what somebody else
 // raised meanwhile.
 func (t *Tree) settle(s *Status) {
-	if r := t.Read(s.Key); r.Err == nil && s.satisfied(r.Value) {
+	if r := t.Read(s.Key); r.Err == nil && s.SatisfiedBy(r.Value) {
 		*s = judge(s.Rule, r)
 		return
 	}

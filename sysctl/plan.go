@@ -42,13 +42,14 @@ func judge(rule Rule, r Reading) Status {
 		s.Outcome, s.Reason = Failed, r.Err.Error()
 	case rule.Op == Report:
 		s.Reason = rule.Why
-	case !rule.satisfied(r.Value):
+	case !rule.SatisfiedBy(r.Value):
 		s.Outcome, s.Reason = Drifted, consequence(rule.Key, r.Value)
 	}
 	return s
 }
 
-func (r Rule) satisfied(v Value) bool {
+// SatisfiedBy reports whether v leaves nothing to do for r.
+func (r Rule) SatisfiedBy(v Value) bool {
 	switch r.Op {
 	case AtLeast:
 		return v >= r.Want

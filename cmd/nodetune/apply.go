@@ -1,9 +1,13 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/sysctl/sysctld"
+)
 
 func newApply(o *options) *cobra.Command {
-	var dryRun bool
+	var dryRun, persist bool
 	cmd := &cobra.Command{
 		Use:   "apply",
 		Short: "Raise what is too low, and prove it by reading back",
@@ -12,14 +16,23 @@ lowers, unless the configuration says exactly and allowLower. A second run
 writes nothing. The value found before the first change is kept in
 /run/nodetune for restore.
 
+--persist also writes /etc/sysctl.d/90-nodetune.conf for the next boot, with the
+keys that neither the kernel nor another file gives enough of. A file that would
+still win is named, and the exit code is 1.
+
 Needs uid 0 and a writable /proc/sys, but no capability.`,
 		Example: `  sudo nodetune apply
+  sudo nodetune apply --persist
   nodetune apply --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if persist {
+				return o.applyAndPersist(cmd, !dryRun)
+			}
 			return o.pass(cmd, !dryRun)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, write nothing")
+	cmd.Flags().BoolVar(&persist, "persist", false, "also write "+sysctld.PersistFile+" for the next boot")
 	return cmd
 }

@@ -81,7 +81,7 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return unreadable(err)
 	case s.Sysctl.Err != nil:
 		return unreadable(s.Sysctl.Err)
-	case len(s.Sysctl.Value.Unmet()) > 0:
+	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met():
 		return unmet(nil)
 	}
 	return nil

@@ -13,29 +13,34 @@ import (
 
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
+	"github.com/nodetune/nodetune/sysctl/sysctld"
 )
 
 func newRestore(o *options) *cobra.Command {
-	var dryRun bool
+	var dryRun, persist bool
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Put back what was there before nodetune's first change",
 		Long: `Writes back the values found before nodetune's first change since the boot,
 where the current value is still the one nodetune wrote and no more is in use
 than the old value allows. It refuses while an agent runs. Nothing else ever
-puts a value back: not an exit, not a removal.`,
+puts a value back: not an exit, not a removal.
+
+--persist also removes /etc/sysctl.d/90-nodetune.conf, where nodetune wrote it.`,
 		Example: `  nodetune restore --dry-run
-  sudo nodetune restore`,
+  sudo nodetune restore
+  sudo nodetune restore --persist`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.restore(cmd, !dryRun)
+			return o.restore(cmd, !dryRun, persist)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be put back, write nothing")
+	cmd.Flags().BoolVar(&persist, "persist", false, "also remove "+sysctld.PersistFile)
 	return cmd
 }
 
-func (o *options) restore(cmd *cobra.Command, act bool) error {
+func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
 	tree, err := sysctl.OpenTree(o.procfs)
@@ -46,15 +51,30 @@ func (o *options) restore(cmd *cobra.Command, act bool) error {
 	p := sysctl.Pass{Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs), Act: act}
 	defer p.Store.Close()
 	observed, err := p.Restore(ctx, o.inUse)
-	if _, held := errors.AsType[*sysctl.Held](err); held || observed.Paused != "" {
+	if observed.Paused != "" {
 		return unmet(err)
 	}
-	if err != nil {
-		return unreadable(err)
+	var s reporter.Snapshot
+	if persist {
+		s.Persist = o.unpersist(act)
 	}
-	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
-		Sysctl: reporter.Result[sysctl.Observed]{Value: observed, At: time.Now()},
-	})
+	switch _, held := errors.AsType[*sysctl.Held](err); {
+	case held:
+		err = unmet(err)
+	case err != nil:
+		err = unreadable(err)
+	default:
+		s.Sysctl = reporter.Result[sysctl.Observed]{Value: observed, At: time.Now()}
+	}
+	if err != nil && !persist {
+		return err
+	}
+	// What became of the file is told even where no value could be put back.
+	reported := o.report(cmd.OutOrStdout(), s)
+	if err == nil {
+		err = reported
+	}
+	return err
 }
 
 // inUse counts what a lower limit would have to hold.

@@ -1,6 +1,7 @@
 package sysctld
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,13 @@ type Boot struct {
 
 	paths []string
 	lines []line
+	edit  edit
+}
+
+// edit is one file that is looked at as it is going to be, not as it is.
+type edit struct {
+	path    string
+	content []byte // nil: as if the file were not there
 }
 
 // line is an assignment about one of the paths asked for.
@@ -72,12 +80,16 @@ type line struct {
 // lines that speak about paths, which are names below /proc/sys. A file that
 // cannot be read is a [Problem]; the error is about root alone.
 func Read(root string, loader Loader, paths ...string) (*Boot, error) {
+	return readEdited(root, loader, edit{}, paths...)
+}
+
+func readEdited(root string, loader Loader, e edit, paths ...string) (*Boot, error) {
 	t, err := openTree(root)
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
-	b := &Boot{Loader: loader, paths: paths}
+	b := &Boot{Loader: loader, paths: paths, edit: e}
 	b.find(t)
 	for _, f := range b.Files {
 		b.readFile(t, f)
@@ -91,7 +103,9 @@ func (b *Boot) find(t *tree) {
 	var ids []dirID
 	for _, dir := range dirs {
 		names, id, err := t.confNames(dir)
+		names = b.edit.apply(dir, names)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && len(names) > 0:
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
@@ -99,8 +113,9 @@ func (b *Boot) find(t *tree) {
 			continue
 		case slices.Contains(ids, id):
 			continue
+		default:
+			ids = append(ids, id)
 		}
-		ids = append(ids, id)
 		for _, name := range names {
 			if b.Loader == Systemd && name[0] == '.' {
 				continue
@@ -125,11 +140,28 @@ func (b *Boot) find(t *tree) {
 	}
 }
 
+// apply puts the file that is edited among the names of dir, or takes it out.
+func (e edit) apply(dir string, names []string) []string {
+	name, ok := strings.CutPrefix(e.path, dir+"/")
+	if !ok {
+		return names
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+	if e.content != nil {
+		names = append(names, name)
+	}
+	return names
+}
+
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
 func (b *Boot) problem(p Problem) { b.Problems = append(b.Problems, p) }
 
 func (b *Boot) readFile(t *tree, f File) {
+	if f.Path == b.edit.path {
+		b.parse(bytes.NewReader(b.edit.content), f)
+		return
+	}
 	file, err := t.openRegular(f.Path)
 	switch {
 	case errors.Is(err, errNull):

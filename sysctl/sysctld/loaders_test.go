@@ -13,20 +13,30 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
+// programs are the loaders as Debian has them.
+var programs = map[Loader]string{
+	Systemd: "/lib/systemd/systemd-sysctl",
+	Procps:  "/sbin/sysctl --system",
+}
+
+// before is a value that no case sets.
+func before(path string) string {
+	if strings.HasPrefix(path, "net/") {
+		return "0"
+	}
+	return "16999"
+}
+
 // TestLoaders runs the loaders themselves on every case, in mount and network
 // namespaces of their own: the case's directories lie over the host's, and the
 // key is a real one.
 func TestLoaders(t *testing.T) {
 	privtest.Host(t)
-	programs := map[Loader]string{
-		Systemd: "/lib/systemd/systemd-sysctl",
-		Procps:  "/sbin/sysctl --system",
-	}
 	for _, c := range bootCases {
 		t.Run(c.name, func(t *testing.T) {
 			root := plant(t, c.files)
 			for loader, want := range map[Loader]string{Systemd: c.systemd, Procps: c.procps} {
-				got, output := load(t, root, programs[loader], c.path())
+				got, output := load(t, root, programs[loader], c.path(), before(c.path()))
 				if got != want {
 					t.Errorf("%s left %q, want %q\n%s", programs[loader], got, want, output)
 				}
@@ -35,25 +45,21 @@ func TestLoaders(t *testing.T) {
 	}
 }
 
-// load runs program over the files of root and returns what it left in path:
-// "" where it left it alone.
-func load(t *testing.T, root, program, path string) (value, output string) {
+// load runs program over the files of root and returns what it left in path,
+// which held before: "" where it left it alone.
+func load(t *testing.T, root, program, path, before string) (value, output string) {
 	t.Helper()
-	const untouched = "16999"
 	script := `set -e
 for d in etc run usr/local/lib usr/lib/sysctl.d; do mount --bind "$1/$d" "/$d"; done
-case $3 in
-net/*) ip link add eth0.100 type dummy || ip link add eth0.100 type bridge; before=0 ;;
-*) before=$4 ;;
-esac
-echo "$before" > "/proc/sys/$3"
+case $3 in net/*) ip link add eth0.100 type dummy || ip link add eth0.100 type bridge ;; esac
+echo "$4" > "/proc/sys/$3"
 $2 >&2 || true
 after=$(cat "/proc/sys/$3")
-[ "$after" = "$before" ] || echo "$after"
+[ "$after" = "$4" ] || echo "$after"
 `
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script, "sh", root, program, path, untouched)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script, "sh", root, program, path, before)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

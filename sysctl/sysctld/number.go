@@ -4,15 +4,23 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/nodetune/nodetune/sysctl"
 )
 
 // takes reports whether the kernel would take value for the one number that
 // path holds: proc_get_long in kernel/sysctl.c reads the first word as decimal,
 // 0x hexadecimal or 0 octal and leaves what follows a blank.
 func takes(path, value string) bool {
+	n := number(value)
+	return n.Known() && n <= most(path)
+}
+
+// number is what the kernel makes of value; unknown where it makes nothing.
+func number(value string) sysctl.Value {
 	words := strings.Fields(value)
 	if len(words) == 0 {
-		return false
+		return sysctl.Unknown
 	}
 	digits, base := strings.ToLower(words[0]), 10
 	if hex, ok := strings.CutPrefix(digits, "0x"); ok {
@@ -20,14 +28,17 @@ func takes(path, value string) bool {
 	} else if len(digits) > 1 && digits[0] == '0' {
 		base = 8
 	}
-	n, err := strconv.ParseUint(digits, base, 64)
-	return err == nil && n <= most(path)
+	n, err := strconv.ParseUint(digits, base, 63)
+	if err != nil {
+		return sysctl.Unknown
+	}
+	return sysctl.Value(n)
 }
 
 // most is the largest value of path. The limits of inotify are ints
 // (fs/notify/inotify/inotify_user.c), as are their twins below user/ and
 // fs.nr_open; the other keys nodetune knows are longs.
-func most(path string) uint64 {
+func most(path string) sysctl.Value {
 	if strings.HasPrefix(path, "fs/inotify/") || strings.HasPrefix(path, "user/") || path == "fs/nr_open" {
 		return math.MaxInt32
 	}

@@ -1,0 +1,81 @@
+package reporter
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/sysctl/sysctld"
+)
+
+// FileOutcome is what became of [sysctld.PersistFile].
+type FileOutcome string
+
+// The outcomes, as they stand in the JSON document.
+const (
+	FileWritten   FileOutcome = "Written"
+	FileUnchanged FileOutcome = "Unchanged" // it holds what it should already, or is not needed and not there
+	FileRemoved   FileOutcome = "Removed"
+	FilePlanned   FileOutcome = "Planned" // a dry run
+	FilePaused    FileOutcome = "Paused"
+	FileFailed    FileOutcome = "Failed"
+)
+
+// Persisted is the section persist of the report: the next boot's values.
+type Persisted struct {
+	File    string      `json:"file"`
+	Outcome FileOutcome `json:"outcome"`
+	Reason  string      `json:"reason,omitempty"`
+	sysctld.PersistPlan
+}
+
+// Met reports whether the next boot leaves every rule in force, as far as
+// somebody asked for that.
+func (p *Persisted) Met() bool {
+	if p == nil {
+		return true
+	}
+	for _, k := range p.Keys {
+		if len(k.Defeats) > 0 {
+			return false
+		}
+	}
+	return p.Outcome != FileFailed && p.Outcome != FilePaused
+}
+
+// largerMachine is what a file of sysctl.d can do wrong.
+const largerMachine = "sysctl.d sets a value and cannot raise one: a larger machine that boots this disk could be lowered by this file. " +
+	"'nodetune apply' at boot only raises; it is the true floor."
+
+func persistedTable(b *strings.Builder, p *Persisted, colour bool) {
+	fmt.Fprintf(b, "\nnext boot: %s %s", p.File, strings.ToLower(string(p.Outcome)))
+	if p.Reason != "" {
+		fmt.Fprintf(b, ": %s", safetext.String(p.Reason))
+	}
+	b.WriteByte('\n')
+	for _, k := range p.Keys {
+		if k.Write.Known() {
+			fmt.Fprintf(b, "  %s = %s", k.Key, k.Write)
+		} else {
+			fmt.Fprintf(b, "  %s is left out", k.Key)
+		}
+		if k.Reason != "" {
+			fmt.Fprintf(b, ": %s", safetext.String(k.Reason))
+		}
+		b.WriteByte('\n')
+	}
+	warn := func(format string, args ...any) {
+		fmt.Fprintf(b, "%s %s\n", paint(colour, yellow, "warning:"), safetext.String(fmt.Sprintf(format, args...)))
+	}
+	for _, k := range p.Keys {
+		for _, d := range k.Defeats {
+			warn("%s: %s; change that line, or run 'nodetune apply' at boot", k.Key, d)
+		}
+	}
+	for _, problem := range p.Problems {
+		warn("%s", problem)
+	}
+	if p.Content != nil && p.Outcome != FileFailed {
+		warn("%s", largerMachine)
+	}
+}

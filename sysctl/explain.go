@@ -1,0 +1,78 @@
+package sysctl
+
+import "math"
+
+// Explanation says of one key what the machine makes of it.
+type Explanation struct {
+	Rule
+	Why   string `json:"why,omitempty"`
+	Value Value  `json:"value,omitzero"` // running
+	// KernelDefault is what the kernel gives the key at boot; computed from the
+	// size of memory it is right to some percent.
+	KernelDefault Value `json:"kernelDefault,omitzero"`
+	Computed      bool  `json:"kernelDefaultComputed,omitempty"`
+	// Memory is what the kernel would hold if one user used all of Value.
+	Memory []Cost `json:"memoryIfAllUsed,omitempty"`
+	// Breaks says what fails, how, and at which count.
+	Breaks string `json:"breaks,omitempty"`
+	Err    error  `json:"-"`
+}
+
+// Cost is kernel memory for one way to use a key up.
+type Cost struct {
+	Of        string `json:"of"`
+	UnitBytes int64  `json:"unitBytes"`
+	Bytes     int64  `json:"bytes"`
+}
+
+// Explain explains rule on machine m, where got is what the key holds.
+func Explain(rule Rule, m Machine, got Reading) Explanation {
+	e := Explanation{Rule: rule, Why: rule.Why, Value: got.Value, KernelDefault: Unknown, Err: got.Err}
+	if v, exact, ok := KernelDefault(rule.Key, m); ok {
+		e.KernelDefault, e.Computed = v, !exact
+	}
+	if got.Err == nil {
+		e.Memory, e.Breaks = costs(rule.Key, got.Value), consequence(rule.Key, got.Value)
+	}
+	return e
+}
+
+// costs returns what v units pin, by the measurements at [WatchBytes].
+func costs(k Key, v Value) []Cost {
+	var all []Cost
+	add := func(of string, unitBytes int64) {
+		bytes := int64(math.MaxInt64)
+		if int64(v) <= bytes/unitBytes {
+			bytes = int64(v) * unitBytes
+		}
+		all = append(all, Cost{of, unitBytes, bytes})
+	}
+	switch k {
+	case MaxUserWatches, UserMaxWatches:
+		add("files of ext4", 1224)
+		add("container files (overlayfs), lower layer", 2137)
+		add("container files, as nodetune plans", WatchBytes)
+		add("container files, copied up", 3473)
+	case EpollMaxUserWatches:
+		add("epoll registrations", epollWatchBytes)
+	}
+	return all
+}
+
+// Initial returns what k holds after a boot while no file sets it: at least and
+// at most this, and who gives it. running is what it holds now.
+func Initial(k Key, m Machine, running Value) (least, most Value, by string) {
+	if k == FileMax && running == math.MaxInt64 {
+		// manager_startup of systemd since v240 (bump-proc-sys-fs-file-max), before
+		// systemd-sysctl runs. Nobody else writes this number.
+		return running, running, "systemd, which raises it to the largest number as it starts,"
+	}
+	v, exact, ok := KernelDefault(k, m)
+	switch {
+	case !ok:
+		return Unknown, Unknown, ""
+	case exact:
+		return v, v, "the kernel's default"
+	}
+	return v * 9 / 10, v * 11 / 10, "the kernel's default for this size of memory"
+}

@@ -1,0 +1,180 @@
+package sysctld
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// PersistFile is the file that nodetune writes for the next boot. 90 comes
+// after what distributions ship (up to 60 in most, 99 for sysctl.conf, which is
+// the administrator's).
+const PersistFile = "/etc/sysctl.d/90-nodetune.conf"
+
+// persistMark begins a [PersistFile] of ours. A file without it is somebody
+// else's and stays as it is.
+const persistMark = "# Written by nodetune"
+
+const persistHeader = persistMark + ` ('nodetune apply --persist'), for the next boot.
+# Do not edit: the next run replaces it, 'nodetune restore --persist' removes it.
+#
+# sysctl.d sets a value and cannot raise one. A machine whose own values would be
+# larger, for example one with more memory that boots this disk, is lowered by
+# this file. Where that can happen run 'nodetune apply' at boot instead: it only
+# raises.
+`
+
+// KeyPlan says what becomes of one rule at the next boot.
+type KeyPlan struct {
+	Key sysctl.Key `json:"key"`
+	// Write is the line for [PersistFile]; unknown: the key is left out.
+	Write sysctl.Value `json:"write,omitzero"`
+	// Reason says why it is left out, or why this value and not the floor.
+	Reason string `json:"reason,omitempty"`
+	// Defeats are lines that would still leave a value that breaks the rule.
+	Defeats []Defeat `json:"defeats,omitempty"`
+}
+
+// Defeat is a line that leaves [PersistFile] without effect on a key.
+type Defeat struct {
+	Loader Loader `json:"loader"`
+	By     string `json:"by"`              // a file:line
+	Value  string `json:"value,omitempty"` // empty: it takes the key back and sets nothing
+}
+
+func (d Defeat) String() string {
+	if d.Value == "" {
+		return fmt.Sprintf("%s takes the key back (%s)", d.By, d.Loader)
+	}
+	return fmt.Sprintf("%s sets it to %s and wins (%s)", d.By, d.Value, d.Loader)
+}
+
+// PersistPlan is what [PersistFile] should hold.
+type PersistPlan struct {
+	Keys []KeyPlan `json:"keys"`
+	// Content is the file; nil where no file is needed.
+	Content []byte `json:"-"`
+	// Problems of other files. One that is Opaque hides what the plan depends on.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Opaque returns the problems that make the plan a guess.
+func (p *PersistPlan) Opaque() []Problem {
+	return slices.DeleteFunc(slices.Clone(p.Problems), func(p Problem) bool { return !p.Opaque })
+}
+
+// PlanPersist reads the files of root and returns which of rules need a line of
+// ours so that both loaders leave them in force. It writes nothing. running is
+// what the keys hold now, and m the machine.
+func PlanPersist(root string, rules []sysctl.Rule, m sysctl.Machine, running []sysctl.Reading) (PersistPlan, error) {
+	rules = slices.DeleteFunc(slices.Clone(rules), func(r sysctl.Rule) bool { return r.Op == sysctl.Report || !r.Want.Known() })
+	without, err := readAll(root, edit{path: PersistFile}, rules)
+	if err != nil {
+		return PersistPlan{}, err
+	}
+	var p PersistPlan
+	for _, b := range without {
+		p.Problems = append(p.Problems, b.Problems...)
+	}
+	p.Problems = unique(p.Problems)
+	var content bytes.Buffer
+	now := make(map[sysctl.Key]sysctl.Value)
+	for _, r := range running {
+		now[r.Key] = r.Value
+	}
+	for _, r := range rules {
+		k := without.keyPlan(r, m, now[r.Key])
+		if k.Write.Known() {
+			fmt.Fprintf(&content, "%s = %s\n", r.Key, k.Write)
+		}
+		p.Keys = append(p.Keys, k)
+	}
+	if content.Len() == 0 {
+		return p, nil
+	}
+	p.Content = append([]byte(persistHeader), content.Bytes()...)
+	with, err := readAll(root, edit{PersistFile, p.Content}, rules)
+	if err != nil {
+		return PersistPlan{}, err
+	}
+	for i, r := range rules {
+		p.Keys[i].Defeats = with.defeats(r)
+	}
+	return p, nil
+}
+
+// boots is one [Boot] for each loader.
+type boots []*Boot
+
+func readAll(root string, e edit, rules []sysctl.Rule) (boots, error) {
+	var paths []string
+	for _, r := range rules {
+		paths = append(paths, r.Key.Path())
+	}
+	var all boots
+	for _, l := range Loaders {
+		b, err := readEdited(root, l, e, paths...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// keyPlan decides from what the loaders would do without our file. A line of
+// ours never lowers what one of them would leave.
+func (all boots) keyPlan(r sysctl.Rule, m sysctl.Machine, running sysctl.Value) KeyPlan {
+	k := KeyPlan{Key: r.Key, Write: sysctl.Unknown}
+	write, raised := r.Want, ""
+	met := true
+	for _, b := range all {
+		least, most, by := sysctl.Initial(r.Key, m, running)
+		if w := b.Who(r.Key.Path()).Winner; w != nil {
+			least, by = number(w.Value), w.String()
+			most = least
+		}
+		met = met && least.Known() && r.SatisfiedBy(least)
+		if r.Op == sysctl.AtLeast && most > write {
+			write, raised = most, fmt.Sprintf("above the floor, so as not to lower what %s gives", by)
+		}
+		if k.Reason == "" {
+			k.Reason = by + " gives enough"
+		}
+	}
+	if !met {
+		k.Write, k.Reason = write, raised
+	}
+	return k
+}
+
+// defeats returns the lines that leave a value against r, although our file
+// has a line for it.
+func (all boots) defeats(r sysctl.Rule) []Defeat {
+	var found []Defeat
+	for _, b := range all {
+		v := b.Who(r.Key.Path())
+		switch w := v.Winner; {
+		case w == nil:
+			ours := slices.IndexFunc(v.Others, func(s Setting) bool { return s.File == PersistFile })
+			if ours >= 0 {
+				found = append(found, Defeat{Loader: b.Loader, By: v.Others[ours].By})
+			}
+		case w.File != PersistFile && !r.SatisfiedBy(number(w.Value)):
+			found = append(found, Defeat{b.Loader, w.String(), w.Value})
+		}
+	}
+	return found
+}
+
+func unique(problems []Problem) []Problem {
+	var all []Problem
+	for _, p := range problems {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
