@@ -35,6 +35,9 @@ type Policy struct {
 	// it holds up the inotify_add_watch(2) of its owner for about 1 ms per
 	// 1,000 watches.
 	MaxReadWatches int64 `json:"maxReadWatches"`
+	// CountPercent is the share of a core that reading records may take.
+	// The first pass may take up to two seconds at once.
+	CountPercent float64 `json:"countPercent"`
 	// CanaryUIDs are users whose exact headroom is asked of the kernel by
 	// taking up to CanaryInstances instances in their name for some
 	// microseconds. Where fewer are left than are asked for, nobody else
@@ -66,6 +69,7 @@ func DefaultPolicy() Policy {
 		MaxInstances:       65536,
 		CountWatches:       true,
 		MaxReadWatches:     50_000,
+		CountPercent:       1,
 		CanaryInstances:    MaxCanary,
 	}
 }
@@ -82,6 +86,7 @@ func (p Policy) Validate() error {
 	percent("clearPercent", p.ClearPercent, 1, p.PressurePercent)
 	percent("raisePercent", p.RaisePercent, 1, 100)
 	percent("watchMemoryPercent", p.WatchMemoryPercent, 0.1, 80)
+	percent("countPercent", p.CountPercent, 0.01, 100)
 	positive := func(path string, v int64) {
 		if v < 1 {
 			errs = append(errs, field.Errorf(path, "is %d, want 1 or more", v))

@@ -10,39 +10,45 @@ var errFormat = errors.New("not the format of proc(5)")
 
 // parseStat reads PID/stat, proc_pid_stat(5). The name of the program is what
 // stands between the first '(' and the last ')': it is not escaped there and
-// may hold blanks, newlines and parentheses. comm stays valid as long as b.
-func parseStat(b []byte) (comm []byte, start uint64, kernelThread bool, err error) {
+// may hold blanks, newlines and parentheses.
+func parseStat(b []byte, st *Stat) error {
 	left, right := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if left < 0 || right < left {
-		return nil, 0, false, errFormat
+		return errFormat
 	}
-	comm = b[left+1 : right]
-	const flags, starttime = 9, 22
+	const flags, utime, stime, starttime = 9, 14, 15, 22
+	st.CPUTicks = 0
 	field := 2
 	for rest := b[right+1:]; len(rest) > 0; {
-		rest = bytes.TrimLeft(rest, " \n")
-		end := bytes.IndexAny(rest, " \n")
+		for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\n') {
+			rest = rest[1:]
+		}
+		end := bytes.IndexByte(rest, ' ')
 		if end < 0 {
 			end = len(rest)
 		}
-		switch field++; field {
-		case flags:
-			n, ok := parseUint(rest[:end])
+		field++
+		switch field {
+		case flags, utime, stime, starttime:
+			n, ok := parseUint(bytes.TrimRight(rest[:end], "\n"))
 			if !ok {
-				return nil, 0, false, errFormat
+				return errFormat
 			}
-			const pfKthread = 0x00200000 // include/linux/sched.h
-			kernelThread = n&pfKthread != 0
-		case starttime:
-			start, ok := parseUint(rest[:end])
-			if !ok {
-				return nil, 0, false, errFormat
+			switch field {
+			case flags:
+				const pfKthread = 0x00200000 // include/linux/sched.h
+				st.KernelThread = n&pfKthread != 0
+			case utime, stime:
+				st.CPUTicks += n
+			case starttime:
+				st.Start = n
+				st.commLen = copy(st.comm[:], b[left+1:right])
+				return nil
 			}
-			return comm, start, kernelThread, nil
 		}
 		rest = rest[end:]
 	}
-	return nil, 0, false, errFormat
+	return errFormat
 }
 
 // UIDs are the user ids of a process as proc_pid_status(5) prints them, seen

@@ -12,14 +12,15 @@ func TestParseStat(t *testing.T) {
 	for _, comm := range []string{"sh", "", "a b", "x) R 1 (y", "new\nline", ")", "((", "\x1b[31m\xff"} {
 		for _, flags := range []int{0x400100, 0x208040} {
 			line := fmt.Sprintf("42 (%s)"+tail, comm, flags)
-			got, start, kthread, err := parseStat([]byte(line))
-			if err != nil || string(got) != comm || start != 4711 || kthread != (flags == 0x208040) {
-				t.Errorf("%q: got %q, %d, %v, %v", line, got, start, kthread, err)
+			var st Stat
+			if err := parseStat([]byte(line), &st); err != nil || string(st.Comm()) != comm ||
+				st.Start != 4711 || st.CPUTicks != 23 || st.KernelThread != (flags == 0x208040) {
+				t.Errorf("%q: got %+v, %v", line, st, err)
 			}
 		}
 	}
 	for _, bad := range []string{"", "1", "1 (x", "1 x)", "1 )x(", "1 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 20 0 1 0", "1 (x) S 1 2 3 4 5 -6 7"} {
-		if _, _, _, err := parseStat([]byte(bad)); err == nil {
+		if err := parseStat([]byte(bad), new(Stat)); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
 	}
@@ -170,13 +171,14 @@ func FuzzStat(f *testing.F) {
 	f.Add("\n", uint64(1<<64-1))
 	f.Fuzz(func(t *testing.T, comm string, start uint64) {
 		line := fmt.Sprintf("1 (%s) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 20 0 1 0 %d 18 19\n", comm, start)
-		got, gotStart, _, err := parseStat([]byte(line))
-		if err != nil || string(got) != comm || gotStart != start {
-			t.Errorf("%q: got %q, %d, %v", line, got, gotStart, err)
+		var st Stat
+		want := comm[:min(len(comm), len(st.comm))]
+		if err := parseStat([]byte(line), &st); err != nil || string(st.Comm()) != want || st.Start != start {
+			t.Errorf("%q: got %q, %d, %v", line, st.Comm(), st.Start, err)
 		}
 		// As it stands it is hostile: what is returned is part of it.
-		if got, _, _, err := parseStat([]byte(comm)); err == nil && !strings.Contains(comm, string(got)) {
-			t.Errorf("%q: made up %q", comm, got)
+		if err := parseStat([]byte(comm), &st); err == nil && !strings.Contains(comm, string(st.Comm())) {
+			t.Errorf("%q: made up %q", comm, st.Comm())
 		}
 	})
 }

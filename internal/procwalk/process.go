@@ -30,6 +30,7 @@ type Process struct {
 // time is not.
 type Stat struct {
 	Start        uint64 // clock ticks after boot, proc_pid_stat(5)
+	CPUTicks     uint64 // user and system time of all its threads
 	KernelThread bool
 	comm         [64]byte
 	commLen      int
@@ -48,12 +49,9 @@ func (p *Process) Stat() (*Stat, error) {
 	if err != nil {
 		return nil, err
 	}
-	comm, start, kthread, err := parseStat(b)
-	if err != nil {
+	if err := parseStat(b, &p.stat); err != nil {
 		return nil, err
 	}
-	p.stat.Start, p.stat.KernelThread = start, kthread
-	p.stat.commLen = copy(p.stat.comm[:], comm)
 	p.haveStat = true
 	return &p.stat, nil
 }

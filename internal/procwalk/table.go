@@ -25,11 +25,8 @@ func (r *round) process(pid int, name []byte) {
 	defer closefd(dir)
 	r.stats.Processes++
 	r.p = Process{w: r.w, PID: pid, TID: pid, dir: dir, table: dir}
-	err = r.table()
-	if threads := r.threads(); threads > 1 {
-		if terr := r.threadTables(); err == nil {
-			err = terr
-		}
+	if err = r.table(); err == nil && r.threads() > 1 {
+		err = r.threadTables()
 	}
 	r.count(err)
 }
@@ -54,9 +51,9 @@ func (r *round) count(err error) {
 func (r *round) denied() string {
 	if fd, err := openat(r.p.table, []byte("fd\x00"), unix.O_RDONLY|unix.O_DIRECTORY); err == nil {
 		closefd(fd)
-		return "reading the descriptors of another user's process needs CAP_SYS_PTRACE"
+		return "reading what descriptors refer to was refused: it needs CAP_SYS_PTRACE, and that no security module objects"
 	}
-	return "listing the descriptors of another user's process needs CAP_DAC_READ_SEARCH"
+	return "listing the descriptors of another user's process was refused: it needs CAP_DAC_READ_SEARCH"
 }
 
 // table visits one descriptor table.

@@ -166,7 +166,7 @@ func (w *Walker) Walk(ctx context.Context, visitors ...*Visitor) (Stats, error) 
 	return stats, ctx.Err()
 }
 
-// Open opens one process outside of a walk. Close it with [Process.Close];
+// Open opens one process, or thread, outside of a walk. Close it with [Process.Close];
 // meanwhile no walk runs.
 func (w *Walker) Open(pid int) (*Process, error) {
 	w.mu.Lock()

@@ -1,0 +1,174 @@
+package inotify
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+)
+
+const (
+	// minFDs is where looking at RLIMIT_NOFILE begins. Nobody runs with a
+	// limit that a process with fewer could be near to, and most have fewer.
+	minFDs = 48
+	// mostFDs is how many of the processes with most descriptors are
+	// listed, whatever their limit.
+	mostFDs = 32
+	// nearPercent of RLIMIT_NOFILE in use lists a process.
+	nearPercent = 50
+)
+
+// pass collects what one walk of a Scanner sees.
+type pass struct {
+	s         *Scanner
+	at        time.Time
+	holdings  []holding
+	processes []listed
+	fullest   []int // indexes into processes, most descriptors first
+	gaps      []Gap
+
+	// The process whose tables are being visited.
+	pid        int
+	current    int // its index in processes, or -1
+	fds        int
+	soft, hard Limit
+	limited    bool // soft and hard have been read
+}
+
+// listed is a process that is reported.
+type listed struct {
+	Process
+	effort uint64 // ticks of CPU time it has used
+	keep   bool   // not only for having been among the fullest
+	fresh  bool   // all of its watches were counted in this pass
+}
+
+func (p *pass) visitor() *procwalk.Visitor {
+	return &procwalk.Visitor{Enter: p.enter, FD: p.fd, Leave: p.leave}
+}
+
+func (p *pass) enter(process *procwalk.Process) bool {
+	if process.PID != p.pid {
+		p.pid, p.current, p.fds, p.limited = process.PID, -1, 0, false
+	}
+	return true
+}
+
+// target is what proc_pid_fd(5) shows for an inotify instance.
+const target = "anon_inode:inotify"
+
+func (p *pass) fd(process *procwalk.Process, fd int, to []byte) {
+	if string(to) != target || p.current < 0 && !p.list(process) {
+		return
+	}
+	p.processes[p.current].keep = true
+	p.holdings = append(p.holdings, holding{process: p.current, tid: process.TID, fd: fd})
+}
+
+func (p *pass) leave(process *procwalk.Process, fds int, _ error) {
+	p.fds = max(p.fds, fds)
+	if p.current < 0 && p.fds < minFDs {
+		return
+	}
+	if !p.limited {
+		p.limited = true
+		p.soft, p.hard = NoLimit, NoLimit
+		soft, hard, err := process.NOFILE()
+		switch {
+		case err == nil:
+			p.soft, p.hard = limit(soft), limit(hard)
+		case !procwalk.Gone(err):
+			p.gap("RLIMIT_NOFILE of processes", "read PID/limits: "+err.Error())
+		}
+	}
+	near := p.soft.Percent(int64(p.fds)) >= nearPercent
+	if p.current < 0 {
+		if !near && len(p.fullest) == mostFDs && int64(p.fds) <= p.processes[p.fullest[mostFDs-1]].FDs {
+			return
+		}
+		if !p.list(process) {
+			return
+		}
+	}
+	l := &p.processes[p.current]
+	l.FDs, l.NOFILESoft, l.NOFILEHard = int64(p.fds), p.soft, p.hard
+	l.keep = l.keep || near
+	p.rankFDs()
+}
+
+// limit turns RLIM_INFINITY into no limit. RLIMIT_NOFILE is never that: the
+// kernel bounds it by fs.nr_open.
+func limit(v uint64) Limit {
+	if v > 1<<63-1 {
+		return NoLimit
+	}
+	return Limit(v)
+}
+
+// rankFDs puts the current process in its place among the fullest.
+func (p *pass) rankFDs() {
+	if at := slices.Index(p.fullest, p.current); at >= 0 {
+		p.fullest = slices.Delete(p.fullest, at, at+1)
+	}
+	at := len(p.fullest)
+	for at > 0 && p.processes[p.fullest[at-1]].FDs < p.processes[p.current].FDs {
+		at--
+	}
+	if p.fullest = slices.Insert(p.fullest, at, p.current); len(p.fullest) > mostFDs {
+		p.fullest = p.fullest[:mostFDs]
+	}
+}
+
+// list adds the process to those reported and reports whether it could be
+// read.
+func (p *pass) list(process *procwalk.Process) bool {
+	stat, err := process.Stat()
+	if err != nil {
+		return false
+	}
+	ids, err := process.UIDs()
+	if err != nil {
+		return false
+	}
+	k := p.s.known[process.PID]
+	if k == nil || k.start != stat.Start || k.comm != string(stat.Comm()) {
+		k = &known{start: stat.Start, comm: string(stat.Comm())}
+		if cgroup, err := process.Cgroup(); err == nil {
+			k.cgroup = string(cgroup)
+		}
+		p.s.known[process.PID] = k
+	}
+	k.pass = p.at
+	// Not remembered: unshare(2) changes it without changing the program.
+	userns, err := process.UserNS()
+	if err == nil {
+		err = p.s.ns.learn(process, userns)
+	} else {
+		userns = p.s.ns.self
+	}
+	if err != nil && !procwalk.Gone(err) {
+		p.gap("which user namespaces processes are charged in", err.Error())
+	}
+	p.current = len(p.processes)
+	p.processes = append(p.processes, listed{
+		effort: stat.CPUTicks,
+		fresh:  true,
+		Process: Process{
+			PID: process.PID, Start: stat.Start, UID: ids.Effective, UserNS: userns,
+			Comm: k.comm, Cgroup: k.cgroup,
+			NOFILESoft: NoLimit, NOFILEHard: NoLimit,
+		},
+	})
+	return true
+}
+
+// gap notes what could not be known, once per reason.
+func (p *pass) gap(what, why string) {
+	for i := range p.gaps {
+		if p.gaps[i].What == what && p.gaps[i].Why == why {
+			p.gaps[i].Processes++
+			return
+		}
+	}
+	p.gaps = append(p.gaps, Gap{What: what, Why: why, Processes: 1})
+}

@@ -1,0 +1,100 @@
+package inotify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+)
+
+// Scanner counts by walking procfs. It remembers what it counted, so keep one;
+// it is not safe for concurrent use.
+type Scanner struct {
+	policy Policy
+	procfs string
+	walker *procwalk.Walker
+	limits *limitFiles
+	ns     namespaces
+	known  map[int]*known
+	counts counts
+	marks  marks
+	memory memory
+	// whole is false where only the processes of a pid namespace are seen.
+	whole bool
+
+	holdings []holding // reused
+	scratch  []listed  // reused
+}
+
+// known is what is remembered of a process until its program changes.
+type known struct {
+	start  uint64
+	comm   string
+	cgroup string
+	pass   time.Time // that last met it
+}
+
+// NewScanner opens a procfs and a sysfs mount.
+func NewScanner(procfs, sysfs string, p Policy) (*Scanner, error) {
+	w, err := procwalk.New(procfs)
+	if err != nil {
+		return nil, err
+	}
+	self, err := ownUserNS(procfs)
+	if err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	return &Scanner{
+		policy: p, procfs: procfs,
+		walker: w,
+		limits: openLimits(procfs),
+		ns:     namespaces{self: self, chain: map[uint64][]Owner{}},
+		known:  map[int]*known{},
+		counts: newCounts(),
+		marks:  openMarks(sysfs),
+		memory: memory{procfs, sysfs},
+		whole:  !w.Ours() || initialPIDNS(procfs),
+	}, nil
+}
+
+// Close closes what NewScanner opened.
+func (s *Scanner) Close() error {
+	s.limits.close()
+	return s.walker.Close()
+}
+
+// Usage walks once. The error is that of ctx or of a procfs that cannot be
+// listed; processes that could not be read are in Usage.Unknown. The visitors
+// are shown the same walk.
+func (s *Scanner) Usage(ctx context.Context, also ...*procwalk.Visitor) (Usage, error) {
+	began := time.Now()
+	clear(s.ns.chain)
+	pass := &pass{s: s, at: began, holdings: s.holdings[:0], processes: s.scratch[:0]}
+	stats, err := s.walker.Walk(ctx, append(also, pass.visitor())...)
+	if err != nil {
+		return Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
+	}
+	u := Usage{Source: "procfs", Limits: s.limits.read(), Walk: stats}
+	instances := pass.distinct(&u)
+	pass.countWatches(ctx, &u, instances)
+	pass.sum(&u, instances)
+	if err := s.canaries(&u); err != nil {
+		pass.gap("exact headroom", err.Error())
+	}
+	u.Unknown = append(u.Unknown, pass.gaps...)
+	s.holdings, s.scratch = pass.holdings, pass.processes
+	s.forget(began)
+	u.Took = time.Since(began)
+	return u, ctx.Err()
+}
+
+// forget drops the processes that the last pass did not list.
+func (s *Scanner) forget(pass time.Time) {
+	for pid, k := range s.known {
+		if k.pass != pass {
+			delete(s.known, pid)
+		}
+	}
+}
