@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Pass is one round over the rules. check, apply and the agent differ in Act
@@ -15,13 +16,15 @@ type Pass struct {
 	Rules  []Rule
 	// Act says whether it may write.
 	Act bool
+	// Deferred are the keys that are not to be written in this pass, and why.
+	Deferred map[Key]string
 }
 
 // Run observes, plans, and where it may act and the node is not paused writes
 // and observes again. Another nodetune's pass is waited for until ctx ends.
 // What goes wrong with one key stands in its status and stops no other.
 func (p Pass) Run(ctx context.Context) Observed {
-	status, changes := Plan(p.Rules, p.Tree.ReadAll(p.Rules))
+	status, changes := p.plan()
 	o := Observed{Rules: status, Paused: p.Store.Paused()}
 	switch {
 	case o.Paused != "":
@@ -30,6 +33,18 @@ func (p Pass) Run(ctx context.Context) Observed {
 		p.act(ctx, &o)
 	}
 	return o
+}
+
+// plan reads every key and leaves out the changes that are deferred.
+func (p Pass) plan() ([]Status, []Change) {
+	status, changes := Plan(p.Rules, p.Tree.ReadAll(p.Rules))
+	changes = slices.DeleteFunc(changes, func(c Change) bool { return p.Deferred[c.Key] != "" })
+	for i := range status {
+		if why := p.Deferred[status[i].Key]; why != "" && status[i].Outcome == Drifted {
+			status[i].Reason += "; " + why
+		}
+	}
+	return status, changes
 }
 
 // act writes what is still to be written once it has the lock.
@@ -52,7 +67,7 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 		return
 	}
 	// Another nodetune may have mended it while we waited.
-	status, changes := Plan(p.Rules, p.Tree.ReadAll(p.Rules))
+	status, changes := p.plan()
 	o.Rules = status
 	if err := p.record(changes); err != nil {
 		o.Warnings = append(o.Warnings, fmt.Sprintf("'nodetune restore' will not know what this pass changed: %v", err))

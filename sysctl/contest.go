@@ -1,0 +1,133 @@
+package sysctl
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// Contests is what the agent remembers from pass to pass about writers that
+// undo what it holds. It is a value: no method changes its receiver. Times must
+// come from one clock; where they carry a monotonic reading, a wall clock that
+// jumps changes nothing.
+type Contests map[Key]Contest
+
+// Contest is the dispute over one key.
+type Contest struct {
+	// Reverts are the times within the last contestWindow at which a pass found
+	// the key no longer as the pass before had left it, oldest first.
+	Reverts []time.Time
+	// Theirs is what the other writer wrote last.
+	Theirs Value
+	// Left is what the last pass left in the key.
+	Left Value
+	// Wait is until when the key is not written again.
+	Wait time.Time
+}
+
+const (
+	// contestAfter reverts within contestWindow make a key contested. Once is a
+	// package script that restarted systemd-sysctl, twice a roll-out with an init
+	// container; a cron job or a configuration tool that runs every half hour is
+	// mended each time and never held back.
+	contestAfter  = 3
+	contestWindow = time.Hour
+
+	// The wait doubles with each revert beyond, so that two writers who will not
+	// yield end up at some six writes an hour instead of one in every pass.
+	contestMinWait = time.Minute
+	contestMaxWait = 15 * time.Minute
+
+	// contestKept bounds the memory of one dispute: a pass every 30 s sees at
+	// most 120 reverts in an hour.
+	contestKept = 128
+)
+
+// Active reports whether the key is contested.
+func (c Contest) Active() bool { return len(c.Reverts) >= contestAfter }
+
+func (c Contest) String() string {
+	return fmt.Sprintf("another writer set it to %s, %d times within the last %v", c.Theirs, len(c.Reverts), contestWindow)
+}
+
+// Deferred returns the keys that are not to be written at now, and why.
+func (c Contests) Deferred(now time.Time) map[Key]string {
+	wait := make(map[Key]string)
+	for k, contest := range c {
+		// A clock without a monotonic reading that was set back must not turn a
+		// minute into a year.
+		if left := contest.Wait.Sub(now); left > 0 && left <= contestMaxWait {
+			wait[k] = fmt.Sprintf("contested: written again in %v", left.Round(time.Second))
+		}
+	}
+	return wait
+}
+
+// Observe returns what is to be remembered after the pass that saw o and ended
+// at now. The status of a key that is contested becomes Contested, with the
+// evidence that why knows about the other writer.
+func (c Contests) Observe(o *Observed, now time.Time, why func(Key) string) Contests {
+	next := maps.Clone(c)
+	if next == nil {
+		next = make(Contests, len(o.Rules))
+	}
+	for i := range o.Rules {
+		s := &o.Rules[i]
+		if s.Op == Report || !s.Before.Known() {
+			continue
+		}
+		contest, known := next[s.Key]
+		if !known {
+			contest.Left = s.Before // nobody's yet, so that nothing was undone
+		}
+		contest = contest.after(*s, now)
+		next[s.Key] = contest
+		if contest.Active() && (s.Outcome == InForce || s.Outcome == Drifted) {
+			s.contested(contest, why(s.Key))
+		}
+	}
+	return next
+}
+
+func (c Contest) after(s Status, now time.Time) Contest {
+	var recent []time.Time
+	for _, t := range c.Reverts {
+		if age := now.Sub(t); age >= 0 && age < contestWindow {
+			recent = append(recent, t)
+		}
+	}
+	c.Reverts = recent
+	undone := s.Before < c.Left || s.Op != AtLeast && s.Before != c.Left
+	if undone && !s.satisfied(s.Before) {
+		c.Reverts = append(c.Reverts[max(0, len(c.Reverts)-contestKept+1):], now)
+		c.Theirs = s.Before
+	}
+	if c.Active() && s.Changed {
+		c.Wait = now.Add(c.wait())
+	}
+	c.Left = s.Value
+	return c
+}
+
+func (c Contest) wait() time.Duration {
+	wait := contestMinWait
+	for range len(c.Reverts) - contestAfter {
+		if wait *= 2; wait >= contestMaxWait {
+			return contestMaxWait
+		}
+	}
+	return wait
+}
+
+func (s *Status) contested(c Contest, evidence string) {
+	s.Outcome = Contested
+	standing := "in force at this moment"
+	if !s.satisfied(s.Value) {
+		standing = s.Reason
+	}
+	s.Reason = c.String()
+	if evidence != "" {
+		s.Reason += "; " + evidence
+	}
+	s.Reason += "; " + standing
+}

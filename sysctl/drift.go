@@ -1,0 +1,32 @@
+package sysctl
+
+// Drift is a change that somebody else made between two passes.
+type Drift struct {
+	Key      Key
+	From, To Value
+}
+
+// Direction is raised or lowered.
+func (d Drift) Direction() string {
+	if d.To > d.From {
+		return "raised"
+	}
+	return "lowered"
+}
+
+// Drifts returns the keys that next found other than prev had left them,
+// whether or not a rule minds.
+func Drifts(prev, next Observed) []Drift {
+	left := make(map[Key]Value, len(prev.Rules))
+	for _, s := range prev.Rules {
+		left[s.Key] = s.Value
+	}
+	var drifts []Drift
+	for _, s := range next.Rules {
+		was, ok := left[s.Key]
+		if ok && was.Known() && s.Before.Known() && was != s.Before {
+			drifts = append(drifts, Drift{Key: s.Key, From: was, To: s.Before})
+		}
+	}
+	return drifts
+}
