@@ -98,7 +98,7 @@ func (c Contest) after(s Status, now time.Time) Contest {
 	}
 	c.Reverts = recent
 	undone := s.Before < c.Left || s.Op != AtLeast && s.Before != c.Left
-	if undone && !s.satisfied(s.Before) {
+	if undone && !s.SatisfiedBy(s.Before) {
 		c.Reverts = append(c.Reverts[max(0, len(c.Reverts)-contestKept+1):], now)
 		c.Theirs = s.Before
 	}
@@ -122,7 +122,7 @@ func (c Contest) wait() time.Duration {
 func (s *Status) contested(c Contest, evidence string) {
 	s.Outcome = Contested
 	standing := "in force at this moment"
-	if !s.satisfied(s.Value) {
+	if !s.SatisfiedBy(s.Value) {
 		standing = s.Reason
 	}
 	s.Reason = c.String()

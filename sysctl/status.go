@@ -85,6 +85,3 @@ func (o Observed) Unmet() []Status {
 	}
 	return unmet
 }
-
-// Satisfied reports whether the value read last is what the rule asks for.
-func (s Status) Satisfied() bool { return s.Value.Known() && s.satisfied(s.Value) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
@@ -47,12 +48,17 @@ func (o *options) loadConfig() (Config, error) {
 }
 
 func loadConfigFile(name string) (Config, error) {
-	f, err := os.Open(name)
+	f, err := openConfig(name)
 	if err != nil {
 		return Config{}, unreadable(fmt.Errorf("read the configuration: %w", err))
 	}
 	defer func() { _ = f.Close() }()
 	return readConfig(f, name)
+}
+
+// openConfig does not wait for the other end of a FIFO.
+func openConfig(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // maxConfigBytes keeps a wrong path from being read into memory. The longest
@@ -65,15 +71,15 @@ func readConfig(r io.Reader, name string) (Config, error) {
 	if err != nil {
 		return Config{}, unreadable(fmt.Errorf("read the configuration: %w", err))
 	}
-	if len(b) > maxConfigBytes {
-		return Config{}, fmt.Errorf("%s: is larger than %d bytes, no configuration is", name, maxConfigBytes)
-	}
 	return parseConfig(b, name)
 }
 
 // parseConfig reads b over the built-in configuration. Its error has one line
 // for each problem: file, line, field, what is wrong.
 func parseConfig(b []byte, name string) (Config, error) {
+	if len(b) > maxConfigBytes {
+		return Config{}, fmt.Errorf("%s: is larger than %d bytes, no configuration is", name, maxConfigBytes)
+	}
 	c := defaultConfig()
 	c.Sysctl = sysctl.Policy{} // a list replaces, and here a list means rules to add
 	lines, err := decodeStrict(b, &c)

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// agent is what the tasks of `nodetune run` share. Each task replaces its own
+// part of latest; whoever reports reads latest and waits for nobody.
+type agent struct {
+	log      *slog.Logger
+	config   atomic.Pointer[Config]
+	latest   reporter.Latest
+	progress reporter.Progress
+	metrics  *reporter.Metrics
+	systemd  reporter.Systemd
+	tasks    []task
+	ready    sync.Once
+}
+
+func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act bool) *agent {
+	a := &agent{log: log}
+	a.config.Store(&cfg)
+	v := buildVersion()
+	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
+	a.metrics.Reloaded(true, time.Now())
+	floors := &floorsTask{agent: a, procfs: o.procfs, rootfs: o.rootfs, store: store, act: act}
+	a.tasks = []task{
+		newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass),
+	}
+	return a
+}
+
+// said follows every pass.
+func (a *agent) said() {
+	line := reporter.StatusLine(a.latest.Snapshot())
+	a.ready.Do(func() { a.systemd.Ready(line) })
+	a.systemd.Status(line)
+}
+
+// reloadEvery is how often the configuration file is read. Two reads of a few
+// kilobytes must agree, so a change is in force within twice that.
+const reloadEvery = 10 * time.Second
+
+// reload puts a changed configuration in force until ctx is done.
+func (a *agent) reload(ctx context.Context, file *configFile[Config], hup <-chan os.Signal) {
+	tick := time.NewTicker(reloadEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			asked = true
+			a.systemd.Reloading()
+		case <-tick.C:
+		}
+		if file != nil {
+			a.take(file.poll(asked))
+		}
+		if asked {
+			for _, t := range a.tasks {
+				t.soon()
+			}
+			a.systemd.Ready(reporter.StatusLine(a.latest.Snapshot()))
+		}
+	}
+}
+
+func (a *agent) take(v verdict[Config]) {
+	switch {
+	case v.changed:
+		a.config.Store(&v.config)
+		a.metrics.Reloaded(true, time.Now())
+		a.log.Info("configuration reloaded")
+		for _, t := range a.tasks {
+			t.soon()
+		}
+	case v.mended:
+		a.metrics.Reloaded(true, time.Now())
+		a.log.Info("the configuration file holds again what is in force")
+	case v.refused != nil:
+		a.metrics.Reloaded(false, time.Now())
+		a.log.Error("configuration refused; the one before it stays in force", "err", v.refused)
+	}
+}
+
+func (a *agent) watchdog(ctx context.Context) {
+	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return reporter.Live(a.progress.Passes(), now) })
+	if err != nil {
+		a.log.Warn("systemd's watchdog is not served", "err", err)
+	}
+}
+
+// web serves what the agent knows. Nothing in it asks another machine.
+func (a *agent) web() http.Handler {
+	var names []string
+	for _, t := range a.tasks {
+		names = append(names, t.name)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.metrics.Handler())
+	mux.Handle("GET /livez", reporter.Probe(&a.progress, reporter.Live))
+	mux.Handle("GET /readyz", reporter.Probe(&a.progress, func(passes []reporter.Pass, now time.Time) error {
+		return reporter.Ready(names, passes, now)
+	}))
+	mux.HandleFunc("GET /report", a.report)
+	landing, err := web.NewLandingPage(web.LandingConfig{
+		Name:        "nodetune",
+		Description: "Holds this node's inotify and file-descriptor limits above safe floors",
+		Version:     buildVersion().Version,
+		Profiling:   "false",
+		Links: []web.LandingLinks{
+			{Address: "metrics", Text: "Metrics", Description: "for Prometheus"},
+			{Address: "report", Text: "Report", Description: "what 'nodetune check -o json' prints"},
+			{Address: "readyz", Text: "Ready", Description: "configuration loaded and every task's first pass done"},
+			{Address: "livez", Text: "Alive", Description: "passes end in time"},
+		},
+	})
+	if err == nil { // its template is compiled in
+		mux.Handle("GET /{$}", landing)
+	}
+	return mux
+}
+
+// report is the document of `check -o json`, of the last passes.
+func (a *agent) report(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(reporter.NewDocument(a.latest.Snapshot())) // the client is gone
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// runFlags are the flags of the agent. What may change while it runs is in the
+// configuration instead.
+type runFlags struct {
+	web    webFlags
+	log    logFlags
+	dryRun bool
+}
+
+func newRun(o *options) *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Hold the floors for as long as it runs, and say how the node is",
+		Long: `Does what apply does again and again: reads every key, raises what is too low,
+and reads it back. It never lowers, and puts nothing back when it ends.
+
+Needs nothing but uid 0 and a writable /proc/sys: no configuration, no network,
+no Kubernetes. It serves metrics for Prometheus, /livez and /readyz, and tells
+systemd when the floors hold.
+
+SIGHUP reads the configuration again, and so does a changed file, within some
+20 seconds. What is not valid is refused, and the one before it stays in force.`,
+		Example: `  sudo nodetune run
+  sudo nodetune run --config /etc/nodetune.yaml --log.format json
+  curl -s localhost:9409/metrics | grep nodetune_sysctl`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, o)
+		},
+	}
+	f.web.register(cmd.Flags())
+	f.log.register(cmd, cmd.Flags())
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "observe and report, write nothing")
+	return cmd
+}
+
+func (f *runFlags) run(cmd *cobra.Command, o *options) error {
+	log, err := f.log.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if err := f.web.validate(); err != nil {
+		return err
+	}
+	cfg, file, err := o.watchConfig()
+	if err != nil {
+		return err
+	}
+	store := sysctl.NewStore(o.rootfs)
+	leave, err := store.Attend()
+	if held, ok := errors.AsType[*sysctl.Held](err); ok {
+		return unmet(held)
+	}
+	if err != nil {
+		// A full or read-only /run is no reason to leave the floors alone.
+		log.Warn("other nodetunes on this host will not see that an agent runs", "err", err)
+	} else {
+		defer leave()
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
+	a := newAgent(o, log, cfg, store, !f.dryRun)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	for _, addr := range f.web.addresses() {
+		go f.web.serve(ctx, addr, a.web(), log)
+	}
+	go a.watchdog(ctx)
+	go a.reload(ctx, file, hup)
+	v := buildVersion()
+	log.Info("nodetune runs", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
+	loop(ctx, a.tasks, &a.progress)
+	a.systemd.Stopping()
+	log.Info("nodetune ends; every limit stays as it is")
+	return nil
+}

@@ -1,0 +1,23 @@
+package reporter
+
+import "fmt"
+
+// StatusLine says in one line how the node is, for `systemctl status`.
+func StatusLine(s Snapshot) string {
+	switch {
+	case s.Sysctl.Err != nil:
+		return "cannot read the kernel's settings: " + s.Sysctl.Err.Error()
+	case s.Sysctl.At.IsZero():
+		return "starting"
+	}
+	o := s.Sysctl.Value
+	unmet := o.Unmet()
+	line := fmt.Sprintf("%d of %d rules in force", len(o.Rules)-len(unmet), len(o.Rules))
+	if len(unmet) > 0 {
+		line += fmt.Sprintf(", %s is %s", unmet[0].Key, unmet[0].Outcome)
+	}
+	if o.Paused != "" {
+		line = "paused by " + o.Paused + ": " + line
+	}
+	return line
+}
