@@ -36,7 +36,7 @@ type Finding struct {
 // fullest first. With hysteresis, use Finding.Pressure to enter and the
 // absence of a finding to leave.
 func Pressure(u Usage, t Policy) []Finding {
-	var found []Finding
+	found := []Finding{}
 	add := func(f Finding, top int) {
 		f.Percent = f.Limit.Percent(f.Used)
 		if f.Quality == Unknown || f.Percent < t.ClearPercent {
@@ -63,4 +63,9 @@ func Pressure(u Usage, t Policy) []Finding {
 	add(Finding{Resource: OpenFiles, Used: u.Limits.OpenFiles, Limit: u.Limits.FileMax, Quality: Exact}, most.PID)
 	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(b.Percent, a.Percent) })
 	return found
+}
+
+// Pressed reports whether one of the findings is pressure.
+func (u *Usage) Pressed() bool {
+	return slices.ContainsFunc(u.Findings, func(f Finding) bool { return f.Pressure })
 }

@@ -169,6 +169,10 @@ type Usage struct {
 	// most instances first.
 	Processes []Process `json:"processes"`
 
+	// Findings are the limits that are used for the policy's share or more,
+	// where somebody has asked [Pressure].
+	Findings []Finding `json:"findings"`
+
 	Walk procwalk.Stats `json:"walk"`
 	// Unknown lists what this pass could not know, and why.
 	Unknown []Gap `json:"unknown"`

@@ -10,7 +10,7 @@ import (
 
 // advice says what helps against l: what apply would do, and what no sysctl can
 // cure.
-func advice(s Suspect, l LimitUse, u inotify.Usage, errno int) []string {
+func advice(s inotify.Suspect, l LimitUse, u inotify.Usage, errno int) []string {
 	if l.Resource == inotify.NOFILE {
 		return nofileAdvice(s, u)
 	}
@@ -29,7 +29,7 @@ func advice(s Suspect, l LimitUse, u inotify.Usage, errno int) []string {
 	case l.Resource == inotify.Watches && errno == l.Errno:
 		say = append(say, "ENOSPC (28) is also what a full file system gives: see df and df -i")
 	}
-	if len(l.Holders) > 0 && l.Owner != nil && (l.Reached || l.Percent >= 50) {
+	if len(l.Holders) > 0 && l.Owner != nil && (l.Reached || l.Percent >= half) {
 		h := l.Holders[0]
 		who := fmt.Sprintf("most is held by pid %d (%s)", h.PID, safetext.String(h.Comm))
 		if w := Who(h.Namespace, h.Pod, h.Container, h.Unit); w != "" {
@@ -41,7 +41,7 @@ func advice(s Suspect, l LimitUse, u inotify.Usage, errno int) []string {
 }
 
 // nofileAdvice: no sysctl raises the RLIMIT_NOFILE of a process that runs.
-func nofileAdvice(s Suspect, u inotify.Usage) []string {
+func nofileAdvice(s inotify.Suspect, u inotify.Usage) []string {
 	say := []string{fmt.Sprintf("no sysctl cures it, so nodetune apply does not: the soft limit belongs to the process, %d soft and %d hard", s.NOFILESoft, s.NOFILEHard)}
 	want := int64(65536)
 	switch {

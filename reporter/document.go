@@ -1,6 +1,9 @@
 package reporter
 
-import "github.com/nodetune/nodetune/sysctl"
+import (
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/sysctl"
+)
 
 // APIVersion marks every document nodetune prints and every configuration it
 // reads.
@@ -13,6 +16,7 @@ type Document struct {
 	Kind       string           `json:"kind"`
 	Sysctl     *sysctl.Observed `json:"sysctl,omitempty"`
 	Persist    *Persisted       `json:"persist,omitempty"`
+	Inotify    *inotify.Usage   `json:"inotify,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
@@ -21,6 +25,7 @@ type Document struct {
 func NewDocument(s Snapshot) Document {
 	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist}
 	d.Sysctl = section(&d, "sysctl", s.Sysctl)
+	d.Inotify = section(&d, "inotify", s.Inotify)
 	return d
 }
 

@@ -12,20 +12,61 @@ import (
 )
 
 // HoldersTable writes who uses how much of which limit: the accounts, and the
-// first rows processes (0: all that are listed).
-func HoldersTable(w io.Writer, r Result[inotify.Usage], rows int, colour bool) error {
+// first rows processes (0: all that are listed), and what is not known.
+func HoldersTable(w io.Writer, u inotify.Usage, rows int, colour bool) error {
 	var b strings.Builder
-	inotifyTable(&b, r, rows, colour)
+	holdersTable(&b, u, rows, colour)
+	findings(&b, u, colour)
+	gaps(&b, u.Unknown)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func inotifyTable(b *strings.Builder, r Result[inotify.Usage], rows int, colour bool) {
+// sectionRows is how many users and processes check shows: `top` shows more.
+const sectionRows = 5
+
+func inotifySection(b *strings.Builder, r Result[inotify.Usage], colour bool) {
 	if r.Err != nil {
 		fmt.Fprintf(b, "inotify: %v\n", r.Err)
 		return
 	}
-	u := r.Value
+	holdersTable(b, r.Value, sectionRows, colour)
+	findings(b, r.Value, colour)
+	if n := len(r.Value.Unknown); n > 0 {
+		fmt.Fprintf(b, "\n~ estimate, ≤ at most: %d things are not known, 'nodetune top --once' says which\n", n)
+	}
+}
+
+// findings names who is over the share that counts as pressure.
+func findings(b *strings.Builder, u inotify.Usage, colour bool) {
+	for _, f := range u.Findings {
+		if f.Pressure {
+			fmt.Fprintf(b, "\n%s %s\n", paint(colour, yellow, "pressure:"), findingText(f))
+		}
+	}
+}
+
+func findingText(f inotify.Finding) string {
+	use := fmt.Sprintf("%s of %s (%s)", figure(f.Used, f.Quality), limitText(f.Limit), percentText(f.Used, f.Limit))
+	top := ""
+	if f.Top != nil {
+		top = fmt.Sprintf("%s[%d]", safetext.String(f.Top.Comm), f.Top.PID)
+		if who := Who(f.Top.Namespace, f.Top.Pod, f.Top.Container, f.Top.Unit); who != "" {
+			top += " of " + who
+		}
+	}
+	switch f.Resource {
+	case inotify.NOFILE:
+		return fmt.Sprintf("%s has %s descriptors open: then errno 24 for this process, whatever the sysctls", top, use)
+	case inotify.OpenFiles:
+		return fmt.Sprintf("the node has %s open files, most of them %s: then errno 23 for everybody without CAP_SYS_ADMIN", use, top)
+	case inotify.Watches:
+		return fmt.Sprintf("uid %d has %s inotify watches, most of them %s: then errno 28, and collectors follow no new file", f.Owner.UID, use, top)
+	}
+	return fmt.Sprintf("uid %d has %s inotify instances, most of them %s: then errno 24, and no collector starts", f.Owner.UID, use, top)
+}
+
+func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	if rows <= 0 {
 		rows = max(len(u.Accounts), len(u.Processes))
 	}
@@ -44,7 +85,11 @@ func inotifyTable(b *strings.Builder, r Result[inotify.Usage], rows int, colour 
 			{text: percentText(a.Watches, a.WatchesLimit), paint: heat(a.WatchesLimit.Percent(a.Watches))},
 		})
 	}
-	writeRows(b, table, colour)
+	if len(u.Accounts) > 0 {
+		writeRows(b, table, colour)
+	} else {
+		b.WriteString("no process that could be read holds an inotify instance\n")
+	}
 	more(b, len(u.Accounts)-rows, "users")
 	table = [][]cell{{{text: "PID"}, {text: "UID"}, {text: "COMM"}, {text: "INSTANCES"}, {text: "WATCHES"}, {text: "FDS/NOFILE"}, {text: "POD OR UNIT"}}}
 	for _, p := range u.Processes[:min(rows, len(u.Processes))] {
@@ -62,10 +107,11 @@ func inotifyTable(b *strings.Builder, r Result[inotify.Usage], rows int, colour 
 			{text: Who(p.Namespace, p.Pod, p.Container, p.Unit)},
 		})
 	}
-	b.WriteString("\n")
-	writeRows(b, table, colour)
+	if len(u.Processes) > 0 {
+		b.WriteString("\n")
+		writeRows(b, table, colour)
+	}
 	more(b, len(u.Processes)-rows, "processes")
-	gaps(b, u.Unknown)
 }
 
 func more(b *strings.Builder, n int, what string) {

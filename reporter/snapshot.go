@@ -3,6 +3,7 @@ package reporter
 import (
 	"time"
 
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -16,7 +17,8 @@ type Result[T any] struct {
 
 // Snapshot is the last result of every subsystem.
 type Snapshot struct {
-	Sysctl Result[sysctl.Observed]
+	Sysctl  Result[sysctl.Observed]
+	Inotify Result[inotify.Usage]
 	// Persist is the file for the next boot; nil where nobody asked for it.
 	Persist *Persisted
 }

@@ -18,6 +18,10 @@ func Table(w io.Writer, s Snapshot, colour bool) error {
 	if s.Persist != nil {
 		persistedTable(&b, s.Persist, colour)
 	}
+	if !s.Inotify.At.IsZero() {
+		b.WriteString("\n")
+		inotifySection(&b, s.Inotify, colour)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

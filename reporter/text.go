@@ -35,6 +35,9 @@ func writeRows(b *strings.Builder, rows [][]cell, colour bool) {
 		}
 	}
 	for _, row := range rows {
+		for len(row) > 1 && row[len(row)-1].text == "" {
+			row = row[:len(row)-1] // no blanks at the end of a line
+		}
 		for i, c := range row {
 			if i == len(row)-1 {
 				fmt.Fprintf(b, "%s\n", paint(colour, c.paint, c.text))

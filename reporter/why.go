@@ -65,35 +65,19 @@ type LimitChange struct {
 	To   sysctl.Value `json:"to"`
 }
 
-// Suspect is the process that is asked about.
-type Suspect struct {
-	inotify.Process
-	// Above has, for every user namespace that is in use, the accounts in the
-	// namespaces above it that its instances are charged to as well.
-	Above map[uint64][]inotify.Owner
-	// LowestFD is the lowest free descriptor, the one the kernel would give
-	// out next; -1 where it is not known.
-	LowestFD int64
-	// SysAdmin: it has CAP_SYS_ADMIN in the initial user namespace.
-	SysAdmin bool
-}
-
-// charged are the accounts that an instance p creates now is charged to: its
-// own, and the owner of every user namespace above, the outermost last.
-func (s Suspect) charged(p *inotify.Process) []inotify.Owner {
-	return append([]inotify.Owner{{UserNS: p.UserNS, UID: p.UID}}, s.Above[p.UserNS]...)
-}
-
 // mostHolders is how many holders a limit lists: the culprit is among the
 // first, and a line has room for three.
 const mostHolders = 3
+
+// half of a limit in use is where advice begins: below, there is nothing to do.
+const half = 50
 
 // Why says which limit refuses s, or would next. With an errno only the limits
 // that the kernel reports with it are asked: 24 (EMFILE), 23 (ENFILE) or 28
 // (ENOSPC). What apply would change is read from rules, the result of a pass
 // that changed nothing.
-func Why(s Suspect, errno int, u inotify.Usage, rules []sysctl.Status) Diagnosis {
-	d := Diagnosis{APIVersion: APIVersion, Kind: "Diagnosis", Process: s.Process, Unknown: u.Unknown}
+func Why(s inotify.Suspect, errno int, u inotify.Usage, rules []sysctl.Status) Diagnosis {
+	d := Diagnosis{APIVersion: APIVersion, Kind: "Diagnosis", Process: s.Process, Advice: []string{}, Unknown: u.Unknown}
 	// inotify_init1(2) charges the accounts first, then takes a descriptor
 	// and at last a file; inotify_add_watch(2) comes after.
 	d.Limits = append(d.Limits, accountLimits(s, u, inotify.Instances)...)
@@ -112,7 +96,9 @@ func Why(s Suspect, errno int, u inotify.Usage, rules []sysctl.Status) Diagnosis
 	}
 	d.Limit, d.Reached = guilty.Resource, guilty.Reached
 	d.Summary = summary(*guilty, errno)
-	d.Advice = advice(s, *guilty, u, errno)
+	if d.Reached || guilty.Percent >= half || errno != 0 {
+		d.Advice = advice(s, *guilty, u, errno)
+	}
 	return d
 }
 
@@ -135,9 +121,9 @@ func culprit(limits []LimitUse) *LimitUse {
 }
 
 // accountLimits returns the limit of every account that s is charged to.
-func accountLimits(s Suspect, u inotify.Usage, r inotify.Resource) []LimitUse {
+func accountLimits(s inotify.Suspect, u inotify.Usage, r inotify.Resource) []LimitUse {
 	var limits []LimitUse
-	charged := s.charged(&s.Process)
+	charged := s.Charged(&s.Process)
 	for i, owner := range charged {
 		a := account(owner, u)
 		l := LimitUse{
@@ -163,7 +149,7 @@ func accountLimits(s Suspect, u inotify.Usage, r inotify.Resource) []LimitUse {
 		if h := a.Headroom; h != nil && r == inotify.Instances {
 			l.Reached = h.Exact && h.Granted == 0 // the kernel has been asked
 		}
-		l.Holders = holders(u, of, func(p *inotify.Process) bool { return slices.Contains(s.charged(p), owner) })
+		l.Holders = holders(u, of, func(p *inotify.Process) bool { return slices.Contains(s.Charged(p), owner) })
 		limits = append(limits, l)
 	}
 	return limits
@@ -191,7 +177,7 @@ func account(o inotify.Owner, u inotify.Usage) inotify.Account {
 // namespace since 3.8 (include/linux/proc_ns.h).
 const initialUserNS = 0xEFFFFFFD
 
-func nofileLimit(s Suspect, u inotify.Usage) LimitUse {
+func nofileLimit(s inotify.Suspect, u inotify.Usage) LimitUse {
 	l := LimitUse{
 		Resource: inotify.NOFILE, Setting: "RLIMIT_NOFILE", Of: fmt.Sprintf("pid %d", s.PID), Errno: 24, Error: "EMFILE",
 		Used: s.FDs, Limit: s.NOFILESoft, Quality: inotify.Exact, Percent: s.NOFILESoft.Percent(s.FDs),
@@ -206,7 +192,7 @@ func nofileLimit(s Suspect, u inotify.Usage) LimitUse {
 	return l
 }
 
-func fileMaxLimit(s Suspect, u inotify.Usage) LimitUse {
+func fileMaxLimit(s inotify.Suspect, u inotify.Usage) LimitUse {
 	l := LimitUse{
 		Resource: inotify.OpenFiles, Setting: string(sysctl.FileMax), Of: "the node", Errno: 23, Error: "ENFILE",
 		Used: u.Limits.OpenFiles, Limit: u.Limits.FileMax, Quality: inotify.Exact, Percent: u.Limits.FileMax.Percent(u.Limits.OpenFiles),
@@ -227,7 +213,7 @@ func holders(u inotify.Usage, of func(*inotify.Process) int64, counts func(*inot
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *inotify.Process) int { return cmp.Compare(of(b), of(a)) })
-	var top []Holder
+	top := []Holder{}
 	for _, p := range all[:min(len(all), mostHolders)] {
 		top = append(top, Holder{p.PID, p.Comm, of(p), p.Namespace, p.Pod, p.Container, p.Unit})
 	}

@@ -38,50 +38,52 @@ func TestWhy(t *testing.T) {
 		name    string
 		pid     int
 		errno   int
-		change  func(u *inotify.Usage, s *Suspect)
+		change  func(u *inotify.Usage, s *inotify.Suspect)
 		limit   inotify.Resource
 		reached bool
 		setting string // of the first limit of that resource that matters
 		says    string // in the summary or the advice
 	}{
-		{"nothing is short: the fullest", 4711, 0, func(*inotify.Usage, *Suspect) {}, inotify.Instances, false, "", "no limit is reached; the next would be fs.inotify.max_user_instances: uid 0 uses 60 of 128"},
-		{"instances", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "nodetune apply raises fs.inotify.max_user_instances from 128 to 8192"},
-		{"instances beyond a lowered limit", 4711, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 140 }, inotify.Instances, true, "", "EMFILE (24)"},
-		{"the holder is named", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "pid 812 (kubelet) of kubelet.service: 50"},
-		{"an upper bound", 4711, 0, func(u *inotify.Usage, _ *Suspect) {
+		{"nothing is short: the fullest", 4711, 0, func(*inotify.Usage, *inotify.Suspect) {}, inotify.Instances, false, "", "no limit is reached; the next would be fs.inotify.max_user_instances: uid 0 uses 60 of 128"},
+		{"instances", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "nodetune apply raises fs.inotify.max_user_instances from 128 to 8192"},
+		{"instances beyond a lowered limit", 4711, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 140 }, inotify.Instances, true, "", "EMFILE (24)"},
+		{"the holder is named", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "pid 812 (kubelet) of kubelet.service: 50"},
+		{"an upper bound", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) {
 			u.Accounts[0].Instances, u.Accounts[0].InstancesQuality = 128, inotify.UpperBound
 		}, inotify.Instances, true, "", "uses at most 128"},
-		{"the canary knows better", 4711, 0, func(u *inotify.Usage, _ *Suspect) {
+		{"the canary knows better", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) {
 			u.Accounts[0].Instances, u.Accounts[0].Headroom = 128, &inotify.Headroom{Granted: 2, Exact: true}
 		}, inotify.Instances, false, "", "no limit is reached"},
-		{"the canary knows worse", 4711, 0, func(u *inotify.Usage, _ *Suspect) {
+		{"the canary knows worse", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) {
 			u.Accounts[0].Headroom = &inotify.Headroom{Exact: true}
 		}, inotify.Instances, true, "", "refused with EMFILE"},
-		{"NOFILE", 4711, 0, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "no sysctl cures it"},
-		{"NOFILE of a pod", 4711, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "systemctl edit containerd.service"},
-		{"NOFILE of a unit", 812, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "systemctl edit kubelet.service, [Service] LimitNOFILE=2000000:2000000"},
-		{"NOFILE raised without a restart", 4711, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "prlimit --pid 4711 --nofile=65536:524288"},
-		{"NOFILE, hard too", 812, 24, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "fs.nr_open is 1048576"},
-		{"a gap below the limit", 4711, 0, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1030, 5 }, inotify.NOFILE, false, "", "the next would be RLIMIT_NOFILE"},
-		{"the lowest is not known", 4711, 0, func(u *inotify.Usage, s *Suspect) { s.FDs, s.LowestFD = 1024, -1 }, inotify.NOFILE, true, "", "EMFILE"},
-		{"both: the account is asked first", 4711, 24, func(u *inotify.Usage, s *Suspect) { u.Accounts[0].Instances, s.FDs, s.LowestFD = 128, 1024, 1024 }, inotify.Instances, true, "", ""},
-		{"file-max", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Limits.OpenFiles = 100000 }, inotify.OpenFiles, true, "", "ENFILE (23)"},
-		{"file-max at its floor", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Limits.OpenFiles = 100000 }, inotify.OpenFiles, true, "", "at its floor already"},
-		{"file-max, but CAP_SYS_ADMIN", 4711, 0, func(u *inotify.Usage, s *Suspect) { u.Limits.OpenFiles, s.SysAdmin = 100000, true }, inotify.Instances, false, "", ""},
-		{"watches", 4711, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Watches = 8192 }, inotify.Watches, true, "", "reads like a full disk and is none"},
-		{"errno 28, watches free", 4711, 28, func(*inotify.Usage, *Suspect) {}, inotify.Watches, false, "", "see df and df -i"},
-		{"errno 24 asks nothing else", 4711, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Watches = 8192 }, inotify.Instances, false, "", "no limit behind errno 24 is reached now"},
-		{"errno 23", 4711, 23, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "fs.file-max is nearest"},
-		{"a limit of a user namespace", 900, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[1].Instances = 5 }, inotify.Instances, true, "user.max_inotify_instances", "lowered inside user namespace 7"},
-		{"the owner above", 900, 24, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "uid 0, the owner of the user namespace, uses 128 of 128"},
-		{"another user", 901, 0, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "no limit is reached"},
-		{"limit 0", 901, 24, func(u *inotify.Usage, _ *Suspect) { u.Limits.Instances = 0; u.Accounts[0].InstancesLimit = 0 }, inotify.Instances, true, "", "uid 1000 uses 0 of 0"},
-		{"nothing readable", 4711, 28, func(u *inotify.Usage, _ *Suspect) { u.Accounts[0].WatchesQuality = inotify.Unknown }, "", false, "", "no limit of this process could be read"},
+		{"NOFILE", 4711, 0, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "no sysctl cures it"},
+		{"NOFILE of a pod", 4711, 24, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "systemctl edit containerd.service"},
+		{"NOFILE of a unit", 812, 24, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "systemctl edit kubelet.service, [Service] LimitNOFILE=2000000:2000000"},
+		{"NOFILE raised without a restart", 4711, 24, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "prlimit --pid 4711 --nofile=65536:524288"},
+		{"NOFILE, hard too", 812, 24, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "fs.nr_open is 1048576"},
+		{"a gap below the limit", 4711, 0, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1030, 5 }, inotify.NOFILE, false, "", "the next would be RLIMIT_NOFILE"},
+		{"the lowest is not known", 4711, 0, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1024, -1 }, inotify.NOFILE, true, "", "EMFILE"},
+		{"both: the account is asked first", 4711, 24, func(u *inotify.Usage, s *inotify.Suspect) {
+			u.Accounts[0].Instances, s.FDs, s.LowestFD = 128, 1024, 1024
+		}, inotify.Instances, true, "", ""},
+		{"file-max", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Limits.OpenFiles = 100000 }, inotify.OpenFiles, true, "", "ENFILE (23)"},
+		{"file-max at its floor", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Limits.OpenFiles = 100000 }, inotify.OpenFiles, true, "", "at its floor already"},
+		{"file-max, but CAP_SYS_ADMIN", 4711, 0, func(u *inotify.Usage, s *inotify.Suspect) { u.Limits.OpenFiles, s.SysAdmin = 100000, true }, inotify.Instances, false, "", ""},
+		{"watches", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Watches = 8192 }, inotify.Watches, true, "", "reads like a full disk and is none"},
+		{"errno 28, watches free", 4711, 28, func(*inotify.Usage, *inotify.Suspect) {}, inotify.Watches, false, "", "see df and df -i"},
+		{"errno 24 asks nothing else", 4711, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Watches = 8192 }, inotify.Instances, false, "", "no limit behind errno 24 is reached now"},
+		{"errno 23", 4711, 23, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "fs.file-max is nearest"},
+		{"a limit of a user namespace", 900, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[1].Instances = 5 }, inotify.Instances, true, "user.max_inotify_instances", "lowered inside user namespace 7"},
+		{"the owner above", 900, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "uid 0, the owner of the user namespace, uses 128 of 128"},
+		{"another user", 901, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "no limit is reached"},
+		{"limit 0", 901, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Limits.Instances = 0; u.Accounts[0].InstancesLimit = 0 }, inotify.Instances, true, "", "uid 1000 uses 0 of 0"},
+		{"nothing readable", 4711, 28, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].WatchesQuality = inotify.Unknown }, "", false, "", "no limit of this process could be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := roomy()
 			p, _ := u.Process(c.pid)
-			s := Suspect{Process: p, Above: above, LowestFD: p.FDs}
+			s := inotify.Suspect{Process: p, Above: above, LowestFD: p.FDs}
 			c.change(&u, &s)
 			d := Why(s, c.errno, u, drifted)
 			if d.Limit != c.limit || d.Reached != c.reached {
@@ -101,7 +103,7 @@ func TestWhy(t *testing.T) {
 func TestWhyHolders(t *testing.T) {
 	u := roomy()
 	p, _ := u.Process(4711)
-	d := Why(Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, drifted)
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, drifted)
 	var got []int
 	for _, h := range d.Limits[0].Holders {
 		got = append(got, h.PID)
@@ -117,7 +119,7 @@ func TestWhyTable(t *testing.T) {
 	u.Processes[0].Comm = "evil\x1b[2J"
 	p, _ := u.Process(4711)
 	var b strings.Builder
-	if err := Why(Suspect{Process: p, LowestFD: 100, SysAdmin: true}, 0, u, drifted).Table(&b, false); err != nil {
+	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, SysAdmin: true}, 0, u, drifted).Table(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `4711 fluent-bit, uid 0, logging/fluent-bit-x7k2p:fluent-bit

@@ -18,13 +18,15 @@ func newCheck(o *options) *cobra.Command {
 		Use:   "check",
 		Short: "Say what is, what is wanted and what follows from the difference",
 		Long: `Reads the kernel's settings, changes nothing, and says for each rule what is,
-what is wanted, and what follows from a difference. The exit code is 1 where
-something is not in force.`,
+what is wanted, and what follows from a difference; then who uses most of which
+limit. The exit code is 1 where something is not in force, or where a user or a
+process uses so much of a limit that it counts as pressure (80 %, see
+inotify.pressurePercent in the configuration).`,
 		Example: `  nodetune check
   nodetune check -o json | jq '.sysctl.rules[] | select(.outcome != "InForce")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.pass(cmd, false)
+			return o.check(cmd)
 		},
 	}
 }
@@ -33,8 +35,21 @@ something is not in force.`,
 // milliseconds: what holds the lock longer is stuck.
 const lockWait = 30 * time.Second
 
-// pass runs one pass over every subsystem, prints the report, and returns the
-// exit code that it earns.
+// check runs one pass over every subsystem that changes nothing, prints the
+// report, and returns the exit code that it earns.
+func (o *options) check(cmd *cobra.Command) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	var s reporter.Snapshot
+	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, false)
+	s.Inotify = o.inotifyPass(cmd.Context(), cfg.Inotify)
+	return o.report(cmd.OutOrStdout(), s)
+}
+
+// pass runs one pass over the settings, prints the report, and returns the exit
+// code that it earns.
 func (o *options) pass(cmd *cobra.Command, act bool) error {
 	cfg, err := o.loadConfig()
 	if err != nil {
@@ -81,7 +96,9 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return unreadable(err)
 	case s.Sysctl.Err != nil:
 		return unreadable(s.Sysctl.Err)
-	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met():
+	case s.Inotify.Err != nil:
+		return unreadable(s.Inotify.Err)
+	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed():
 		return unmet(nil)
 	}
 	return nil
@@ -89,8 +106,13 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 
 // colour reports whether w is a terminal that wants it (no-color.org).
 func colour(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && terminal(w)
+}
+
+// terminal reports whether w is one that can do more than print lines.
+func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+// holders counts who holds what, and knows their names.
+type holders struct {
+	scanner *inotify.Scanner
+	policy  inotify.Policy
+	names   *workload.Index
+}
+
+func (o *options) openHolders(p inotify.Policy) (*holders, error) {
+	scanner, err := inotify.NewScanner(o.procfs, o.sysfs, p)
+	if err != nil {
+		return nil, err
+	}
+	return &holders{scanner, p, workload.NewIndex(o.rootfs)}, nil
+}
+
+func (h *holders) close() { _ = h.scanner.Close() }
+
+// pass walks once.
+func (h *holders) pass(ctx context.Context) (inotify.Usage, error) {
+	named := h.names.Refresh()
+	u, err := h.scanner.Usage(ctx)
+	if err != nil {
+		return u, err
+	}
+	if named != nil {
+		u.Unknown = append(u.Unknown, inotify.Gap{What: "names of pods that started since", Why: named.Error()})
+	}
+	u.Name(h.names)
+	u.Findings = inotify.Pressure(u, h.policy)
+	return u, nil
+}
+
+// inotifyPass makes one pass. A tree that holds no processes, as one made for
+// --path.procfs, has no such section.
+func (o *options) inotifyPass(ctx context.Context, p inotify.Policy) reporter.Result[inotify.Usage] {
+	h, err := o.openHolders(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return reporter.Result[inotify.Usage]{}
+	}
+	if err != nil {
+		return reporter.Result[inotify.Usage]{At: time.Now(), Err: err}
+	}
+	defer h.close()
+	u, err := h.pass(ctx)
+	return reporter.Result[inotify.Usage]{Value: u, At: time.Now(), Err: err}
+}

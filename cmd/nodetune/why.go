@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+func newWhy(o *options) *cobra.Command {
+	var errno string
+	var probe bool
+	cmd := &cobra.Command{
+		Use:   "why PID | COMM | POD | UNIT",
+		Short: "Say which limit a process has met, or would meet next",
+		Long: `For a process that fails with errno 24 (EMFILE), 23 (ENFILE) or 28 (ENOSPC): says
+which limit it is, since the message of the kernel does not. That is one of
+
+  the inotify instances of its user   24  fs.inotify.max_user_instances
+  the descriptors of the process      24  RLIMIT_NOFILE, which no sysctl cures
+  the open files of the node          23  fs.file-max
+  the inotify watches of its user     28  fs.inotify.max_user_watches
+
+with the use and the value of each, who holds the most, what 'nodetune apply'
+would change, and what else helps. It is found by its pid, its comm, its pod
+([NAMESPACE/]POD[:CONTAINER]) or its systemd unit.
+
+The exit code is 1 where a limit is reached.`,
+		Example: `  sudo nodetune why fluent-bit
+  sudo nodetune why logging/fluent-bit-x7k2p:fluent-bit --errno 24
+  sudo nodetune why 4711 --probe -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := parseErrno(errno)
+			if err != nil {
+				return err
+			}
+			return o.why(cmd, args[0], n, probe)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&errno, "errno", "", "the error it fails with: 24, 23 or 28, or EMFILE, ENFILE, ENOSPC")
+	f.BoolVar(&probe, "probe", false, "ask the kernel for up to 8 instances in the name of its user and give them\nback, to know for certain (CAP_SETUID; for microseconds nobody else may get one)")
+	_ = cmd.RegisterFlagCompletionFunc("errno", cobra.FixedCompletions([]cobra.Completion{"24", "23", "28"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func parseErrno(s string) (int, error) {
+	switch strings.ToUpper(s) {
+	case "":
+		return 0, nil
+	case "24", "EMFILE":
+		return 24, nil
+	case "23", "ENFILE":
+		return 23, nil
+	case "28", "ENOSPC":
+		return 28, nil
+	}
+	return 0, fmt.Errorf("--errno %q: want 24 (EMFILE), 23 (ENFILE) or 28 (ENOSPC)", s)
+}
+
+func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	h, err := o.openHolders(cfg.Inotify)
+	if err != nil {
+		return unreadable(err)
+	}
+	defer h.close()
+	pid, err := h.find(cmd, name)
+	if err != nil {
+		return err
+	}
+	if probe {
+		uid, err := h.scanner.UID(pid)
+		if err != nil {
+			return notRunning(pid, err)
+		}
+		h.scanner.Ask(uid)
+	}
+	u, err := h.pass(ctx)
+	if err != nil {
+		return unreadable(err)
+	}
+	suspect, err := h.scanner.Suspect(pid, u)
+	if err != nil {
+		return notRunning(pid, err)
+	}
+	suspect.Name(h.names)
+	settings := o.sysctlPass(ctx, cfg, false)
+	if settings.Err != nil {
+		return unreadable(settings.Err)
+	}
+	d := reporter.Why(suspect, errno, u, settings.Value.Rules)
+	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return d.Table(w, colour(w)) }); err != nil {
+		return unreadable(err)
+	}
+	if d.Reached {
+		return unmet(nil)
+	}
+	return nil
+}
+
+func notRunning(pid int, err error) error {
+	if procwalk.Gone(err) {
+		return fmt.Errorf("there is no process %d", pid)
+	}
+	return unreadable(err)
+}
+
+// find returns the pid that name stands for.
+func (h *holders) find(cmd *cobra.Command, name string) (int, error) {
+	if pid, err := strconv.ParseUint(name, 10, 31); err == nil {
+		return int(pid), nil
+	}
+	if strings.Trim(name, " ") == "" {
+		return 0, errors.New("want a pid, or the name of a program, a pod or a unit")
+	}
+	if err := h.names.Refresh(); err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: names of pods may be missing: %v\n", err)
+	}
+	found, err := h.scanner.Find(cmd.Context(), name, h.names)
+	switch {
+	case err != nil:
+		return 0, unreadable(err)
+	case len(found) == 0:
+		return 0, fmt.Errorf("no process, pod or unit goes by %q; 'nodetune top --once --rows 0' lists who holds something", name)
+	case len(found) > 1:
+		return 0, ambiguous(name, found)
+	}
+	return found[0].PID, nil
+}
+
+// mostCandidates is as many as a person will choose from.
+const mostCandidates = 20
+
+func ambiguous(name string, found []inotify.Named) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d processes go by %q, name one by its pid:", len(found), name)
+	for i, n := range found {
+		if i == mostCandidates {
+			fmt.Fprintf(&b, "\n  ... and %d more", len(found)-i)
+			break
+		}
+		fmt.Fprintf(&b, "\n  %7d %-15s %s", n.PID, safetext.String(n.Comm), reporter.Who(n.Namespace, n.Pod, n.Container, n.Unit))
+	}
+	return errors.New(b.String())
+}

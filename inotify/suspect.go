@@ -1,0 +1,149 @@
+package inotify
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+)
+
+// Suspect is one process, looked at closely: whose limits it would meet.
+type Suspect struct {
+	Process
+	// Above has, for every user namespace that is in use, the accounts in the
+	// namespaces above it that its instances are charged to as well.
+	Above map[uint64][]Owner
+	// LowestFD is the lowest free descriptor, which the kernel gives out
+	// next; -1 where it is not known.
+	LowestFD int64
+	// SysAdmin: it has CAP_SYS_ADMIN in our user namespace, which fs.file-max
+	// does not hold for (alloc_empty_file in fs/file_table.c).
+	SysAdmin bool
+}
+
+// Charged are the accounts that an instance that p creates now is charged to:
+// its own, then the owners of the user namespaces above, the outermost last.
+func (s Suspect) Charged(p *Process) []Owner {
+	return append([]Owner{{UserNS: p.UserNS, UID: p.UID}}, s.Above[p.UserNS]...)
+}
+
+// Suspect looks at one process of u, the result of the pass right before, or
+// at another one that holds too little to be listed there. It reads the names
+// in PID/fd, which needs what listing descriptors needs.
+func (s *Scanner) Suspect(pid int, u Usage) (Suspect, error) {
+	suspect := Suspect{LowestFD: -1}
+	p, err := s.walker.Open(pid)
+	if err != nil {
+		return suspect, err
+	}
+	defer p.Close()
+	stat, err := p.Stat()
+	if err != nil {
+		return suspect, fmt.Errorf("read the stat of process %d: %w", pid, err)
+	}
+	listed, ok := u.Process(pid)
+	if !ok || listed.Start != stat.Start {
+		if listed, err = s.unlisted(p, stat); err != nil {
+			return suspect, err
+		}
+	}
+	suspect.Process = listed
+	if err := s.ns.learn(p, listed.UserNS); err != nil {
+		return suspect, err
+	}
+	suspect.Above = s.ns.chain
+	dir := filepath.Join(s.procfs, strconv.Itoa(pid))
+	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
+		suspect.SysAdmin = listed.UserNS == s.ns.self && hasCapability(status, unix.CAP_SYS_ADMIN)
+	}
+	if fds, err := descriptors(filepath.Join(dir, "fd")); err == nil {
+		suspect.FDs, suspect.LowestFD = int64(len(fds)), lowestFree(fds)
+	}
+	// A pid that has been reused meanwhile would have mixed two processes.
+	if _, err := p.UIDs(); err != nil {
+		return suspect, fmt.Errorf("process %d ended meanwhile: %w", pid, err)
+	}
+	return suspect, nil
+}
+
+// UID returns the effective uid of a process.
+func (s *Scanner) UID(pid int) (uint32, error) {
+	p, err := s.walker.Open(pid)
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	ids, err := p.UIDs()
+	return ids.Effective, err
+}
+
+// Ask adds a canary: the next pass asks the kernel for the headroom of this
+// user, see [Policy].CanaryUIDs.
+func (s *Scanner) Ask(uid uint32) { s.policy.CanaryUIDs = append(s.policy.CanaryUIDs, uid) }
+
+// unlisted is a process that holds no instance and few descriptors.
+func (s *Scanner) unlisted(p *procwalk.Process, stat *procwalk.Stat) (Process, error) {
+	ids, err := p.UIDs()
+	if err != nil {
+		return Process{}, fmt.Errorf("read the status of process %d: %w", p.PID, err)
+	}
+	q := Process{
+		PID: p.PID, Start: stat.Start, UID: ids.Effective, UserNS: s.ns.self, Comm: string(stat.Comm()),
+		NOFILESoft: NoLimit, NOFILEHard: NoLimit, Quality: Exact, WatchesQuality: Exact,
+	}
+	if ns, err := p.UserNS(); err == nil {
+		q.UserNS = ns
+	}
+	if cgroup, err := p.Cgroup(); err == nil {
+		q.Cgroup = string(cgroup)
+	}
+	if soft, hard, err := p.NOFILE(); err == nil {
+		q.NOFILESoft, q.NOFILEHard = limit(soft), limit(hard)
+	}
+	return q, nil
+}
+
+// descriptors returns the numbers in a PID/fd.
+func descriptors(path string) ([]int, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	names, err := dir.Readdirnames(-1)
+	fds := make([]int, 0, len(names))
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	slices.Sort(fds)
+	return fds, err
+}
+
+// lowestFree returns the lowest number that is not in fds, which is sorted.
+func lowestFree(fds []int) int64 {
+	for i, fd := range fds {
+		if fd != i {
+			return int64(i)
+		}
+	}
+	return int64(len(fds))
+}
+
+// hasCapability reads the CapEff line of proc_pid_status(5).
+func hasCapability(status []byte, capability uint) bool {
+	for line := range bytes.Lines(status) {
+		if mask, ok := bytes.CutPrefix(line, []byte("CapEff:")); ok {
+			n, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64)
+			return err == nil && n>>capability&1 == 1
+		}
+	}
+	return false
+}
