@@ -5,17 +5,19 @@ import "time"
 // Reading the record of an instance costs its owner and this process, see
 // [procwalk.Process.Watches], and nothing says how long a record is before it
 // has been read. ration decides which to read from what is known: the watches
-// of the node (the kernel's slab of marks counts them) less those that known
-// instances have are the most that an unknown one can have.
+// of the node (the kernel's slab of marks counts them) less those counted
+// before are the most that any instance can have more than was counted.
 //
-// Instances that are not known are asked in the order of the CPU time of their
-// holders. So the one that has by far the most comes last, when what is left
-// over is its own: its watches are known without reading it.
+// Instances are asked in the order of the room in their memory cgroup and of
+// the CPU time that their holders have used since. So the one that has by far
+// the most comes late, when the mean of what is left over gives it away; and
+// if it is the last one, its watches are known without reading it.
 type ration struct {
 	node     int64 // watches of the node at most; -1 where it is not known
 	limit    int64 // watches of one account at most
 	counted  int64 // watches of known instances, as last counted
-	unknown  int   // instances that are not known
+	left     int   // instances that have not been asked in this pass
+	unknown  int   // instances that have never been read
 	budget   int64 // bytes that one record may take
 	maxRead  int64 // watches of an instance whose record is read
 	credit   time.Duration
@@ -27,9 +29,9 @@ type ration struct {
 // candidate is an instance whose record might be read.
 type candidate struct {
 	known   bool
-	watches int64 // as last counted
+	watches int64 // as last counted; 0 if never
 	age     time.Duration
-	effort  uint64 // ticks of CPU time of the holder
+	effort  uint64 // ticks of CPU time of the holder since it was counted
 	bound   int64  // watches that its memory cgroup has memory for
 }
 
@@ -40,10 +42,15 @@ const (
 	// watchCost is the time the kernel takes for a line, most of it under
 	// the lock of the instance: 1.9 to 2.2 µs were measured.
 	watchCost = 2 * time.Microsecond
-	// largeWatches hold up the owner for 20 ms. Such an instance is read so
-	// seldom that it is held up for one part in seldom of the time.
+	// largeWatches hold up the owner for 20 ms. An instance that has them is
+	// read so seldom that it is held up for one part in seldom of the time,
+	// and one that may have more than maxRead is not read where this many
+	// are to be expected.
 	largeWatches = 10_000
 	seldom       = 1000
+	// watchesPerTick is what a tick (10 ms) of CPU time is enough for: an
+	// inotify_add_watch(2) was measured with 4.5 µs.
+	watchesPerTick = 2500
 )
 
 // recordBytes is the buffer the kernel takes for a record: it doubles it until
@@ -64,15 +71,18 @@ func (r *ration) unaccounted() int64 {
 	return max(0, r.node-r.counted)
 }
 
-// allow reports whether to read a record now, and counts why not.
+// allow reports whether to read a record now, and counts why not. It is to be
+// called once for each instance.
 func (r *ration) allow(c candidate) bool {
 	most := min(c.watches+r.unaccounted(), c.bound, r.limit)
+	expected := min(c.watches+r.share(c), most)
+	r.left--
 	switch {
 	case recordBytes(most) > r.budget:
 		r.tooMuch++
-	case c.known && c.watches > r.maxRead, !c.known && r.expected(c) > r.maxRead:
+	case c.watches > r.maxRead, most > r.maxRead && expected > min(largeWatches, r.maxRead):
 		r.tooLarge++
-	case c.known && c.watches > largeWatches && c.age < time.Duration(c.watches)*watchCost*seldom, r.credit <= 0:
+	case c.watches > largeWatches && c.age < time.Duration(c.watches)*watchCost*seldom, r.credit <= 0:
 		r.later++
 	default:
 		return true
@@ -80,15 +90,14 @@ func (r *ration) allow(c candidate) bool {
 	return false
 }
 
-// expected is what a record that has not been read yet may turn out to be: the
-// mean of what is left over, if that is known.
-func (r *ration) expected(c candidate) int64 {
+// share is what is to be expected: the mean of what is left over, if that is
+// known, and not more than the CPU time was enough for.
+func (r *ration) share(c candidate) int64 {
+	afforded := int64(min(c.effort, 1<<32)+1) * watchesPerTick
 	if r.node < 0 {
-		// inotify_add_watch(2) takes more than a microsecond, a tick is
-		// ten milliseconds.
-		return min(c.bound, int64(min(c.effort, 1<<32)+1)*10_000)
+		return afforded
 	}
-	return min(c.bound, r.unaccounted()/int64(max(1, r.unknown)))
+	return min(afforded, r.unaccounted()/int64(max(1, r.left)))
 }
 
 // read notes what a record turned out to be and what it took.

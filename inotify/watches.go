@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ type descriptor struct {
 type count struct {
 	watches int64
 	at      time.Time
+	effort  uint64    // CPU time of the holder then
 	pass    time.Time // that last met it
 }
 
@@ -61,26 +63,23 @@ func (p *pass) countWatches(ctx context.Context, u *Usage, instances []instance)
 	c.last = p.at
 	r := &ration{
 		node: p.s.marks.count(), limit: int64(u.Limits.Watches),
-		unknown: len(instances), budget: p.s.memory.free() / 2,
+		left: len(instances), unknown: len(instances), budget: p.s.memory.free() / 2,
 		maxRead: p.s.policy.MaxReadWatches, credit: c.credit,
 	}
 	if r.limit < 0 {
 		r.limit = 1<<31 - 1
 	}
-	candidates, order := p.candidates(r, instances)
-	bounded := false
-	for _, i := range order {
+	candidates := p.candidates(r, instances)
+	if r.unaccounted() > largeWatches {
+		// Only now, for it costs a file per cgroup.
+		p.boundByCgroup(instances, candidates)
+	}
+	for _, i := range order(candidates) {
 		if ctx.Err() != nil {
 			break
 		}
-		in := &instances[i]
-		if !bounded && recordBytes(candidates[i].watches+r.unaccounted()) > r.budget {
-			// Only now, for it costs a file per cgroup.
-			p.boundByCgroup(instances, candidates)
-			bounded = true
-		}
 		if r.allow(candidates[i]) {
-			p.readWatches(r, candidates[i], in)
+			p.readWatches(r, candidates[i], &instances[i])
 		}
 	}
 	c.credit = r.credit
@@ -93,18 +92,15 @@ func (p *pass) countWatches(ctx context.Context, u *Usage, instances []instance)
 	p.rationed(r)
 }
 
-// candidates looks up what is remembered. The order is the unknown ones by the
-// CPU time of their holders, then the known ones by age.
-func (p *pass) candidates(r *ration, instances []instance) (all []candidate, order []int) {
-	all, order = make([]candidate, len(instances)), make([]int, len(instances))
+// candidates looks up what is remembered.
+func (p *pass) candidates(r *ration, instances []instance) []candidate {
+	all := make([]candidate, len(instances))
 	for i := range instances {
 		in := &instances[i]
-		order[i] = i
-		all[i] = candidate{bound: 1<<31 - 1, effort: ^uint64(0)}
+		all[i] = candidate{bound: math.MaxInt32}
 		var newest *count
 		for _, h := range in.holders {
-			l := &p.processes[p.holdings[h].process]
-			all[i].effort = min(all[i].effort, l.effort)
+			all[i].effort = max(all[i].effort, p.processes[p.holdings[h].process].effort)
 			if k := p.s.counts.by[p.descriptor(h)]; k != nil && (newest == nil || k.at.After(newest.at)) {
 				newest = k
 			}
@@ -114,22 +110,28 @@ func (p *pass) candidates(r *ration, instances []instance) (all []candidate, ord
 			continue
 		}
 		all[i].known, all[i].watches, all[i].age = true, newest.watches, p.at.Sub(newest.at)
+		all[i].effort -= min(all[i].effort, newest.effort)
 		in.watches, in.quality, in.ageSeconds = newest.watches, Estimate, int64(all[i].age.Seconds())
 		p.remember(in, newest)
 		r.counted += newest.watches
 		r.unknown--
 	}
+	return all
+}
+
+// order returns the indexes of the candidates as they are to be asked: those
+// first that are least likely to have many watches more than were counted,
+// and among equals those that were not asked for longest.
+func order(candidates []candidate) []int {
+	order := make([]int, len(candidates))
+	for i := range order {
+		order[i] = i
+	}
 	slices.SortFunc(order, func(i, j int) int {
-		a, b := &all[i], &all[j]
-		if a.known != b.known {
-			if b.known {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(a.effort, b.effort), cmp.Compare(b.age, a.age), cmp.Compare(i, j))
+		a, b := &candidates[i], &candidates[j]
+		return cmp.Or(cmp.Compare(a.bound, b.bound), cmp.Compare(a.effort, b.effort), cmp.Compare(b.age, a.age), cmp.Compare(i, j))
 	})
-	return all, order
+	return order
 }
 
 func (p *pass) descriptor(holding int) descriptor {
@@ -163,7 +165,10 @@ func (p *pass) readWatches(r *ration, c candidate, in *instance) {
 			if k == nil {
 				k = &count{}
 			}
-			k.watches, k.at = int64(n), time.Now()
+			k.watches, k.at, k.effort = int64(n), time.Now(), 0
+			for _, h := range in.holders {
+				k.effort = max(k.effort, p.processes[p.holdings[h].process].effort)
+			}
 			p.remember(in, k)
 			return
 		}
