@@ -20,6 +20,10 @@ const (
 	LogCollectorStalled    corev1.NodeConditionType = "LogCollectorStalled"
 )
 
+var allTypes = []corev1.NodeConditionType{
+	InotifyPressure, FileDescriptorPressure, SysctlDrift, LogDiskPressure, LogCollectorStalled,
+}
+
 // Level is what one pass says about one condition, before hysteresis.
 type Level int
 

@@ -1,0 +1,152 @@
+package reporter
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// Conditions says what the last passes in s mean for each condition that some
+// pass evaluates. clear and enter are the shares of a limit, from t.
+func Conditions(s Snapshot, now time.Time, staleAfter time.Duration, t inotify.Policy) []Verdict {
+	var findings []inotify.Finding
+	if s.Inotify.Err == nil && !s.Inotify.At.IsZero() {
+		findings = inotify.Pressure(s.Inotify.Value, t)
+	}
+	return []Verdict{
+		judge(FileDescriptorPressure, s.Inotify, now, staleAfter, func(u inotify.Usage) Verdict {
+			return fileDescriptorPressure(findings, u.Limits, t)
+		}),
+		judge(InotifyPressure, s.Inotify, now, staleAfter, func(inotify.Usage) Verdict {
+			return inotifyPressure(findings, t)
+		}),
+		judge(SysctlDrift, s.Sysctl, now, staleAfter, sysctlDrift),
+	}
+}
+
+// judge calls verdict for a pass that is neither missing nor stale.
+func judge[T any](t corev1.NodeConditionType, r Result[T], now time.Time, staleAfter time.Duration, verdict func(T) Verdict) Verdict {
+	v := Verdict{Level: Unevaluated}
+	switch {
+	case r.At.IsZero():
+	case now.Sub(r.At) > staleAfter:
+		v = Verdict{Level: Stale, Reason: PassStale, Message: fmt.Sprintf("no pass has ended for more than %s", staleAfter)}
+	case r.Err != nil:
+		v = Verdict{Level: Stale, Reason: PassFailed, Message: safetext.String(r.Err.Error())}
+	default:
+		v = verdict(r.Value)
+	}
+	v.Type, v.At = t, r.At
+	return v
+}
+
+func inotifyPressure(findings []inotify.Finding, t inotify.Policy) Verdict {
+	v := Verdict{
+		Level: Clear, Reason: SufficientInotify,
+		Message: fmt.Sprintf("every account is below %g %% of its inotify limits", t.PressurePercent),
+	}
+	for _, f := range findings { // the fullest first
+		var noun, reason string
+		switch f.Resource {
+		case inotify.Instances:
+			noun, reason = "inotify instances", InstancesNearLimit
+		case inotify.Watches:
+			noun, reason = "inotify watches", WatchesNearLimit
+		default:
+			continue
+		}
+		if f.Pressure {
+			return Verdict{Level: Bad, Reason: reason, Message: fmt.Sprintf("uid %d uses %d of %d %s, wanted below %g %%%s",
+				f.Owner.UID, f.Used, f.Limit, noun, t.PressurePercent, holder(f.Top))}
+		}
+		if f.Percent > t.ClearPercent {
+			v.Level = Between
+		}
+	}
+	return v
+}
+
+// fileDescriptorPressure is about the node's open files. A process near its own
+// RLIMIT_NOFILE is no condition of the node: draining it would not help.
+func fileDescriptorPressure(findings []inotify.Finding, l inotify.Limits, t inotify.Policy) Verdict {
+	if l.FileMax < 0 {
+		return Verdict{Level: Stale, Reason: PassFailed, Message: "fs.file-max could not be read"}
+	}
+	v := Verdict{
+		Level: Clear, Reason: SufficientFileDescriptors,
+		Message: fmt.Sprintf("below %g %% of fs.file-max are open", t.PressurePercent),
+	}
+	for _, f := range findings {
+		if f.Resource != inotify.OpenFiles {
+			continue
+		}
+		if f.Pressure {
+			return Verdict{Level: Bad, Reason: OpenFilesNearLimit, Message: fmt.Sprintf("%d of %d files are open (fs.file-max), wanted below %g %%%s",
+				f.Used, f.Limit, t.PressurePercent, holder(f.Top))}
+		}
+		if f.Percent > t.ClearPercent {
+			v.Level = Between
+		}
+	}
+	return v
+}
+
+// holder names the process that holds the most, as an operator knows it.
+func holder(p *inotify.Process) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Pod != "":
+		return fmt.Sprintf("; most are held by %s of pod %s/%s, container %s",
+			safetext.String(p.Comm), safetext.String(p.Namespace), safetext.String(p.Pod), safetext.String(p.Container))
+	case p.Unit != "":
+		return fmt.Sprintf("; most are held by %s of %s", safetext.String(p.Comm), safetext.String(p.Unit))
+	}
+	return fmt.Sprintf("; most are held by %s", safetext.String(p.Comm))
+}
+
+func sysctlDrift(o sysctl.Observed) Verdict {
+	unmet := o.Unmet()
+	if len(unmet) == 0 {
+		return Verdict{Level: Clear, Reason: FloorsInForce, Message: "every setting is as wanted"}
+	}
+	worst := unmet[0]
+	for _, s := range unmet {
+		if driftRank[s.Outcome] > driftRank[worst.Outcome] {
+			worst = s
+		}
+	}
+	reason := driftReason[worst.Outcome]
+	if o.Paused != "" && worst.Outcome == sysctl.Drifted {
+		reason = Paused
+	}
+	m := fmt.Sprintf("%s is %s, wanted %s %s", worst.Key, worst.Value, opWord(worst.Op), worst.Want)
+	if n := len(unmet) - 1; n > 0 {
+		m += fmt.Sprintf(" (and %d more)", n)
+	}
+	if worst.Reason != "" {
+		m += ": " + safetext.String(worst.Reason)
+	}
+	return Verdict{Level: Bad, Reason: reason, Message: m}
+}
+
+func opWord(op sysctl.Op) string {
+	if op == sysctl.AtLeast {
+		return "at least"
+	}
+	return "exactly"
+}
+
+// driftRank orders outcomes by how little another pass will help.
+var driftRank = map[sysctl.Outcome]int{
+	sysctl.Drifted: 1, sysctl.Failed: 2, sysctl.Refused: 3, sysctl.Contested: 4,
+}
+
+var driftReason = map[sysctl.Outcome]string{
+	sysctl.Drifted: FloorNotHeld, sysctl.Failed: WriteFailed, sysctl.Refused: KernelRefused, sysctl.Contested: ContestedByWriter,
+}

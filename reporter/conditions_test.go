@@ -1,0 +1,154 @@
+package reporter
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func accounts(instances, watches int64, top *inotify.Process) inotify.Usage {
+	u := inotify.Usage{
+		Limits: inotify.Limits{Instances: 128, Watches: 8192, FileMax: 1000, OpenFiles: 10},
+		Accounts: []inotify.Account{{
+			Owner:     inotify.Owner{UID: 0},
+			Instances: instances, InstancesLimit: 128, InstancesQuality: inotify.Exact,
+			Watches: watches, WatchesLimit: 8192, WatchesQuality: inotify.Exact,
+		}},
+	}
+	if top != nil {
+		u.Processes = []inotify.Process{*top}
+		u.Accounts[0].TopPID, u.Accounts[0].TopWatchesPID = top.PID, top.PID
+	}
+	return u
+}
+
+func rule(key sysctl.Key, value, want sysctl.Value, outcome sysctl.Outcome, reason string) sysctl.Status {
+	return sysctl.Status{
+		Rule:  sysctl.Rule{Key: key, Op: sysctl.AtLeast, Want: want},
+		Value: value, Outcome: outcome, Reason: reason,
+	}
+}
+
+// conditionCases are snapshots a minute before noon, and what they come to is
+// in testdata/conditions.golden.
+var conditionCases = []struct {
+	name string
+	at   time.Duration // how long ago the passes ended; 0: a minute
+	s    Snapshot
+}{
+	{name: "nothing has run"},
+	{name: "all is well", s: Snapshot{
+		Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, 8192, 8192, sysctl.InForce, ""), rule(sysctl.EpollMaxUserWatches, sysctl.Unknown, 1, sysctl.Absent, "")}}},
+		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
+	}},
+	{name: "exactly 70 percent is clear", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
+		u := accounts(0, 0, nil)
+		u.Limits.OpenFiles = 700
+		return u
+	}()}}},
+	{name: "between 70 and 80 percent", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(98, 0, nil)}}},
+	{name: "instances, held by a pod", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(110, 0, &inotify.Process{
+		PID: 7, Comm: "promtail", Instances: 90, Namespace: "logging", Pod: "promtail-x8z2k", Container: "promtail",
+	})}}},
+	{name: "watches, held by a unit", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(10, 8000, &inotify.Process{
+		PID: 7, Comm: "kubelet", Watches: 8000, Unit: "kubelet.service",
+	})}}},
+	{name: "a hostile name", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(128, 0, &inotify.Process{
+		PID: 7, Comm: "\x1b[31m\nReady", Namespace: strings.Repeat("n", 300), Pod: "p", Container: "c",
+	})}}},
+	{name: "open files", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
+		u := accounts(0, 0, nil)
+		u.Limits.OpenFiles = 950
+		u.Processes = []inotify.Process{{PID: 9, Comm: "leaky", FDs: 900, NOFILESoft: 1 << 20}}
+		return u
+	}()}}},
+	{name: "a process near its own limit is no condition", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
+		u := accounts(0, 0, nil)
+		u.Processes = []inotify.Process{{PID: 9, Comm: "leaky", FDs: 1020, NOFILESoft: 1024}}
+		return u
+	}()}}},
+	{name: "contested outranks drifted", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+		rule(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, ""),
+		rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Contested, "/etc/sysctl.d/99-promtail.conf:1 says 128"),
+	}}}}},
+	{name: "two keys that may not be written", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+		rule(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, "this is a check"),
+		rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, ""),
+	}}}}},
+	{name: "paused", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{
+		Paused: "/run/nodetune/pause",
+		Rules:  []sysctl.Status{rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, "")},
+	}}}},
+	{name: "refused", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+		rule(sysctl.NrOpen, 1048576, 1<<40, sysctl.Refused, "the kernel says: invalid argument"),
+	}}}}},
+	{name: "cannot write", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+		rule(sysctl.NrOpen, sysctl.Unknown, 1048576, sysctl.Failed, "permission denied"),
+	}}}}},
+	{name: "stale", at: 6 * time.Minute, s: Snapshot{
+		Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{}},
+		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
+	}},
+	{name: "a pass that fails", s: Snapshot{Inotify: Result[inotify.Usage]{Err: errors.New("read /proc: permission denied")}}},
+}
+
+func TestConditionsGolden(t *testing.T) {
+	var got strings.Builder
+	seen := map[string]bool{}
+	levels := map[Level]string{Unevaluated: "unevaluated", Stale: "stale", Clear: "clear", Between: "between", Bad: "bad"}
+	for _, c := range conditionCases {
+		fmt.Fprintf(&got, "# %s\n", c.name)
+		at := noon.Add(-cmp.Or(c.at, time.Minute))
+		if c.s.Sysctl.Value.Rules != nil || c.at > 0 {
+			c.s.Sysctl.At = at
+		}
+		if c.s.Inotify.Value.Accounts != nil || c.s.Inotify.Err != nil {
+			c.s.Inotify.At = at
+		}
+		for _, v := range Conditions(c.s, noon, 5*time.Minute, inotify.DefaultPolicy()) {
+			seen[v.Reason] = true
+			fmt.Fprintf(&got, "%s %s %s: %s\n", v.Type, levels[v.Level], v.Reason, message(v.Message))
+			if v.Level != Unevaluated && !knownReason(v) {
+				t.Errorf("%s: reason %s of a %s %s is not in the table", c.name, v.Reason, levels[v.Level], v.Type)
+			}
+		}
+	}
+	for _, r := range Reasons {
+		if !seen[r.Reason] {
+			t.Errorf("no snapshot shows the reason %s", r.Reason)
+		}
+	}
+	const name = "testdata/conditions.golden"
+	if *update {
+		if err := os.WriteFile(name, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", &got, want)
+	}
+}
+
+func knownReason(v Verdict) bool {
+	status := map[Level]corev1.ConditionStatus{Stale: "Unknown", Clear: "False", Between: "False", Bad: "True"}[v.Level]
+	return slices.ContainsFunc(Reasons, func(r Reason) bool {
+		return r.Reason == v.Reason && r.Status == status && (r.Type == "" || r.Type == v.Type)
+	})
+}

@@ -1,0 +1,167 @@
+package reporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+func runEvents(t *testing.T, c *fake.Clientset, uid func() types.UID) *Events {
+	e := NewEvents(c.CoreV1(), "n1", uid, []string{"Quiet"})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		e.Run(ctx)
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return e
+}
+
+func listEvents(t *testing.T, c *fake.Clientset, namespace string) []corev1.Event {
+	t.Helper()
+	l, err := c.CoreV1().Events(namespace).List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.Items
+}
+
+func known() types.UID { return "uid-1" }
+
+func TestEventsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		e := runEvents(t, c, known)
+		for range 60 {
+			e.Say(e.OnNode(corev1.EventTypeWarning, "R", "m"), time.Now())
+			time.Sleep(10 * time.Second)
+		}
+		e.Say(e.OnNode(corev1.EventTypeWarning, "Quiet", "m"), time.Now())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		all := listEvents(t, c, "default")
+		if len(all) != 1 || all[0].Count != 60 || all[0].InvolvedObject.UID != "uid-1" || all[0].Source.Host != "n1" {
+			t.Fatalf("events %+v", all)
+		}
+		if got := all[0].LastTimestamp.Sub(all[0].FirstTimestamp.Time); got != 590*time.Second {
+			t.Errorf("it lasted %s", got)
+		}
+		if got := len(c.Actions()) - 1; got > 4 {
+			t.Errorf("%d requests in ten minutes for one event", got)
+		}
+		time.Sleep(time.Hour) // the API server has forgotten it
+		e.Say(e.OnNode(corev1.EventTypeWarning, "R", "m"), time.Now())
+		time.Sleep(time.Minute)
+		if all := listEvents(t, c, "default"); len(all) != 2 {
+			t.Errorf("%d events after two hours, want a new one", len(all))
+		}
+	})
+}
+
+func TestEventsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		e := runEvents(t, c, known)
+		for i := range 1000 {
+			e.Say(e.OnNode(corev1.EventTypeWarning, "R", fmt.Sprint(i)), time.Now())
+		}
+		synctest.Wait()
+		if got := len(listEvents(t, c, "default")); got != eventBurst {
+			t.Errorf("%d at once, want %d", got, eventBurst)
+		}
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if got := len(listEvents(t, c, "default")); got != eventsRecent {
+			t.Errorf("%d in a day, want %d", got, eventsRecent)
+		}
+		if s := e.Stats(); s.Dropped != 1000-eventsRecent || s.Succeeded != eventsRecent {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+func TestEventsOutliveTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		err := errors.New("connection refused")
+		c.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return err != nil, nil, err
+		})
+		uid := types.UID("")
+		e := runEvents(t, c, func() types.UID { return uid })
+		happened := time.Now()
+		e.Say(e.OnNode(corev1.EventTypeWarning, "R", "m"), happened)
+		time.Sleep(12 * time.Hour)
+		if got := len(c.Actions()); got != 0 {
+			t.Errorf("%d requests while the Node is not known", got)
+		}
+		uid = "uid-1"
+		time.Sleep(12 * time.Hour)
+		err = nil
+		time.Sleep(lastRetry)
+		synctest.Wait()
+		all := listEvents(t, c, "default")
+		if len(all) != 1 || !all[0].FirstTimestamp.Time.Equal(happened) {
+			t.Errorf("events %+v", all)
+		}
+
+		err = apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no"))
+		tries := len(c.Actions())
+		e.Say(e.OnNode(corev1.EventTypeWarning, "R2", "m"), time.Now())
+		time.Sleep(24 * time.Hour)
+		if got := len(c.Actions()) - tries; got != 1 {
+			t.Errorf("%d tries of what is forbidden", got)
+		}
+	})
+}
+
+func TestEventName(t *testing.T) {
+	for _, object := range []string{"n1", strings.Repeat("a.", 126) + "b", strings.Repeat("a", 253)} {
+		ev := Event{Object: corev1.ObjectReference{Name: object}}
+		name := eventName(ev, noon)
+		if wrong := validation.IsDNS1123Subdomain(name); wrong != nil {
+			t.Errorf("%s: %s", name, wrong)
+		}
+		ev.Reason = "other"
+		if name == eventName(ev, noon) {
+			t.Errorf("two events are called %s", name)
+		}
+	}
+}
+
+func TestTransitionEvents(t *testing.T) {
+	e := NewEvents(nil, "n1", known, nil)
+	to := func(from, status corev1.ConditionStatus, reason string) Transition {
+		return Transition{From: from, To: corev1.NodeCondition{Type: SysctlDrift, Status: status, Reason: reason, Message: "128"}}
+	}
+	got := e.TransitionEvents([]Transition{
+		to("", "False", FloorsInForce), to("False", "True", ContestedByWriter), to("True", "False", FloorsInForce), to("False", "Unknown", PassStale),
+	})
+	want := []string{"Warning Contested", "Normal FloorsInForce", "Warning PassStale"}
+	if len(got) != len(want) {
+		t.Fatalf("got %+v", got)
+	}
+	for i, ev := range got {
+		if ev.Type+" "+ev.Reason != want[i] || strings.ContainsAny(ev.Message, "0123456789") || !strings.HasPrefix(ev.Message, "SysctlDrift: ") {
+			t.Errorf("event %+v, want %s", ev, want[i])
+		}
+	}
+}

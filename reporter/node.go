@@ -1,0 +1,336 @@
+package reporter
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Node speaks for one Node object: its conditions and the startup gate. It
+// reads the Node by a watch on that one object, writes only what changed, and
+// works on without an API server: what is wanted is written when it is back.
+type Node struct {
+	client corev1client.NodeInterface
+	name   string
+	hooks  NodeHooks
+	wake   chan struct{}
+
+	mu         sync.Mutex
+	policy     ConditionsPolicy
+	openGate   bool // the floors hold and the gate may be opened
+	view       *nodeView
+	adopted    bool
+	settled    Settled
+	configured []corev1.NodeConditionType // nil until the first verdicts: nothing is known to be ours to remove
+	stats      NodeStats
+}
+
+// NodeHooks are called after something happened, from Node's own goroutine.
+// Each may be nil.
+type NodeHooks struct {
+	// Wrote follows every attempt to write; err is nil where it worked.
+	Wrote func(NodeWrite)
+	// Foreign is called once for each condition that somebody else owns and
+	// nodetune therefore does not publish.
+	Foreign func(t corev1.NodeConditionType, managers []string)
+}
+
+// NodeWrite is one attempt to write.
+type NodeWrite struct {
+	Set     []corev1.NodeCondition
+	Removed []corev1.NodeConditionType
+	Gate    bool // the taint of the startup gate was removed
+	Err     error
+	Retry   bool // it will be tried again without a new reason
+}
+
+// NodeStats counts what Node did since it was made.
+type NodeStats struct {
+	Succeeded uint64
+	Failed    uint64
+	Skipped   uint64 // rounds of verdicts that left nothing to write
+	Foreign   map[corev1.NodeConditionType][]string
+}
+
+// writeTimeout bounds one request: longer than the API server's own minute
+// would only hold a connection to one that is gone.
+const writeTimeout = 30 * time.Second
+
+// NewNode speaks for the Node called name.
+func NewNode(client corev1client.NodesGetter, name string, policy ConditionsPolicy, hooks NodeHooks) *Node {
+	return &Node{
+		client: client.Nodes(), name: name, policy: policy, hooks: hooks,
+		wake: make(chan struct{}, 1), settled: Settled{},
+		stats: NodeStats{Foreign: make(map[corev1.NodeConditionType][]string)},
+	}
+}
+
+// Reconfigure replaces the policy from the next round on.
+func (n *Node) Reconfigure(policy ConditionsPolicy) {
+	n.mu.Lock()
+	n.policy = policy
+	n.mu.Unlock()
+	n.poke()
+}
+
+// Say takes one round of verdicts and returns the conditions that changed their
+// status. A condition without a verdict is not evaluated by anybody (any more)
+// and is removed if it is ours.
+func (n *Node) Say(seen []Verdict, now time.Time) []Transition {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	seen = slices.DeleteFunc(slices.Clone(seen), func(v Verdict) bool {
+		return !slices.Contains(n.policy.Types, v.Type)
+	})
+	n.configured = make([]corev1.NodeConditionType, 0, len(seen))
+	for _, v := range seen {
+		n.configured = append(n.configured, v.Type)
+	}
+	var changes []Transition
+	n.settled, changes = Settle(n.settled, seen, now, n.policy.hold())
+	if n.view != nil && n.difference(now, 0).empty() {
+		n.stats.Skipped++
+	}
+	n.poke()
+	return changes
+}
+
+// OpenGate says that the floors hold: the taint of the startup gate may go.
+func (n *Node) OpenGate() {
+	n.mu.Lock()
+	n.openGate = true
+	n.mu.Unlock()
+	n.poke()
+}
+
+// Conditions returns what is settled, whether or not it could be written.
+func (n *Node) Conditions() []corev1.NodeCondition {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.settled.Conditions()
+}
+
+// Stats returns what was done so far.
+func (n *Node) Stats() NodeStats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stats // Foreign is replaced, never changed
+}
+
+// UID returns the UID of the Node, or "" until it was seen.
+func (n *Node) UID() types.UID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.view == nil {
+		return ""
+	}
+	return n.view.uid
+}
+
+// Run watches the Node and writes what changed until ctx is done.
+func (n *Node) Run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() {
+		byName := fields.OneTermEqualSelector(metav1.ObjectNameField, n.name).String()
+		cache.NewReflectorWithOptions(newListWatch(n.client.List, n.client.Watch, byName), &corev1.Node{}, nodeStore{n},
+			cache.ReflectorOptions{Name: "node"}).RunWithContext(ctx)
+	})
+	both.Go(func() { n.publish(ctx) })
+	both.Wait()
+}
+
+func (n *Node) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// see takes a Node as the watch or the answer to a write showed it, unless it
+// is older than what is known and not a new list.
+func (n *Node) see(node *corev1.Node, list bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !list && n.view != nil && n.view.uid == node.UID {
+		order, err := resourceversion.CompareResourceVersion(node.ResourceVersion, n.view.version)
+		if err == nil && order < 0 {
+			return
+		}
+	}
+	n.view = viewNode(node)
+	if !n.adopted {
+		for t, h := range Adopt(n.view.written()) {
+			n.settled[t] = h
+		}
+		n.adopted = true
+	}
+	n.poke()
+}
+
+// gone forgets the Node: it was deleted. It may come back under its name.
+func (n *Node) gone() {
+	n.mu.Lock()
+	n.view = nil
+	n.mu.Unlock()
+}
+
+// difference is called with the lock held and a view.
+func (n *Node) difference(now time.Time, beat time.Duration) difference {
+	if n.configured == nil {
+		return difference{}
+	}
+	return differ(n.view, n.settled.Conditions(), n.configured, now, beat)
+}
+
+// publish writes one difference after the other, each when it is due.
+func (n *Node) publish(ctx context.Context) {
+	var conditions, gate pace
+	for ctx.Err() == nil {
+		next := n.publishConditions(ctx, &conditions)
+		if at := n.publishGate(ctx, &gate); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+		wait := time.Hour // for wake
+		if !next.IsZero() {
+			wait = max(0, time.Until(next))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-n.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// publishConditions writes the conditions if that is due, and returns when to
+// look again; zero: when something has changed.
+func (n *Node) publishConditions(ctx context.Context, p *pace) time.Time {
+	now := time.Now()
+	n.mu.Lock()
+	if n.view == nil {
+		n.mu.Unlock()
+		return time.Time{}
+	}
+	policy := n.policy
+	d := n.difference(now, p.beat(policy, rand.Float64()))
+	foreign := n.newForeign()
+	n.mu.Unlock()
+	if n.hooks.Foreign != nil {
+		for _, t := range foreign {
+			n.hooks.Foreign(t, n.Stats().Foreign[t])
+		}
+	}
+	at, due := p.due(d, policy, now, rand.Float64())
+	if !due {
+		return d.beat
+	}
+	if at.After(now) {
+		return at
+	}
+	body, err := d.patch(now)
+	if err == nil {
+		err = n.patch(ctx, types.StrategicMergePatchType, body, "status")
+	}
+	n.finish(p, NodeWrite{Set: d.set, Removed: d.remove, Err: err}, d.key())
+	return time.Now() // look at once: the answer may differ from what was sent
+}
+
+// publishGate removes the taint of the startup gate once the floors hold.
+func (n *Node) publishGate(ctx context.Context, p *pace) time.Time {
+	now := time.Now()
+	n.mu.Lock()
+	if n.view == nil || !n.openGate || n.view.gate < 0 {
+		n.mu.Unlock()
+		return time.Time{}
+	}
+	body, version := gatePatch(n.view.gate), n.view.version
+	n.mu.Unlock()
+	key := version + string(body) // a refusal holds for this state of the Node
+	if p.refused == key {
+		return time.Time{}
+	}
+	if p.retry.After(now) {
+		return p.retry
+	}
+	err := n.patch(ctx, types.JSONPatchType, body)
+	n.finish(p, NodeWrite{Gate: true, Err: err}, key)
+	return p.retry
+}
+
+func (n *Node) patch(ctx context.Context, kind types.PatchType, body []byte, subresources ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	node, err := n.client.Patch(ctx, n.name, kind, body, metav1.PatchOptions{FieldManager: FieldManager}, subresources...)
+	if err == nil {
+		n.see(node, false)
+	}
+	return err
+}
+
+// finish counts and tells what became of a write.
+func (n *Node) finish(p *pace, w NodeWrite, key string) {
+	n.mu.Lock()
+	if w.Err == nil {
+		p.succeeded(key, time.Now())
+		n.stats.Succeeded++
+	} else {
+		forGood := apierrors.IsForbidden(w.Err) || apierrors.IsInvalid(w.Err)
+		p.failed(key, forGood, time.Now(), rand.Float64())
+		w.Retry = !forGood
+		n.stats.Failed++
+	}
+	n.mu.Unlock()
+	if n.hooks.Wrote != nil {
+		n.hooks.Wrote(w)
+	}
+}
+
+// newForeign notes which conditions belong to somebody else and returns those
+// that were not known to. It is called with the lock held and a view.
+func (n *Node) newForeign() []corev1.NodeConditionType {
+	was := n.stats.Foreign
+	n.stats.Foreign = make(map[corev1.NodeConditionType][]string)
+	var fresh []corev1.NodeConditionType
+	for _, t := range n.configured {
+		if managers, foreign := n.view.foreign(t); foreign {
+			n.stats.Foreign[t] = managers
+			if was[t] == nil {
+				fresh = append(fresh, t)
+			}
+		}
+	}
+	return fresh
+}
+
+// nodeStore is where the watch puts the one Node.
+type nodeStore struct{ n *Node }
+
+func (s nodeStore) Add(o any) error    { s.n.see(o.(*corev1.Node), false); return nil }
+func (s nodeStore) Update(o any) error { s.n.see(o.(*corev1.Node), false); return nil }
+func (s nodeStore) Delete(any) error   { s.n.gone(); return nil }
+func (s nodeStore) Resync() error      { return nil }
+
+// Replace takes a new list as it is, older or not: an etcd that was restored
+// counts its versions from the backup on.
+func (s nodeStore) Replace(list []any, _ string) error {
+	if len(list) == 0 {
+		s.n.gone()
+	}
+	for _, o := range list {
+		s.n.see(o.(*corev1.Node), true)
+	}
+	return nil
+}

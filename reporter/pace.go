@@ -1,0 +1,102 @@
+package reporter
+
+import (
+	"time"
+)
+
+// pace decides when a difference is written. It holds no clock and draws no
+// random number itself: random is a number in [0, 1) drawn by the caller.
+type pace struct {
+	differs time.Time     // a prompt difference is seen since; zero: there is none
+	delay   time.Duration // how long it is held, drawn when it was first seen
+
+	wrote  time.Time     // the last write that succeeded
+	said   string        // what it said
+	again  int           // how often in a row it had to be said again
+	period time.Duration // of the heartbeat, drawn anew after each write
+
+	failures int
+	retry    time.Time // not before
+	refused  string    // what the API server refused for good
+}
+
+// The first retry and the longest wait between two. 5,000 nodes that retry
+// every five minutes are 17 requests a second for a server that comes back.
+const (
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+// hold is the debounce: a rollout or a common cause flips thousands of nodes
+// at once, so each draws its own delay. Who is overwritten by another writer
+// again and again doubles it up to the time between two messages.
+func (p *pace) hold(policy ConditionsPolicy, random float64) time.Duration {
+	d := policy.Debounce.D() + time.Duration(random*float64(policy.Jitter.D()))
+	for range p.again {
+		if d *= 2; d >= policy.MessageEvery.D() {
+			return max(policy.MessageEvery.D(), policy.Debounce.D())
+		}
+	}
+	return d
+}
+
+// beat returns the period of the heartbeat, up to a fifth early or late so that
+// nodes that started together part; 0 is no heartbeat.
+func (p *pace) beat(policy ConditionsPolicy, random float64) time.Duration {
+	if policy.Heartbeat == 0 {
+		return 0
+	}
+	if p.period == 0 {
+		p.period = time.Duration(float64(policy.Heartbeat.D()) * (0.8 + 0.4*random))
+	}
+	return p.period
+}
+
+// due returns when d is to be written, and false if it is not.
+func (p *pace) due(d difference, policy ConditionsPolicy, now time.Time, random float64) (time.Time, bool) {
+	if !d.prompt {
+		p.differs = time.Time{}
+	}
+	if d.empty() || p.refused == d.key() {
+		return time.Time{}, false
+	}
+	at := p.wrote.Add(policy.MessageEvery.D())
+	if d.prompt {
+		if p.differs.IsZero() {
+			p.differs, p.delay = now, p.hold(policy, random)
+		}
+		at = p.differs.Add(p.delay)
+	}
+	if p.retry.After(at) {
+		at = p.retry
+	}
+	return at, true
+}
+
+// succeeded notes that what key identifies was written.
+func (p *pace) succeeded(key string, now time.Time) {
+	again := 0
+	if key == p.said && !p.differs.IsZero() {
+		again = p.again + 1
+	}
+	*p = pace{wrote: now, said: key, again: again}
+}
+
+// failed notes that the write of key failed: for good, or to be tried again.
+func (p *pace) failed(key string, forGood bool, now time.Time, random float64) {
+	if forGood {
+		p.refused, p.failures, p.retry = key, 0, time.Time{}
+		return
+	}
+	p.retry = now.Add(backoff(p.failures, random))
+	p.failures++
+}
+
+// backoff doubles from firstRetry to lastRetry, less up to half of it.
+func backoff(failures int, random float64) time.Duration {
+	d := lastRetry
+	if failures < 16 {
+		d = min(firstRetry<<failures, lastRetry)
+	}
+	return d - time.Duration(random*float64(d)/2)
+}

@@ -1,0 +1,56 @@
+package reporter
+
+import corev1 "k8s.io/api/core/v1"
+
+// The reasons of conditions. They are part of the interface: alerts match them.
+const (
+	SufficientInotify         = "SufficientInotify"
+	InstancesNearLimit        = "InstancesNearLimit"
+	WatchesNearLimit          = "WatchesNearLimit"
+	SufficientFileDescriptors = "SufficientFileDescriptors"
+	OpenFilesNearLimit        = "OpenFilesNearLimit"
+	FloorsInForce             = "FloorsInForce"
+	FloorNotHeld              = "FloorNotHeld"
+	Paused                    = "Paused"
+	WriteFailed               = "WriteFailed"
+	KernelRefused             = "KernelRefused"
+	ContestedByWriter         = "Contested"
+	PassStale                 = "PassStale"
+	PassFailed                = "PassFailed"
+)
+
+// Reason is a row of the table of reasons. Means is the message of the Event
+// that marks the transition: without a number, so that equal Events stay equal.
+type Reason struct {
+	Type   corev1.NodeConditionType // "" is any
+	Status corev1.ConditionStatus
+	Reason string
+	Means  string
+}
+
+// Reasons is every reason that nodetune gives.
+var Reasons = []Reason{
+	{InotifyPressure, corev1.ConditionTrue, InstancesNearLimit, "an account uses most of its inotify instances; at the limit the next collector it starts fails with errno 24 (EMFILE)"},
+	{InotifyPressure, corev1.ConditionTrue, WatchesNearLimit, "an account uses most of its inotify watches; at the limit its collectors miss new files, errno 28 (ENOSPC)"},
+	{InotifyPressure, corev1.ConditionFalse, SufficientInotify, "every account has inotify instances and watches left"},
+	{FileDescriptorPressure, corev1.ConditionTrue, OpenFilesNearLimit, "most of fs.file-max is open; at the limit every open(2) on the node fails with errno 23 (ENFILE)"},
+	{FileDescriptorPressure, corev1.ConditionFalse, SufficientFileDescriptors, "the node has open files left"},
+	{SysctlDrift, corev1.ConditionTrue, FloorNotHeld, "a setting is not as wanted, and nodetune may not change it"},
+	{SysctlDrift, corev1.ConditionTrue, Paused, "a setting is not as wanted, and nodetune is paused on this node"},
+	{SysctlDrift, corev1.ConditionTrue, WriteFailed, "a setting could not be read or written"},
+	{SysctlDrift, corev1.ConditionTrue, KernelRefused, "the kernel did not take the wanted value of a setting"},
+	{SysctlDrift, corev1.ConditionTrue, ContestedByWriter, "another program keeps lowering a setting below its floor"},
+	{SysctlDrift, corev1.ConditionFalse, FloorsInForce, "every setting is as wanted"},
+	{"", corev1.ConditionUnknown, PassStale, "the pass that evaluates this has not ended in time"},
+	{"", corev1.ConditionUnknown, PassFailed, "the pass that evaluates this fails"},
+}
+
+// means returns the row for a condition.
+func means(c corev1.NodeCondition) string {
+	for _, r := range Reasons {
+		if r.Reason == c.Reason && r.Status == c.Status && (r.Type == "" || r.Type == c.Type) {
+			return r.Means
+		}
+	}
+	return c.Reason
+}
