@@ -66,7 +66,7 @@ func (c Contests) Deferred(now time.Time) map[Key]string {
 // Observe returns what is to be remembered after the pass that saw o and ended
 // at now. The status of a key that is contested becomes Contested, with the
 // evidence that why knows about the other writer.
-func (c Contests) Observe(o *Observed, now time.Time, why func(Key) string) Contests {
+func (c Contests) Observe(o *Observed, now time.Time, why func(Rule) string) Contests {
 	next := maps.Clone(c)
 	if next == nil {
 		next = make(Contests, len(o.Rules))
@@ -83,7 +83,7 @@ func (c Contests) Observe(o *Observed, now time.Time, why func(Key) string) Cont
 		contest = contest.after(*s, now)
 		next[s.Key] = contest
 		if contest.Active() && (s.Outcome == InForce || s.Outcome == Drifted) {
-			s.contested(contest, why(s.Key))
+			s.contested(contest, why(s.Rule))
 		}
 	}
 	return next

@@ -30,7 +30,7 @@ func (f *fight) pass(now time.Time) Status {
 		status[0] = after
 	}
 	o := Observed{Rules: status}
-	f.contests = f.contests.Observe(&o, now, func(Key) string { return "sysctl.d/99-other.conf:3 says 128" })
+	f.contests = f.contests.Observe(&o, now, func(Rule) string { return "sysctl.d/99-other.conf:3 says 128" })
 	return o.Rules[0]
 }
 
@@ -138,7 +138,7 @@ func TestContestWithAJumpingClock(t *testing.T) {
 func TestObserveLeavesItsReceiverAlone(t *testing.T) {
 	was := Contests{MaxUserInstances: {Left: 8192}}
 	o := Observed{Rules: []Status{{Rule: Rule{Key: MaxUserInstances, Op: AtLeast, Want: 8192}, Before: 128, Value: 128}}}
-	next := was.Observe(&o, time.Now(), func(Key) string { return "" })
+	next := was.Observe(&o, time.Now(), func(Rule) string { return "" })
 	if len(was[MaxUserInstances].Reverts) != 0 || len(next[MaxUserInstances].Reverts) != 1 {
 		t.Errorf("was %+v, next %+v", was, next)
 	}

@@ -35,7 +35,7 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	v := buildVersion()
 	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
-	floors := &floorsTask{agent: a, procfs: o.procfs, rootfs: o.rootfs, store: store, act: act}
+	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
 	a.tasks = []task{
 		newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass),
 	}

@@ -18,7 +18,6 @@ const floorsEvery = 30 * time.Second
 type floorsTask struct {
 	agent  *agent
 	procfs string
-	rootfs string
 	store  *sysctl.Store
 	act    bool
 
@@ -26,6 +25,7 @@ type floorsTask struct {
 	machine  sysctl.Machine
 	last     sysctl.Observed
 	contests sysctl.Contests
+	evidence evidence
 }
 
 func (f *floorsTask) pass(ctx context.Context) error {
@@ -48,7 +48,7 @@ func (f *floorsTask) pass(ctx context.Context) error {
 	}
 	seen := pass.Run(locked)
 	now := time.Now()
-	f.contests = f.contests.Observe(&seen, now, f.evidence)
+	f.contests = f.contests.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, now) })
 	f.agent.metrics.CountSysctl(f.last, seen)
 	logSysctl(f.agent.log, f.last, seen)
 	f.last = seen
@@ -77,6 +77,3 @@ func (f *floorsTask) open() error {
 	f.tree = tree
 	return nil
 }
-
-// evidence says which file of this host asks for another value of k.
-func (f *floorsTask) evidence(k sysctl.Key) string { return "" }

@@ -35,6 +35,10 @@ func number(value string) sysctl.Value {
 	return sysctl.Value(n)
 }
 
+// Number is what the kernel makes of the value of s; unknown where it makes
+// nothing of it.
+func (s Setting) Number() sysctl.Value { return number(s.Value) }
+
 // most is the largest value of path. The limits of inotify are ints
 // (fs/notify/inotify/inotify_user.c), as are their twins below user/ and
 // fs.nr_open; the other keys nodetune knows are longs.

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/sysctl"
+	"github.com/nodetune/nodetune/sysctl/sysctld"
+)
+
+// evidence finds what on this host asks for another value of a contested key:
+// lines of sysctl.d, which package scripts apply again by restarting
+// systemd-sysctl, and the active TuneD profile.
+type evidence struct {
+	rootfs string
+	found  map[sysctl.Key]finding
+}
+
+type finding struct {
+	text string
+	at   time.Time
+}
+
+// evidenceKept is how long a finding is used. Reading sysctl.d and a TuneD
+// profile takes some milliseconds, which is nothing once in ten minutes.
+const evidenceKept = 10 * time.Minute
+
+// about returns what was found about rule, in words.
+func (e *evidence) about(rule sysctl.Rule, now time.Time) string {
+	if f, ok := e.found[rule.Key]; ok && now.Sub(f.at) < evidenceKept {
+		return f.text
+	}
+	text := whoAsks(e.rootfs, rule)
+	if e.found == nil {
+		e.found = make(map[sysctl.Key]finding)
+	}
+	e.found[rule.Key] = finding{text, now}
+	return text
+}
+
+// whoAsks names every line on the host below root that asks for a value which
+// does not satisfy rule.
+func whoAsks(root string, rule sysctl.Rule) string {
+	var asks []string
+	add := func(s sysctld.Setting, by string) {
+		if rule.SatisfiedBy(s.Number()) {
+			return
+		}
+		line := fmt.Sprintf("%s sets it to %s", safetext.String(s.String()), safetext.String(s.Value))
+		if by != "" {
+			line += " (" + safetext.String(by) + ")"
+		}
+		for _, other := range asks {
+			if strings.HasPrefix(line, other) || strings.HasPrefix(other, line) {
+				return // both loaders read most files alike
+			}
+		}
+		asks = append(asks, line)
+	}
+	path := rule.Key.Path()
+	if tuned, err := sysctld.ReadTuned(root, path); err == nil && tuned != nil {
+		for _, s := range tuned.Lines {
+			if s.Fate == sysctld.Wins {
+				add(s, "TuneD profile "+tuned.Profile)
+			}
+		}
+	}
+	for _, loader := range sysctld.Loaders {
+		boot, err := sysctld.Read(root, loader, path)
+		if err != nil {
+			continue // evidence, and no verdict
+		}
+		if w := boot.Who(path).Winner; w != nil {
+			add(*w, "")
+		}
+	}
+	if asks == nil {
+		return "no sysctl.d file or TuneD profile of this host asks for that: look for an init container or a script"
+	}
+	return strings.Join(asks, ", ")
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+func TestWhoAsks(t *testing.T) {
+	root := t.TempDir()
+	rule := sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}
+	ask := func(want ...string) {
+		t.Helper()
+		got := whoAsks(root, rule)
+		for _, w := range want {
+			if strings.Count(got, w) != 1 {
+				t.Errorf("got %q, want %q once", got, w)
+			}
+		}
+	}
+	ask("no sysctl.d file or TuneD profile")
+	put(t, filepath.Join(root, "etc/sysctl.d/10-more.conf"), "fs.inotify.max_user_instances = 9000\n")
+	ask("no sysctl.d file or TuneD profile") // it satisfies the rule
+	put(t, filepath.Join(root, "etc/sysctl.d/99-collector.conf"), "# from a blog\nfs.inotify.max_user_instances = 128\n")
+	ask("/etc/sysctl.d/99-collector.conf:2 sets it to 128")
+	put(t, filepath.Join(root, "etc/tuned/active_profile"), "ours\n")
+	put(t, filepath.Join(root, "etc/tuned/ours/tuned.conf"), "[sysctl]\nfs.inotify.max_user_instances=256\n")
+	ask("/etc/sysctl.d/99-collector.conf:2 sets it to 128", "/etc/tuned/ours/tuned.conf:2 sets it to 256 (TuneD profile ours)")
+}
+
+func TestEvidenceIsKeptForAWhile(t *testing.T) {
+	e := evidence{rootfs: t.TempDir()}
+	rule := sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}
+	now := time.Now()
+	first := e.about(rule, now)
+	put(t, filepath.Join(e.rootfs, "etc/sysctl.d/99.conf"), "fs.inotify.max_user_instances=1\n")
+	if got := e.about(rule, now.Add(time.Minute)); got != first {
+		t.Errorf("looked again after a minute: %s", got)
+	}
+	if got := e.about(rule, now.Add(evidenceKept)); !strings.Contains(got, "99.conf:1") {
+		t.Errorf("after %v still %s", evidenceKept, got)
+	}
+}
