@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench vuln clean
+.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench vuln clean e2e-tools e2e-up e2e-down e2e
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -54,6 +54,37 @@ cross:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
 	$(TOOL) benchstat bin/bench.txt
+
+# The programs of a real cluster, from source: minutes the first time, nothing after that.
+KUBERNETES := kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl
+KVERSION   := -X k8s.io/component-base/version
+KLDFLAGS   := -s -w $(KVERSION).gitVersion=v1.34.4 $(KVERSION).gitMajor=1 $(KVERSION).gitMinor=34 $(KVERSION).gitTreeState=clean
+
+e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm
+
+e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
+	mkdir -p e2e/bin
+	time $(GO) -C e2e/tools/kubernetes build -trimpath -ldflags "$(KLDFLAGS)" -o ../../bin/ tool
+	touch $@
+
+e2e/bin/.helm: e2e/tools/helm/go.sum
+	mkdir -p e2e/bin
+	time $(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w" -o ../../bin/ tool
+	touch $@
+
+# A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
+e2e-up: e2e-tools
+	$(GO) -C e2e build -o bin/e2e .
+	$(SUDO) e2e/bin/e2e up
+
+e2e-down:
+	$(SUDO) e2e/bin/e2e down
+
+# Every test on a real cluster.
+e2e: e2e-tools
+	$(GO) -C e2e mod tidy -diff
+	$(GO) -C e2e vet ./...
+	$(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -p 1 -count=1 -timeout 25m ./...
 
 # Needs the vulnerability database, so it is not part of make test.
 vuln:

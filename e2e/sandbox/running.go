@@ -1,0 +1,61 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// A Running sandbox, seen from outside.
+type Running struct {
+	Dir   string
+	Owner int // pid of the process in Run
+	Init  int // pid of PID 1 of the sandbox
+}
+
+// Find returns the sandboxes of this machine that live.
+func Find() ([]Running, error) {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
+	if err != nil {
+		return nil, err
+	}
+	var all []Running
+	for _, dir := range dirs {
+		lock, err := tryLock(dir)
+		if err == nil {
+			_ = lock.Close() // nobody's: the next run sweeps it
+			continue
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, err
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "pids"))
+		if err != nil {
+			continue // just starting
+		}
+		f := strings.Fields(string(b))
+		if len(f) != 2 {
+			return nil, fmt.Errorf("read %s/pids: want two pids, got %q", dir, b)
+		}
+		owner, err1 := strconv.Atoi(f[0])
+		init, err2 := strconv.Atoi(f[1])
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("read %s/pids: %w", dir, err)
+		}
+		all = append(all, Running{Dir: dir, Owner: owner, Init: init})
+	}
+	return all, nil
+}
+
+// Enter returns the arguments of nsenter(1) that put a command into r.
+func (r Running) Enter() []string {
+	return []string{"nsenter", "--target", strconv.Itoa(r.Init), "--mount", "--pid", "--net", "--ipc", "--uts", "--"}
+}
+
+func (r *run) writePIDs(init int) error {
+	return os.WriteFile(filepath.Join(r.dir, "pids"), fmt.Appendf(nil, "%d %d\n", os.Getpid(), init), 0o600)
+}
