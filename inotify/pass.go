@@ -26,6 +26,7 @@ type pass struct {
 	processes []listed
 	fullest   []int // indexes into processes, most descriptors first
 	gaps      []Gap
+	compared  bool // shared instances are counted once
 
 	// The process whose tables are being visited.
 	pid        int

@@ -11,8 +11,11 @@ func (p *pass) sum(u *Usage, instances []instance) {
 	for i := range p.processes {
 		l := &p.processes[i]
 		l.Quality, l.WatchesQuality = Exact, Exact
-		if u.InstancesQuality == UpperBound || !u.Walk.ThreadsCompared {
+		if !p.compared {
 			l.Quality = UpperBound
+		}
+		if !u.Walk.ThreadsCompared {
+			l.Quality = Estimate
 		}
 	}
 	accounts := make([]Account, 0, 16)

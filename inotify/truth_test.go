@@ -61,12 +61,12 @@ var truth = []struct {
 func TestTruth(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	dir := holdertest.Files(t, 30_000)
+	herd := holdertest.New(t, 30_000)
 	var specs []holdertest.Spec
 	for _, c := range truth {
 		specs = append(specs, c.Spec)
 	}
-	holders := holdertest.Start(t, dir, specs...)
+	holders := herd.Start(specs...)
 	_, u := scan(t, func(p *Policy) {
 		for _, c := range truth {
 			p.CanaryUIDs = append(p.CanaryUIDs, uint32(c.UID))

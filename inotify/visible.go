@@ -35,8 +35,8 @@ func (p *pass) distinct(u *Usage) []instance {
 	}
 	instances, exact, refused := distinct(p.holdings, cmp)
 	u.Instances, u.InstancesQuality = int64(len(instances)), Estimate
+	p.compared = exact
 	if !exact {
-		u.InstancesQuality = UpperBound
 		p.gaps = append(p.gaps, Gap{What: "which descriptors are of one shared instance: each is counted as one", Why: notCompared(refused)})
 	}
 	for _, r := range u.Walk.Unreadable {

@@ -50,15 +50,30 @@ type Spec struct {
 // Holder is a process, or a thread with its own descriptors.
 type Holder struct{ PID, TID int }
 
-// Start starts the processes and returns those that hold something, per spec.
-// They end with t. Watches are of files in dir, which [Files] has made.
-func Start(t testing.TB, dir string, specs ...Spec) [][]Holder {
+// Herd starts holders.
+type Herd struct {
+	t   testing.TB
+	bin string
+	dir string // of the files that watches are of
+}
+
+// New compiles the holder and makes the files to watch, as many as an instance
+// is to have watches at most.
+func New(t testing.TB, files int) *Herd {
 	t.Helper()
-	args := []string{dir}
+	return &Herd{t: t, bin: build(t), dir: makeFiles(t, files)}
+}
+
+// Start starts processes and returns those that hold something, per spec. They
+// end with the test.
+func (h *Herd) Start(specs ...Spec) [][]Holder {
+	t := h.t
+	t.Helper()
+	args := []string{h.dir}
 	for _, s := range specs {
 		args = append(args, fmt.Sprintf("%s %d %d %d %d %d %d", s.Kind, s.Processes, s.UID, s.Instances, s.Watches, s.Copies, s.Other))
 	}
-	cmd := exec.Command(build(t), args...)
+	cmd := exec.Command(h.bin, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -73,10 +88,14 @@ func Start(t testing.TB, dir string, specs ...Spec) [][]Holder {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		// It ends and waits for its processes when it is not needed any
+		// more, so that what they held is not charged to the next test.
 		_ = in.Close()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait() // it was killed
-		gone(t, cmd.Process.Pid)
+		stuck := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		defer stuck.Stop()
+		if err := cmd.Wait(); err != nil && !t.Failed() {
+			t.Errorf("the holders did not end well: %v", err)
+		}
 	})
 	holders := make([][]Holder, len(specs))
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -94,26 +113,12 @@ func Start(t testing.TB, dir string, specs ...Spec) [][]Holder {
 	return nil
 }
 
-// gone waits until no process of the group is left, so that what it held is
-// not charged to the next test.
-func gone(t testing.TB, pgid int) {
-	deadline := time.Now().Add(time.Minute)
-	for syscall.Kill(-pgid, syscall.SIGKILL) == nil {
-		if time.Now().After(deadline) {
-			t.Errorf("process group %d does not end", pgid)
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// Files makes a directory with n files to watch.
-func Files(t testing.TB, n int) string {
+// makeFiles makes a directory with n files.
+func makeFiles(t testing.TB, n int) string {
 	t.Helper()
 	dir := t.TempDir()
 	for d := dir; d != "/"; d = filepath.Dir(d) {
-		// The holders are other users; t.TempDir is below a directory of
-		// its own.
+		// The holders are other users, and t.TempDir is for the owner.
 		if fi, err := os.Stat(d); err != nil || fi.Mode().Perm()&1 == 0 {
 			if err := os.Chmod(d, 0o755); err != nil {
 				t.Fatal(err)

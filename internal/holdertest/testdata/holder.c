@@ -35,7 +35,8 @@ static void die(const char *what) {
 static void become(int id) {
 	// The raw call: glibc changes all threads, which are few here.
 	if (syscall(SYS_setresgid, id, id, id) || syscall(SYS_setresuid, id, id, id)) die("setresuid");
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL)) die("prctl"); // cleared by a change of uid
+	// A change of uid clears the one, and the other until the next exec.
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || prctl(PR_SET_DUMPABLE, 1)) die("prctl");
 }
 
 static int instance(void) {
@@ -181,7 +182,10 @@ int main(int argc, char **argv) {
 	int p[2];
 	if (pipe(p)) die("pipe");
 	report = p[1];
-	int expected = 0;
+	// Who loses its parent comes to this process, to be waited for.
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1)) die("prctl");
+	pid_t *children = NULL;
+	int expected = 0, started = 0;
 	for (spec = 0; spec + 2 < argc; spec++) {
 		char kind[32];
 		int processes;
@@ -195,6 +199,8 @@ int main(int argc, char **argv) {
 				close(0);
 				hold(kind);
 			}
+			children = realloc(children, (started + 1) * sizeof *children);
+			children[started++] = pid;
 			expected += 1 + (strcmp(kind, "fork") ? 0 : copies);
 			// One after the other: the reports of many fill the pipe.
 			char c;
@@ -209,6 +215,8 @@ int main(int argc, char **argv) {
 	char c;
 	while (read(0, &c, 1) > 0) {
 	}
-	kill(0, SIGKILL);
+	for (int i = 0; i < started; i++) kill(children[i], SIGKILL);
+	while (wait(NULL) > 0) {
+	}
 	return 0;
 }
