@@ -91,7 +91,10 @@ func (t *Tree) read(k Key) (Value, error) {
 		t.forget(k)
 		return Unknown, readProblem(k, t.name, err)
 	}
-	v, err := parseNumber(string(bytes.TrimSpace(buf[:n])))
+	// What follows the line is left of a longer one, where the root is a copy made
+	// of plain files.
+	line, _, _ := bytes.Cut(buf[:n], []byte{'\n'})
+	v, err := parseNumber(string(bytes.TrimSpace(line)))
 	if err != nil {
 		return Unknown, fmt.Errorf("read %s: %w", k, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -68,6 +69,10 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	}
 	if err != nil && !persist {
 		return err
+	}
+	if err == nil && len(observed.Rules) == 0 && o.output == "table" {
+		fmt.Fprintln(cmd.OutOrStdout(), "nothing to restore: no value is on record that nodetune changed since the boot")
+		s.Sysctl = reporter.Result[sysctl.Observed]{}
 	}
 	// What became of the file is told even where no value could be put back.
 	reported := o.report(cmd.OutOrStdout(), s)

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// listed is what go list -json says of a package.
+type listed struct {
+	ImportPath string
+	Doc        string
+	Deps       []string
+	Standard   bool
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Deps,Standard"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	var all []listed
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+const module = "github.com/nodetune/nodetune/"
+
+// bans says, for packages below a prefix, what they may not depend on even
+// through others. Dependencies point one way: cmd, reporter, leaves, internal.
+var bans = []struct {
+	of  string
+	ban []string
+}{
+	{module + "sysctl", []string{module + "reporter", module + "inotify", module + "disk", "k8s.io/", "github.com/prometheus/client_golang", "log/slog", "github.com/spf13/"}},
+	{module + "inotify", []string{module + "reporter", module + "disk", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
+	{module + "disk", []string{module + "reporter", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
+	{module + "internal", []string{module + "reporter", module + "sysctl", module + "inotify", module + "disk", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
+	{module + "reporter", []string{module + "cmd", "github.com/spf13/cobra"}},
+	// The whole clientset registers every API group: 100 packages and their
+	// memory, for an agent that speaks core/v1.
+	{module, []string{"k8s.io/client-go/kubernetes "}},
+}
+
+func TestDependenciesPointOneWay(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for _, b := range bans {
+			if !strings.HasPrefix(p.ImportPath, b.of) {
+				continue
+			}
+			for _, dep := range p.Deps {
+				for _, ban := range b.ban {
+					// A blank at the end of a ban means the package itself, not those below.
+					if strings.HasPrefix(dep+" ", ban) && !strings.HasPrefix(dep, strings.TrimSuffix(b.of, "/")) {
+						t.Errorf("%s depends on %s", p.ImportPath, dep)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	packages := list(t, "./...")
+	if len(packages) < 5 {
+		t.Fatalf("go list found only %d packages", len(packages))
+	}
+	for _, p := range packages {
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
