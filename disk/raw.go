@@ -70,7 +70,7 @@ func openRoot(rootfs int, dir string, flags int) (int, error) {
 	if dir == "" {
 		dir = "."
 	}
-	fd, err := openat2(rootfs, dir, unix.OpenHow{
+	fd, err := openat2(rootfs, append([]byte(dir), 0), unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
@@ -80,34 +80,39 @@ func openRoot(rootfs int, dir string, flags int) (int, error) {
 	return fd, err
 }
 
-// openBeneath opens rel, a directory below dir, and refuses what a hostile
-// directory may offer: links, mount points, a way out.
-func openBeneath(dir int, rel string, flags int) (int, error) {
-	if rel == "" {
-		rel = "."
+// openBeneath opens a directory below dir, and refuses what a hostile directory
+// may offer: links, mount points, a way out. path ends with its NUL.
+func openBeneath(dir int, path []byte, flags int) (int, error) {
+	if len(path) == 1 {
+		path = here
 	}
-	fd, err := openat2(dir, rel, unix.OpenHow{
+	fd, err := openat2(dir, path, unix.OpenHow{
 		Flags:   uint64(flags) | openDirectory,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	})
 	if noOpenat2(err) {
-		return openEach(dir, rel, flags)
+		return openEach(dir, unix.ByteSliceToString(path), flags)
 	}
 	return fd, err
 }
 
+var here = []byte(".\x00")
+
 // noOpenat2: Linux before 5.6, or a seccomp profile that does not know the call.
 func noOpenat2(err error) bool { return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) }
 
-func openat2(dir int, path string, how unix.OpenHow) (int, error) {
+func openat2(dir int, path []byte, how unix.OpenHow) (int, error) {
 	for tries := 0; ; tries++ {
-		fd, err := unix.Openat2(dir, path, &how)
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT2, uintptr(dir), uintptr(unsafe.Pointer(&path[0])),
+			uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how), 0, 0)
+		if errno == 0 {
+			return int(fd), nil
+		}
 		// EAGAIN: a rename or mount raced with the lookup, openat2(2). Whoever
 		// keeps renaming must not keep us.
-		if err == unix.EINTR || err == unix.EAGAIN && tries < 16 {
-			continue
+		if errno != unix.EINTR && (errno != unix.EAGAIN || tries > 16) {
+			return -1, errno
 		}
-		return fd, err
 	}
 }
 

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path"
@@ -21,6 +22,7 @@ type tree struct {
 	top  *dir
 	at   time.Time // of the last pass
 	buf  []byte    // for getdents64
+	st   unix.Statx_t
 
 	live    int // live files of all directories
 	listed  int
@@ -32,7 +34,8 @@ type tree struct {
 // dir is one directory, as it was when it was last listed.
 type dir struct {
 	rel      string // below the top; "" for the top
-	children map[string]*dir
+	name     []byte // in its parent, with its NUL
+	children []*dir
 	groups   []*group
 	live     []file
 
@@ -137,76 +140,94 @@ func (t *tree) pass(rootfs int, now time.Time, full bool) error {
 	if t.buf == nil {
 		t.buf = make([]byte, 64<<10)
 	}
-	if !t.visit(top, t.top, now, full, 0) {
+	if !t.visit(top, itself, t.top, now, full, 0) {
 		t.top = nil
 	}
 	t.at = now
 	return nil
 }
 
-// visit brings d and all below it up to date.
-func (t *tree) visit(top int, d *dir, now time.Time, full bool, depth int) bool {
+// visit brings d and all below it up to date. It is at path, which ends with
+// its NUL, below the open directory base. It reports whether d is still there.
+func (t *tree) visit(base int, path []byte, d *dir, now time.Time, full bool, depth int) bool {
 	if t.dirs++; t.dirs > maxDirs || t.files > maxFiles {
 		t.skipped[skipTooMany]++
 		return true
 	}
-	// O_PATH needs no permission on the directory and no read of it: a third
-	// cheaper, and most directories are only looked at.
-	flags := unix.O_PATH
-	if full || d.ino == 0 {
-		flags = unix.O_RDONLY
+	known := !full && d.ino != 0 && !d.racy
+	if known && len(d.live) == 0 && len(d.children) == 1 && len(path) > 1 && !bytes.ContainsRune(path, '/') {
+		// A pod's directory, with nothing but its container's: one call
+		// instead of four tells that nothing happened. A single name that is
+		// not followed cannot lead anywhere.
+		if err := statx(base, path, &t.st); err == nil && d.same(&t.st) {
+			t.files += d.files
+			below := append(append(make([]byte, 0, 512), path[:len(path)-1]...), '/')
+			d.keep(func(c *dir) bool { return t.visit(base, append(below, c.name...), c, now, full, depth+1) })
+			return true
+		}
 	}
-	fd, err := openBeneath(top, d.rel, flags)
+	fd, err := t.look(base, path, d, known, now, depth)
 	if err != nil {
 		t.skipped[reason(err)]++
 		return false
 	}
-	var st unix.Statx_t
-	if err := statx(fd, itself, &st); err != nil {
-		_ = unix.Close(fd)
-		t.skipped[reason(err)]++
-		return false
-	}
-	if flags == unix.O_PATH && (d.racy || d.ino != st.Ino || d.mtime != st.Mtime || !t.refresh(fd, d)) {
-		_ = unix.Close(fd)
-		if fd, err = openBeneath(top, d.rel, unix.O_RDONLY); err != nil {
-			t.skipped[reason(err)]++
-			return false
-		}
-		flags = unix.O_RDONLY
-		if err := statx(fd, itself, &st); err != nil {
-			_ = unix.Close(fd)
-			t.skipped[reason(err)]++
-			return false
-		}
-	}
-	if flags == unix.O_RDONLY {
-		if err := t.list(fd, d, &st, now, depth); err != nil {
-			t.skipped[reason(err)]++
-		}
-	}
-	_ = unix.Close(fd)
 	t.live += len(d.live)
 	t.files += d.files
-	for name, child := range d.children {
-		if !t.visit(top, child, now, full, depth+1) {
-			delete(d.children, name)
+	d.keep(func(c *dir) bool { return t.visit(fd, c.name, c, now, full, depth+1) })
+	_ = unix.Close(fd)
+	return true
+}
+
+// look opens d, and asks its live files or lists it, whatever is needed.
+func (t *tree) look(base int, path []byte, d *dir, known bool, now time.Time, depth int) (fd int, err error) {
+	if known {
+		// O_PATH takes no permission on the directory and does not read it.
+		if fd, err = openBeneath(base, path, unix.O_PATH); err != nil {
+			return -1, err
+		}
+		if err = statx(fd, itself, &t.st); err == nil && d.same(&t.st) && t.refresh(fd, d) {
+			return fd, nil
+		}
+		_ = unix.Close(fd)
+	}
+	if fd, err = openBeneath(base, path, unix.O_RDONLY); err != nil {
+		return -1, err
+	}
+	if err = statx(fd, itself, &t.st); err == nil {
+		err = t.list(fd, d, &t.st, now, depth)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// same reports whether st is that of d, unchanged since it was listed.
+func (d *dir) same(st *unix.Statx_t) bool { return d.ino == st.Ino && d.mtime == st.Mtime }
+
+// keep drops the children for which visit returns false.
+func (d *dir) keep(visit func(*dir) bool) {
+	kept := d.children[:0]
+	for _, c := range d.children {
+		if visit(c) {
+			kept = append(kept, c)
 		}
 	}
-	return true
+	clear(d.children[len(kept):])
+	d.children = kept
 }
 
 // refresh asks the live files of d for their size. It reports false where one
 // is not the file it was, and d must be listed.
 func (t *tree) refresh(fd int, d *dir) bool {
-	var st unix.Statx_t
 	for i := range d.live {
 		f := &d.live[i]
-		if err := statx(fd, f.name, &st); err != nil || st.Ino != f.ino {
+		if err := statx(fd, f.name, &t.st); err != nil || t.st.Ino != f.ino {
 			return false
 		}
-		f.group.grow(f.size, st.Size)
-		f.take(&st)
+		f.group.grow(f.size, t.st.Size)
+		f.take(&t.st)
 	}
 	return true
 }
@@ -231,7 +252,13 @@ func (g *group) grow(before, after uint64) {
 // list reads d anew from the open fd, whose state st is.
 func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) error {
 	t.listed++
-	l := listing{tree: t, dir: d, fd: fd, now: now, depth: depth, was: d.children, groups: map[string]*group{}}
+	l := listing{tree: t, dir: d, fd: fd, now: now, depth: depth, groups: map[string]*group{}}
+	if len(d.children) > 0 {
+		l.was = make(map[string]*dir, len(d.children))
+		for _, c := range d.children {
+			l.was[string(c.name)] = c
+		}
+	}
 	if d.ino == 0 {
 		d.at = t.at // what is in a new directory began after the last pass
 	}
@@ -306,7 +333,7 @@ func (l *listing) entry(name []byte, kind byte) {
 	plain := name[:len(name)-1]
 	switch kind {
 	case unix.DT_DIR:
-		l.child(string(plain))
+		l.child(name)
 		return
 	case unix.DT_LNK:
 		return // what it points at is counted where it lies
@@ -319,7 +346,7 @@ func (l *listing) entry(name []byte, kind byte) {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 	case unix.S_IFDIR: // a filesystem that does not fill d_type
-		l.child(string(plain))
+		l.child(name)
 		return
 	case unix.S_IFLNK:
 		return
@@ -353,7 +380,7 @@ func (l *listing) entry(name []byte, kind byte) {
 		g.quiet += st.Blocks * 512
 		return
 	}
-	f := file{name: append([]byte(nil), name...), group: g, past: old}
+	f := file{name: bytes.Clone(name), group: g, past: old}
 	f.take(st)
 	l.dir.live = append(l.dir.live, f)
 }
@@ -367,19 +394,16 @@ func born(st *unix.Statx_t) time.Time {
 	return when(st.Btime)
 }
 
-// child takes the directory name, with what was known of it.
-func (l *listing) child(name string) {
+// child takes a directory, with what was known of it.
+func (l *listing) child(name []byte) {
 	d := l.dir
-	c := l.was[name]
+	c := l.was[string(name)]
 	if c == nil {
-		c = &dir{rel: path.Join(d.rel, name)}
+		c = &dir{rel: path.Join(d.rel, string(name[:len(name)-1])), name: bytes.Clone(name)}
 	}
 	if l.depth >= maxDepth || len(c.rel) >= unix.PathMax {
 		l.tree.skipped[skipDeep]++
 		return
 	}
-	if d.children == nil {
-		d.children = map[string]*dir{}
-	}
-	d.children[name] = c
+	d.children = append(d.children, c)
 }
