@@ -1,0 +1,215 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// figures are what one probe of a path found.
+type figures struct {
+	mount int // stx_mnt_id, Linux 5.8; 0 where it is not known
+	fs    unix.Statfs_t
+}
+
+// prober asks filesystems for their figures. statfs(2) on a dead NFS server or
+// a FUSE daemon that is stuck never returns and cannot be cancelled: it is left
+// to a goroutine that nobody waits for beyond the deadline, and no second one
+// is sent while the first has not come back.
+type prober struct {
+	rootfs int
+	probe  func(rootfs int, path string) (figures, error)
+
+	mu    sync.Mutex
+	stuck map[string]time.Time // since when, by path
+}
+
+func newProber(rootfs int) *prober {
+	return &prober{rootfs: rootfs, probe: statfs, stuck: map[string]time.Time{}}
+}
+
+// errHung says that a filesystem does not answer.
+type errHung struct{ since time.Duration }
+
+func (e *errHung) Error() string {
+	return fmt.Sprintf("statfs has not answered for %v", e.since.Round(time.Second))
+}
+
+// ask probes every path and returns after the deadline at the latest, with an
+// *errHung for those that have not answered.
+func (p *prober) ask(paths []string, deadline time.Duration, now time.Time) (map[string]figures, map[string]error) {
+	type answer struct {
+		path string
+		figures
+		err error
+	}
+	// Buffered: who answers late finds room and goes away.
+	answers := make(chan answer, len(paths))
+	got, errs := map[string]figures{}, map[string]error{}
+	waiting := 0
+	p.mu.Lock()
+	for _, path := range paths {
+		if since, ok := p.stuck[path]; ok {
+			errs[path] = &errHung{now.Sub(since)}
+			continue
+		}
+		p.stuck[path] = now
+		waiting++
+		go func() {
+			f, err := p.probe(p.rootfs, path)
+			p.mu.Lock()
+			delete(p.stuck, path)
+			p.mu.Unlock()
+			answers <- answer{path, f, err}
+		}()
+	}
+	p.mu.Unlock()
+	timer := time.NewTimer(deadline)
+	defer timer.Stop()
+	for ; waiting > 0; waiting-- {
+		select {
+		case a := <-answers:
+			if a.err != nil {
+				errs[a.path] = a.err
+			} else {
+				got[a.path] = a.figures
+			}
+		case <-timer.C:
+			for _, path := range paths {
+				if _, ok := got[path]; !ok && errs[path] == nil {
+					errs[path] = &errHung{deadline}
+				}
+			}
+			return got, errs
+		}
+	}
+	return got, errs
+}
+
+// statfs asks the filesystem that path, seen from the host's root, lies on.
+func statfs(rootfs int, path string) (figures, error) {
+	fd, err := openRoot(rootfs, path, unix.O_PATH)
+	if err != nil {
+		return figures{}, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var f figures
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err == nil && st.Mask&unix.STATX_MNT_ID != 0 {
+		f.mount = int(st.Mnt_id)
+	}
+	for {
+		if err := unix.Fstatfs(fd, &f.fs); !errors.Is(err, unix.EINTR) {
+			return f, err
+		}
+	}
+}
+
+// place is a path whose filesystem matters, and why.
+type place struct {
+	path string
+	role Role
+}
+
+// mountsBelow adds a place for every mount below the log places, so that
+// /var/log/audit on a disk of its own is not overlooked.
+func mountsBelow(places []place, mounts []mount) []place {
+	all := slices.Clone(places)
+	for _, m := range mounts {
+		for _, p := range places {
+			if rel, ok := within(m.point, p.path); ok && rel != "" && p.role == RoleLogs && !virtual(m.fstype) {
+				all = append(all, place{m.point, RoleLogs})
+				break
+			}
+		}
+	}
+	return all
+}
+
+// virtual filesystems hold no files of their own.
+func virtual(fstype string) bool {
+	switch fstype {
+	case "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "autofs", "debugfs", "tracefs", "nsfs", "bpf", "fusectl", "configfs", "securityfs", "pstore", "binfmt_misc":
+		return true
+	}
+	return false
+}
+
+// filesystems turns the answers about places into filesystems, each of them
+// once, in the order of the places.
+func filesystems(places []place, mounts []mount, got map[string]figures, errs map[string]error) []Filesystem {
+	var all []Filesystem
+	at := map[string]int{} // by device
+	byID := map[int]mount{}
+	for _, m := range mounts {
+		byID[m.id] = m
+	}
+	for _, p := range places {
+		f, answered := got[p.path]
+		err := errs[p.path]
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || !answered && err == nil {
+			continue // this host has no such directory
+		}
+		m, ok := byID[f.mount]
+		if !ok {
+			m, ok = covering(mounts, p.path)
+		}
+		if !ok {
+			m = mount{dev: "unknown:" + p.path, point: p.path}
+		}
+		i, seen := at[m.dev]
+		if !seen {
+			i = len(all)
+			at[m.dev] = i
+			all = append(all, newFilesystem(m, f, err))
+		}
+		fs := &all[i]
+		if !slices.Contains(fs.Roles, p.role) {
+			fs.Roles = append(fs.Roles, p.role)
+		}
+		if !slices.Contains(fs.Paths, p.path) {
+			fs.Paths = append(fs.Paths, p.path)
+		}
+		// The shortest mount point is the one people know; the others are
+		// bind mounts of it.
+		if ok && len(m.point) < len(fs.Path) {
+			fs.Path = m.point
+		}
+	}
+	return all
+}
+
+func newFilesystem(m mount, f figures, err error) Filesystem {
+	fs := Filesystem{Path: m.point, Source: m.source, Type: m.fstype, Device: m.dev}
+	if strings.HasPrefix(m.dev, "unknown:") {
+		fs.Device = ""
+	}
+	var hung *errHung
+	switch {
+	case errors.As(err, &hung):
+		fs.State, fs.Error = StateHung, err.Error()
+		return fs
+	case err != nil:
+		fs.State, fs.Error = StateFailed, "statfs: "+err.Error()
+		return fs
+	case m.stopped:
+		fs.State = StateShutDown
+	case m.ro || f.fs.Flags&unix.ST_RDONLY != 0:
+		fs.State = StateReadOnly
+	default:
+		fs.State = StateOK
+	}
+	unit := uint64(f.fs.Frsize)
+	if unit == 0 {
+		unit = uint64(f.fs.Bsize)
+	}
+	fs.SizeBytes, fs.AvailBytes = f.fs.Blocks*unit, f.fs.Bavail*unit
+	fs.ReservedBytes = (f.fs.Bfree - min(f.fs.Bavail, f.fs.Bfree)) * unit
+	fs.Inodes, fs.InodesFree = f.fs.Files, f.fs.Ffree
+	return fs
+}

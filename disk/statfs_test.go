@@ -1,0 +1,122 @@
+package disk
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestFilesystems(t *testing.T) {
+	mounts := []mount{
+		{id: 1, dev: "254:0", point: "/", fstype: "ext4", source: "/dev/vda"},
+		{id: 2, dev: "8:1", point: "/var/log", fstype: "xfs", source: "/dev/sdb"},
+		{id: 3, dev: "8:1", point: "/mnt/very/long", fstype: "xfs", source: "/dev/sdb"}, // the same disk
+		{id: 4, dev: "0:50", point: "/var/log/nfs", fstype: "nfs4", source: "server:/log"},
+		{id: 5, dev: "0:22", point: "/var/log/proc", fstype: "proc"},
+		{id: 6, dev: "8:2", point: "/var/log/audit", fstype: "ext4", source: "/dev/sdc", stopped: true},
+		{id: 7, dev: "8:3", point: "/var/lib/kubelet/pods/x", fstype: "ext4", source: "/dev/sdd"},
+	}
+	places := mountsBelow([]place{
+		{"/var/log", RoleLogs}, {"/var/lib/kubelet", RoleKubelet}, {"/var/lib/containerd", RoleRuntime}, {"/mnt/very/long", RoleConfigured}, {"/none", RoleConfigured},
+	}, mounts)
+	if want := 7; len(places) != want {
+		t.Fatalf("%d places, want %d: %v", len(places), want, places)
+	}
+	fs := unix.Statfs_t{Bsize: 4096, Blocks: 1000, Bfree: 300, Bavail: 250, Files: 100, Ffree: 40}
+	ro := fs
+	ro.Flags = unix.ST_RDONLY
+	got := filesystems(places, mounts,
+		map[string]figures{
+			"/var/log": {2, fs}, "/var/lib/kubelet": {1, ro}, "/var/lib/containerd": {0, ro}, // an old kernel: no mount id
+			"/mnt/very/long": {3, fs}, "/var/log/audit": {6, fs},
+		},
+		map[string]error{"/var/log/nfs": &errHung{time.Minute}, "/none": unix.ENOENT})
+	want := []Filesystem{
+		{
+			Path: "/var/log", Paths: []string{"/var/log", "/mnt/very/long"}, Source: "/dev/sdb", Type: "xfs", Device: "8:1",
+			Roles: []Role{RoleLogs, RoleConfigured}, State: StateOK,
+			SizeBytes: 4096000, AvailBytes: 1024000, ReservedBytes: 204800, Inodes: 100, InodesFree: 40,
+		},
+		{
+			Path: "/", Paths: []string{"/var/lib/kubelet", "/var/lib/containerd"}, Source: "/dev/vda", Type: "ext4", Device: "254:0",
+			Roles: []Role{RoleKubelet, RoleRuntime}, State: StateReadOnly,
+			SizeBytes: 4096000, AvailBytes: 1024000, ReservedBytes: 204800, Inodes: 100, InodesFree: 40,
+		},
+		{
+			Path: "/var/log/nfs", Paths: []string{"/var/log/nfs"}, Source: "server:/log", Type: "nfs4", Device: "0:50",
+			Roles: []Role{RoleLogs}, State: StateHung, Error: "statfs has not answered for 1m0s",
+		},
+		{
+			Path: "/var/log/audit", Paths: []string{"/var/log/audit"}, Source: "/dev/sdc", Type: "ext4", Device: "8:2",
+			Roles: []Role{RoleLogs}, State: StateShutDown,
+			SizeBytes: 4096000, AvailBytes: 1024000, ReservedBytes: 204800, Inodes: 100, InodesFree: 40,
+		},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d filesystems, want %d: %+v", len(got), len(want), got)
+	}
+	for i := range want {
+		if !reflect.DeepEqual(got[i], want[i]) {
+			t.Errorf("filesystem %d\n got %+v\nwant %+v", i, got[i], want[i])
+		}
+	}
+}
+
+// A filesystem that does not answer costs one deadline and one goroutine, and
+// is asked again once it has answered.
+func TestAskHung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		asked := 0
+		p := newProber(-1)
+		p.probe = func(_ int, path string) (figures, error) {
+			if path == "/dead" {
+				asked++
+				<-release
+			}
+			return figures{mount: 7}, nil
+		}
+		paths := []string{"/dead", "/alive"}
+		for i := range 3 {
+			began := time.Now()
+			got, errs := p.ask(paths, 2*time.Second, began)
+			var hung *errHung
+			if got["/alive"].mount != 7 || !errors.As(errs["/dead"], &hung) {
+				t.Fatalf("pass %d: %v, %v", i, got, errs)
+			}
+			took := time.Since(began)
+			if i == 0 && took != 2*time.Second || i > 0 && took != 0 {
+				t.Errorf("pass %d took %v", i, took)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times, want 1", asked)
+		}
+		close(release)
+		synctest.Wait()
+		if got, errs := p.ask(paths, time.Second, time.Now()); len(got) != 2 || len(errs) != 0 {
+			t.Errorf("after it came back: %v, %v", got, errs)
+		}
+	})
+}
+
+// What it says of this machine is what statfs(2) says.
+func TestStatfs(t *testing.T) {
+	dir := t.TempDir()
+	f, err := statfs(rootfd(t, "/"), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want unix.Statfs_t
+	if err := unix.Statfs(dir, &want); err != nil {
+		t.Fatal(err)
+	}
+	if f.fs.Blocks != want.Blocks || f.fs.Files != want.Files || f.fs.Type != want.Type {
+		t.Errorf("got %+v, want %+v", f.fs, want)
+	}
+}
