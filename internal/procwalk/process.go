@@ -3,6 +3,7 @@ package procwalk
 import (
 	"io"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -130,6 +131,19 @@ func (p *Process) StatFD(fd int) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	err := fstatat(p.table, p.fdName("fd/", fd), &st)
 	return st, err
+}
+
+// StatxFD fills st for the file behind a descriptor with what the kernel has in
+// memory (AT_STATX_DONT_SYNC, statx(2)): a dead NFS server is not asked, so it
+// does not hang, and sizes of files on network file systems may be old.
+func (p *Process) StatxFD(fd int, st *unix.Statx_t) error {
+	name := p.fdName("fd/", fd)
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(p.table), uintptr(unsafe.Pointer(&name[0])),
+		unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, uintptr(unsafe.Pointer(st)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // FDInfo returns the offset and the flags of a descriptor. Do not use it for

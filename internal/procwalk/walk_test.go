@@ -90,6 +90,10 @@ func TestWalkSeesThisProcess(t *testing.T) {
 				if st, err := p.StatFD(fd); err != nil || st.Size != 4711 {
 					t.Errorf("stat of the descriptor: %+v, %v", st, err)
 				}
+				var stx unix.Statx_t
+				if err := p.StatxFD(fd, &stx); err != nil || stx.Size != 4711 {
+					t.Errorf("statx of the descriptor: %+v, %v", stx, err)
+				}
 			case fd == ifd:
 				seen++
 				n, err := p.Watches(fd, func(w Watch) {
