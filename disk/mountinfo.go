@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -78,6 +79,15 @@ func parseMount(line []byte) (mount, error) {
 		return mount{}, errMountinfo
 	}
 	return m, nil
+}
+
+// sdev is the device as the kernel prints it for an inotify watch: twenty bits
+// of minor, where stat(2) has another encoding.
+func (m mount) sdev() uint64 {
+	major, minor, _ := strings.Cut(m.dev, ":")
+	a, _ := strconv.ParseUint(major, 10, 32)
+	b, _ := strconv.ParseUint(minor, 10, 32)
+	return a<<20 | b
 }
 
 func option(list, want string) bool {

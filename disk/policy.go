@@ -34,8 +34,9 @@ type Policy struct {
 	GrowthWindow field.Duration `json:"growthWindow"`
 	// FullScanEvery is how often directories are listed that did not change.
 	FullScanEvery field.Duration `json:"fullScanEvery"`
-	// TopProducers bounds the producers and readers that are reported.
-	TopProducers int `json:"topProducers"`
+	// MaxRows bounds each list of producers, readers and files; the largest are
+	// reported.
+	MaxRows int `json:"maxRows"`
 }
 
 // PressurePolicy says when a filesystem that holds logs is short of space.
@@ -81,7 +82,7 @@ func DefaultPolicy() Policy {
 		// longest warning without a false alarm.
 		GrowthWindow:  field.Duration(2 * time.Minute),
 		FullScanEvery: field.Duration(5 * time.Minute),
-		TopProducers:  50,
+		MaxRows:       1000,
 	}
 }
 
@@ -128,7 +129,7 @@ func (p Policy) Validate() error {
 	span("statfsDeadline", p.StatfsDeadline, 10*time.Millisecond)
 	span("growthWindow", p.GrowthWindow, time.Second)
 	span("fullScanEvery", p.FullScanEvery, time.Second)
-	wrong(p.TopProducers > 0, "topProducers", "%d leaves nothing to report: write at least 1", p.TopProducers)
+	wrong(p.MaxRows > 0, "maxRows", "%d leaves nothing to report: write at least 1", p.MaxRows)
 	return errors.Join(errs...)
 }
 

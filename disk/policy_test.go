@@ -43,7 +43,7 @@ func TestPolicyValidate(t *testing.T) {
 		"statfsDeadline":               func(p *Policy) { p.StatfsDeadline = 0 },
 		"growthWindow":                 func(p *Policy) { p.GrowthWindow = 0 },
 		"fullScanEvery":                func(p *Policy) { p.FullScanEvery = 0 },
-		"topProducers":                 func(p *Policy) { p.TopProducers = 0 },
+		"maxRows":                      func(p *Policy) { p.MaxRows = 0 },
 	} {
 		p := DefaultPolicy()
 		wrong(&p)

@@ -69,7 +69,11 @@ func (t *tree) producers(seconds float64, last map[string]uint64, now map[string
 		}
 		for i := range d.live {
 			f := &d.live[i]
-			sums[f.group].Bytes += f.blocks
+			p := sums[f.group]
+			p.Bytes += f.blocks
+			if f.mtime.After(p.newest) {
+				p.newest = f.mtime
+			}
 		}
 		for g, p := range sums {
 			if p == one && g != d.groups[0] {

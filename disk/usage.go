@@ -16,6 +16,7 @@ type Usage struct {
 	Orphans     []Orphan     `json:"orphans"`
 	Corrupt     []Corrupt    `json:"corrupt"`
 	Findings    []Finding    `json:"findings"`
+	Kubelet     *Kubelet     `json:"kubelet,omitempty"`
 	Scan        Scan         `json:"scan"`
 }
 
@@ -123,6 +124,8 @@ type Producer struct {
 	// Estimated marks a figure that is a share and not a sum: a unit's part of
 	// the journal is its part of the entries.
 	Estimated bool `json:"estimated,omitempty"`
+
+	newest time.Time // mtime of its live files
 }
 
 // Reader is one process reading one log file.
@@ -225,6 +228,8 @@ type Scan struct {
 	Listed      int            `json:"listed"` // directories listed in this pass
 	Seconds     float64        `json:"seconds"`
 	Skipped     map[string]int `json:"skipped,omitempty"` // by reason
+	Omitted     map[string]int `json:"omitted,omitempty"` // rows beyond maxRows, by list
 	Processes   int            `json:"processes"`
 	Unreadable  int            `json:"unreadable_processes"`
+	Errors      []string       `json:"errors,omitempty"` // what could not be read at all
 }

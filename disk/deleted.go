@@ -1,0 +1,44 @@
+package disk
+
+import (
+	"bytes"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// deleted returns the files on the watched filesystems that have no name any
+// more and still hold space, with everybody who keeps them.
+func (s *seen) deleted(watched []Filesystem) []Deleted {
+	devs := map[uint64]bool{}
+	for _, f := range watched {
+		var major, minor uint32
+		if n, err := fmt.Sscanf(f.Device, "%d:%d", &major, &minor); n == 2 && err == nil {
+			devs[unix.Mkdev(major, minor)] = true
+		}
+	}
+	byFile := map[inode]*Deleted{}
+	for i := range s.openings {
+		o := &s.openings[i]
+		if o.links != 0 || o.blocks == 0 || !devs[o.file.dev] {
+			continue
+		}
+		d := byFile[o.file]
+		if d == nil {
+			d = &Deleted{
+				Path:   string(bytes.TrimSuffix([]byte(o.path), deletedSuffix)),
+				Device: o.file.dev, Inode: o.file.ino, Bytes: o.blocks, Size: o.size,
+			}
+			byFile[o.file] = d
+		}
+		d.Holders = append(d.Holders, Holder{
+			PID: o.pid, Start: o.start, FD: o.fd, Comm: o.comm, Who: o.who,
+			Writes: o.access != unix.O_RDONLY, OffsetBytes: o.pos,
+		})
+	}
+	var all []Deleted
+	for _, d := range byFile {
+		all = append(all, *d)
+	}
+	return all
+}

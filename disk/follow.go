@@ -1,0 +1,270 @@
+package disk
+
+import (
+	"bytes"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// inode names a file by what fstat(2) says, whatever it is called in whichever
+// mount namespace.
+type inode struct{ dev, ino uint64 }
+
+// process is who holds a descriptor.
+type process struct {
+	pid     int
+	start   uint64
+	comm    string
+	who     workload.Workload
+	kubelet bool
+}
+
+// opening is one process that has one file open.
+type opening struct {
+	*process
+	fd     int
+	path   string // as PID/fd shows it: seen from that process
+	file   inode
+	size   uint64
+	blocks uint64 // allocated bytes
+	links  uint32
+	pos    uint64
+	access int // O_RDONLY, O_WRONLY or O_RDWR
+}
+
+// seen is what one walk of /proc shows about logs.
+type seen struct {
+	follow   *follow
+	pods     *workload.Index
+	kubelet  int // its pid
+	openings []opening
+	watches  []watching
+
+	current *process // whose descriptors are being visited
+}
+
+// watching is one inotify instance and what it watches. The device is the
+// kernel's s_dev, which only mountinfo shows too: btrfs gives stat(2) another.
+type watching struct {
+	*process
+	files []watched
+}
+
+type watched struct{ sdev, ino uint64 }
+
+// follow remembers between passes who follows which log.
+type follow struct {
+	instances map[instance]*counted
+	positions map[position]*progress
+	alone     map[inode]*lonely
+	at        time.Time
+}
+
+type instance struct {
+	pid   int
+	start uint64
+	fd    int
+}
+
+// counted is the last reading of an instance.
+type counted struct {
+	watches int
+	at      time.Time
+	files   []watched
+	seen    bool
+}
+
+func newFollow() *follow {
+	return &follow{instances: map[instance]*counted{}, positions: map[position]*progress{}, alone: map[inode]*lonely{}}
+}
+
+// Reading the watches of an instance makes the kernel format all of them, while
+// the owner's inotify_add_watch waits: about 2 µs a watch. An instance with more
+// than manyWatches (20 ms) is no collector with a watch per log, and is read
+// again only now and then.
+const (
+	manyWatches = 10_000
+	seldom      = 10 * time.Minute
+)
+
+func (f *follow) pass(pods *workload.Index) *seen { return &seen{follow: f, pods: pods} }
+
+func (s *seen) visitor() *procwalk.Visitor {
+	return &procwalk.Visitor{Enter: s.enter, FD: s.descriptor}
+}
+
+func (s *seen) enter(p *procwalk.Process) bool {
+	s.current = nil
+	st, err := p.Stat()
+	if err != nil || st.KernelThread {
+		return false
+	}
+	// Only root's kubelet outside of any pod is the node's: whoever calls a
+	// program "kubelet" in a container is not asked for its configuration.
+	if p.PID == p.TID && string(st.Comm()) == "kubelet" {
+		if ids, err := p.UIDs(); err == nil && ids.Effective == 0 && s.owner(p).PodUID == "" {
+			s.kubelet = p.PID
+		}
+	}
+	return true
+}
+
+func (s *seen) owner(p *procwalk.Process) workload.Workload {
+	cg, err := p.Cgroup()
+	if err != nil {
+		return workload.Workload{}
+	}
+	return s.pods.Named(workload.FromCgroupPath(string(cg)))
+}
+
+// who returns the process whose descriptors are being visited. It is asked for
+// the few that hold a log only.
+func (s *seen) who(p *procwalk.Process) *process {
+	if s.current == nil {
+		s.current = &process{pid: p.PID, who: s.owner(p)}
+		if st, err := p.Stat(); err == nil {
+			s.current.start, s.current.comm = st.Start, string(st.Comm())
+		}
+		s.current.kubelet = s.current.comm == "kubelet" && s.current.who.PodUID == ""
+	}
+	return s.current
+}
+
+var (
+	deletedSuffix = []byte(" (deleted)")
+	inotifyTarget = []byte("anon_inode:inotify")
+)
+
+func (s *seen) descriptor(p *procwalk.Process, fd int, target []byte) {
+	if bytes.Equal(target, inotifyTarget) {
+		s.instance(p, fd)
+		return
+	}
+	if !maybeLog(target) {
+		return
+	}
+	var st unix.Statx_t
+	if err := p.StatxFD(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return
+	}
+	info, err := p.FDInfo(fd)
+	if err != nil || info.Flags&unix.O_PATH != 0 {
+		return
+	}
+	s.openings = append(s.openings, opening{
+		process: s.who(p), fd: fd, path: string(target),
+		file: inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino},
+		size: st.Size, blocks: st.Blocks * 512, links: st.Nlink,
+		pos: uint64(info.Pos), access: int(info.Flags & unix.O_ACCMODE),
+	})
+}
+
+// maybeLog leaves out what cannot be a log by its path. A collector in a
+// container may see /var/log anywhere, so it is not a list of directories.
+func maybeLog(target []byte) bool {
+	switch {
+	case len(target) == 0 || target[0] != '/':
+		return false // socket:[1], anon_inode:…
+	case bytes.HasPrefix(target, []byte("/dev/")), bytes.HasPrefix(target, []byte("/proc/")),
+		bytes.HasPrefix(target, []byte("/sys/")), bytes.HasPrefix(target, []byte("/memfd:")):
+		return false
+	}
+	return bytes.HasSuffix(target, deletedSuffix) ||
+		bytes.Contains(target, []byte("/log")) || bytes.Contains(target, []byte(".log")) || bytes.Contains(target, []byte("/pods/"))
+}
+
+// instance reads the watches of an inotify instance, large ones seldom.
+func (s *seen) instance(p *procwalk.Process, fd int) {
+	who := s.who(p)
+	key := instance{p.PID, who.start, fd}
+	c := s.follow.instances[key]
+	if c == nil {
+		c = &counted{}
+		s.follow.instances[key] = c
+	}
+	c.seen = true
+	now := time.Now()
+	if c.watches <= manyWatches || now.Sub(c.at) >= seldom {
+		c.files = c.files[:0]
+		n, err := p.Watches(fd, func(w procwalk.Watch) {
+			if len(c.files) < manyWatches {
+				c.files = append(c.files, watched{w.Dev, w.Ino})
+			}
+		})
+		if err != nil {
+			return
+		}
+		c.watches, c.at = n, now
+	}
+	s.watches = append(s.watches, watching{who, c.files})
+}
+
+// logOf returns whose log a path is, wherever that process has /var/log/pods
+// mounted.
+func logOf(p string) workload.Workload {
+	if l, ok := workload.ParseLogPath(p); ok {
+		return l.Workload
+	}
+	// …/NAMESPACE_POD_UID/CONTAINER/N.log
+	parts := strings.Split(p, "/")
+	if n := len(parts); n >= 3 {
+		if l, ok := workload.ParsePodLog(strings.Join(parts[n-3:], "/")); ok {
+			return l.Workload
+		}
+	}
+	return workload.Workload{}
+}
+
+// target is a log as the scan knows it.
+type target struct {
+	path string
+	log  workload.Workload
+	kind Kind
+	file *file
+	live bool // the one its container writes now
+}
+
+// targets returns every live file of the trees, by inode and by what a watch
+// names.
+func targets(trees map[string]*tree, mounts []mount) (byInode map[inode]*target, byWatch map[watched]*target) {
+	byInode, byWatch = map[inode]*target{}, map[watched]*target{}
+	for _, t := range trees {
+		sdev := uint64(0)
+		if m, ok := covering(mounts, t.host); ok {
+			sdev = m.sdev()
+		}
+		t.each(func(d *dir) {
+			at := path.Join(t.host, d.rel)
+			container, pod := containerOf(t.pods, at)
+			kind := KindContainer
+			if !pod {
+				kind = kindOf(at)
+			}
+			newest, live := -1, (*target)(nil)
+			for i := range d.live {
+				f := &d.live[i]
+				x := &target{path: path.Join(at, f.String()), log: container, kind: kind, file: f}
+				byInode[inode{unix.Mkdev(d.dev.major, d.dev.minor), f.ino}] = x
+				byWatch[watched{sdev, f.ino}] = x
+				if l, ok := workload.ParseLogPath(path.Join("/", workload.PodLogs, podRel(t.pods, x.path))); pod && ok && l.Rotated == "" && l.Restart > newest {
+					newest, live = l.Restart, x
+				}
+			}
+			if live != nil {
+				live.live = true
+			}
+		})
+	}
+	return byInode, byWatch
+}
+
+func podRel(pods, p string) string {
+	rel, _ := within(p, pods)
+	return rel
+}

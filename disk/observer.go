@@ -1,0 +1,369 @@
+package disk
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// Observer sees one host, pass after pass. What a later pass adds (growth,
+// bytes per second, readers that stand still) is absent from the first. It is
+// for one goroutine.
+type Observer struct {
+	procfs string
+	rootfs int
+	policy Policy
+
+	walker  *procwalk.Walker
+	pods    *workload.Index
+	prober  *prober
+	windows map[string]*window // by device
+	trees   map[string]*tree   // by path
+	follow  *follow
+
+	last     time.Time // the last pass
+	lastFull time.Time
+	written  map[string]uint64 // by producer, at the last pass
+}
+
+// New returns an Observer of the host whose root directory and procfs are
+// mounted at rootfs and procfs.
+func New(procfs, rootfs string, policy Policy) (*Observer, error) {
+	walker, err := procwalk.New(procfs)
+	if err != nil {
+		return nil, err
+	}
+	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		_ = walker.Close()
+		return nil, &os.PathError{Op: "open", Path: rootfs, Err: err}
+	}
+	return &Observer{
+		procfs: procfs, rootfs: root, policy: policy,
+		walker: walker, pods: workload.NewIndex(rootfs), prober: newProber(root),
+		windows: map[string]*window{}, trees: map[string]*tree{}, follow: newFollow(),
+	}, nil
+}
+
+// Close gives the descriptors back.
+func (o *Observer) Close() error { return errors.Join(o.walker.Close(), unix.Close(o.rootfs)) }
+
+// runtimes are where container runtimes keep images and containers: containerd,
+// Docker, CRI-O and Podman, k3s and RKE2.
+var runtimes = []string{
+	"/var/lib/containerd", "/var/lib/docker", "/var/lib/containers/storage", "/var/lib/rancher/k3s/agent/containerd", "/var/lib/rancher/rke2/agent/containerd",
+}
+
+// journals are where journald keeps its files, journald.conf(5) Storage=.
+var journals = []string{"/var/log/journal", "/run/log/journal"}
+
+// dumps are where systemd-coredump(8), apport and kdump leave theirs.
+var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}
+
+// Observe makes one pass at the time now. What could not be seen is in
+// Usage.Scan; the error is for what leaves nothing to report.
+func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
+	began := time.Now()
+	u := Usage{Scan: Scan{Skipped: map[string]int{}, Omitted: map[string]int{}}}
+	wrong := func(err error) {
+		if err != nil {
+			u.Scan.Errors = append(u.Scan.Errors, err.Error())
+		}
+	}
+	mounts, err := o.mounts()
+	if err != nil {
+		return u, err
+	}
+	wrong(o.pods.Refresh())
+	seen := o.follow.pass(o.pods)
+	stats, err := o.walker.Walk(ctx, seen.visitor())
+	if err != nil {
+		return u, fmt.Errorf("walk %s: %w", o.procfs, err)
+	}
+	u.Scan.Processes = stats.Processes
+	for _, r := range stats.Unreadable {
+		u.Scan.Unreadable += r.Processes
+	}
+	kubelet, found, err := findKubelet(o.cmdline(seen.kubelet), o.readFile, o.list)
+	wrong(err)
+	if found {
+		u.Kubelet = &kubelet
+	} else {
+		kubelet = defaultKubelet() // for its paths
+	}
+
+	places := mountsBelow(o.places(kubelet), mounts)
+	answers, errs := o.prober.ask(paths(places), o.policy.StatfsDeadline.D(), now)
+	u.Filesystems = filesystems(places, mounts, answers, errs)
+	o.grow(u.Filesystems, u.Kubelet, now)
+
+	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)
+	o.scan(&u, places, errs, kubelet, now, full)
+	if err := ctx.Err(); err != nil {
+		return u, err
+	}
+	u.Readers, u.Unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
+	u.Deleted = seen.deleted(u.Filesystems)
+	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
+	u.sortAndBound(o.policy.MaxRows)
+	o.last = now
+	if full {
+		o.lastFull = now
+	}
+	u.Scan.Full = full
+	u.Scan.Seconds = time.Since(began).Seconds()
+	return u, nil
+}
+
+func (o *Observer) mounts() ([]mount, error) {
+	f, err := os.Open(filepath.Join(o.procfs, "self/mountinfo"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	mounts, _, err := readMounts(f)
+	return below(mounts, o.rootPath()), err
+}
+
+// rootPath is where rootfs is mounted, as mountinfo names it.
+func (o *Observer) rootPath() string {
+	p, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(o.rootfs))
+	if err != nil {
+		return "/"
+	}
+	return p
+}
+
+// places are the paths whose filesystems matter on this host.
+func (o *Observer) places(k Kubelet) []place {
+	var all []place
+	for _, p := range o.policy.LogPaths {
+		all = append(all, place{p, RoleLogs})
+	}
+	all = append(all, place{k.PodLogs, RoleLogs}, place{k.RootDir, RoleKubelet})
+	for _, p := range runtimes {
+		all = append(all, place{p, RoleRuntime})
+	}
+	for _, p := range journals {
+		all = append(all, place{p, RoleJournal})
+	}
+	for _, p := range o.policy.Filesystems {
+		all = append(all, place{p, RoleConfigured})
+	}
+	return all
+}
+
+func paths(places []place) []string {
+	var all []string
+	for _, p := range places {
+		if !slices.Contains(all, p.path) {
+			all = append(all, p.path)
+		}
+	}
+	return all
+}
+
+// grow adds what only several passes show: growth, and with it the time until
+// the disk is full or the kubelet evicts.
+func (o *Observer) grow(all []Filesystem, k *Kubelet, now time.Time) {
+	for i := range all {
+		f := &all[i]
+		if !f.Measured() || f.SizeBytes == 0 {
+			delete(o.windows, f.Device) // its last figures say nothing about now
+			continue
+		}
+		if k != nil {
+			k.evicts(f)
+		}
+		w := o.windows[f.Device]
+		if w == nil {
+			w = &window{span: o.policy.GrowthWindow.D()}
+			o.windows[f.Device] = w
+		}
+		w.add(sample{now, f.AvailBytes})
+		rate, ok := w.growth()
+		if !ok {
+			continue
+		}
+		f.GrowthBytesPerSecond = &rate
+		f.SecondsToFull = secondsUntil(f.AvailBytes, 0, rate)
+		if f.EvictionAvailBytes != nil {
+			f.SecondsToEviction = secondsUntil(f.AvailBytes, *f.EvictionAvailBytes, rate)
+		}
+	}
+}
+
+// scan brings the trees up to date: one for every log directory, one for every
+// mount below it, and one for each of the directories that lie elsewhere.
+func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubelet, now time.Time, full bool) {
+	tops := o.tops(places, errs, k)
+	for p := range o.trees {
+		if !slices.Contains(tops, p) {
+			delete(o.trees, p)
+		}
+	}
+	seconds := 0.0
+	if !o.last.IsZero() && now.After(o.last) {
+		seconds = now.Sub(o.last).Seconds()
+	}
+	written := map[string]uint64{}
+	for _, p := range tops {
+		t := o.trees[p]
+		if t == nil {
+			t = &tree{host: p, pods: k.PodLogs}
+			o.trees[p] = t
+		}
+		if err := t.pass(o.rootfs, now, full); err != nil {
+			if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+				u.Scan.Errors = append(u.Scan.Errors, err.Error())
+			}
+			delete(o.trees, p)
+			continue
+		}
+		u.Producers = append(u.Producers, t.producers(seconds, o.written, written)...)
+		u.Scan.Directories += t.dirs
+		u.Scan.Files += t.files
+		u.Scan.Listed += t.listed
+		for reason, n := range t.skipped {
+			u.Scan.Skipped[reason] += n
+		}
+	}
+	o.written = written
+}
+
+// tops are the directories to scan. What lies below another one is seen by its
+// scan, unless a mount or a link keeps that out.
+func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []string {
+	var tops []string
+	add := func(p string) {
+		if errs[p] == nil && !slices.Contains(tops, p) {
+			tops = append(tops, p)
+		}
+	}
+	for _, p := range places {
+		if p.role == RoleLogs && (p.path != k.PodLogs || o.apart(p.path)) {
+			add(p.path)
+		}
+	}
+	for _, p := range append(slices.Clone(journals), dumps...) {
+		if o.apart(p) {
+			add(p)
+		}
+	}
+	return tops
+}
+
+// apart reports whether no log path's scan comes to p: it lies elsewhere, or is
+// a link (which a scan never follows, but the host's own are known).
+func (o *Observer) apart(p string) bool {
+	for _, top := range o.policy.LogPaths {
+		if rel, ok := within(p, top); ok && rel != "" {
+			return o.isLink(p)
+		}
+	}
+	return !slices.Contains(o.policy.LogPaths, p)
+}
+
+func (o *Observer) isLink(p string) bool {
+	var buf [1]byte
+	_, err := unix.Readlinkat(o.rootfs, p[1:], buf[:])
+	return err == nil
+}
+
+// readFile reads a configuration file of the host, and not more of it than any
+// such file has.
+func (o *Observer) readFile(p string) ([]byte, error) {
+	fd, err := openat2(o.rootfs, []byte(p+"\x00"), unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), p)
+	defer func() { _ = f.Close() }()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: p, Err: errors.New("not a regular file")}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(b) > maxConfig {
+		err = &os.PathError{Op: "read", Path: p, Err: fmt.Errorf("larger than %d bytes", maxConfig)}
+	}
+	return b, err
+}
+
+// list returns the sorted names in a directory of the host.
+func (o *Observer) list(p string) ([]string, error) {
+	fd, err := openRoot(o.rootfs, p, unix.O_RDONLY)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), p)
+	defer func() { _ = f.Close() }()
+	names, err := f.Readdirnames(10_000)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+// cmdline returns the NUL-separated arguments of pid, or nothing.
+func (o *Observer) cmdline(pid int) []byte {
+	if pid == 0 {
+		return nil
+	}
+	b, err := os.ReadFile(filepath.Join(o.procfs, strconv.Itoa(pid), "cmdline"))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// sortAndBound puts the largest first and cuts every list to n rows.
+func (u *Usage) sortAndBound(n int) {
+	slices.SortFunc(u.Producers, func(a, b Producer) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
+	})
+	slices.SortFunc(u.Readers, func(a, b Reader) int {
+		return cmp.Or(cmp.Compare(b.LagBytes, a.LagBytes), cmp.Compare(a.Path, b.Path), cmp.Compare(a.PID, b.PID))
+	})
+	slices.SortFunc(u.Unfollowed, func(a, b Unfollowed) int {
+		return cmp.Or(cmp.Compare(b.GrewBytes, a.GrewBytes), cmp.Compare(b.SizeBytes, a.SizeBytes), cmp.Compare(a.Path, b.Path))
+	})
+	slices.SortFunc(u.Deleted, func(a, b Deleted) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Inode, b.Inode))
+	})
+	slices.SortFunc(u.Orphans, func(a, b Orphan) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
+	})
+	u.Producers = bound(u, "producers", u.Producers, n)
+	u.Readers = bound(u, "readers", u.Readers, n)
+	u.Unfollowed = bound(u, "unfollowed", u.Unfollowed, n)
+	u.Deleted = bound(u, "deleted", u.Deleted, n)
+	u.Orphans = bound(u, "orphans", u.Orphans, n)
+}
+
+// bound returns at most n rows, never nil: in JSON a list without rows is [].
+func bound[T any](u *Usage, list string, rows []T, n int) []T {
+	if rows == nil {
+		return []T{}
+	}
+	if len(rows) <= n {
+		return rows
+	}
+	u.Scan.Omitted[list] = len(rows) - n
+	return rows[:n]
+}

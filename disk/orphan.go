@@ -1,0 +1,71 @@
+package disk
+
+import (
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// orphanAfter is how long a pod's log directory must not have changed. The
+// kubelet removes the logs of pods it does not know every minute, so what is
+// left an hour later it cannot see or does not come to.
+const orphanAfter = time.Hour
+
+// orphans returns the pods whose logs are here and whose directory below the
+// kubelet's root is not. Where that cannot be listed nothing is known.
+func (o *Observer) orphans(producers []Producer, k Kubelet, found bool, now time.Time) []Orphan {
+	if !found {
+		return nil
+	}
+	names, err := o.list(path.Join(k.RootDir, "pods"))
+	if err != nil {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, uid := range names {
+		known[uid] = true
+	}
+	byPod := map[string]*Orphan{}
+	for _, p := range producers {
+		if p.Kind != KindContainer || known[p.PodUID] {
+			continue
+		}
+		at := path.Dir(p.Path)
+		if byPod[at] == nil {
+			byPod[at] = &Orphan{
+				Workload: workload.Workload{Namespace: p.Namespace, Pod: p.Pod, PodUID: p.PodUID},
+				Path:     at, Modified: o.changed(at),
+			}
+		}
+		for _, t := range []time.Time{o.changed(p.Path), p.newest} {
+			if t.After(byPod[at].Modified) {
+				byPod[at].Modified = t
+			}
+		}
+		byPod[at].Bytes += p.Bytes
+	}
+	var all []Orphan
+	for _, x := range byPod {
+		if !x.Modified.IsZero() && now.Sub(x.Modified) >= orphanAfter {
+			all = append(all, *x)
+		}
+	}
+	return all
+}
+
+// changed returns the mtime of a directory, or zero where it cannot be known.
+func (o *Observer) changed(dir string) time.Time {
+	fd, err := openRoot(o.rootfs, dir, unix.O_PATH)
+	if err != nil {
+		return time.Time{}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Statx_t
+	if err := statx(fd, itself, &st); err != nil {
+		return time.Time{}
+	}
+	return when(st.Mtime)
+}
