@@ -1,6 +1,9 @@
 package sysctl
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Explanation says of one key what the machine makes of it.
 type Explanation struct {
@@ -11,7 +14,7 @@ type Explanation struct {
 	// size of memory it is right to some percent.
 	KernelDefault Value `json:"kernelDefault,omitzero"`
 	Computed      bool  `json:"kernelDefaultComputed,omitempty"`
-	// Memory is what the kernel would hold if one user used all of Value.
+	// Memory is what the kernel would hold if one user used all of it.
 	Memory []Cost `json:"memoryIfAllUsed,omitempty"`
 	// Breaks says what fails, how, and at which count.
 	Breaks string `json:"breaks,omitempty"`
@@ -21,8 +24,13 @@ type Explanation struct {
 // Cost is kernel memory for one way to use a key up.
 type Cost struct {
 	Of        string `json:"of"`
+	Units     Value  `json:"units"` // the running value, or the floor where that is larger
 	UnitBytes int64  `json:"unitBytes"`
 	Bytes     int64  `json:"bytes"`
+}
+
+func (c Cost) String() string {
+	return fmt.Sprintf("%s for %s, %d bytes each", bytesText(c.Bytes), c.Of, c.UnitBytes)
 }
 
 // Explain explains rule on machine m, where got is what the key holds.
@@ -32,7 +40,7 @@ func Explain(rule Rule, m Machine, got Reading) Explanation {
 		e.KernelDefault, e.Computed = v, !exact
 	}
 	if got.Err == nil {
-		e.Memory, e.Breaks = costs(rule.Key, got.Value), consequence(rule.Key, got.Value)
+		e.Memory, e.Breaks = costs(rule.Key, max(got.Value, rule.Want)), consequence(rule.Key, got.Value)
 	}
 	return e
 }
@@ -45,7 +53,7 @@ func costs(k Key, v Value) []Cost {
 		if int64(v) <= bytes/unitBytes {
 			bytes = int64(v) * unitBytes
 		}
-		all = append(all, Cost{of, unitBytes, bytes})
+		all = append(all, Cost{of, v, unitBytes, bytes})
 	}
 	switch k {
 	case MaxUserWatches, UserMaxWatches:

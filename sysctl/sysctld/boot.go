@@ -89,12 +89,45 @@ func readEdited(root string, loader Loader, e edit, paths ...string) (*Boot, err
 		return nil, err
 	}
 	defer t.close()
-	b := &Boot{Loader: loader, paths: paths, edit: e}
+	b := &Boot{Loader: loader, edit: e}
+	for _, path := range paths {
+		b.paths = append(b.paths, names(path)...)
+	}
 	b.find(t)
 	for _, f := range b.Files {
 		b.readFile(t, f)
 	}
 	return b, nil
+}
+
+// ReadAll is [Read] for each of [Loaders], in their order.
+func ReadAll(root string, paths ...string) ([]*Boot, error) {
+	return readAll(root, edit{}, paths)
+}
+
+func readAll(root string, e edit, paths []string) ([]*Boot, error) {
+	var all []*Boot
+	for _, l := range Loaders {
+		b, err := readEdited(root, l, e, paths...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// Problems returns the problems of all, each once.
+func Problems(all []*Boot) []Problem {
+	var problems []Problem
+	for _, b := range all {
+		for _, p := range b.Problems {
+			if !slices.Contains(problems, p) {
+				problems = append(problems, p)
+			}
+		}
+	}
+	return problems
 }
 
 // find fills in the files.

@@ -3,6 +3,7 @@ package sysctld
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -171,6 +172,33 @@ var bootCases = []bootCase{
 	},
 }
 
+// twinCases are about two names of one variable. The loaders need
+// CAP_SYS_RESOURCE to write user.*, so that they are left out of TestLoaders;
+// TestTwins proves that the variable is one.
+var twinCases = []bootCase{
+	{
+		name: "the other name of the same variable", key: "fs/inotify/max_user_instances",
+		files: map[string]string{
+			"/etc/sysctl.d/a.conf": "fs.inotify.max_user_instances=17001\n", "/etc/sysctl.d/b.conf": "user.max_inotify_instances=17002\n",
+		},
+		systemd: "17002", procps: "17002",
+	},
+	{
+		name: "the other name, first", key: "user/max_inotify_watches",
+		files: map[string]string{
+			"/etc/sysctl.d/b.conf": "fs.inotify.max_user_watches=17001\n", "/etc/sysctl.d/a.conf": "user.max_inotify_watches=17002\n",
+		},
+		systemd: "17001", procps: "17001",
+	},
+	{
+		name: "a glob over the other name", key: "fs/inotify/max_user_instances",
+		files: map[string]string{
+			"/etc/sysctl.d/a.conf": "fs.inotify.max_user_instances=17001\n", "/etc/sysctl.d/b.conf": "user.max_inotify_inst*=17002\n",
+		},
+		systemd: "17002", procps: "17002",
+	},
+}
+
 // plant makes the files of c below a new root, with the directories that the
 // loaders look for.
 func plant(t *testing.T, files map[string]string) string {
@@ -200,7 +228,7 @@ func plant(t *testing.T, files map[string]string) string {
 }
 
 func TestWho(t *testing.T) {
-	for _, c := range bootCases {
+	for _, c := range slices.Concat(bootCases, twinCases) {
 		t.Run(c.name, func(t *testing.T) {
 			root := plant(t, c.files)
 			for loader, want := range map[Loader]string{Systemd: c.systemd, Procps: c.procps} {

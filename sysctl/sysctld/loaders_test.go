@@ -45,6 +45,18 @@ func TestLoaders(t *testing.T) {
 	}
 }
 
+// TestTwins: what is written under one name is read under the other.
+func TestTwins(t *testing.T) {
+	privtest.Host(t)
+	for _, pair := range twins {
+		one, other := strings.ReplaceAll(pair[0], "/", "."), strings.ReplaceAll(pair[1], "/", ".")
+		privtest.Set(t, one, "17001")
+		if got := privtest.Get(t, other); got != "17001" {
+			t.Errorf("%s holds 17001, %s holds %s", one, other, got)
+		}
+	}
+}
+
 // load runs program over the files of root and returns what it left in path,
 // which held before: "" where it left it alone.
 func load(t *testing.T, root, program, path, before string) (value, output string) {

@@ -70,15 +70,12 @@ func (p *PersistPlan) Opaque() []Problem {
 // what the keys hold now, and m the machine.
 func PlanPersist(root string, rules []sysctl.Rule, m sysctl.Machine, running []sysctl.Reading) (PersistPlan, error) {
 	rules = slices.DeleteFunc(slices.Clone(rules), func(r sysctl.Rule) bool { return r.Op == sysctl.Report || !r.Want.Known() })
-	without, err := readAll(root, edit{path: PersistFile}, rules)
+	without, err := readRules(root, edit{path: PersistFile}, rules)
 	if err != nil {
 		return PersistPlan{}, err
 	}
 	var p PersistPlan
-	for _, b := range without {
-		p.Problems = append(p.Problems, b.Problems...)
-	}
-	p.Problems = unique(p.Problems)
+	p.Problems = Problems(without)
 	var content bytes.Buffer
 	now := make(map[sysctl.Key]sysctl.Value)
 	for _, r := range running {
@@ -95,7 +92,7 @@ func PlanPersist(root string, rules []sysctl.Rule, m sysctl.Machine, running []s
 		return p, nil
 	}
 	p.Content = append([]byte(persistHeader), content.Bytes()...)
-	with, err := readAll(root, edit{PersistFile, p.Content}, rules)
+	with, err := readRules(root, edit{PersistFile, p.Content}, rules)
 	if err != nil {
 		return PersistPlan{}, err
 	}
@@ -108,20 +105,12 @@ func PlanPersist(root string, rules []sysctl.Rule, m sysctl.Machine, running []s
 // boots is one [Boot] for each loader.
 type boots []*Boot
 
-func readAll(root string, e edit, rules []sysctl.Rule) (boots, error) {
+func readRules(root string, e edit, rules []sysctl.Rule) (boots, error) {
 	var paths []string
 	for _, r := range rules {
 		paths = append(paths, r.Key.Path())
 	}
-	var all boots
-	for _, l := range Loaders {
-		b, err := readEdited(root, l, e, paths...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, b)
-	}
-	return all, nil
+	return readAll(root, e, paths)
 }
 
 // keyPlan decides from what the loaders would do without our file. A line of
@@ -167,14 +156,4 @@ func (all boots) defeats(r sysctl.Rule) []Defeat {
 		}
 	}
 	return found
-}
-
-func unique(problems []Problem) []Problem {
-	var all []Problem
-	for _, p := range problems {
-		if !slices.Contains(all, p) {
-			all = append(all, p)
-		}
-	}
-	return all
 }

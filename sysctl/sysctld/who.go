@@ -49,7 +49,7 @@ func (b *Boot) Who(path string) Verdict {
 	var masked, read []Setting
 	var lines []line
 	for _, l := range b.lines {
-		if !l.sets(path) {
+		if !slices.ContainsFunc(names(path), l.sets) {
 			continue
 		}
 		s := Setting{Place: l.Place, Key: l.written, Value: l.value}
@@ -100,22 +100,18 @@ func systemd(path string, lines []line, out []Setting) (winner int) {
 		}
 		options = append(options, option{l.name, i})
 	}
-	own := slices.IndexFunc(options, func(o option) bool { return o.name == path })
+	own := func(name string) int {
+		at := slices.IndexFunc(options, func(o option) bool { return o.name == name })
+		if at < 0 {
+			return -1
+		}
+		return options[at].line
+	}
 	winner = -1
 	for _, o := range options {
-		l, s := lines[o.line], &out[o.line]
-		switch {
-		case l.exclude && l.name != path:
-			s.Fate = NoEffect
-		case l.exclude:
-			s.Fate = Spares
-		case isGlob(l.name) && own >= 0:
-			s.Fate, s.By = Spared, out[options[own].line].String()
-		case !takes(path, l.value):
-			s.Fate = Refused
-		default:
+		if out[o.line].judge(lines[o.line], path, own, out) {
 			if winner >= 0 {
-				out[winner].Fate, out[winner].By = Overridden, s.String()
+				out[winner].Fate, out[winner].By = Overridden, out[o.line].String()
 			}
 			winner = o.line
 		}
@@ -126,25 +122,62 @@ func systemd(path string, lines []line, out []Setting) (winner int) {
 // procps is the same for sysctl --system, which writes every line in turn; a
 // glob spares what any line names or excludes.
 func procps(path string, lines []line, out []Setting) (winner int) {
-	own := slices.IndexFunc(lines, func(l line) bool { return l.name == path })
+	own := func(name string) int {
+		return slices.IndexFunc(lines, func(l line) bool { return l.name == name })
+	}
 	winner = -1
 	for i, l := range lines {
-		s := &out[i]
-		switch {
-		case l.exclude && l.name != path:
-			s.Fate = NoEffect
-		case l.exclude:
-			s.Fate = Spares
-		case isGlob(l.name) && own >= 0:
-			s.Fate, s.By = Spared, out[own].String()
-		case !takes(path, l.value):
-			s.Fate = Refused
-		default:
+		if out[i].judge(l, path, own, out) {
 			if winner >= 0 {
-				out[winner].Fate, out[winner].By = Overridden, s.String()
+				out[winner].Fate, out[winner].By = Overridden, out[i].String()
 			}
 			winner = i
 		}
 	}
 	return winner
+}
+
+// judge reports whether l, which is s, writes path, and fills in the fate of s
+// where not. own returns the index in out of the line that names a key, or -1.
+func (s *Setting) judge(l line, path string, own func(name string) int, out []Setting) bool {
+	spared := -1
+	if isGlob(l.name) {
+		for _, name := range names(path) {
+			if !l.sets(name) {
+				continue
+			}
+			if spared = own(name); spared < 0 {
+				break
+			}
+		}
+	}
+	switch {
+	case l.exclude && isGlob(l.name):
+		s.Fate = NoEffect
+	case l.exclude:
+		s.Fate = Spares
+	case spared >= 0:
+		s.Fate, s.By = Spared, out[spared].String()
+	case !takes(path, l.value):
+		s.Fate = Refused
+	default:
+		return true
+	}
+	return false
+}
+
+// twins are two names of one variable, outside of user namespaces.
+var twins = [][]string{
+	{"fs/inotify/max_user_instances", "user/max_inotify_instances"},
+	{"fs/inotify/max_user_watches", "user/max_inotify_watches"},
+}
+
+// names returns every name of the variable path.
+func names(path string) []string {
+	for _, t := range twins {
+		if slices.Contains(t, path) {
+			return t
+		}
+	}
+	return []string{path}
 }
