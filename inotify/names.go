@@ -21,7 +21,10 @@ func (u *Usage) Name(x *workload.Index) {
 
 // Name fills in whom the process belongs to.
 func (p *Process) Name(x *workload.Index) {
-	w := x.Named(workload.FromCgroupPath(p.Cgroup))
+	if p.belongs == (workload.Workload{}) {
+		p.belongs = workload.FromCgroupPath(p.Cgroup)
+	}
+	w := x.Named(p.belongs)
 	p.Namespace, p.Pod, p.Container, p.Unit = w.Namespace, w.Pod, w.Container, w.Unit
 }
 
@@ -47,8 +50,8 @@ func (s *Scanner) Find(ctx context.Context, name string, x *workload.Index) ([]N
 			return false
 		}
 		n := Named{PID: p.PID, Comm: string(stat.Comm())}
-		if cgroup, err := p.Cgroup(); err == nil {
-			n.Workload = x.Named(workload.FromCgroupPath(string(cgroup)))
+		if w, err := p.Workload(); err == nil {
+			n.Workload = x.Named(w)
 		}
 		switch {
 		case n.goesBy(name):

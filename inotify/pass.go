@@ -137,6 +137,7 @@ func (p *pass) list(process *procwalk.Process) bool {
 		if cgroup, err := process.Cgroup(); err == nil {
 			k.cgroup = string(cgroup)
 		}
+		k.belongs, _ = process.Workload() // else it belongs to nobody known
 		p.s.known[process.PID] = k
 	}
 	k.pass = p.at
@@ -156,7 +157,7 @@ func (p *pass) list(process *procwalk.Process) bool {
 		fresh:  true,
 		Process: Process{
 			PID: process.PID, Start: stat.Start, UID: ids.Effective, UserNS: userns,
-			Comm: k.comm, Cgroup: k.cgroup,
+			Comm: k.comm, Cgroup: k.cgroup, belongs: k.belongs,
 			NOFILESoft: NoLimit, NOFILEHard: NoLimit,
 		},
 	})

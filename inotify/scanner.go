@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // Scanner counts by walking procfs. It remembers what it counted, so keep one;
@@ -29,10 +30,11 @@ type Scanner struct {
 
 // known is what is remembered of a process until its program changes.
 type known struct {
-	start  uint64
-	comm   string
-	cgroup string
-	pass   time.Time // that last met it
+	start   uint64
+	comm    string
+	cgroup  string
+	belongs workload.Workload
+	pass    time.Time // that last met it
 }
 
 // NewScanner opens a procfs and a sysfs mount.

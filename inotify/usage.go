@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // Quality says what a figure is worth.
@@ -119,6 +120,8 @@ type Process struct {
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`
 	Unit      string `json:"unit,omitempty"`
+
+	belongs workload.Workload // as its cgroup says
 }
 
 // Process returns the process with this pid, if it is listed.

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // Process is one descriptor table met on a walk: that of a process, or, with
@@ -95,6 +97,16 @@ func (p *Process) Cgroup() ([]byte, error) {
 		return nil, err
 	}
 	return parseCgroup(b), nil
+}
+
+// Workload returns whom the process belongs to, as far as all of PID/cgroup
+// says: a runtime may place a container in some hierarchies of v1 only.
+func (p *Process) Workload() (workload.Workload, error) {
+	b, err := p.file("cgroup\x00")
+	if err != nil {
+		return workload.Workload{}, err
+	}
+	return workload.ParseCgroup(b), nil
 }
 
 // UserNS returns the inode number of the user namespace, namespaces(7). It
