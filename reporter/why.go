@@ -41,6 +41,8 @@ type LimitUse struct {
 	Percent  float64          `json:"percent"`
 	Quality  inotify.Quality  `json:"quality"` // of Used
 	Reached  bool             `json:"reached"`
+	// Headroom is what the kernel granted to a probe, if it was asked.
+	Headroom *inotify.Headroom `json:"headroom,omitempty"`
 	// Exempt says why the limit does not hold for this process.
 	Exempt  string       `json:"exempt,omitempty"`
 	Holders []Holder     `json:"holders"`         // who holds the most of it
@@ -147,7 +149,7 @@ func accountLimits(s inotify.Suspect, u inotify.Usage, r inotify.Resource) []Lim
 		l.Percent = l.Limit.Percent(l.Used)
 		l.Reached = l.Limit >= 0 && l.Used >= int64(l.Limit) && l.Quality != inotify.Unknown
 		if h := a.Headroom; h != nil && r == inotify.Instances {
-			l.Reached = h.Exact && h.Granted == 0 // the kernel has been asked
+			l.Headroom, l.Reached = h, h.Exact && h.Granted == 0
 		}
 		l.Holders = holders(u, of, func(p *inotify.Process) bool { return slices.Contains(s.Charged(p), owner) })
 		limits = append(limits, l)
@@ -239,6 +241,12 @@ func summary(l LimitUse, errno int) string {
 		about = "about "
 	}
 	use := fmt.Sprintf("%s uses %s%d of %d", l.Of, about, l.Used, l.Limit)
+	switch h := l.Headroom; {
+	case h != nil && h.Exact:
+		use += fmt.Sprintf(" (the kernel granted %d more to a probe)", h.Granted)
+	case h != nil:
+		use += fmt.Sprintf(" (the kernel granted %d more to a probe, and may grant others)", h.Granted)
+	}
 	switch {
 	case l.Reached:
 		return fmt.Sprintf("it is %s: %s, so the next one is refused with %s (%d)", l.Setting, use, l.Error, l.Errno)

@@ -56,7 +56,7 @@ func TestWhy(t *testing.T) {
 		}, inotify.Instances, false, "", "no limit is reached"},
 		{"the canary knows worse", 4711, 0, func(u *inotify.Usage, _ *inotify.Suspect) {
 			u.Accounts[0].Headroom = &inotify.Headroom{Exact: true}
-		}, inotify.Instances, true, "", "refused with EMFILE"},
+		}, inotify.Instances, true, "", "(the kernel granted 0 more to a probe), so the next one is refused with EMFILE"},
 		{"NOFILE", 4711, 0, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "no sysctl cures it"},
 		{"NOFILE of a pod", 4711, 24, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "systemctl edit containerd.service"},
 		{"NOFILE of a unit", 812, 24, func(u *inotify.Usage, s *inotify.Suspect) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "systemctl edit kubelet.service, [Service] LimitNOFILE=2000000:2000000"},

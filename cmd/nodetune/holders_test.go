@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+// document runs a command that prints a Report.
+func document(t *testing.T, args ...string) (int, reporter.Document) {
+	t.Helper()
+	code, stdout, stderr := nodetune(append(args, "-o", "json")...)
+	var d reporter.Document
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil {
+		t.Fatalf("%q: exit %d: %v\n%s%s", args, code, err, stdout, stderr)
+	}
+	if d.Inotify == nil {
+		t.Fatalf("%q: no .inotify in\n%s%s", args, stdout, stderr)
+	}
+	return code, d
+}
+
+// check and top say what is true, about users and about processes.
+func TestCheckAndTopTellTheTruth(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	specs := []holdertest.Spec{
+		{Kind: holdertest.Plain, Processes: 3, UID: 70201, Instances: 4, Watches: 5},
+		{Kind: holdertest.Fork, Processes: 2, UID: 70202, Instances: 3, Watches: 2, Copies: 4},
+		{Kind: holdertest.Dup, Processes: 2, UID: 70203, Instances: 2, Watches: 7, Copies: 3},
+		{Kind: holdertest.Thread, Processes: 2, UID: 70204, Instances: 5, Watches: 1},
+		{Kind: holdertest.Plain, Processes: 1, UID: 70205, Instances: 110},
+	}
+	holders := holdertest.New(t, 7).Start(specs...)
+	rootfs := "--path.rootfs=" + t.TempDir()
+	code, check := document(t, "check", rootfs)
+	if code != 1 {
+		t.Errorf("check: exit %d, want 1: uid 70205 uses 110 of 128 instances", code)
+	}
+	_, top := document(t, "top", "--once", rootfs)
+	for name, u := range map[string]*inotify.Usage{"check": check.Inotify, "top": top.Inotify} {
+		for i, s := range specs {
+			a := inotify.Account{}
+			for _, b := range u.Accounts {
+				if int(b.UID) == s.UID {
+					a = b
+				}
+			}
+			n, w := int64(s.Processes*s.Instances), int64(s.Processes*s.Instances*s.Watches)
+			if a.Instances != n || a.Watches != w || a.InstancesLimit != 128 {
+				t.Errorf("%s: uid %d has %d of %d instances and %d watches, want %d of 128 and %d", name, s.UID, a.Instances, a.InstancesLimit, a.Watches, n, w)
+			}
+			for _, h := range holders[i] {
+				p, ok := u.Process(h.PID)
+				if !ok || p.Instances != int64(s.Instances) || p.Watches != int64(s.Instances*s.Watches) || int(p.UID) != s.UID || p.Comm != "holder" || p.NOFILESoft < 1 {
+					t.Errorf("%s: process %d of uid %d: %+v", name, h.PID, s.UID, p)
+				}
+			}
+		}
+	}
+	_, table, _ := nodetune("check", rootfs)
+	want := fmt.Sprintf("pressure: uid 70205 has ~110 of 128 (85%%) inotify instances, most of them holder[%d]", holders[4][0].PID)
+	if !strings.Contains(table, want) {
+		t.Errorf("%q is not in\n%s", want, table)
+	}
+}
+
+// diagnose runs why.
+func diagnose(t *testing.T, args ...string) (int, reporter.Diagnosis) {
+	t.Helper()
+	code, stdout, stderr := nodetune(append([]string{"why", "-o", "json"}, args...)...)
+	var d reporter.Diagnosis
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil {
+		t.Fatalf("why %q: exit %d: %v\n%s%s", args, code, err, stdout, stderr)
+	}
+	return code, d
+}
+
+// victim is a program that asks the kernel for something when it is told to.
+type victim struct {
+	pid int
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// newVictim starts perl as uid with this RLIMIT_NOFILE. For every number it
+// reads it does what perl says and prints the errno, 0 for none.
+func newVictim(t *testing.T, uid uint32, nofile, perl string) victim {
+	t.Helper()
+	cmd := exec.Command("prlimit", "--nofile="+nofile, "perl", "-MPOSIX", "-e",
+		`$|=1; while (<STDIN>) { my $errno = 0; for (1..$_) { next if `+perl+`; $errno = $!+0; last } print "$errno\n" }`)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait() // it ends with its input
+	})
+	v := victim{cmd.Process.Pid, in, bufio.NewReader(out)}
+	v.try(t, 0) // it is loaded, and opens nothing more by itself
+	return v
+}
+
+// try does it n times and returns the errno of the first that is refused.
+func (v victim) try(t *testing.T, n int) int {
+	t.Helper()
+	fmt.Fprintln(v.in, n)
+	line, err := v.out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	errno, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return errno
+}
+
+func (v victim) String() string { return strconv.Itoa(v.pid) }
+
+// openFile keeps a file open; createInstance keeps an inotify instance.
+const openFile = `POSIX::open("/dev/null")`
+
+var createInstance = fmt.Sprintf(`syscall(%d, 0) >= 0`, unix.SYS_INOTIFY_INIT1)
+
+// For each limit a real process is refused by the kernel, and why names that
+// limit, as reached, and what helps against it; and with that help it is not
+// refused any more.
+func TestWhyNamesTheLimit(t *testing.T) {
+	rootfs := "--path.rootfs=" + t.TempDir()
+	t.Run("instances", func(t *testing.T) {
+		privtest.Host(t)
+		privtest.Set(t, "fs.inotify.max_user_instances", "128")
+		holder := holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70211, Instances: 128})[0][0].PID
+		v := newVictim(t, 70211, "1024:4096", createInstance)
+		if errno := v.try(t, 1); errno != 24 {
+			t.Fatalf("the kernel said %d, want 24", errno)
+		}
+		code, d := diagnose(t, v.String(), "--errno=24", "--probe", rootfs)
+		l := d.Limits[0]
+		if code != 1 || d.Limit != inotify.Instances || !d.Reached || l.Used != 128 || l.Limit != 128 || l.Headroom == nil || !l.Headroom.Exact {
+			t.Errorf("exit %d: %s: %+v", code, d.Summary, l)
+		}
+		if len(l.Holders) == 0 || l.Holders[0].PID != holder || l.Holders[0].Used != 128 {
+			t.Errorf("held by %+v, want %d", l.Holders, holder)
+		}
+		if l.Apply == nil || l.Apply.From != 128 || l.Apply.To < 8192 {
+			t.Fatalf("apply would do %+v", l.Apply)
+		}
+		privtest.Set(t, string(l.Apply.Key), l.Apply.To.String())
+		if errno := v.try(t, 1); errno != 0 {
+			t.Errorf("with the value of apply the kernel still says %d", errno)
+		}
+		if code, d := diagnose(t, v.String(), "--errno=24", "--probe", rootfs); code != 0 || d.Reached {
+			t.Errorf("afterwards: exit %d: %s", code, d.Summary)
+		}
+	})
+	t.Run("NOFILE", func(t *testing.T) {
+		privtest.Root(t)
+		v := newVictim(t, 0, "64:4096", openFile)
+		if errno := v.try(t, 100); errno != 24 {
+			t.Fatalf("the kernel said %d, want 24", errno)
+		}
+		code, d := diagnose(t, v.String(), rootfs)
+		if code != 1 || d.Limit != inotify.NOFILE || !d.Reached || d.Process.FDs < 64 || d.Process.NOFILESoft != 64 || d.Process.NOFILEHard != 4096 {
+			t.Errorf("exit %d: %s: %+v", code, d.Summary, d.Process)
+		}
+		var cure string
+		for _, a := range d.Advice {
+			if _, after, ok := strings.Cut(a, "now, without a restart: "); ok {
+				cure, _, _ = strings.Cut(after, " (")
+			}
+		}
+		args := strings.Fields(cure)
+		if len(args) == 0 || args[0] != "prlimit" {
+			t.Fatalf("no command in %q", d.Advice)
+		}
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", cure, err, out)
+		}
+		if errno := v.try(t, 100); errno != 0 {
+			t.Errorf("after %q the kernel still says %d", cure, errno)
+		}
+		if code, d := diagnose(t, v.String(), rootfs, "--errno=24"); code != 0 || d.Reached {
+			t.Errorf("after %q: exit %d: %s", cure, code, d.Summary)
+		}
+	})
+	t.Run("file-max", func(t *testing.T) {
+		privtest.Host(t)
+		b, err := os.ReadFile("/proc/sys/fs/file-nr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, err := strconv.Atoi(strings.Fields(string(b))[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := newVictim(t, 70213, "1024:4096", openFile)
+		privtest.Set(t, "fs.file-max", strconv.Itoa(used/2))
+		errno := v.try(t, 1)
+		code, d := diagnose(t, v.String(), rootfs)
+		of1, exempt := diagnose(t, strconv.Itoa(os.Getpid()), "--errno=23", rootfs)
+		privtest.Set(t, "fs.file-max", strconv.Itoa(used*4)) // at once: others open files too
+		if errno != 23 {
+			t.Fatalf("the kernel said %d, want 23", errno)
+		}
+		if code != 1 || d.Limit != inotify.OpenFiles || !d.Reached || len(d.Limits) != 4 || d.Limits[2].Apply == nil {
+			t.Errorf("exit %d: %s: %+v", code, d.Summary, d.Limits)
+		}
+		if of1 != 0 || exempt.Limits[0].Exempt == "" {
+			t.Errorf("root with CAP_SYS_ADMIN: exit %d: %+v", of1, exempt.Limits)
+		}
+		if errno := v.try(t, 1); errno != 0 {
+			t.Errorf("with a higher fs.file-max the kernel still says %d", errno)
+		}
+	})
+	t.Run("watches", func(t *testing.T) {
+		privtest.Host(t)
+		const n = 8192
+		privtest.Set(t, "fs.inotify.max_user_watches", strconv.Itoa(n))
+		holder := holdertest.New(t, n).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70214, Instances: 1, Watches: n})[0][0].PID
+		watch := exec.Command("inotifywait", "-t", "1", "/etc/passwd")
+		watch.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70214, Gid: 70214}}
+		if out, err := watch.CombinedOutput(); err == nil || !strings.Contains(string(out), "upper limit on inotify watches") {
+			t.Fatalf("inotifywait said %v: %s", err, out)
+		}
+		code, d := diagnose(t, strconv.Itoa(holder), "--errno=ENOSPC", rootfs)
+		if code != 1 || d.Limit != inotify.Watches || !d.Reached || d.Limits[0].Used != n || d.Limits[0].Apply == nil {
+			t.Errorf("exit %d: %s: %+v", code, d.Summary, d.Limits)
+		}
+	})
+}
