@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 	"github.com/nodetune/nodetune/sysctl/sysctld"
@@ -51,7 +53,7 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	defer tree.Close()
 	p := sysctl.Pass{Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs), Act: act}
 	defer p.Store.Close()
-	observed, err := p.Restore(ctx, o.inUse)
+	observed, err := p.Restore(ctx, o.inUse(ctx))
 	if observed.Paused != "" {
 		return unmet(err)
 	}
@@ -82,12 +84,35 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	return err
 }
 
-// inUse counts what a lower limit would have to hold.
-func (o *options) inUse(k sysctl.Key) (sysctl.Value, bool) {
-	if k != sysctl.FileMax {
+// inUse returns a count of what a lower limit would have to hold. Who holds
+// instances and watches takes a walk over /proc, made where a key asks for it.
+func (o *options) inUse(ctx context.Context) sysctl.InUse {
+	walk := sync.OnceValue(func() reporter.Result[inotify.Usage] {
+		return o.inotifyPass(ctx, inotify.DefaultPolicy())
+	})
+	fullest := func(count func(inotify.Account) int64) (sysctl.Value, bool) {
+		u := walk()
+		most := int64(0)
+		for _, a := range u.Value.Accounts {
+			most = max(most, count(a))
+		}
+		return sysctl.Value(most), u.Err == nil && !u.At.IsZero()
+	}
+	return func(k sysctl.Key) (sysctl.Value, bool) {
+		switch k {
+		case sysctl.MaxUserInstances, sysctl.UserMaxInstances:
+			return fullest(func(a inotify.Account) int64 { return a.Instances })
+		case sysctl.MaxUserWatches, sysctl.UserMaxWatches:
+			return fullest(func(a inotify.Account) int64 { return a.Watches })
+		case sysctl.FileMax:
+			return o.openFiles()
+		}
 		return sysctl.Unknown, false
 	}
-	// The first number of fs.file-nr is the files in use (proc_sys_fs(5)).
+}
+
+// openFiles reads the first number of fs.file-nr (proc_sys_fs(5)).
+func (o *options) openFiles() (sysctl.Value, bool) {
 	b, err := os.ReadFile(filepath.Join(o.procfs, "sys/fs/file-nr"))
 	fields := bytes.Fields(b)
 	if err != nil || len(fields) == 0 {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// TestRestoreRefusesWhatIsInUse: with more instances open than the old limit
+// held, restore leaves the new one, and gives the old one back once they are
+// closed.
+func TestRestoreRefusesWhatIsInUse(t *testing.T) {
+	privtest.Host(t)
+	key := string(sysctl.MaxUserInstances)
+	privtest.Set(t, key, "128")
+	root := t.TempDir()
+	nodetune := func(command string) (int, string) {
+		var out bytes.Buffer
+		code := run([]string{command, "--path.rootfs", root}, strings.NewReader(""), &out, &out)
+		return code, out.String()
+	}
+	if code, out := nodetune("apply"); code != exitOK {
+		t.Fatalf("apply: code %d\n%s", code, out)
+	}
+	raised := privtest.Get(t, key)
+	var fds []int
+	closeAll := func() {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		fds = nil
+	}
+	defer closeAll()
+	for range 129 {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, fd)
+	}
+	if code, out := nodetune("restore"); code != exitUnmet || privtest.Get(t, key) != raised || !strings.Contains(out, "are in use, more than the old 128") {
+		t.Errorf("restore with 129 instances open: code %d, %s holds %s\n%s", code, key, privtest.Get(t, key), out)
+	}
+	closeAll()
+	if code, out := nodetune("restore"); code != exitOK || privtest.Get(t, key) != "128" {
+		t.Errorf("restore: code %d, %s holds %s\n%s", code, key, privtest.Get(t, key), out)
+	}
+}
