@@ -9,40 +9,52 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nodetune/nodetune/internal/holdertest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// scanEnv makes the test binary print what one pass sees, with the privileges
-// it was started with.
+// scanEnv makes the test binary print what it sees, with the privileges and in
+// the cgroup it was started with. Its value is for how long, 0s for one pass.
 const scanEnv = "NODETUNE_TEST_SCAN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(scanEnv) != "" {
-		os.Exit(printUsage())
+	if span := os.Getenv(scanEnv); span != "" {
+		if err := printUsage(span); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	os.Exit(m.Run())
 }
 
-func printUsage() int {
+func printUsage(span string) error {
+	d, err := time.ParseDuration(span)
+	if err != nil {
+		return err
+	}
 	p := DefaultPolicy()
 	p.CanaryUIDs = []uint32{70201}
+	p.CountPercent = 100
 	s, err := NewScanner("/proc", "/sys", p)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	defer s.Close()
-	u, err := s.Usage(context.Background())
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	for end := time.Now().Add(d); ; time.Sleep(50 * time.Millisecond) {
+		u, err := s.Usage(context.Background())
+		if err != nil {
+			return err
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(u); err != nil {
+			return err
+		}
+		if !time.Now().Before(end) {
+			return nil
+		}
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(u); err != nil {
-		return 1
-	}
-	return 0
 }
 
 // TestHeadroom: what the canary calls exact is what the kernel then grants, to
@@ -115,7 +127,7 @@ func TestMissing(t *testing.T) {
 			if len(c.run) > 0 {
 				cmd = exec.Command(c.run[0], append(c.run[1:], self)...)
 			}
-			cmd.Env = append(os.Environ(), scanEnv+"=1")
+			cmd.Env = append(os.Environ(), scanEnv+"=0s")
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			out, err := cmd.Output()
