@@ -44,6 +44,8 @@ type NodeHooks struct {
 	// Foreign is called once for each condition that somebody else owns and
 	// nodetune therefore does not publish.
 	Foreign func(t corev1.NodeConditionType, managers []string)
+	// Reached follows when the API server stops or starts to answer the watch.
+	Reached func(error)
 }
 
 // NodeWrite is one attempt to write.
@@ -67,10 +69,11 @@ type NodeStats struct {
 // would only hold a connection to one that is gone.
 const writeTimeout = 30 * time.Second
 
-// NewNode speaks for the Node called name.
-func NewNode(client corev1client.NodesGetter, name string, policy ConditionsPolicy, hooks NodeHooks) *Node {
+// NewNode speaks for the Node called name. With a nil client it settles the
+// conditions and tells nobody: do not run it.
+func NewNode(client corev1client.NodeInterface, name string, policy ConditionsPolicy, hooks NodeHooks) *Node {
 	return &Node{
-		client: client.Nodes(), name: name, policy: policy, hooks: hooks,
+		client: client, name: name, policy: policy, hooks: hooks,
 		wake: make(chan struct{}, 1), settled: Settled{},
 		stats: NodeStats{Foreign: make(map[corev1.NodeConditionType][]string)},
 	}
@@ -143,8 +146,8 @@ func (n *Node) Run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		byName := fields.OneTermEqualSelector(metav1.ObjectNameField, n.name).String()
-		cache.NewReflectorWithOptions(newListWatch(n.client.List, n.client.Watch, byName), &corev1.Node{}, nodeStore{n},
-			cache.ReflectorOptions{Name: "node"}).RunWithContext(ctx)
+		cache.NewReflectorWithOptions(newListWatch(n.client.List, n.client.Watch, byName, n.hooks.Reached), &corev1.Node{}, nodeStore{n},
+			reflectorOptions).RunWithContext(ctx)
 	})
 	both.Go(func() { n.publish(ctx) })
 	both.Wait()

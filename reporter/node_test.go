@@ -86,7 +86,7 @@ func (c *cluster) write(t *testing.T, manager, body string) {
 
 // speak starts a Node for n1; stop ends it.
 func (c *cluster) speak(hooks NodeHooks) (n *Node, stop func()) {
-	n = NewNode(c.CoreV1(), "n1", DefaultPolicy().Conditions, hooks)
+	n = NewNode(c.CoreV1().Nodes(), "n1", DefaultPolicy().Conditions, hooks)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

@@ -2,11 +2,13 @@ package reporter
 
 import (
 	"context"
+	"errors"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 )
 
 // listWatch lists and watches the objects of one field selector: one Node, or
@@ -17,19 +19,36 @@ type listWatch struct{ *cache.ListWatch }
 // IsWatchListSemanticsUnSupported makes the reflector list and then watch.
 func (listWatch) IsWatchListSemanticsUnSupported() bool { return true }
 
+// newListWatch calls reached, if it is not nil, when the API server stops to
+// answer, with the error, and when it answers again, with nil.
 func newListWatch[L runtime.Object](
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watcher func(context.Context, metav1.ListOptions) (watch.Interface, error),
 	fieldSelector string,
+	reached func(error),
 ) listWatch {
+	away := false // the reflector calls one after the other
+	note := func(err error) {
+		if ended := errors.Is(err, context.Canceled); reached != nil && !ended && (err != nil) != away {
+			away = err != nil
+			reached(err)
+		}
+	}
 	return listWatch{&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = fieldSelector
-			return list(ctx, o)
+			l, err := list(ctx, o)
+			note(err)
+			return l, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = fieldSelector
-			return watcher(ctx, o)
+			w, err := watcher(ctx, o)
+			note(err)
+			return w, err
 		},
 	}}
 }
+
+// reflectorOptions silence the reflector, which would tell of every try.
+var reflectorOptions = cache.ReflectorOptions{Logger: &klog.Logger{}}

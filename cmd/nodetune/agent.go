@@ -25,12 +25,13 @@ type agent struct {
 	progress reporter.Progress
 	metrics  *reporter.Metrics
 	systemd  reporter.Systemd
+	kube     *kube
 	tasks    []task
 	ready    sync.Once
 }
 
 func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act bool) *agent {
-	a := &agent{log: log}
+	a := &agent{log: log, kube: newKube(log, nil, "", cfg.Reporter)}
 	a.config.Store(&cfg)
 	v := buildVersion()
 	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
@@ -44,9 +45,11 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 
 // said follows every pass.
 func (a *agent) said() {
-	line := reporter.StatusLine(a.latest.Snapshot())
+	s := a.latest.Snapshot()
+	line := reporter.StatusLine(s)
 	a.ready.Do(func() { a.systemd.Ready(line) })
 	a.systemd.Status(line)
+	a.kube.say(s, a.config.Load(), time.Now())
 }
 
 // reloadEvery is how often the configuration file is read. Two reads of a few
@@ -85,6 +88,7 @@ func (a *agent) take(v verdict[Config]) {
 		a.config.Store(&v.config)
 		a.metrics.Reloaded(true, time.Now())
 		a.log.Info("configuration reloaded")
+		a.kube.configured(v.config.Reporter)
 		for _, t := range a.tasks {
 			t.soon()
 		}
@@ -94,6 +98,7 @@ func (a *agent) take(v verdict[Config]) {
 	case v.refused != nil:
 		a.metrics.Reloaded(false, time.Now())
 		a.log.Error("configuration refused; the one before it stays in force", "err", v.refused)
+		a.kube.configRefused(time.Now())
 	}
 }
 

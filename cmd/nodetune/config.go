@@ -10,6 +10,7 @@ import (
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/field"
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -22,10 +23,11 @@ type Config struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	// Profile names the built-in rules that sysctl.rules replaces or adds to.
-	Profile string         `json:"profile"`
-	Sysctl  sysctl.Policy  `json:"sysctl"`
-	Inotify inotify.Policy `json:"inotify"`
-	Disk    disk.Policy    `json:"disk"`
+	Profile  string          `json:"profile"`
+	Sysctl   sysctl.Policy   `json:"sysctl"`
+	Inotify  inotify.Policy  `json:"inotify"`
+	Disk     disk.Policy     `json:"disk"`
+	Reporter reporter.Policy `json:"reporter"`
 }
 
 // defaultConfig is the built-in configuration. default.yaml is the same with
@@ -33,9 +35,10 @@ type Config struct {
 func defaultConfig() Config {
 	return Config{
 		APIVersion: apiVersion, Kind: configKind, Profile: sysctl.Profiles[0],
-		Sysctl:  sysctl.DefaultPolicy(),
-		Inotify: inotify.DefaultPolicy(),
-		Disk:    disk.DefaultPolicy(),
+		Sysctl:   sysctl.DefaultPolicy(),
+		Inotify:  inotify.DefaultPolicy(),
+		Disk:     disk.DefaultPolicy(),
+		Reporter: reporter.DefaultPolicy(),
 	}
 }
 
@@ -121,5 +124,6 @@ func (c *Config) complete() error {
 		field.Under("sysctl", written),
 		field.Under("inotify", c.Inotify.Validate()),
 		field.Under("disk", c.Disk.Validate()),
+		field.Under("reporter", c.Reporter.Validate()),
 	)...)
 }

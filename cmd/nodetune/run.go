@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -17,6 +19,7 @@ import (
 type runFlags struct {
 	web    webFlags
 	log    logFlags
+	kube   kubeFlags
 	dryRun bool
 }
 
@@ -29,7 +32,8 @@ func newRun(o *options) *cobra.Command {
 and reads it back. It never lowers, and puts nothing back when it ends.
 
 Needs nothing but uid 0 and a writable /proc/sys: no configuration, no network,
-no Kubernetes. It serves metrics for Prometheus, /livez and /readyz, and tells
+no Kubernetes. With --node-name it also publishes conditions and Events of that
+Node, and holds the floors just as well while the API server is away. It serves metrics for Prometheus, /livez and /readyz, and tells
 systemd when the floors hold.
 
 SIGHUP reads the configuration again, and so does a changed file, within some
@@ -44,6 +48,7 @@ SIGHUP reads the configuration again, and so does a changed file, within some
 	}
 	f.web.register(cmd.Flags())
 	f.log.register(cmd, cmd.Flags())
+	f.kube.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "observe and report, write nothing")
 	return cmd
 }
@@ -54,6 +59,10 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		return err
 	}
 	if err := f.web.validate(); err != nil {
+		return err
+	}
+	client, err := f.kube.client()
+	if err != nil {
 		return err
 	}
 	cfg, file, err := o.watchConfig()
@@ -81,6 +90,9 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	for _, addr := range f.web.addresses() {
 		go f.web.serve(ctx, addr, a.web(), log)
 	}
+	a.kube = newKube(log, client, f.kube.nodeName, cfg.Reporter)
+	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events))
+	go a.kube.run(ctx, func() { a.kube.say(a.latest.Snapshot(), a.config.Load(), time.Now()) })
 	go a.watchdog(ctx)
 	go a.reload(ctx, file, hup)
 	v := buildVersion()

@@ -1,0 +1,55 @@
+package reporter
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+)
+
+var (
+	conditionDesc = desc("nodetune_condition",
+		"1 if the condition is True, 0 if it is False; left out while it is Unknown. The same that the Node shows, without an API server.", "type")
+	foreignDesc = desc("nodetune_condition_foreign",
+		"1 for a condition that somebody else publishes on this Node, so that nodetune does not.", "type")
+	conditionWritesDesc = desc("nodetune_condition_writes_total",
+		"Writes to the Node, by result; skipped is a pass that left nothing to write.", "result")
+	eventsDesc = desc("nodetune_events_total",
+		"Events written for the API server, by result; dropped is one too many at a time.", "result")
+)
+
+// nodeMetrics collects what a Node and Events count.
+type nodeMetrics struct {
+	node   *Node
+	events *Events // nil without an API server
+}
+
+// NodeMetrics returns the metrics of what is told to the API server; events may
+// be nil.
+func NodeMetrics(node *Node, events *Events) prometheus.Collector { return nodeMetrics{node, events} }
+
+func (m nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{conditionDesc, foreignDesc, conditionWritesDesc, eventsDesc} {
+		ch <- d
+	}
+}
+
+func (m nodeMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.node.Conditions() {
+		if c.Status != corev1.ConditionUnknown {
+			gauge(ch, conditionDesc, truth(c.Status == corev1.ConditionTrue), string(c.Type))
+		}
+	}
+	if m.events == nil {
+		return
+	}
+	s := m.node.Stats()
+	for t := range s.Foreign {
+		gauge(ch, foreignDesc, 1, string(t))
+	}
+	counter(ch, conditionWritesDesc, float64(s.Succeeded), "success")
+	counter(ch, conditionWritesDesc, float64(s.Failed), "error")
+	counter(ch, conditionWritesDesc, float64(s.Skipped), "skipped")
+	e := m.events.Stats()
+	counter(ch, eventsDesc, float64(e.Succeeded), "success")
+	counter(ch, eventsDesc, float64(e.Failed), "error")
+	counter(ch, eventsDesc, float64(e.Dropped), "dropped")
+}
