@@ -70,7 +70,7 @@ func press(m *model, keys ...string) tea.Cmd {
 
 func TestScreen(t *testing.T) {
 	got := ansi.Strip(shown(t, full(), 80, 14).screen())
-	want := `nodetune top  12:00:00  procfs in 13ms  2104 processes  open files 71203/9e+18
+	want := `nodetune top 12:00:00  2104 processes  71203/9e+18 open files  procfs 13ms
 descriptors: permission denied (12)
        UID USERNS         INSTANCES     %         WATCHES     %  +/MIN FULL IN
          0 initial          126/128   98%     9000/192536    4%    1.5     80s
@@ -80,7 +80,7 @@ descriptors: permission denied (12)
    4711 fluent-bit       2       ~900     1000/1024     12 logging/fluent-bit-x…
    4712 evil\x1b[2J…    ≤1 ≤190000@5m          10/?
 
-by instances  3 rows  every 2s  i w f g p o sort  r / space + - ? help  q quit`
+by instances  3 rows  every 2s  ? help  q quit  i w f g p o r / space + -`
 	trim := func(s string) string {
 		lines := strings.Split(s, "\n")
 		for i := range lines {

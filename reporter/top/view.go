@@ -63,8 +63,8 @@ func (m *model) title() string {
 		return "nodetune top"
 	}
 	l := m.usage.Limits
-	return "nodetune top  " + m.at.Format(time.TimeOnly) + "  " + m.usage.Source + " in " + m.took.Round(time.Millisecond).String() +
-		"  " + itoa(int64(m.usage.Walk.Processes)) + " processes  open files " + of(l.OpenFiles, l.FileMax, inotify.Exact)
+	return "nodetune top " + m.at.Format(time.TimeOnly) + "  " + itoa(int64(m.usage.Walk.Processes)) + " processes  " +
+		of(l.OpenFiles, l.FileMax, inotify.Exact) + " open files  " + m.usage.Source + " " + m.took.Round(time.Millisecond).String()
 }
 
 // state says what is wrong with what is seen, if anything is.
@@ -176,7 +176,7 @@ func (m *model) footer() string {
 		s += "  with " + strconv.Quote(m.filter)
 	}
 	s += "  " + itoa(int64(len(m.rows))) + " rows  every " + m.every.String()
-	return s + faint.Render("  i w f g p o sort  r / space + - ? help  q quit")
+	return s + faint.Render("  ? help  q quit  i w f g p o r / space + -")
 }
 
 func heat(line string, percent float64) string {
