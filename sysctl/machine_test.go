@@ -6,16 +6,17 @@ import (
 )
 
 func TestParseMemTotal(t *testing.T) {
+	longLine := strings.Repeat("x", 1<<20) + "\nMemTotal: 1 kB\n"
 	for text, want := range map[string]int64{
-		"MemTotal:       24683520 kB\nMemFree: 1 kB\n":    24683520 << 10,
-		"MemFree:   5 kB\nMemTotal: 1 kB\n":               1 << 10,
-		"":                                                0,
-		"MemTotal: kB\n":                                  0,
-		"MemTotal: -5 kB\n":                               0,
-		"MemTotal: 5\n":                                   0,
-		"MemTotal: 99999999999999999999 kB\n":             0,
-		"MemTotal: 9223372036854775807 kB\n":              0,
-		strings.Repeat("x", 1<<20) + "\nMemTotal: 1 kB\n": 0,
+		"MemTotal:       24683520 kB\nMemFree: 1 kB\n": 24683520 << 10,
+		"MemFree:   5 kB\nMemTotal: 1 kB\n":            1 << 10,
+		"":                                             0,
+		"MemTotal: kB\n":                               0,
+		"MemTotal: -5 kB\n":                            0,
+		"MemTotal: 5\n":                                0,
+		"MemTotal: 99999999999999999999 kB\n":          0,
+		"MemTotal: 9223372036854775807 kB\n":           0,
+		longLine:                                       0,
 	} {
 		got, err := parseMemTotal(strings.NewReader(text))
 		if got != want || (err != nil) != (want == 0) {

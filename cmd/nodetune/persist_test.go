@@ -187,12 +187,18 @@ func TestPersistKilled(t *testing.T) {
 			if n > 100 {
 				t.Fatalf("%s is called for ever", call)
 			}
+			if code, stdout, stderr := h.run("restore", "--dry-run"); code != exitOK && code != exitUnmet {
+				t.Errorf("killed at %s %d the record is not valid: code %d\n%s%s", call, n, code, stdout, stderr)
+			}
 			if code, stdout, stderr := h.run("apply", "--persist"); code != exitOK || h.read(persisted) != complete {
 				t.Errorf("after a kill at %s %d: code %d\n%s%s%s", call, n, code, stdout, stderr, h.read(persisted))
 			}
 			names, _ := os.ReadDir(filepath.Join(h.dir, "root/etc/sysctl.d"))
 			if len(names) != 1 {
 				t.Errorf("after a kill at %s %d and a run: %v", call, n, names)
+			}
+			if code, stdout, stderr := h.run("restore"); code != exitOK || !strings.HasPrefix(h.read("proc/sys/fs/inotify/max_user_instances"), "128\n") {
+				t.Errorf("after a kill at %s %d and a run, restore: code %d\n%s%s", call, n, code, stdout, stderr)
 			}
 		}
 	}

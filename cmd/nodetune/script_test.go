@@ -10,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if mode := os.Getenv(probeEnv); mode != "" {
+		probe(mode)
+	}
 	testscript.Main(m, map[string]func(){"nodetune": main})
 }
 
