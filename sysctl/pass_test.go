@@ -209,7 +209,15 @@ func TestPassWaitsForAnother(t *testing.T) {
 	}
 	done := make(chan Observed)
 	go func() { done <- p.Run(t.Context()) }()
-	h.set(MaxUserInstances, "16384") // what the other does before it lets go
+	// What the other does before it lets go. Nobody may see an empty file meanwhile.
+	f, err := os.OpenFile(filepath.Join(h.procfs, "sys", MaxUserInstances.Path()), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("16384\n"), 0); err != nil {
+		t.Fatal(err)
+	}
 	unlock()
 	if s := (<-done).Rules[0]; s.Outcome != InForce || s.Changed || s.Value != 16384 {
 		t.Errorf("after the other: %+v", s)
