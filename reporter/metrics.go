@@ -81,7 +81,7 @@ func (m *Metrics) Handler() http.Handler {
 
 // Describe sends every series that Collect may send.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, all := range [][]*prometheus.Desc{sysctlDescs, passDescs} {
+	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, passDescs} {
 		for _, d := range all {
 			ch <- d
 		}
@@ -92,6 +92,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	s := m.snapshot()
 	collectSysctl(ch, s.Sysctl)
+	collectInotify(ch, s.Inotify)
 	collectPasses(ch, m.progress.Passes(), time.Now())
 }
 

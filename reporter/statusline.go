@@ -19,5 +19,9 @@ func StatusLine(s Snapshot) string {
 	if o.Paused != "" {
 		line = "paused by " + o.Paused + ": " + line
 	}
+	if u := s.Inotify.Value; s.Inotify.Err == nil && len(u.Accounts) > 0 {
+		a := u.Accounts[0]
+		line += fmt.Sprintf(", uid %d uses %d of %d inotify instances", a.UID, a.Instances, a.InstancesLimit)
+	}
 	return line
 }

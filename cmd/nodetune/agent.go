@@ -26,6 +26,8 @@ type agent struct {
 	metrics  *reporter.Metrics
 	systemd  reporter.Systemd
 	kube     *kube
+	needs    needs
+	floors   task // the one that needs are for
 	tasks    []task
 	ready    sync.Once
 }
@@ -37,8 +39,11 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
 	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
+	usage := &usageTask{agent: a, options: o}
+	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
 	a.tasks = []task{
-		newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass),
+		a.floors,
+		newTask("inotify", usage.every, usage.pass),
 	}
 	return a
 }

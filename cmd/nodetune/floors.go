@@ -38,7 +38,7 @@ func (f *floorsTask) pass(ctx context.Context) error {
 		f.agent.said()
 		return err
 	}
-	rules := f.agent.config.Load().Sysctl.For(f.machine)
+	rules := sysctl.WithNeeds(f.agent.config.Load().Sysctl.For(f.machine), f.agent.needs.asked())
 	f.tree.Hold(rules)
 	locked, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()

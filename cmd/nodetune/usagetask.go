@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+const (
+	// usageEvery is how often use is counted.
+	usageEvery = 30 * time.Second
+	// usageShare bounds what that costs: a walk of 2,000 processes with 70,000
+	// descriptors takes some 130 ms, so that it is done every 26 s at most at
+	// half a percent of a core, and seldomer on a larger node.
+	usageShare = 0.005
+	// usageSeldom is the longest pause between two passes.
+	usageSeldom = 5 * time.Minute
+)
+
+// usageTask counts who uses what, and asks for more before a limit is met.
+type usageTask struct {
+	agent   *agent
+	options *options
+
+	holders *holders
+	history inotify.History
+	held    map[string]string // why a limit is not raised, as it was logged
+	took    time.Duration
+	unseen  sync.Once
+}
+
+func (t *usageTask) every() time.Duration {
+	return min(max(usageEvery, time.Duration(float64(t.took)/usageShare)), usageSeldom)
+}
+
+func (t *usageTask) pass(ctx context.Context) error {
+	began := time.Now()
+	u, err := t.count(ctx)
+	now := time.Now()
+	t.took = now.Sub(began)
+	if errors.Is(err, errNoProcesses) {
+		t.unseen.Do(func() {
+			t.agent.log.Info("no processes are seen, so their use is not counted; the floors are held", "path.procfs", t.options.procfs)
+		})
+		return nil
+	}
+	if err != nil {
+		t.agent.log.Error("cannot count who uses what", "err", err)
+	}
+	t.agent.latest.Put(func(s *reporter.Snapshot) {
+		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
+	})
+	if err == nil {
+		t.raise(u, now)
+	}
+	t.agent.said()
+	return err
+}
+
+// errNoProcesses is a --path.procfs that holds settings and no processes, which
+// is all that holding the floors needs.
+var errNoProcesses = errors.New("no processes")
+
+// count makes one pass with the policy in force.
+func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
+	policy := t.agent.config.Load().Inotify
+	if t.holders != nil && !reflect.DeepEqual(t.holders.policy, policy) {
+		t.holders.close()
+		t.holders = nil
+	}
+	if t.holders == nil {
+		h, err := t.options.openHolders(policy)
+		if errors.Is(err, fs.ErrNotExist) {
+			return inotify.Usage{}, errNoProcesses
+		}
+		if err != nil {
+			return inotify.Usage{}, err
+		}
+		t.holders = h
+	}
+	return t.holders.pass(ctx)
+}
+
+// raise asks for more of what is used for a large share, or will be.
+func (t *usageTask) raise(u inotify.Usage, now time.Time) {
+	policy := t.holders.policy
+	t.history.Add(now, u, usageEvery)
+	forecasts := t.history.Forecasts(u, policy.Horizon.D())
+	held := make(map[string]string)
+	more := false
+	for _, f := range inotify.Raise(u, forecasts, policy) {
+		if f.HeldBack != "" {
+			held[f.Key] = f.HeldBack
+			if t.held[f.Key] == "" {
+				t.agent.log.Warn("a limit is used for a large share and not raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
+			}
+		}
+		more = t.agent.needs.ask(sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason}) || more
+	}
+	t.held = held
+	if more {
+		t.agent.floors.soon()
+	}
+}
