@@ -63,7 +63,7 @@ type follow struct {
 	instances map[instance]*counted
 	positions map[position]*progress
 	alone     map[inode]*lonely
-	at        time.Time
+	collected bool // somebody followed a container's log
 }
 
 type instance struct {

@@ -115,8 +115,12 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	u.Readers, u.Unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
+	u.collected = o.follow.collected
 	u.Deleted = seen.deleted(u.Filesystems)
 	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
+	if u.Filesystems == nil {
+		u.Filesystems = []Filesystem{}
+	}
 	u.sortAndBound(o.policy.MaxRows)
 	o.last = now
 	if full {
@@ -354,6 +358,8 @@ func (u *Usage) sortAndBound(n int) {
 	u.Unfollowed = bound(u, "unfollowed", u.Unfollowed, n)
 	u.Deleted = bound(u, "deleted", u.Deleted, n)
 	u.Orphans = bound(u, "orphans", u.Orphans, n)
+	u.Corrupt = bound(u, "corrupt", u.Corrupt, n)
+	u.Findings = bound(u, "findings", u.Findings, n)
 }
 
 // bound returns at most n rows, never nil: in JSON a list without rows is [].

@@ -122,9 +122,11 @@ func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy
 		}
 		readers = append(readers, *r)
 	}
+	for x, is := range followed {
+		f.collected = f.collected || is && x.kind == KindContainer
+	}
 	unfollowed := f.unfollowed(byInode, followed, now)
 	f.forget()
-	f.at = now
 	return readers, unfollowed
 }
 

@@ -18,6 +18,8 @@ type Usage struct {
 	Findings    []Finding    `json:"findings"`
 	Kubelet     *Kubelet     `json:"kubelet,omitempty"`
 	Scan        Scan         `json:"scan"`
+
+	collected bool // since this process began, somebody followed a container's log
 }
 
 // Role says why a filesystem is watched.

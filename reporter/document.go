@@ -1,6 +1,7 @@
 package reporter
 
 import (
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -17,6 +18,7 @@ type Document struct {
 	Sysctl     *sysctl.Observed `json:"sysctl,omitempty"`
 	Persist    *Persisted       `json:"persist,omitempty"`
 	Inotify    *inotify.Usage   `json:"inotify,omitempty"`
+	Disk       *disk.Usage      `json:"disk,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
@@ -26,6 +28,7 @@ func NewDocument(s Snapshot) Document {
 	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist}
 	d.Sysctl = section(&d, "sysctl", s.Sysctl)
 	d.Inotify = section(&d, "inotify", s.Inotify)
+	d.Disk = section(&d, "disk", s.Disk)
 	return d
 }
 

@@ -3,6 +3,7 @@ package reporter
 import (
 	"time"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -19,6 +20,7 @@ type Result[T any] struct {
 type Snapshot struct {
 	Sysctl  Result[sysctl.Observed]
 	Inotify Result[inotify.Usage]
+	Disk    Result[disk.Usage]
 	// Persist is the file for the next boot; nil where nobody asked for it.
 	Persist *Persisted
 }

@@ -22,6 +22,9 @@ func Table(w io.Writer, s Snapshot, colour bool) error {
 		b.WriteString("\n")
 		inotifySection(&b, s.Inotify, colour)
 	}
+	if !s.Disk.At.IsZero() {
+		diskSection(&b, s.Disk, colour)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

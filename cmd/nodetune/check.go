@@ -45,6 +45,7 @@ func (o *options) check(cmd *cobra.Command) error {
 	var s reporter.Snapshot
 	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, false)
 	s.Inotify = o.inotifyPass(cmd.Context(), cfg.Inotify)
+	s.Disk = o.diskPass(cmd.Context(), cfg.Disk)
 	return o.report(cmd.OutOrStdout(), s)
 }
 
@@ -98,6 +99,8 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return unreadable(s.Sysctl.Err)
 	case s.Inotify.Err != nil:
 		return unreadable(s.Inotify.Err)
+	case s.Disk.Err != nil:
+		return unreadable(s.Disk.Err)
 	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed():
 		return unmet(nil)
 	}

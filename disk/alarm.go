@@ -1,0 +1,224 @@
+package disk
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Level says how bad something is, with room between bad and good so that an
+// alarm does not flap.
+type Level int
+
+// The levels of an alarm.
+const (
+	Clear   Level = iota // good, also for ending an alarm
+	Between              // neither begins nor ends one
+	Bad
+)
+
+// Alarm is one judgement of a pass.
+type Alarm struct {
+	Level   Level  `json:"level"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// Reasons of an Alarm, in CamelCase for conditions of a Node.
+const (
+	ReasonSpace        = "LogDiskSpaceEnough"
+	ReasonSpaceLow     = "LogDiskSpaceLow"
+	ReasonInodesLow    = "LogDiskInodesLow"
+	ReasonEvictionSoon = "EvictionSoon"
+	ReasonFullSoon     = "LogDiskFullSoon"
+	ReasonUnusable     = "LogDiskUnusable"
+	ReasonReading      = "CollectorsReading"
+	ReasonStalled      = "CollectorStalled"
+	ReasonUnfollowed   = "LogsUnfollowed"
+)
+
+// Pressure judges the filesystems that hold logs: the worst of them speaks.
+func Pressure(u Usage, p PressurePolicy) Alarm {
+	worst := Alarm{Clear, ReasonSpace, "every filesystem with logs has space"}
+	for _, f := range u.Filesystems {
+		if !f.carriesLogs() {
+			continue
+		}
+		if a := f.pressure(p, u.top(f)); a.Level > worst.Level {
+			worst = a
+		}
+	}
+	return worst
+}
+
+func (f Filesystem) carriesLogs() bool {
+	for _, r := range f.Roles {
+		if r == RoleLogs || r == RoleJournal {
+			return true
+		}
+	}
+	return false
+}
+
+// aboveEviction is how many points of space above the kubelet's own threshold
+// pressure begins: after it, pods are evicted and the taint stays for at least
+// five minutes.
+const aboveEviction = 5
+
+// pressure judges one filesystem; top names who fills it.
+func (f Filesystem) pressure(p PressurePolicy, top string) Alarm {
+	switch f.State {
+	case StateHung, StateShutDown, StateFailed:
+		return Alarm{Bad, ReasonUnusable, fmt.Sprintf("%s is %s%s: nothing can be logged there", f.Path, strings.ReplaceAll(string(f.State), "_", " "), because(f.Error))}
+	}
+	if f.SizeBytes == 0 {
+		return Alarm{Level: Clear}
+	}
+	act, recovered := p.AvailPercent, p.RecoverAvailPercent
+	if f.EvictionAvailBytes != nil {
+		hard := percent(*f.EvictionAvailBytes, f.SizeBytes)
+		act = max(act, hard+aboveEviction)
+		recovered = max(recovered, act+aboveEviction)
+	}
+	switch avail := f.AvailPercent(); {
+	case avail < act:
+		return Alarm{Bad, ReasonSpaceLow, fmt.Sprintf("%s has %.1f%% available, wanted %.0f%%%s", f.Path, avail, act, top)}
+	case f.InodesFreePercent() < p.InodesPercent:
+		return Alarm{Bad, ReasonInodesLow, fmt.Sprintf("%s has %.1f%% of its inodes free, wanted %.0f%%%s", f.Path, f.InodesFreePercent(), p.InodesPercent, top)}
+	case soon(f.SecondsToEviction, p.Horizon.D()):
+		return Alarm{Bad, ReasonEvictionSoon, fmt.Sprintf("%s has %.1f%% available and the kubelet evicts within %v%s", f.Path, avail, p.Horizon, top)}
+	case soon(f.SecondsToFull, p.Horizon.D()):
+		return Alarm{Bad, ReasonFullSoon, fmt.Sprintf("%s has %.1f%% available and is full within %v%s", f.Path, avail, p.Horizon, top)}
+	case avail < recovered:
+		return Alarm{Between, ReasonSpaceLow, fmt.Sprintf("%s has %.1f%% available, enough again at %.0f%%%s", f.Path, avail, recovered, top)}
+	}
+	return Alarm{Level: Clear}
+}
+
+func because(err string) string {
+	if err == "" {
+		return ""
+	}
+	return " (" + err + ")"
+}
+
+func soon(seconds *float64, horizon time.Duration) bool {
+	return seconds != nil && *seconds < horizon.Seconds()
+}
+
+// top names the largest producer on f.
+func (u Usage) top(f Filesystem) string {
+	best := Producer{}
+	for _, p := range u.Producers {
+		if p.Bytes > best.Bytes && u.on(p.Path) == f.Device {
+			best = p
+		}
+	}
+	if best.Bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; most of it %s with %s", best.Name(), Size(best.Bytes))
+}
+
+// on returns the device of the filesystem that path lies on.
+func (u Usage) on(path string) string {
+	device, length := "", -1
+	for _, f := range u.Filesystems {
+		for _, p := range append([]string{f.Path}, f.Paths...) {
+			if _, ok := within(path, p); ok && len(p) > length {
+				device, length = f.Device, len(p)
+			}
+		}
+	}
+	return device
+}
+
+// Name is how people know p: namespace/pod/container, unit or path.
+func (p Producer) Name() string {
+	switch {
+	case p.Pod != "":
+		return p.Namespace + "/" + p.Pod + "/" + p.Container
+	case p.Unit != "":
+		return p.Unit
+	}
+	return p.Path
+}
+
+// Size writes n for people, with three significant digits.
+func Size(n uint64) string {
+	v, unit := float64(n), 0
+	for v >= 1000 && unit < 6 {
+		v /= 1024
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	digits := 0
+	if v < 10 {
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f %ciB", digits, v, "KMGTPE"[unit-1])
+}
+
+// Stalled judges the readers: one that stands still while its file grows, or a
+// container's log that grows while nobody follows it. The second counts only on
+// a node where somebody follows some container's log: without a collector there
+// is nothing to be stalled.
+func Stalled(u Usage, p ReadersPolicy, now time.Time) Alarm {
+	var stalled []Reader
+	for _, r := range u.Readers {
+		if r.StalledSince != nil {
+			stalled = append(stalled, r)
+		}
+	}
+	if len(stalled) > 0 {
+		r := stalled[0] // the one with the most unread: readers are sorted
+		return Alarm{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s",
+			r.collector(), Size(r.LagBytes), r.logName(), others(len(stalled)-1, "logs"))}
+	}
+	var alone []Unfollowed
+	young := false
+	for _, x := range u.Unfollowed {
+		switch {
+		case x.GrewBytes == 0 || x.Since == nil:
+		case now.Sub(*x.Since) >= p.UnfollowedAfter.D():
+			alone = append(alone, x)
+		default:
+			young = true
+		}
+	}
+	switch {
+	case len(alone) > 0 && u.collected:
+		x := alone[0]
+		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s/%s, which grew by %s%s",
+			x.Namespace, x.Pod, x.Container, Size(x.GrewBytes), others(len(alone)-1, "logs"))}
+	case young && u.collected:
+		return Alarm{Between, ReasonUnfollowed, "new logs are not followed yet"}
+	}
+	return Alarm{Clear, ReasonReading, "every reader moves"}
+}
+
+func others(n int, what string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more %s", n, what)
+}
+
+func (r Reader) collector() string {
+	if r.Who.Pod != "" {
+		return r.Who.Namespace + "/" + r.Who.Pod
+	}
+	if r.Who.Unit != "" {
+		return r.Who.Unit
+	}
+	return fmt.Sprintf("%q (pid %d)", r.Comm, r.PID)
+}
+
+func (r Reader) logName() string {
+	if r.Log.Pod != "" {
+		return r.Log.Namespace + "/" + r.Log.Pod + "/" + r.Log.Container
+	}
+	return fmt.Sprintf("%q", r.Path)
+}
