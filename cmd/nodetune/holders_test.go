@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -253,4 +254,64 @@ func TestWhyNamesTheLimit(t *testing.T) {
 			t.Errorf("exit %d: %s: %+v", code, d.Summary, d.Limits)
 		}
 	})
+}
+
+// A process in the cgroup of a pod is found by the pod's name and is shown with
+// it, with no API to ask: the names come from the log directories.
+func TestPodsHaveNames(t *testing.T) {
+	privtest.Root(t)
+	const uid = "0e7b1c7e-9a52-4b0d-8d0c-6f6a4f1d2c3b"
+	id := strings.Repeat("0123456789abcdef", 4)
+	root := t.TempDir()
+	for _, dir := range []string{"var/log/pods/logging_collector-x7k2p_" + uid + "/main", "var/log/containers"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/nowhere", filepath.Join(root, "var/log/containers", "collector-x7k2p_logging_main-"+id+".log")); err != nil {
+		t.Fatal(err)
+	}
+	pid := watcher(t, "nt-collector")
+	inCgroup(t, pid, "kubepods/burstable/pod"+uid+"/"+id)
+
+	_, d := diagnose(t, "logging/collector-x7k2p:main", "--path.rootfs="+root)
+	if d.Process.PID != pid || d.Process.Instances != 1 || d.Process.Container != "main" {
+		t.Errorf("why: %+v, want process %d with one instance", d.Process, pid)
+	}
+	_, doc := document(t, "top", "--path.rootfs="+root)
+	p, _ := doc.Inotify.Process(pid)
+	if p.Namespace != "logging" || p.Pod != "collector-x7k2p" || p.Container != "main" || p.Unit != "" {
+		t.Errorf("top: %+v", p)
+	}
+	if _, table, _ := nodetune("top", "--rows", "0", "--path.rootfs="+root); !strings.Contains(table, "logging/collector-x7k2p:main") {
+		t.Errorf("the pod is not in\n%s", table)
+	}
+}
+
+// inCgroup moves a process into a cgroup of its own for the test: where memory
+// is charged, below a directory that no runtime uses.
+func inCgroup(t *testing.T, pid int, path string) {
+	t.Helper()
+	mount := "/sys/fs/cgroup/memory" // v1
+	if _, err := os.Stat(mount); err != nil {
+		mount = "/sys/fs/cgroup"
+	}
+	top := filepath.Join(mount, fmt.Sprintf("nodetune-test-%d", os.Getpid()))
+	dir := filepath.Join(top, path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(filepath.Join(mount, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			t.Errorf("move %d back: %v", pid, err)
+		}
+		for d := dir; d != mount; d = filepath.Dir(d) {
+			if err := os.Remove(d); err != nil {
+				t.Errorf("remove the cgroup: %v", err)
+			}
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,8 +74,8 @@ func (s terminalSession) seeText(text string) string {
 	return s.see(text, func(screen string) bool { return strings.Contains(screen, text) })
 }
 
-// watcher starts an inotifywait that goes by name.
-func watcher(t *testing.T, name string) {
+// watcher starts an inotifywait that goes by name and watches one directory.
+func watcher(t *testing.T, name string) (pid int) {
 	t.Helper()
 	exe, err := exec.LookPath("inotifywait")
 	if err != nil {
@@ -84,7 +85,11 @@ func watcher(t *testing.T, name string) {
 	if err := os.Symlink(exe, filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(dir, name), "-mq", dir)
+	cmd := exec.Command(filepath.Join(dir, name), "-m", dir)
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +97,13 @@ func watcher(t *testing.T, name string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed
 	})
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && !strings.Contains(lines.Text(), "established") {
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid
 }
 
 // top lives in a real terminal: it shows a holder that comes while it runs,
