@@ -2,6 +2,7 @@ package inotify
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nodetune/nodetune/internal/field"
@@ -44,6 +45,9 @@ type Policy struct {
 	// gets one meanwhile.
 	CanaryUIDs      []uint32 `json:"canaryUIDs"`
 	CanaryInstances int      `json:"canaryInstances"`
+	// RaiseNOFILE names the programs, by their comm, whose soft
+	// RLIMIT_NOFILE the agent raises up to the hard one before it is met.
+	RaiseNOFILE []string `json:"raiseNOFILE"`
 }
 
 // MaxCanary is the most instances a canary may ask for.
@@ -104,6 +108,12 @@ func (p Policy) Validate() error {
 	}
 	if p.CanaryInstances < 1 || p.CanaryInstances > MaxCanary {
 		errs = append(errs, field.Errorf("canaryInstances", "is %d, want 1 to %d", p.CanaryInstances, MaxCanary))
+	}
+	for i, comm := range p.RaiseNOFILE {
+		// proc_pid_comm(5): TASK_COMM_LEN is 16 with its NUL.
+		if comm == "" || len(comm) > maxComm {
+			errs = append(errs, field.Errorf(fmt.Sprintf("raiseNOFILE[%d]", i), "%q has %d bytes, the kernel keeps 1 to %d of a program's name: see /proc/PID/comm", comm, len(comm), maxComm))
+		}
 	}
 	return errors.Join(errs...)
 }

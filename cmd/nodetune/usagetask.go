@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -34,6 +35,9 @@ type usageTask struct {
 	held    map[string]string // why a limit is not raised, as it was logged
 	took    time.Duration
 	unseen  sync.Once
+	act     bool
+	paused  func() string
+	refused map[string]bool // messages about RLIMIT_NOFILE that were logged
 }
 
 func (t *usageTask) every() time.Duration {
@@ -59,6 +63,7 @@ func (t *usageTask) pass(ctx context.Context) error {
 	})
 	if err == nil {
 		t.raise(u, now)
+		t.raiseNOFILE(u)
 	}
 	t.agent.said()
 	return err
@@ -108,4 +113,27 @@ func (t *usageTask) raise(u inotify.Usage, now time.Time) {
 	if more {
 		t.agent.floors.soon()
 	}
+}
+
+// raiseNOFILE raises the descriptor limits of the programs that the
+// configuration names.
+func (t *usageTask) raiseNOFILE(u inotify.Usage) {
+	refused := make(map[string]bool)
+	for _, r := range inotify.RaiseNOFILE(u.Processes, t.holders.policy) {
+		if !t.act || t.paused() != "" {
+			continue // nodetune_process_open_fds shows it
+		}
+		is, err := t.holders.scanner.RaiseNOFILE(r)
+		switch {
+		case errors.Is(err, inotify.ErrGone):
+		case err != nil:
+			refused[err.Error()] = true
+			if !t.refused[err.Error()] {
+				t.agent.log.Warn("a process is near its descriptor limit, which cannot be raised", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
+			}
+		default:
+			t.agent.log.Info("raised the descriptor limit of a process", "comm", safetext.String(r.Comm), "pid", r.PID, "used", r.Used, "from", r.From, "to", is)
+		}
+	}
+	t.refused = refused
 }
