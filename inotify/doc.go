@@ -19,6 +19,20 @@
 // CAP_SETUID for the canary probe, if it is asked for. Kernel: 3.8 (fdinfo);
 // 6.2 to count descriptors without listing them.
 //
+// # Cost
+//
+// A pass takes about 5 µs for a descriptor on a busy machine and 2 µs on an
+// idle one, all of it in the kernel, and 2 µs for a watch that is counted:
+// BenchmarkPass measures 1.0 times the CPU time of the same system calls in a
+// bare loop, 0.4 of procfs' FileDescriptorsInfo and 0.35 of lsof, with fewer
+// than 400 allocations and 6.3 MiB resident, for 2,000 processes, 70,000
+// descriptors and 200,000 watches. Without the records it is 0.35 of that;
+// counting descriptors alone by the size of PID/fd is 0.025.
+//
+// Every 30 s, as the agent does it, that is 0.1 % of a core on a node with
+// 300 processes and 5,000 descriptors, and 0.5 to 1.2 % on the one above.
+// Counting watches adds countPercent, 1 %, at most.
+//
 // A record of a large instance is expensive for the process that owns it, see
 // [Policy]. Do not use this package to follow one process in a loop.
 package inotify

@@ -73,9 +73,8 @@ func (p *Process) UIDs() (UIDs, error) {
 // PTRACE_MODE_READ, or the owner's uid.
 func (p *Process) NOFILE() (soft, hard uint64, err error) {
 	if p.w.ours {
-		var r unix.Rlimit
-		if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, nil, &r); err == nil {
-			return r.Cur, r.Max, nil
+		if err := unix.Prlimit(p.PID, unix.RLIMIT_NOFILE, nil, &p.w.rlimit); err == nil {
+			return p.w.rlimit.Cur, p.w.rlimit.Max, nil
 		}
 		// prlimit(2) wants CAP_SYS_RESOURCE for another user's process,
 		// even to read; the file does not.

@@ -33,12 +33,11 @@ func (r *round) process(pid int, name []byte) {
 
 // count counts what could not be read; what is gone, is gone.
 func (r *round) count(err error) {
-	var errno unix.Errno
 	switch {
 	case err == nil:
 	case Gone(err):
 		r.stats.Gone++
-	case errors.As(err, &errno) && (errno == unix.EACCES || errno == unix.EPERM):
+	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
 		r.stats.failed(r.denied())
 	default:
 		r.stats.failed(err.Error())

@@ -29,7 +29,9 @@ type Walker struct {
 	small  []byte
 	name   []byte
 	reader fdReader
-	tables []int // threads with a table of their own, in the order of kcmp(2)
+	rlimit unix.Rlimit // here for the same reason as the buffers: the system call's argument escapes
+	opened Process     // by Open
+	tables []int       // threads with a table of their own, in the order of kcmp(2)
 }
 
 // New opens a procfs mount.
@@ -175,7 +177,8 @@ func (w *Walker) Open(pid int) (*Process, error) {
 		w.mu.Unlock()
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	return &Process{w: w, PID: pid, TID: pid, dir: dir, table: dir}, nil
+	w.opened = Process{w: w, PID: pid, TID: pid, dir: dir, table: dir}
+	return &w.opened, nil
 }
 
 // Close closes a process opened with [Walker.Open].
