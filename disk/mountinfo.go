@@ -120,20 +120,19 @@ func unescape(s string) string {
 func octal(c byte) bool { return c >= '0' && c <= '7' }
 
 // below cuts rootfs off the mount points, so that they are the host's, and
-// leaves out the mounts that are not below it. With rootfs "/" all are.
+// leaves out the mounts that are not below it. The mount that rootfs lies on is
+// the host's root.
 func below(mounts []mount, rootfs string) []mount {
-	rootfs = path.Clean(rootfs)
-	if rootfs == "/" {
-		return mounts
-	}
 	var host []mount
+	if root, ok := covering(mounts, rootfs); ok {
+		root.point = "/"
+		host = append(host, root)
+	}
 	for _, m := range mounts {
-		rel, ok := within(m.point, rootfs)
-		if !ok {
-			continue
+		if rel, ok := within(m.point, rootfs); ok && rel != "" {
+			m.point = "/" + rel
+			host = append(host, m)
 		}
-		m.point = path.Join("/", rel)
-		host = append(host, m)
 	}
 	return host
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,12 +48,14 @@ func TestReadMounts(t *testing.T) {
 
 func TestBelow(t *testing.T) {
 	mounts := []mount{{id: 1, point: "/"}, {id: 2, point: "/host"}, {id: 3, point: "/host/var/log"}, {id: 4, point: "/hostile"}}
-	got := below(mounts, "/host")
-	if len(got) != 2 || got[0].point != "/" || got[1].point != "/var/log" {
-		t.Errorf("got %+v, want the mounts 2 and 3 as / and /var/log", got)
-	}
-	if got := below(mounts, "/"); len(got) != 4 {
-		t.Errorf("got %+v, want all", got)
+	for rootfs, want := range map[string][]mount{
+		"/":           {{id: 1, point: "/"}, {id: 2, point: "/host"}, {id: 3, point: "/host/var/log"}, {id: 4, point: "/hostile"}},
+		"/host":       {{id: 2, point: "/"}, {id: 3, point: "/var/log"}},
+		"/hostile/fs": {{id: 4, point: "/"}},
+	} {
+		if got := below(mounts, rootfs); !slices.Equal(got, want) {
+			t.Errorf("below %s: %+v, want %+v", rootfs, got, want)
+		}
 	}
 }
 

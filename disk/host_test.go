@@ -1,0 +1,352 @@
+package disk
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+// run runs a command that must succeed.
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// start runs a program until the test ends.
+func start(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, out.String())
+		}
+	})
+	return cmd
+}
+
+// ext4 mounts a new filesystem of the size at dir.
+func ext4(t testing.TB, dir string, size int64) {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "image")
+	f, err := os.Create(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	run(t, "mkfs.ext4", "-q", "-m", "10", image)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mount", "-o", "loop", image, dir)
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+}
+
+func observer(t testing.TB, rootfs string, policy Policy) *Observer {
+	t.Helper()
+	o, err := New("/proc", rootfs, policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close() })
+	return o
+}
+
+func observe(t testing.TB, o *Observer, now time.Time) Usage {
+	t.Helper()
+	u, err := o.Observe(t.Context(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func (u Usage) filesystem(t testing.TB, path string) Filesystem {
+	t.Helper()
+	for _, f := range u.Filesystems {
+		if f.Path == path {
+			return f
+		}
+	}
+	t.Fatalf("no filesystem %s in %+v", path, u.Filesystems)
+	return Filesystem{}
+}
+
+// A filesystem of its own for the logs: its figures, its growth, and what
+// becomes of it when it is read-only, shut down, mounted twice.
+func TestFilesystemForReal(t *testing.T) {
+	privtest.Root(t)
+	host := t.TempDir()
+	logs := filepath.Join(host, "var/log")
+	ext4(t, logs, 64<<20)
+	write(t, filepath.Join(logs, "a/0.log"), 1000)
+	bind := filepath.Join(host, "srv/logs")
+	if err := os.MkdirAll(bind, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mount", "--bind", logs, bind)
+	t.Cleanup(func() { _ = unix.Unmount(bind, unix.MNT_DETACH) })
+
+	policy := DefaultPolicy()
+	policy.Filesystems = []string{"/srv/logs"}
+	o := observer(t, host, policy)
+	now := time.Now()
+	f := observe(t, o, now).filesystem(t, "/var/log")
+	var st unix.Statfs_t
+	if err := unix.Statfs(logs, &st); err != nil {
+		t.Fatal(err)
+	}
+	if f.State != StateOK || f.Type != "ext4" || f.SizeBytes != st.Blocks*4096 && f.SizeBytes != st.Blocks*uint64(st.Bsize) ||
+		f.AvailBytes != st.Bavail*uint64(st.Bsize) || f.Inodes != st.Files || f.ReservedBytes == 0 {
+		t.Errorf("%+v\nstatfs says %+v", f, st)
+	}
+	if len(f.Paths) != 2 || f.GrowthBytesPerSecond != nil {
+		t.Errorf("%+v, want both paths and no growth yet", f)
+	}
+
+	const step = 2 << 20
+	for i := range 4 {
+		write(t, filepath.Join(logs, "a/0.log"), step)
+		unix.Sync() // delayed allocation
+		now = now.Add(10 * time.Second)
+		f = observe(t, o, now).filesystem(t, "/var/log")
+		if f.GrowthBytesPerSecond == nil || *f.GrowthBytesPerSecond < step/10*0.9 || *f.GrowthBytesPerSecond > step/10*1.1 {
+			t.Fatalf("step %d: growth %v, want about %d", i, f.GrowthBytesPerSecond, step/10)
+		}
+	}
+	if want := float64(f.AvailBytes) / *f.GrowthBytesPerSecond; f.SecondsToFull == nil || *f.SecondsToFull != want {
+		t.Errorf("full in %v, want %v", f.SecondsToFull, want)
+	}
+
+	run(t, "mount", "-o", "remount,ro", logs)
+	if f := observe(t, o, now).filesystem(t, "/var/log"); f.State != StateReadOnly {
+		t.Errorf("read-only: %+v", f)
+	}
+	run(t, "mount", "-o", "remount,rw", logs)
+
+	// What a kernel does that has given up on a filesystem, EXT4_IOC_SHUTDOWN.
+	dir := open(t, logs, unix.O_RDONLY)
+	flags := uint32(2) // EXT4_GOING_FLAGS_NOLOGFLUSH
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(dir), 0x8004587d, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		t.Fatalf("shut the filesystem down: %v", errno)
+	}
+	u := observe(t, o, now.Add(time.Second))
+	f = u.filesystem(t, "/var/log")
+	if f.State == StateOK && f.Measured() {
+		t.Errorf("shut down: %+v", f)
+	}
+	if a := Pressure(u, policy.Pressure); a.Level != Bad {
+		t.Errorf("a log disk that is gone raises %+v", a)
+	}
+}
+
+// A FUSE daemon that never answers, as a dead NFS server.
+func TestHungMountForReal(t *testing.T) {
+	privtest.Root(t)
+	host := t.TempDir()
+	write(t, filepath.Join(host, "var/log/0.log"), 10)
+	dead := filepath.Join(host, "var/log/dead")
+	if err := os.MkdirAll(dead, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fuse := open(t, "/dev/fuse", unix.O_RDWR)
+	if err := unix.Mount("dead", dead, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)); err != nil {
+		t.Fatalf("mount fuse: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(dead, unix.MNT_FORCE|unix.MNT_DETACH) // ends the call that hangs
+	})
+	policy := DefaultPolicy()
+	policy.StatfsDeadline = policy.StatfsDeadline / 10
+	o := observer(t, host, policy)
+	now := time.Now()
+	began := time.Now()
+	u := observe(t, o, now)
+	if f := u.filesystem(t, "/var/log/dead"); f.State != StateHung {
+		t.Errorf("%+v", f)
+	}
+	if u.Scan.Files != 1 {
+		t.Errorf("%d files seen beside the dead mount, want 1", u.Scan.Files)
+	}
+	observe(t, o, now.Add(time.Second))
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("two passes took %v", took)
+	}
+}
+
+// until observes until ok, or fails after a time that no healthy machine needs.
+func until(t testing.TB, o *Observer, what string, ok func(Usage) bool) Usage {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		u := observe(t, o, time.Now())
+		if ok(u) {
+			return u
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come true; readers %+v, unfollowed %+v", what, u.Readers, u.Unfollowed)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (u Usage) reader(pid int, path string) *Reader {
+	for i := range u.Readers {
+		if u.Readers[i].PID == pid && u.Readers[i].Path == path {
+			return &u.Readers[i]
+		}
+	}
+	return nil
+}
+
+func (u Usage) alone(path string) *Unfollowed {
+	for i := range u.Unfollowed {
+		if u.Unfollowed[i].Path == path {
+			return &u.Unfollowed[i]
+		}
+	}
+	return nil
+}
+
+// Real collectors: who follows what, how far behind, and since when one stands
+// still.
+func TestReadersForReal(t *testing.T) {
+	privtest.Root(t)
+	host := t.TempDir()
+	pods := filepath.Join(host, "var/log/pods")
+	logA, logB, logC := "/var/log/pods/"+podA+"/0.log", "/var/log/pods/"+podB+"/0.log", "/var/log/pods/"+podB+"/1.log"
+	write(t, filepath.Join(host, logA), 1000)
+	write(t, filepath.Join(host, logB), 1000)
+
+	conf := filepath.Join(host, "rsyslog.conf")
+	if err := os.WriteFile(conf, []byte(fmt.Sprintf(`
+module(load="imfile" mode="inotify")
+global(workDirectory=%q)
+input(type="imfile" File=%q Tag="pod")
+*.* action(type="omfile" file=%q)
+`, host, filepath.Join(pods, podA, "*.log"), filepath.Join(host, "out"))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rsyslog := start(t, "rsyslogd", "-n", "-f", conf, "-i", filepath.Join(host, "pid"))
+	tail := start(t, "tail", "-F", filepath.Join(host, logB))
+
+	policy := DefaultPolicy()
+	policy.Readers.StalledAfter = policy.Readers.StalledAfter / 120 // 1 s
+	o := observer(t, host, policy)
+	until(t, o, "both read to the end", func(u Usage) bool {
+		a, b := u.reader(rsyslog.Process.Pid, logA), u.reader(tail.Process.Pid, logB)
+		return a != nil && b != nil && a.Open && b.Open && b.Watched && a.LagBytes == 0 && b.LagBytes == 0 && len(u.Unfollowed) == 0
+	})
+	u := observe(t, o, time.Now())
+	if r := u.reader(rsyslog.Process.Pid, logA); r.Comm != "rsyslogd" || r.Log.Pod != "web-7d4b9" || *r.OffsetBytes != 1000 {
+		t.Errorf("%+v", r)
+	}
+
+	// It stands still while its log grows.
+	if err := rsyslog.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(host, logA), 777)
+	u = until(t, o, "stalled", func(u Usage) bool {
+		r := u.reader(rsyslog.Process.Pid, logA)
+		return r != nil && r.StalledSince != nil
+	})
+	if r := u.reader(rsyslog.Process.Pid, logA); r.LagBytes != 777 || r.PredictedLossBytes == 0 {
+		t.Errorf("%+v, want 777 bytes behind", r)
+	}
+	if a := Stalled(u, policy.Readers, time.Now()); a.Reason != ReasonStalled || !strings.Contains(a.Message, "web-7d4b9") {
+		t.Errorf("%+v", a)
+	}
+	if err := rsyslog.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	// imfile reads whole lines: give it the end of one.
+	if err := appendLine(filepath.Join(host, logA)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, o, "moving again", func(u Usage) bool {
+		r := u.reader(rsyslog.Process.Pid, logA)
+		return r != nil && r.LagBytes == 0 && r.StalledSince == nil
+	})
+
+	// A container restarts; its new log is one that tail does not know. It
+	// shows within the next pass.
+	write(t, filepath.Join(host, logC), 500)
+	u = observe(t, o, time.Now())
+	if x := u.alone(logC); x == nil || x.Container != "db" || x.SizeBytes != 500 {
+		t.Errorf("unfollowed: %+v", u.Unfollowed)
+	}
+	write(t, filepath.Join(host, logC), 11)
+	if x := observe(t, o, time.Now()).alone(logC); x == nil || x.GrewBytes != 11 {
+		t.Errorf("unfollowed: %+v", x)
+	}
+	late := time.Now().Add(time.Hour)
+	if a := Stalled(observe(t, o, late), policy.Readers, late); a.Reason != ReasonUnfollowed || !strings.Contains(a.Message, "prod/db-0/db") {
+		t.Errorf("%+v", a)
+	}
+
+	// The log is deleted, its reader keeps it.
+	write(t, filepath.Join(host, logB), 100_000)
+	until(t, o, "tail has read it", func(u Usage) bool {
+		r := u.reader(tail.Process.Pid, logB)
+		return r != nil && r.LagBytes == 0
+	})
+	if err := tail.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(host, logB)); err != nil {
+		t.Fatal(err)
+	}
+	u = observe(t, o, time.Now())
+	found := false
+	for _, d := range u.Deleted {
+		if d.Path == filepath.Join(host, logB) {
+			found = true
+			if d.Size != 101_000 || len(d.Holders) != 1 || d.Holders[0].PID != tail.Process.Pid || d.Holders[0].Writes || d.Holders[0].OffsetBytes != 101_000 {
+				t.Errorf("%+v", d)
+			}
+		}
+	}
+	if !found {
+		t.Errorf("deleted files: %+v", u.Deleted)
+	}
+}
+
+func appendLine(path string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteString("end\n"); err != nil {
+		return err
+	}
+	return f.Close()
+}
