@@ -32,6 +32,7 @@ type Observer struct {
 	windows map[string]*window // by device
 	trees   map[string]*tree   // by path
 	follow  *follow
+	conf    hostConf // read again with every full pass
 
 	last     time.Time // the last pass
 	lastFull time.Time
@@ -118,6 +119,11 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	u.collected = o.follow.collected
 	u.Deleted = seen.deleted(u.Filesystems)
 	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
+	if full {
+		o.conf = o.readHost()
+	}
+	o.conf.kubelet = u.Kubelet
+	u.Findings = findings(o.conf, u.Filesystems)
 	if u.Filesystems == nil {
 		u.Filesystems = []Filesystem{}
 	}

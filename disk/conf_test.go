@@ -1,0 +1,176 @@
+package disk
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseLogrotate(t *testing.T) {
+	global := false
+	r := parseLogrotate("f", []byte(`# see "man logrotate"
+weekly
+copytruncate
+include /etc/logrotate.d
+
+/var/log/a.log /var/log/b.log {
+	nocopytruncate
+	postrotate
+		echo copytruncate }
+	endscript
+}
+"/var/log/with blank.log"
+'/var/log/c*.log'
+{
+	rotate 4
+}
+/one/line { rotate 3 nocopytruncate }
+nocopytruncate
+/last { copytruncate
+`), &global)
+	if global || !slices.Equal(r.includes, []string{"/etc/logrotate.d"}) {
+		t.Errorf("global %v, includes %v", global, r.includes)
+	}
+	want := []stanza{
+		{"f", 6, []string{"/var/log/a.log", "/var/log/b.log"}, false},
+		{"f", 14, []string{"/var/log/with blank.log", "/var/log/c*.log"}, true},
+		{"f", 17, []string{"/one/line"}, false},
+		{"f", 19, []string{"/last"}, true},
+	}
+	if len(r.stanzas) != len(want) {
+		t.Fatalf("got %+v", r.stanzas)
+	}
+	for i, w := range want {
+		g := r.stanzas[i]
+		if g.line != w.line || !slices.Equal(g.patterns, w.patterns) || g.copytruncate != w.copytruncate {
+			t.Errorf("stanza %d: %+v, want %+v", i, g, w)
+		}
+	}
+	if !want[1].manages("/var/log/core.log") || want[1].manages("/var/log/c/x.log") {
+		t.Error("patterns match as glob(7)")
+	}
+}
+
+func TestReadLogrotate(t *testing.T) {
+	host := files{
+		"/etc/logrotate.conf":           "copytruncate\ninclude /etc/logrotate.d\n",
+		"/etc/logrotate.d/nginx":        "/var/log/nginx/*.log { daily }",
+		"/etc/logrotate.d/old.dpkg-old": "/var/log/old { daily }",
+		"/etc/logrotate.d/rsyslog":      "nocopytruncate\n/var/log/syslog {\n}\n",
+	}
+	got := readLogrotate(host.read, host.list)
+	if len(got) != 2 || !got[0].copytruncate || got[1].copytruncate || got[0].file != "/etc/logrotate.d/nginx" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestReadJournald(t *testing.T) {
+	host := files{
+		"/etc/systemd/journald.conf":                     "[Journal]\n#SystemMaxUse=\nStorage = persistent\n[Other]\nSystemMaxUse=9G\n",
+		"/usr/lib/systemd/journald.conf":                 "[Journal]\nStorage=volatile\n",
+		"/usr/lib/systemd/journald.conf.d/10-a.conf":     "[Journal]\nSystemMaxUse=1G\n",
+		"/etc/systemd/journald.conf.d/20-b.conf":         "[Journal]\nSystemMaxUse=2G\n",
+		"/etc/systemd/journald.conf.d/10-a.conf":         "; masked\n",
+		"/run/systemd/journald.conf.d/30-unrelated.text": "[Journal]\nSystemMaxUse=3G\n",
+	}
+	got := readJournald(host.read, host.list)
+	if got["SystemMaxUse"] != "2G" || got["Storage"] != "persistent" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestFindings(t *testing.T) {
+	good := defaultKubelet()
+	good.LogMaxWorkers, good.LogMonitorInterval = 4, 3
+	disk := func(path string, roles ...Role) Filesystem {
+		return Filesystem{Path: path, Source: "/dev/x", State: StateOK, SizeBytes: 100 << 30, AvailBytes: 50 << 30, Roles: roles}
+	}
+	with := func(change func(*hostConf, *[]Filesystem)) (hostConf, []Filesystem) {
+		k := good
+		c := hostConf{
+			kubelet: &k, journald: map[string]string{"SystemMaxUse": "1G"},
+			docker:  &dockerConfig{LogDriver: "json-file", LogOpts: map[string]string{"max-size": "10m"}},
+			rotated: []stanza{{file: "f", patterns: []string{"/a"}}},
+		}
+		all := []Filesystem{disk("/", RoleLogs, RoleKubelet)}
+		change(&c, &all)
+		return c, all
+	}
+	for want, change := range map[string]func(*hostConf, *[]Filesystem){
+		"":                        func(*hostConf, *[]Filesystem) {},
+		FindingKubeletOvershoot:   func(c *hostConf, _ *[]Filesystem) { *c.kubelet = defaultKubelet() },
+		FindingKubeletRotationOff: func(c *hostConf, _ *[]Filesystem) { c.kubelet.LogMaxSizeBytes = -1 },
+		FindingLogsUnwatched: func(_ *hostConf, all *[]Filesystem) {
+			*all = []Filesystem{disk("/", RoleKubelet), disk("/var/log", RoleLogs)}
+		},
+		FindingJournalUnbudgeted: func(c *hostConf, _ *[]Filesystem) { c.journald = map[string]string{} },
+		FindingCopyTruncate:      func(c *hostConf, _ *[]Filesystem) { c.rotated[0].copytruncate = true },
+		FindingDockerUnbounded:   func(c *hostConf, _ *[]Filesystem) { c.docker.LogOpts = nil },
+		FindingReservedBlocks:    func(_ *hostConf, all *[]Filesystem) { (*all)[0].ReservedBytes = 5 << 30 },
+	} {
+		got := findings(with(change))
+		if want == "" && len(got) == 0 {
+			continue
+		}
+		if len(got) != 1 || got[0].Reason != want || got[0].Message == "" || got[0].Do == "" || got[0].Severity == "" {
+			t.Errorf("%s: %+v", want, got)
+		}
+	}
+	// A host without any of them has nothing to be told.
+	if got := findings(hostConf{}, []Filesystem{disk("/var/log", RoleLogs)}); len(got) != 0 {
+		t.Errorf("a plain host: %+v", got)
+	}
+}
+
+// This machine's own files are understood.
+func TestReadHost(t *testing.T) {
+	o := observer(t, "/", DefaultPolicy())
+	for _, s := range o.readHost().rotated {
+		if len(s.patterns) == 0 || !path.IsAbs(s.patterns[0]) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// Whatever the file says: no pattern without a block, scripts are no
+// directives, and what is put after it is still read.
+func FuzzLogrotate(f *testing.F) {
+	f.Add("/a {\ncopytruncate\n}\n")
+	f.Add("{\n{\n}\n\"")
+	f.Fuzz(func(t *testing.T, s string) {
+		global := false
+		r := parseLogrotate("f", []byte(s), &global)
+		if n := strings.Count(s, "{"); len(r.stanzas) > n {
+			t.Fatalf("%d stanzas from %d braces", len(r.stanzas), n)
+		}
+		lines := strings.Count(s, "\n") + 1
+		for _, x := range r.stanzas {
+			if x.line < 1 || x.line > lines {
+				t.Fatalf("line %d of %d", x.line, lines)
+			}
+		}
+	})
+}
+
+// A setting at the end of the file always counts.
+func FuzzJournald(f *testing.F) {
+	f.Add("[Journal]\nSystemMaxUse=1G\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		values := map[string]string{}
+		parseUnitConf([]byte(s+"\n[Journal]\nSystemMaxUse=7G\n"), "Journal", values)
+		if values["SystemMaxUse"] != "7G" {
+			t.Fatalf("%q", values["SystemMaxUse"])
+		}
+	})
+}
+
+func FuzzDocker(f *testing.F) {
+	f.Add([]byte(`{"log-driver":"local","log-opts":{"max-size":"1m"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := parseDocker(b)
+		if err != nil && (c.LogDriver != "" || c.LogOpts != nil) {
+			t.Fatalf("%+v with %v", c, err)
+		}
+	})
+}
