@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -43,8 +44,8 @@ func (o *options) check(cmd *cobra.Command) error {
 		return err
 	}
 	var s reporter.Snapshot
-	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, false)
 	s.Inotify = o.inotifyPass(cmd.Context(), cfg.Inotify)
+	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, measured(s.Inotify.Value, cfg.Inotify), false)
 	s.Disk = o.diskPass(cmd.Context(), cfg.Disk)
 	return o.report(cmd.OutOrStdout(), s)
 }
@@ -59,12 +60,14 @@ func (o *options) pass(cmd *cobra.Command, act bool) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
 	var s reporter.Snapshot
-	s.Sysctl = o.sysctlPass(ctx, cfg, act)
+	// Where nothing can be counted the floors of the configuration hold.
+	u := o.inotifyPass(ctx, cfg.Inotify).Value
+	s.Sysctl = o.sysctlPass(ctx, cfg, measured(u, cfg.Inotify), act)
 	return o.report(cmd.OutOrStdout(), s)
 }
 
-func (o *options) sysctlPass(ctx context.Context, cfg Config, act bool) reporter.Result[sysctl.Observed] {
-	p, err := o.newSysctlPass(cfg)
+func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need, act bool) reporter.Result[sysctl.Observed] {
+	p, err := o.newSysctlPass(cfg, needs)
 	if err != nil {
 		return reporter.Result[sysctl.Observed]{At: time.Now(), Err: err}
 	}
@@ -74,8 +77,18 @@ func (o *options) sysctlPass(ctx context.Context, cfg Config, act bool) reporter
 	return reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()}
 }
 
+// measured are the floors that what is in use asks for: a limit that is nearly
+// used up stops the next collector, whatever the configuration thought enough.
+func measured(u inotify.Usage, p inotify.Policy) []sysctl.Need {
+	var needs []sysctl.Need
+	for _, f := range inotify.Floors(u, p) {
+		needs = append(needs, sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason})
+	}
+	return needs
+}
+
 // newSysctlPass opens what a pass over the settings needs.
-func (o *options) newSysctlPass(cfg Config) (sysctl.Pass, error) {
+func (o *options) newSysctlPass(cfg Config, needs []sysctl.Need) (sysctl.Pass, error) {
 	m, err := sysctl.ReadMachine(o.procfs)
 	if err != nil {
 		return sysctl.Pass{}, err
@@ -84,7 +97,10 @@ func (o *options) newSysctlPass(cfg Config) (sysctl.Pass, error) {
 	if err != nil {
 		return sysctl.Pass{}, err
 	}
-	return sysctl.Pass{Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs), Rules: cfg.Sysctl.For(m)}, nil
+	return sysctl.Pass{
+		Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs),
+		Rules: sysctl.WithNeeds(cfg.Sysctl.For(m), needs),
+	}, nil
 }
 
 // report prints s and returns its exit code as an error.

@@ -19,6 +19,7 @@ import (
 	"github.com/nodetune/nodetune/internal/holdertest"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
 )
 
 // document runs a command that prints a Report.
@@ -285,6 +286,45 @@ func TestPodsHaveNames(t *testing.T) {
 	}
 	if _, table, _ := nodetune("top", "--rows", "0", "--path.rootfs="+root); !strings.Contains(table, "logging/collector-x7k2p:main") {
 		t.Errorf("the pod is not in\n%s", table)
+	}
+}
+
+// A floor that the machine has outgrown is raised by what is in use: check says
+// so, and apply does it.
+func TestFloorsFollowUse(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "400")
+	holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 3, UID: 70221, Instances: 100})
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	const small = `apiVersion: nodetune.io/v1alpha1
+kind: Configuration
+sysctl:
+  rules:
+  - {key: fs.inotify.max_user_instances, atLeast: 200}
+`
+	if err := os.WriteFile(config, []byte(small), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--config=" + config, "--path.rootfs=" + dir}
+	instances := func(d reporter.Document) sysctl.Status {
+		for _, s := range d.Sysctl.Rules {
+			if s.Key == sysctl.MaxUserInstances {
+				return s
+			}
+		}
+		return sysctl.Status{}
+	}
+	_, d := document(t, append(args, "check")...)
+	const want = 429 // 300 are 70 % of it
+	if s := instances(d); s.Want != want || s.Outcome != sysctl.Drifted {
+		t.Errorf("check wants %v and says %s, want %d and Drifted", s.Want, s.Outcome, want)
+	}
+	if code, stdout, stderr := nodetune(append(args, "apply")...); code != 0 {
+		t.Errorf("apply: exit %d\n%s%s", code, stdout, stderr)
+	}
+	if got := privtest.Get(t, "fs.inotify.max_user_instances"); got != strconv.Itoa(want) {
+		t.Errorf("apply left %s, want %d", got, want)
 	}
 }
 
