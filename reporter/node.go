@@ -31,6 +31,7 @@ type Node struct {
 	openGate   bool // the floors hold and the gate may be opened
 	view       *nodeView
 	adopted    bool
+	back       bool // the API server has answered again: what failed may be tried now
 	settled    Settled
 	configured []corev1.NodeConditionType // nil until the first verdicts: nothing is known to be ours to remove
 	stats      NodeStats
@@ -172,6 +173,7 @@ func (n *Node) see(node *corev1.Node, list bool) {
 		}
 	}
 	n.view = viewNode(node)
+	n.back = n.back || list
 	if !n.adopted {
 		for t, h := range Adopt(n.view.written()) {
 			n.settled[t] = h
@@ -230,6 +232,10 @@ func (n *Node) publishConditions(ctx context.Context, p *pace) time.Time {
 	policy := n.policy
 	d := n.difference(now, p.beat(policy, rand.Float64()))
 	foreign := n.newForeign()
+	if n.back {
+		n.back = false
+		p.hurry(policy, now, rand.Float64())
+	}
 	n.mu.Unlock()
 	if n.hooks.Foreign != nil {
 		for _, t := range foreign {

@@ -92,6 +92,15 @@ func (p *pace) failed(key string, forGood bool, now time.Time, random float64) {
 	p.failures++
 }
 
+// hurry shortens the wait for the next try: the API server answers again, to
+// thousands of nodes at once.
+func (p *pace) hurry(policy ConditionsPolicy, now time.Time, random float64) {
+	soon := now.Add(policy.Debounce.D() + time.Duration(random*float64(policy.Jitter.D())))
+	if p.retry.After(soon) {
+		p.retry, p.failures = soon, 0
+	}
+}
+
 // backoff doubles from firstRetry to lastRetry, less up to half of it.
 func backoff(failures int, random float64) time.Duration {
 	d := lastRetry

@@ -41,7 +41,12 @@ raises what is too low, never lowers, and proves it by reading back.`,
 	f.StringVar(&o.rootfs, "path.rootfs", "/", "rootfs mount point; /etc, /run and /usr/lib are looked up below it")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(newCheck(o), newApply(o), newRestore(o), newExplain(o), newDisk(o), newTop(o), newWhy(o), newRun(o), newConfig(), newVersion(o))
+	root.AddCommand(
+		newCheck(o), newApply(o), newRestore(o), newExplain(o),
+		newTop(o), newWhy(o), newDisk(o),
+		newRun(o), newNodes(o), newCleanup(o),
+		newConfig(), newVersion(o),
+	)
 	return root
 }
 

@@ -1,0 +1,70 @@
+package reporter
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+)
+
+func TestCleanup(t *testing.T) {
+	foreign := fleetNode("foreign", "True", "SysctlDrift=True")
+	foreign.ManagedFields[0].Manager = "other"
+	gated := fleetNode("gated", "True")
+	gated.Spec.Taints = []corev1.Taint{{Key: GateTaint, Effect: corev1.TaintEffectNoSchedule}}
+	c := fake.NewSimpleClientset(fleetNode("a", "True", "SysctlDrift=True", "OldPressure=True"), fleetNode("b", "Unknown", "SysctlDrift=False"), foreign, gated)
+	nodes := c.CoreV1().Nodes()
+	clean := func(dryRun bool) string {
+		all, err := CleanupAll(t.Context(), nodes, dryRun)
+		if err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for _, c := range all {
+			s := c.Node
+			for _, t := range c.Removed {
+				s += " -" + string(t)
+			}
+			if c.Gate {
+				s += " gate"
+			}
+			got = append(got, s)
+		}
+		return strings.Join(got, "; ")
+	}
+	types := func(name string) (all []string) {
+		n, err := nodes.Get(context.Background(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range n.Status.Conditions {
+			all = append(all, string(c.Type))
+		}
+		return all
+	}
+	const everything = "a -OldPressure -SysctlDrift; b -SysctlDrift; gated gate"
+	if got := clean(true); got != everything {
+		t.Errorf("dry run: %s", got)
+	}
+	if got := types("a"); len(got) != 3 {
+		t.Errorf("a dry run has left %q", got)
+	}
+	if got := clean(false); got != everything {
+		t.Errorf("all: %s", got)
+	}
+	for node, want := range map[string][]string{
+		"a": {"Ready"}, "b": {"Ready"}, "foreign": {"Ready", "SysctlDrift"},
+	} {
+		if got := types(node); !slices.Equal(got, want) {
+			t.Errorf("%s has the conditions %q, want %q", node, got, want)
+		}
+	}
+	if _, err := Cleanup(t.Context(), nodes, "nobody", false); !apierrors.IsNotFound(err) {
+		t.Errorf("a node that is not there: %v", err)
+	}
+}

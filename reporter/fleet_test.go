@@ -1,0 +1,112 @@
+package reporter
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nodetune/nodetune/inotify"
+)
+
+// fleetNode has our conditions as TYPE=STATUS, since an hour for each one.
+func fleetNode(name string, ready corev1.ConditionStatus, ours ...string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
+	var fields []string
+	for i, c := range ours {
+		kind, status, _ := strings.Cut(c, "=")
+		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{
+			Type: corev1.NodeConditionType(kind), Status: corev1.ConditionStatus(status), Reason: "R",
+			LastTransitionTime: metav1.NewTime(noon.Add(-time.Duration(i+1) * time.Hour)),
+		})
+		fields = append(fields, `"k:{\"type\":\"`+kind+`\"}":{".":{}}`)
+	}
+	n.ManagedFields = []metav1.ManagedFieldsEntry{{
+		Manager: FieldManager, FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:conditions":{` + strings.Join(fields, ",") + `}}}`),
+	}}
+	return n
+}
+
+func TestSummarize(t *testing.T) {
+	foreign := fleetNode("f", "True", "FileDescriptorPressure=True")
+	foreign.ManagedFields[0].Manager = "npd-plus"
+	for _, tt := range []struct {
+		node   *corev1.Node
+		state  NodeState
+		reason string
+		since  time.Duration
+	}{
+		{fleetNode("a", "True", "InotifyPressure=False", "SysctlDrift=False"), NodeOK, "", 0},
+		{fleetNode("b", "True", "InotifyPressure=False", "SysctlDrift=True"), NodeProblem, "SysctlDrift (R)", 2 * time.Hour},
+		{fleetNode("c", "True", "InotifyPressure=True", "SysctlDrift=True"), NodeProblem, "InotifyPressure (R), SysctlDrift (R)", 2 * time.Hour},
+		{fleetNode("d", "True", "InotifyPressure=Unknown", "SysctlDrift=True"), NodeProblem, "SysctlDrift (R)", 2 * time.Hour},
+		{fleetNode("e", "True", "InotifyPressure=Unknown", "SysctlDrift=False"), NodeUnknown, "InotifyPressure (R)", time.Hour},
+		{foreign, NodeSilent, "no condition of nodetune", 0},
+		{fleetNode("g", "False"), NodeSilent, "no condition of nodetune", 0},
+		{fleetNode("h", "Unknown", "SysctlDrift=False"), NodeUnknown, "the node is not Ready, so nobody renews this", 0},
+		{fleetNode("i", "False", "SysctlDrift=True"), NodeUnknown, "the node is not Ready, so nobody renews this; last said SysctlDrift (R)", time.Hour},
+	} {
+		got := Summarize(tt.node)
+		if got.State != tt.state || got.Reason != tt.reason {
+			t.Errorf("%s: %s %q, want %s %q", got.Name, got.State, got.Reason, tt.state, tt.reason)
+		}
+		if since := noon.Sub(got.Since); tt.since == 0 != got.Since.IsZero() || tt.since != 0 && since != tt.since {
+			t.Errorf("%s: since %s, want %s", got.Name, since, tt.since)
+		}
+	}
+}
+
+func TestSortNodes(t *testing.T) {
+	nodes := []NodeSummary{
+		{Name: "ok", State: NodeOK},
+		{Name: "new", State: NodeProblem, Since: noon, Live: &LiveUse{Instances: Use{90, 100}}},
+		{Name: "old", State: NodeProblem, Since: noon.Add(-time.Hour), Live: &LiveUse{Watches: Use{95, 100}}},
+		{Name: "mute", State: NodeSilent, Live: &LiveUse{Error: "no"}},
+	}
+	for by, want := range map[string]string{
+		"name": "mute new ok old", "state": "new old mute ok", "since": "old new mute ok", "use": "old new mute ok",
+	} {
+		if !SortNodes(nodes, by) {
+			t.Fatalf("cannot sort by %s", by)
+		}
+		var got []string
+		for _, n := range nodes {
+			got = append(got, n.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("by %s: %s, want %s", by, got, want)
+		}
+	}
+	if SortNodes(nodes, "beauty") {
+		t.Error("sorted by beauty")
+	}
+}
+
+func TestLiveOf(t *testing.T) {
+	u := accounts(110, 100, &inotify.Process{PID: 7, Comm: "promtail", Instances: 90})
+	u.Accounts = append(u.Accounts, inotify.Account{Owner: inotify.Owner{UID: 1}, InstancesLimit: 128, Watches: 8000, WatchesLimit: 8192})
+	l := liveOf(&u)
+	if l.Instances != (Use{110, 128}) || l.Watches != (Use{8000, 8192}) || l.OpenFiles != (Use{10, 1000}) || l.Top.Comm != "promtail" {
+		t.Errorf("got %+v", l)
+	}
+}
+
+// What stands in managedFields was written by the API server, from keys that
+// anybody with the right to patch the status chose.
+func FuzzConditionOwners(f *testing.F) {
+	f.Add(`{"f:status":{"f:conditions":{"k:{\"type\":\"X\"}":{".":{}}}}}`)
+	f.Add(`{"f:status":{"f:conditions":{".":{},"k:{\"type\":1}":{},"v:1":{}}}}`)
+	f.Add(`[]`)
+	f.Fuzz(func(t *testing.T, raw string) {
+		entry := metav1.ManagedFieldsEntry{Manager: "m", FieldsV1: metav1.NewFieldsV1(raw)}
+		for kind, owners := range conditionOwners([]metav1.ManagedFieldsEntry{entry, entry}) {
+			if kind == "" || !slices.Equal(owners, []string{"m"}) {
+				t.Errorf("%q is owned by %q", kind, owners)
+			}
+		}
+	})
+}

@@ -1,0 +1,155 @@
+package reporter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/nodetune/nodetune/inotify"
+)
+
+// LiveUse is what an agent answered.
+type LiveUse struct {
+	Instances Use     `json:"instances"` // of the account nearest its limit
+	Watches   Use     `json:"watches"`
+	OpenFiles Use     `json:"open_files"`
+	Top       *Holder `json:"top,omitempty"` // of the most instances
+	Error     string  `json:"error,omitempty"`
+}
+
+// Use is how much of a limit is used.
+type Use struct {
+	Used  int64         `json:"used"`
+	Limit inotify.Limit `json:"limit"`
+}
+
+// Percent returns the share in use.
+func (u Use) Percent() float64 { return u.Limit.Percent(u.Used) }
+
+func (l *LiveUse) most() float64 {
+	if l == nil || l.Error != "" {
+		return -1
+	}
+	return max(l.Instances.Percent(), l.Watches.Percent(), l.OpenFiles.Percent())
+}
+
+// liveOf reads an agent's report.
+func liveOf(u *inotify.Usage) *LiveUse {
+	l := &LiveUse{
+		Instances: Use{Limit: u.Limits.Instances}, Watches: Use{Limit: u.Limits.Watches},
+		OpenFiles: Use{u.Limits.OpenFiles, u.Limits.FileMax},
+	}
+	for _, a := range u.Accounts {
+		if use := (Use{a.Instances, a.InstancesLimit}); use.Percent() >= l.Instances.Percent() {
+			l.Instances = use
+		}
+		if use := (Use{a.Watches, a.WatchesLimit}); use.Percent() >= l.Watches.Percent() {
+			l.Watches = use
+		}
+	}
+	for _, p := range u.Processes {
+		if p.Instances > 0 && (l.Top == nil || p.Instances > l.Top.Used) {
+			l.Top = &Holder{p.PID, p.Comm, p.Instances, p.Namespace, p.Pod, p.Container, p.Unit}
+		}
+	}
+	return l
+}
+
+// Agents says where the agents are.
+type Agents struct {
+	Namespace string // "" is all
+	Selector  string // of labels
+}
+
+// askAtOnce bounds the requests under way: each passes through the API server.
+const askAtOnce = 16
+
+// AskAgents sets Live of each of nodes by asking the agent on it through the
+// API server's pod proxy, as the caller. An agent that cannot be asked has an
+// Error.
+func AskAgents(ctx context.Context, client corev1client.PodsGetter, agents Agents, nodes []NodeSummary) error {
+	on, err := agentsOn(ctx, client, agents)
+	if err != nil {
+		return err
+	}
+	slots := make(chan struct{}, askAtOnce)
+	var all sync.WaitGroup
+	for i := range nodes {
+		pod, ok := on[nodes[i].Name]
+		if !ok {
+			nodes[i].Live = &LiveUse{Error: fmt.Sprintf("no running pod with labels %s on this node", agents.Selector)}
+			continue
+		}
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			nodes[i].Live = ask(ctx, client, pod)
+		})
+	}
+	all.Wait()
+	return ctx.Err()
+}
+
+type agentPod struct{ namespace, name, port string }
+
+func agentsOn(ctx context.Context, client corev1client.PodsGetter, agents Agents) (map[string]agentPod, error) {
+	on := make(map[string]agentPod)
+	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: cleanupPage}
+	for {
+		pods, err := client.Pods(agents.Namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list the agents' pods: %w", err)
+		}
+		for _, p := range pods.Items {
+			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, metricsPort(&p)}
+		}
+		if options.Continue = pods.Continue; options.Continue == "" {
+			return on, nil
+		}
+	}
+}
+
+// metricsPort is the port called metrics or http, else the default one.
+func metricsPort(p *corev1.Pod) string {
+	for _, c := range p.Spec.Containers {
+		for _, port := range c.Ports {
+			if port.Name == "metrics" || port.Name == "http" {
+				return strconv.Itoa(int(port.ContainerPort))
+			}
+		}
+	}
+	return "9409"
+}
+
+// maxReportBytes bounds an answer: 5,000 processes at 400 bytes are 2 MB. Who
+// can run a pod with the agents' labels can answer anything.
+const maxReportBytes = 16 << 20
+
+func ask(ctx context.Context, client corev1client.PodsGetter, pod agentPod) *LiveUse {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	answer, err := client.Pods(pod.namespace).ProxyGet("http", pod.name, pod.port, "report", nil).Stream(ctx)
+	if err != nil {
+		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
+	}
+	defer func() { _ = answer.Close() }()
+	var d Document
+	if err := json.NewDecoder(io.LimitReader(answer, maxReportBytes)).Decode(&d); err != nil {
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s: its report is not one of nodetune's: %v", pod.namespace, pod.name, err)}
+	}
+	if d.Inotify == nil {
+		why := "has not counted yet"
+		if e := d.Errors["inotify"]; e != "" {
+			why = e
+		}
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s: %s", pod.namespace, pod.name, why)}
+	}
+	return liveOf(d.Inotify)
+}
