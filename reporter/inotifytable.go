@@ -48,22 +48,23 @@ func findings(b *strings.Builder, u inotify.Usage, colour bool) {
 
 func findingText(f inotify.Finding) string {
 	use := fmt.Sprintf("%s of %s (%s)", figure(f.Used, f.Quality), limitText(f.Limit), percentText(f.Used, f.Limit))
-	top := ""
+	top, most := "somebody", ""
 	if f.Top != nil {
 		top = fmt.Sprintf("%s[%d]", safetext.String(f.Top.Comm), f.Top.PID)
 		if who := Who(f.Top.Namespace, f.Top.Pod, f.Top.Container, f.Top.Unit); who != "" {
 			top += " of " + who
 		}
+		most = ", most of them " + top
 	}
 	switch f.Resource {
 	case inotify.NOFILE:
-		return fmt.Sprintf("%s has %s descriptors open: then errno 24 for this process, whatever the sysctls", top, use)
+		return fmt.Sprintf("%s has %s descriptors open: past that errno 24, which no sysctl cures; see 'nodetune why'", top, use)
 	case inotify.OpenFiles:
-		return fmt.Sprintf("the node has %s open files, most of them %s: then errno 23 for everybody without CAP_SYS_ADMIN", use, top)
+		return fmt.Sprintf("the node has %s open files%s: past that errno 23 for everybody without CAP_SYS_ADMIN", use, most)
 	case inotify.Watches:
-		return fmt.Sprintf("uid %d has %s inotify watches, most of them %s: then errno 28, and collectors follow no new file", f.Owner.UID, use, top)
+		return fmt.Sprintf("uid %d has %s inotify watches%s: past that errno 28, and collectors of this user follow no new file", f.Owner.UID, use, most)
 	}
-	return fmt.Sprintf("uid %d has %s inotify instances, most of them %s: then errno 24, and no collector starts", f.Owner.UID, use, top)
+	return fmt.Sprintf("uid %d has %s inotify instances%s: past that errno 24, and no collector of this user starts", f.Owner.UID, use, most)
 }
 
 func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
