@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench vuln clean e2e-tools e2e-up e2e-down e2e
+.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench loss vuln clean e2e-tools e2e-up e2e-down e2e
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -85,6 +85,10 @@ e2e: e2e-tools
 	$(GO) -C e2e mod tidy -diff
 	$(GO) -C e2e vet ./...
 	$(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -p 1 -count=1 -timeout 25m ./...
+
+# Rotation under load beside logrotate, at full size: some ten minutes.
+loss:
+	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -count=1 -timeout 60m -v -run '^TestLoss' ./disk
 
 # Needs the vulnerability database, so it is not part of make test.
 vuln:

@@ -1,0 +1,80 @@
+package disk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyAttributes gives to what from has beside its content: owner, POSIX ACL,
+// SELinux label, user attributes, and last the mode, so that nobody gets at the
+// file before it is as closed as the old one was.
+func copyAttributes(to, from *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+		return fmt.Errorf("stat %s: %w", from.Name(), err)
+	}
+	if err := unix.Fchown(int(to.Fd()), int(st.Uid), int(st.Gid)); err != nil {
+		return fmt.Errorf("give %s to %d:%d (CAP_CHOWN): %w", to.Name(), st.Uid, st.Gid, err)
+	}
+	if err := copyXattrs(to, from); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(int(to.Fd()), st.Mode&0o7777); err != nil {
+		return fmt.Errorf("set the mode of %s to %04o: %w", to.Name(), st.Mode&0o7777, err)
+	}
+	return nil
+}
+
+// copyTimes keeps on an archive when its log was last written.
+func copyTimes(to, from *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
+		return fmt.Errorf("stat %s: %w", from.Name(), err)
+	}
+	times := []unix.Timespec{st.Atim, st.Mtim}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", to.Fd()), times, 0); err != nil {
+		return fmt.Errorf("set the times of %s: %w", to.Name(), err)
+	}
+	return nil
+}
+
+// copied reports whether an extended attribute belongs to the log rather than
+// to its content: capabilities and integrity hashes of the old file would be
+// wrong for the new.
+func copied(name string) bool {
+	return name == "system.posix_acl_access" || name == "security.selinux" || strings.HasPrefix(name, "user.")
+}
+
+func copyXattrs(to, from *os.File) error {
+	names := make([]byte, 64<<10) // XATTR_LIST_MAX
+	n, err := unix.Flistxattr(int(from.Fd()), names)
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list the extended attributes of %s: %w", from.Name(), err)
+	}
+	for raw := range bytes.SplitSeq(names[:n], []byte{0}) {
+		name := string(raw)
+		if !copied(name) {
+			continue
+		}
+		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+		n, err := unix.Fgetxattr(int(from.Fd()), name, value)
+		if errors.Is(err, unix.ENODATA) {
+			continue // removed meanwhile
+		}
+		if err == nil {
+			err = unix.Fsetxattr(int(to.Fd()), name, value[:n], 0)
+		}
+		if err != nil {
+			return fmt.Errorf("copy %s from %s to %s: %w", name, from.Name(), to.Name(), err)
+		}
+	}
+	return nil
+}

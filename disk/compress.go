@@ -1,0 +1,267 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+)
+
+// Compression is how an archive is stored.
+type Compression string
+
+// The compressions. Container logs take gzip only, which is what the kubelet
+// reads. On one core, 134 MB of log text: gzip at 279 MB/s to a 5th (the
+// kubelet's: 63 MB/s to a 6th), zstd at 330 MB/s to a 5.6th.
+const (
+	None Compression = "none"
+	Gzip Compression = "gzip"
+	Zstd Compression = "zstd"
+)
+
+func (c Compression) ending() string {
+	switch c {
+	case Gzip:
+		return ".gz"
+	case Zstd:
+		return ".zst"
+	}
+	return ""
+}
+
+// errBusy says that an archive cannot be touched yet.
+var errBusy = errors.New("somebody has it open")
+
+// compress replaces the archive name by its compressed form. The archive is
+// removed only when the other is complete, on the disk under its name, and
+// nobody has the archive open; until then a crash leaves the archive.
+func (d *folder) compress(ctx context.Context, name string, c Compression) (err error) {
+	src, st, err := d.file(name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }()
+	if err := unheld(src); err != nil {
+		return err
+	}
+	part := "." + name + c.ending() + partEnding
+	if err := d.remove(part); err != nil {
+		return err
+	}
+	dst, err := d.create(part)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = dst.Close()
+		if err != nil {
+			_ = d.remove(part)
+		}
+	}()
+	sum := crc32.NewIEEE()
+	var n int64
+	err = idleIO(func() error {
+		n, err = encode(ctx, dst, io.TeeReader(src, sum), c)
+		return err
+	})
+	if err == nil {
+		err = copyAttributes(dst, src)
+	}
+	if err == nil {
+		err = copyTimes(dst, src)
+	}
+	if err == nil {
+		err = d.wrap("sync", part, dst.Sync())
+	}
+	if err == nil {
+		err = verify(dst, c, n, sum.Sum32())
+	}
+	if err == nil && n != int64(st.Size) {
+		err = fmt.Errorf("%s: %d bytes when it was opened, %d read: %w", name, st.Size, n, errBusy)
+	}
+	if err == nil {
+		err = unheld(src)
+	}
+	if err == nil {
+		err = dst.Close() // NFS and quotas report here what write(2) did not
+	}
+	if err != nil {
+		return fmt.Errorf("compress %s: %w", name, err)
+	}
+	if err := d.rename(part, name+c.ending()); err != nil {
+		return err
+	}
+	if err := d.sync(); err != nil {
+		return err
+	}
+	return d.drop(name, src, n)
+}
+
+// drop removes the archive name once its compressed form is durable, if it is
+// still the file that was compressed and nobody has come to it since.
+func (d *folder) drop(name string, src *os.File, n int64) error {
+	if err := unheld(src); err != nil {
+		return err
+	}
+	var a, b unix.Stat_t
+	if err := unix.Fstat(int(src.Fd()), &a); err != nil {
+		return d.wrap("stat", name, err)
+	}
+	if err := unix.Fstatat(d.fd, name, &b, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return d.wrap("stat", name, err)
+	}
+	if a.Ino != b.Ino || a.Dev != b.Dev || a.Size != n {
+		return fmt.Errorf("remove %s: it is not any more what was compressed: %w", name, errBusy)
+	}
+	if err := d.remove(name); err != nil {
+		return err
+	}
+	return d.sync()
+}
+
+func unheld(f *os.File) error {
+	idle, err := Probe(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", f.Name(), err)
+	}
+	if idle != Unheld {
+		return fmt.Errorf("%s: %w", f.Name(), errBusy)
+	}
+	return nil
+}
+
+// encode writes src compressed to dst and returns the bytes read.
+func encode(ctx context.Context, dst io.Writer, src io.Reader, c Compression) (int64, error) {
+	w, err := encoder(dst, c)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &interruptible{ctx, src}, make([]byte, 256<<10))
+	// The end of the stream, and often all of it, is written here: an error of
+	// Close not looked at is an archive cut short.
+	return n, errors.Join(err, w.Close())
+}
+
+func encoder(dst io.Writer, c Compression) (io.WriteCloser, error) {
+	switch c {
+	case Gzip:
+		return gzip.NewWriterLevel(dst, gzip.BestSpeed)
+	case Zstd:
+		return zstd.NewWriter(dst, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	}
+	return nil, fmt.Errorf("%q compresses nothing", c)
+}
+
+// verify reads back from f what encode must have written for n bytes with the
+// checksum sum: gzip's trailer, or all of a zstd stream, which decodes at the
+// speed of memory and whose end is marked by its checksum.
+func verify(f *os.File, c Compression, n int64, sum uint32) error {
+	switch c {
+	case Gzip:
+		st, err := f.Stat()
+		if err != nil {
+			return fmt.Errorf("verify %s: %w", f.Name(), err)
+		}
+		var t [8]byte // RFC 1952, 2.3.1: CRC32 and ISIZE, little-endian
+		if _, err := f.ReadAt(t[:], max(st.Size()-8, 0)); err != nil {
+			return fmt.Errorf("verify %s: read its trailer: %w", f.Name(), err)
+		}
+		if binary.LittleEndian.Uint32(t[:]) != sum || binary.LittleEndian.Uint32(t[4:]) != uint32(n) {
+			return fmt.Errorf("verify %s: its trailer is not that of the %d bytes read", f.Name(), n)
+		}
+		return nil
+	case Zstd:
+		got, gotSum, err := decode(f, c)
+		if err == nil && (got != n || gotSum != sum) {
+			err = fmt.Errorf("%d bytes come out of it, not the %d that went in", got, n)
+		}
+		if err != nil {
+			return fmt.Errorf("verify %s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
+
+// decode reads all of f and returns length and CRC32 of what is in it.
+func decode(f *os.File, c Compression) (n int64, sum uint32, err error) {
+	var r io.Reader
+	src := io.NewSectionReader(f, 0, 1<<62)
+	switch c {
+	case Gzip:
+		z, err := gzip.NewReader(src)
+		if err != nil {
+			return 0, 0, err
+		}
+		r = z
+	case Zstd:
+		z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+		if err != nil {
+			return 0, 0, err
+		}
+		defer z.Close()
+		r = z
+	default:
+		r = src
+	}
+	h := crc32.NewIEEE()
+	n, err = io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 256<<10))
+	return n, h.Sum32(), err
+}
+
+// sameContent reports whether the first n bytes of a and b are equal.
+func sameContent(a, b *os.File, n int64) (bool, error) {
+	x, y := make([]byte, 256<<10), make([]byte, 256<<10)
+	for at := int64(0); at < n; {
+		size := min(n-at, int64(len(x)))
+		if _, err := a.ReadAt(x[:size], at); err != nil {
+			return false, err
+		}
+		if _, err := b.ReadAt(y[:size], at); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(x[:size], y[:size]) {
+			return false, nil
+		}
+		at += size
+	}
+	return true, nil
+}
+
+// interruptible ends with the context.
+type interruptible struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *interruptible) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(b)
+}
+
+// idleIO runs do with the I/O class idle, ioprio_set(2): whoever writes logs
+// comes first. The class is of the thread. Schedulers that know no classes (none,
+// mq-deadline before 5.14) ignore it.
+func idleIO(do func() error) error {
+	const (
+		who   = 1       // IOPRIO_WHO_PROCESS
+		idle  = 3 << 13 // IOPRIO_CLASS_IDLE
+		usual = 0       // IOPRIO_CLASS_NONE
+	)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, _, errno := unix.Syscall(unix.SYS_IOPRIO_SET, who, 0, idle); errno == 0 {
+		defer func() { _, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, who, 0, usual) }()
+	}
+	return do()
+}

@@ -1,0 +1,186 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// folder is an open directory of logs. Whatever is done to a file in it is done
+// through this descriptor and a plain name, so that nobody who swaps
+// directories and links meanwhile leads it elsewhere.
+type folder struct {
+	fd   int
+	path string // for messages
+	dev  uint64
+}
+
+// openFolder opens the directory dir of the host for acting in it. logPaths are
+// the configured log directories: the way to one of them is the administrator's
+// and may hold links, the way below it is anybody's and may not.
+func openFolder(rootfs int, logPaths []string, dir string) (*folder, error) {
+	for _, top := range logPaths {
+		rel, ok := within(dir, top)
+		if !ok {
+			continue
+		}
+		t, err := openRoot(rootfs, top, unix.O_PATH)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: top, Err: err}
+		}
+		fd, err := openBeneath(t, []byte(rel+"\x00"), unix.O_RDONLY)
+		_ = unix.Close(t)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+		}
+		d := &folder{fd: fd, path: dir}
+		if err := d.own(); err != nil {
+			d.close()
+			return nil, err
+		}
+		return d, nil
+	}
+	return nil, refusef("%s is in none of the log directories (%s): add the directory to disk.logPaths",
+		dir, strings.Join(logPaths, ", "))
+}
+
+// own refuses a directory in which somebody else could exchange a file under
+// our hands, as logrotate does without su, and takes its lock: two rotations of
+// one log at a time would each see the other's half-done work.
+func (d *folder) own() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	d.dev = st.Dev
+	if st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return refusef("%s can be written by others (owner %d:%d, mode %04o): give it to root, or rotate its logs as its owner",
+			d.path, st.Uid, st.Gid, st.Mode&0o7777)
+	}
+	if err := unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s: another nodetune is at work there: %w", d.path, err)
+	}
+	return nil
+}
+
+func (d *folder) close() { _ = unix.Close(d.fd) }
+
+func (d *folder) wrap(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: path.Join(d.path, name), Err: err}
+}
+
+// Refusal is why a file is left alone. It is not a failure: the file is not
+// what nodetune acts upon.
+type Refusal struct{ Reason string }
+
+func (r *Refusal) Error() string { return r.Reason }
+
+func refusef(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
+
+// file opens the regular file name, which must have no second name and no
+// attribute that keeps it from being replaced.
+func (d *folder) file(name string, flags int) (*os.File, unix.Statx_t, error) {
+	var st unix.Statx_t
+	// O_NONBLOCK: a FIFO would wait for its other end, a lease for its holder.
+	fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, unix.ELOOP):
+		return nil, st, refusef("%s is a symbolic link", path.Join(d.path, name))
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.EISDIR):
+		return nil, st, refusef("%s is not a regular file", path.Join(d.path, name))
+	case err != nil:
+		return nil, st, d.wrap("open", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err = statx(fd, itself, &st); err != nil {
+		err = d.wrap("stat", name, err)
+	} else {
+		err = d.plain(name, &st)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, st, err
+	}
+	return f, st, nil
+}
+
+// plain refuses what is not a file with one name in this very filesystem.
+func (d *folder) plain(name string, st *unix.Statx_t) error {
+	at := path.Join(d.path, name)
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return refusef("%s is not a regular file", at)
+	case st.Nlink != 1:
+		return refusef("%s has %d names (hard links)", at, st.Nlink)
+	case unix.Mkdev(st.Dev_major, st.Dev_minor) != d.dev:
+		return refusef("%s is a mount point", at)
+	case st.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0:
+		return refusef("%s is immutable or append-only (chattr +i, +a)", at)
+	}
+	return nil
+}
+
+// create makes a new file that only root can read: whoever opened it while its
+// owner and mode are still being set would keep it open.
+func (d *folder) create(name string) (*os.File, error) {
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, d.wrap("create", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// rename never replaces a file.
+func (d *folder) rename(from, to string) error {
+	return d.wrap("rename", from, unix.Renameat2(d.fd, from, d.fd, to, unix.RENAME_NOREPLACE))
+}
+
+// exchange gives each the other's name, in one step.
+func (d *folder) exchange(a, b string) error {
+	return d.wrap("exchange", a, unix.Renameat2(d.fd, a, d.fd, b, unix.RENAME_EXCHANGE))
+}
+
+// remove removes a name. That it is gone already is what was wanted.
+func (d *folder) remove(name string) error {
+	err := unix.Unlinkat(d.fd, name, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return d.wrap("remove", name, err)
+}
+
+// sync makes names durable: fsync(2) of a file does not cover its directory.
+func (d *folder) sync() error { return d.wrap("sync", "", unix.Fsync(d.fd)) }
+
+// names returns what is in d. The descriptor is read from its beginning.
+func (d *folder) names() ([]string, error) {
+	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, d.wrap("list", "", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var all []string
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := unix.Getdents(fd, buf)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, d.wrap("list", "", err)
+		}
+		if n <= 0 {
+			return all, nil
+		}
+		dirents(buf[:n], func(name []byte, _ byte) {
+			all = append(all, string(name[:len(name)-1]))
+		})
+	}
+}

@@ -1,0 +1,95 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// opener is one process that has a log open.
+type opener struct {
+	Holder
+	appends bool // O_APPEND: it writes at the end, wherever that is
+}
+
+// openers returns who has which of the files open, this process left out. hint
+// is a part of every path that one of them can have. The lease says in
+// microseconds whether there is anybody; this walk says who.
+func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...inode) (map[inode][]opener, error) {
+	all := map[inode][]opener{}
+	self := os.Getpid()
+	_, err := w.Walk(ctx, &procwalk.Visitor{
+		Enter: func(p *procwalk.Process) bool {
+			st, err := p.Stat()
+			return err == nil && !st.KernelThread && p.PID != self
+		},
+		FD: func(p *procwalk.Process, fd int, target []byte) {
+			if len(target) == 0 || target[0] != '/' || !bytes.Contains(target, []byte(hint)) {
+				return
+			}
+			st, err := p.StatFD(fd)
+			at := inode{st.Dev, st.Ino}
+			if err != nil || !contains(files, at) {
+				return
+			}
+			info, err := p.FDInfo(fd)
+			if err != nil || info.Flags&unix.O_PATH != 0 {
+				return
+			}
+			o := opener{
+				Holder: Holder{
+					PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos),
+					Writes: info.Flags&unix.O_ACCMODE != unix.O_RDONLY,
+				},
+				appends: info.Flags&unix.O_APPEND != 0,
+			}
+			if st, err := p.Stat(); err == nil {
+				o.Start, o.Comm = st.Start, string(st.Comm())
+			}
+			if cg, err := p.Cgroup(); err == nil {
+				o.Who = workload.FromCgroupPath(string(cg))
+			}
+			all[at] = append(all[at], o)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find out who has the log open: %w", err)
+	}
+	return all, nil
+}
+
+func contains(files []inode, f inode) bool {
+	for _, x := range files {
+		if x == f {
+			return true
+		}
+	}
+	return false
+}
+
+// readMargin is how many bytes a reader may be from the end and still count as
+// following: what is read is not yet delivered, and some readers go back a
+// little to see whether the file is still theirs.
+const readMargin = 1 << 20
+
+// behind returns the reader that has furthest to go in a file of size bytes,
+// if it is further from the end than margin.
+func behind(all []opener, size, margin uint64) (opener, bool) {
+	var worst opener
+	found := false
+	for _, o := range all {
+		if o.Writes || o.OffsetBytes+margin >= size {
+			continue
+		}
+		if !found || o.OffsetBytes < worst.OffsetBytes {
+			worst, found = o, true
+		}
+	}
+	return worst, found
+}

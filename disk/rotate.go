@@ -1,0 +1,179 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/procwalk"
+)
+
+// How says how a log is rotated and what becomes of its archives.
+type How struct {
+	Reopen   Reopen
+	InPlace  bool // the writer cannot reopen: its log is copied and shortened
+	Compress Compression
+	Archives int           // how many are kept; 0: all
+	KeepFor  time.Duration // archives older than this go; 0: none does
+	Grace    time.Duration // an archive is left alone for so long after it was last written
+	Force    bool          // also where a reader is behind, whose lines may be lost to it
+}
+
+// Rotator rotates the logs of one host. It is for one goroutine.
+type Rotator struct {
+	procfs   string
+	rootfs   int
+	logPaths []string
+	walker   *procwalk.Walker
+	asked    map[inode]time.Time // when the writer of an archive was last asked to reopen
+}
+
+// NewRotator returns a Rotator of the host whose root directory and procfs are
+// mounted at rootfs and procfs. It acts below logPaths only.
+func NewRotator(procfs, rootfs string, logPaths []string) (*Rotator, error) {
+	walker, err := procwalk.New(procfs)
+	if err != nil {
+		return nil, err
+	}
+	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		_ = walker.Close()
+		return nil, &os.PathError{Op: "open", Path: rootfs, Err: err}
+	}
+	return &Rotator{procfs: procfs, rootfs: root, logPaths: logPaths, walker: walker, asked: map[inode]time.Time{}}, nil
+}
+
+// Close gives the descriptors back.
+func (r *Rotator) Close() error { return errors.Join(r.walker.Close(), unix.Close(r.rootfs)) }
+
+// Behind is returned by Rotate for a log that a reader is far behind in: many
+// collectors leave a rotated file some seconds later, whatever is unread.
+type Behind struct {
+	Path     string
+	Reader   Holder
+	LagBytes uint64
+}
+
+func (b *Behind) Error() string {
+	return fmt.Sprintf("%s: its reader %s[%d] has %d bytes to go; wait for it, or rotate all the same with force",
+		b.Path, b.Reader.Comm, b.Reader.PID, b.LagBytes)
+}
+
+// Rotate gives the log at the path file of the host a new, empty file and
+// returns the path of the archive that has its lines. An empty log is left
+// alone, and the archive is "".
+//
+// The path is never missing: the new file is made under the archive's name,
+// with owner, mode, ACL and label of the old one, and the two exchange their
+// names. A crash before that leaves an empty archive; after it, the next
+// Settle asks the writer to reopen.
+func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Time) (string, error) {
+	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	if err != nil {
+		return "", err
+	}
+	defer d.close()
+	base := path.Base(file)
+	live, st, err := d.file(base, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = live.Close() }()
+	if st.Size == 0 {
+		return "", nil
+	}
+	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+	who, err := openers(ctx, r.walker, base, at)
+	if err != nil {
+		return "", err
+	}
+	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
+		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+	}
+	archive := base + "." + stamp(now)
+	if how.InPlace {
+		// A second descriptor of ours must not spoil the probe.
+		_ = live.Close()
+		if err := d.shorten(ctx, base, archive, who[at]); err != nil {
+			return "", err
+		}
+		return path.Join(d.path, archive), nil
+	}
+	idle, err := Probe(int(live.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("probe %s: %w", file, err)
+	}
+	if idle == Written && how.Reopen.isZero() {
+		return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
+	}
+	if err := d.replace(live, base, archive); err != nil {
+		return "", err
+	}
+	if idle == Written {
+		if err := r.ask(ctx, how.Reopen, at, who[at], now); err != nil {
+			return path.Join(d.path, archive), err
+		}
+	}
+	return path.Join(d.path, archive), nil
+}
+
+func named(all []opener) string {
+	if s := list(all); s != "" {
+		return s
+	}
+	return "a process that cannot be seen from here"
+}
+
+// replace makes an empty file like live and exchanges the two.
+func (d *folder) replace(live *os.File, base, archive string) error {
+	fresh, err := d.create(archive)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = fresh.Close() }()
+	undo := func(err error) error {
+		_ = d.remove(archive)
+		return err
+	}
+	if err := copyAttributes(fresh, live); err != nil {
+		return undo(err)
+	}
+	if err := d.exchange(archive, base); err != nil {
+		return undo(err)
+	}
+	// Whatever had the name when it was looked at may have lost it since.
+	var was, is unix.Stat_t
+	err = unix.Fstat(int(live.Fd()), &was)
+	if err == nil {
+		err = unix.Fstatat(d.fd, archive, &is, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err == nil && (was.Ino != is.Ino || was.Dev != is.Dev) {
+		if err := d.exchange(archive, base); err != nil {
+			return err
+		}
+		return undo(fmt.Errorf("%s was replaced by somebody else meanwhile", path.Join(d.path, base)))
+	}
+	if err != nil {
+		return d.wrap("stat", archive, err)
+	}
+	return d.sync()
+}
+
+// askAgain is how long a writer may take to reopen before it is asked again.
+const askAgain = 10 * time.Second
+
+func (r *Rotator) ask(ctx context.Context, how Reopen, at inode, who []opener, now time.Time) error {
+	if last, ok := r.asked[at]; ok && now.Sub(last) < askAgain && !now.Before(last) {
+		return nil
+	}
+	_, err := how.ask(ctx, r.walker, r.procfs, who)
+	if err == nil {
+		r.asked[at] = now
+	}
+	return err
+}

@@ -1,0 +1,397 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+func rotate(t *testing.T, r *Rotator, file string, how How, now time.Time) string {
+	t.Helper()
+	archive, err := r.Rotate(t.Context(), file, how, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return archive
+}
+
+func put(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func ls(t testing.TB, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+// Mode, user attributes and the archive's mtime stay what they were.
+func TestRotateKeepsAttributes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	put(t, file, "one\n")
+	if err := os.Chmod(file, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setxattr(file, "user.team", []byte("blue"), 0); err != nil {
+		t.Fatal(err)
+	}
+	old := noon.Add(-time.Hour)
+	if err := os.Chtimes(file, old, old); err != nil {
+		t.Fatal(err)
+	}
+	r := newRotator(t, dir)
+	how := How{Compress: Gzip, Archives: 3}
+	archive := rotate(t, r, file, how, noon)
+	if want := file + ".20260131-120000000000"; archive != want || content(t, archive) != "one\n" || content(t, file) != "" {
+		t.Fatalf("archive %s: %q", archive, content(t, archive))
+	}
+	if _, err := r.Settle(t.Context(), file, how, noon); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, archive + ".gz"} {
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode() != 0o604 {
+			t.Errorf("%s: mode %v", path, st.Mode())
+		}
+		b := make([]byte, 16)
+		if n, err := unix.Getxattr(path, "user.team", b); err != nil || string(b[:n]) != "blue" {
+			t.Errorf("%s: user.team %q, %v", path, b[:max(n, 0)], err)
+		}
+		if path != file && !st.ModTime().Equal(old) {
+			t.Errorf("%s: mtime %v, want %v", path, st.ModTime(), old)
+		}
+	}
+	if got := ls(t, dir); len(got) != 2 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestRotateEmptyIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	put(t, file, "")
+	if archive := rotate(t, newRotator(t, dir), file, How{}, noon); archive != "" || len(ls(t, dir)) != 1 {
+		t.Errorf("an empty log was rotated: %v", ls(t, dir))
+	}
+}
+
+// Two rotations within a second, even within a microsecond, overwrite nothing.
+func TestRotateTwiceAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	r := newRotator(t, dir)
+	put(t, file, "one\n")
+	first := rotate(t, r, file, How{}, noon)
+	put(t, file, "two\n")
+	if _, err := r.Rotate(t.Context(), file, How{}, noon); !errors.Is(err, os.ErrExist) {
+		t.Errorf("the same archive again: %v", err)
+	}
+	second := rotate(t, r, file, How{}, noon.Add(time.Microsecond))
+	if content(t, first) != "one\n" || content(t, second) != "two\n" {
+		t.Errorf("%q, %q", content(t, first), content(t, second))
+	}
+}
+
+// What is not a plain log with one name is refused, and nothing is left behind.
+func TestRotateRefuses(t *testing.T) {
+	for name, make := range map[string]func(t *testing.T, dir, file string){
+		"symbolic link": func(t *testing.T, dir, file string) {
+			put(t, filepath.Join(dir, "real"), "x")
+			must(t, os.Symlink("real", file))
+		},
+		"hard link": func(t *testing.T, dir, file string) {
+			put(t, file, "x")
+			must(t, os.Link(file, filepath.Join(dir, "second")))
+		},
+		"FIFO":            func(t *testing.T, _, file string) { must(t, unix.Mkfifo(file, 0o600)) },
+		"directory":       func(t *testing.T, _, file string) { must(t, os.Mkdir(file, 0o700)) },
+		"shared with all": func(t *testing.T, dir, file string) { put(t, file, "x"); must(t, os.Chmod(dir, 0o777)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "app.log")
+			make(t, dir, file)
+			before := ls(t, dir)
+			var refusal *Refusal
+			if _, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, noon); !errors.As(err, &refusal) {
+				t.Errorf("not refused: %v", err)
+			}
+			if after := ls(t, dir); !slices.Equal(before, after) {
+				t.Errorf("%v became %v", before, after)
+			}
+		})
+	}
+	t.Run("elsewhere", func(t *testing.T) {
+		dir, other := t.TempDir(), t.TempDir()
+		put(t, filepath.Join(other, "app.log"), "x")
+		var refusal *Refusal
+		if _, err := newRotator(t, dir).Rotate(t.Context(), filepath.Join(other, "app.log"), How{}, noon); !errors.As(err, &refusal) {
+			t.Errorf("not refused: %v", err)
+		}
+	})
+	t.Run("long name", func(t *testing.T) {
+		dir := t.TempDir()
+		file := filepath.Join(dir, strings.Repeat("x", 255))
+		put(t, file, "x")
+		if _, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, noon); !errors.Is(err, unix.ENAMETOOLONG) {
+			t.Errorf("got %v, want ENAMETOOLONG", err)
+		}
+		if len(ls(t, dir)) != 1 || content(t, file) != "x" {
+			t.Errorf("%v", ls(t, dir))
+		}
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A writer that nobody can ask keeps its log, and one that is asked in vain
+// keeps its archive as it is.
+func TestRotateWriterUnknown(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	put(t, file, "one\n")
+	w := startWriter(t, file, "RATE=1000")
+	r := newRotator(t, dir)
+	var refusal *Refusal
+	if _, err := r.Rotate(t.Context(), file, How{}, noon); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "disk.test") && !strings.Contains(err.Error(), ".test[") {
+		t.Errorf("got %v, want a refusal that names the writer", err)
+	}
+	how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip}
+	archive := rotate(t, r, file, how, noon) // HUP, which this writer ignores
+	s, err := r.Settle(t.Context(), file, how, noon)
+	if err != nil || s.Waiting != 1 || len(s.Compressed) != 0 {
+		t.Errorf("settled an archive that is written: %+v, %v", s, err)
+	}
+	if _, err := os.Stat(archive); err != nil {
+		t.Error(err)
+	}
+}
+
+// A reader far behind keeps its file, unless it is forced.
+func TestRotateReaderBehind(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	put(t, file, strings.Repeat("x", 3<<20))
+	tail := helper(t, "TestHelperReader", "FILE="+file)
+	out, err := tail.StdoutPipe()
+	must(t, err)
+	must(t, tail.Start())
+	t.Cleanup(func() { _ = tail.Process.Kill(); _ = tail.Wait() })
+	_, err = out.Read(make([]byte, 1))
+	must(t, err)
+	r := newRotator(t, dir)
+	var lag *Behind
+	if _, err := r.Rotate(t.Context(), file, How{}, noon); !errors.As(err, &lag) || lag.LagBytes != 2<<20 || lag.Reader.PID != tail.Process.Pid {
+		t.Fatalf("got %v, want a reader 2 MiB behind", err)
+	}
+	archive := rotate(t, r, file, How{Force: true}, noon)
+	// It still reads: neither compressed nor removed.
+	how := How{Compress: Gzip, Archives: 1}
+	if s, err := r.Settle(t.Context(), file, how, noon); err != nil || s.Waiting != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := os.Stat(archive); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHelperReader opens FILE, reads 1 MiB and stays.
+func TestHelperReader(t *testing.T) {
+	if !isHelper(t) {
+		return // it is started by other tests
+	}
+	f, err := os.Open(os.Getenv("FILE"))
+	must(t, err)
+	n, err := f.Read(make([]byte, 1<<20))
+	if n != 1<<20 {
+		t.Fatal(n, err)
+	}
+	_, _ = os.Stdout.WriteString("ready\n")
+	time.Sleep(time.Hour)
+}
+
+// Every state that a killed run can leave behind becomes a whole one.
+func TestSettleRepairs(t *testing.T) {
+	const log, at = "app.log", "app.log.20260131-110000000000"
+	gz := func(t *testing.T, dir, name, text string) {
+		put(t, filepath.Join(dir, name), "")
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+		must(t, err)
+		_, err = encode(context.Background(), f, strings.NewReader(text), Gzip)
+		must(t, err)
+		must(t, f.Close())
+	}
+	for name, c := range map[string]struct {
+		make func(t *testing.T, dir string)
+		want []string
+	}{
+		"before the exchange": {
+			func(t *testing.T, dir string) { put(t, filepath.Join(dir, at), "") },
+			[]string{log},
+		},
+		"while compressing": {
+			func(t *testing.T, dir string) {
+				put(t, filepath.Join(dir, at), "old\n")
+				put(t, filepath.Join(dir, "."+at+".gz.part"), "ol")
+			},
+			[]string{log, at + ".gz"},
+		},
+		"before the archive was removed": {
+			func(t *testing.T, dir string) {
+				put(t, filepath.Join(dir, at), "old\n")
+				gz(t, dir, at+".gz", "old\n")
+			},
+			[]string{log, at + ".gz"},
+		},
+		"a compressed form that is cut short": {
+			func(t *testing.T, dir string) {
+				put(t, filepath.Join(dir, at), "old\n")
+				gz(t, dir, at+".gz", "old\n")
+				must(t, os.Truncate(filepath.Join(dir, at+".gz"), 12))
+			},
+			[]string{log, at + ".gz"},
+		},
+		"a compressed form of less": {
+			func(t *testing.T, dir string) {
+				put(t, filepath.Join(dir, at), "old\nolder\n")
+				gz(t, dir, at+".gz", "old\n")
+			},
+			[]string{log, at + ".gz"},
+		},
+		"a copy, the head still there": {
+			func(t *testing.T, dir string) { put(t, filepath.Join(dir, "."+at+".copy"), "ne") },
+			[]string{log},
+		},
+		"a copy, the head cut off": {
+			func(t *testing.T, dir string) { put(t, filepath.Join(dir, "."+at+".copy"), "old\n") },
+			[]string{log, at + ".gz"},
+		},
+		"a copy, the log shorter": {
+			func(t *testing.T, dir string) { put(t, filepath.Join(dir, "."+at+".copy"), "new\nand more\n") },
+			[]string{log, at + ".gz"},
+		},
+		"names that are not ours": {
+			func(t *testing.T, dir string) {
+				put(t, filepath.Join(dir, "app.log.1"), "1")
+				put(t, filepath.Join(dir, "app.log.bak"), "1")
+				put(t, filepath.Join(dir, ".app.log.swp"), "1")
+				put(t, filepath.Join(dir, "app.log2.20260131-110000000000"), "1")
+			},
+			[]string{".app.log.swp", log, "app.log.1", "app.log.bak", "app.log2.20260131-110000000000"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, log)
+			put(t, file, "new\n")
+			c.make(t, dir)
+			finish(t, newRotator(t, dir), file, How{Compress: Gzip})
+			if got := ls(t, dir); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+			if content(t, file) != "new\n" {
+				t.Errorf("the log: %q", content(t, file))
+			}
+			for _, n := range ls(t, dir) {
+				if n != at+".gz" {
+					continue
+				}
+				f, err := os.Open(filepath.Join(dir, n))
+				must(t, err)
+				defer f.Close()
+				if n, _, err := decode(f, Gzip); err != nil || n < 4 {
+					t.Errorf("the archive has %d bytes, %v", n, err)
+				}
+			}
+		})
+	}
+}
+
+func TestExcess(t *testing.T) {
+	var all []archived
+	for i := range 5 {
+		all = append(all, archived{name: string(rune('a' + i)), at: noon.Add(time.Duration(i-5) * time.Hour), plain: true, comp: None})
+	}
+	for _, c := range []struct {
+		how  How
+		want string
+	}{
+		{How{}, ""},
+		{How{Archives: 5}, ""},
+		{How{Archives: 3}, "ab"},
+		{How{Archives: 1}, "abcd"},
+		{How{KeepFor: 150 * time.Minute}, "abc"},
+		{How{KeepFor: time.Minute}, "abcd"}, // the last one always stays
+		{How{Archives: 4, KeepFor: 150 * time.Minute}, "abc"},
+	} {
+		got := ""
+		for _, a := range excess(all, c.how, noon) {
+			got += a.name
+		}
+		if got != c.want {
+			t.Errorf("%+v: got %q, want %q", c.how, got, c.want)
+		}
+	}
+}
+
+// Whatever a directory holds, an archive's parts lead to names that exist in it.
+func FuzzArchivesOf(f *testing.F) {
+	f.Add("app.log", "app.log.20260131-110000000000\n.app.log.20260131-110000000000.gz.part\napp.log.20260131-110000.gz")
+	f.Add(".x", "..x.20260131-110000000000.copy\n.x.20260131-110000000000")
+	f.Fuzz(func(t *testing.T, base, names string) {
+		all := strings.Split(names, "\n")
+		for _, a := range archivesOf(base, all) {
+			if a.plain && !slices.Contains(all, a.name) {
+				t.Errorf("%q is not there", a.name)
+			}
+			if a.comp != None && !slices.Contains(all, a.name+a.comp.ending()) {
+				t.Errorf("%q is not there compressed", a.name)
+			}
+			if a.name == base || !strings.HasPrefix(a.name, base+".") {
+				t.Errorf("%q is no archive of %q", a.name, base)
+			}
+			for _, p := range append(slices.Clone(a.parts), a.copy) {
+				if p != "" && (!slices.Contains(all, p) || p[0] != '.') {
+					t.Errorf("%q is not there", p)
+				}
+			}
+		}
+	})
+}

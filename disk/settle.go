@@ -1,0 +1,205 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Settled is what has become of the archives of one log.
+type Settled struct {
+	Compressed []string
+	Removed    []string // beyond the number or age that is kept
+	Repaired   []string // left behind by a run that was killed
+	Waiting    int      // somebody writes or reads them, or did a moment ago
+}
+
+// Settle brings the archives of the log at the path file to where the policy
+// wants them, whatever a run before has left behind: it asks a writer who still
+// has an archive open to reopen, drops what is half done, compresses what
+// nobody has open any more, and removes what is too many or too old. What has
+// to wait waits for the next call. One archive that fails does not stop the
+// others.
+func (r *Rotator) Settle(ctx context.Context, file string, how How, now time.Time) (Settled, error) {
+	var s Settled
+	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	if err != nil {
+		return s, err
+	}
+	defer d.close()
+	names, err := d.names()
+	if err != nil {
+		return s, err
+	}
+	base := path.Base(file)
+	all := archivesOf(base, names)
+	var errs []error
+	for i := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := r.settle(ctx, d, base, &all[i], how, now, &s); err != nil && !errors.Is(err, errBusy) {
+			errs = append(errs, err)
+		}
+	}
+	for _, a := range excess(all, how, now) {
+		name := a.name + a.comp.ending()
+		switch err := d.expire(name); {
+		case errors.Is(err, errBusy):
+			s.Waiting++
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			s.Removed = append(s.Removed, path.Join(d.path, name))
+		}
+	}
+	if len(s.Removed) > 0 {
+		errs = append(errs, d.sync())
+	}
+	return s, errors.Join(append(errs, ctx.Err())...)
+}
+
+func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archived, how How, now time.Time, s *Settled) error {
+	repaired := func(name string) { s.Repaired = append(s.Repaired, path.Join(d.path, name)) }
+	for _, p := range a.parts {
+		if err := d.remove(p); err != nil {
+			return err
+		}
+		repaired(p)
+	}
+	if a.copy != "" {
+		if err := d.settleCopy(base, *a); err != nil {
+			return err
+		}
+		repaired(a.copy)
+		return nil // what it is now is seen by the next call
+	}
+	if !a.plain {
+		return nil
+	}
+	f, st, err := d.file(a.name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	idle, err := Probe(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", path.Join(d.path, a.name), err)
+	}
+	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+	if idle == Written {
+		s.Waiting++
+		if how.Reopen.isZero() {
+			return errBusy
+		}
+		who, err := openers(ctx, r.walker, base, at)
+		if err == nil {
+			err = r.ask(ctx, how.Reopen, at, who[at], now)
+		}
+		return err
+	}
+	delete(r.asked, at)
+	switch {
+	case idle != Unheld:
+		s.Waiting++
+		return errBusy
+	case st.Size == 0: // killed before the exchange
+		if err := d.remove(a.name); err != nil {
+			return err
+		}
+		a.plain = false
+		repaired(a.name)
+		return nil
+	case a.comp != None: // killed before the archive was removed, or before it was compressed in full
+		return d.settleBoth(a, f, int64(st.Size), repaired)
+	case how.Compress == None:
+		return nil
+	case now.Sub(when(st.Mtime)) < how.Grace:
+		s.Waiting++
+		return errBusy
+	}
+	_ = f.Close() // a second descriptor of ours would hold it
+	if err := d.compress(ctx, a.name, how.Compress); err != nil {
+		if errors.Is(err, errBusy) {
+			s.Waiting++
+		}
+		return err
+	}
+	a.plain, a.comp = false, how.Compress
+	s.Compressed = append(s.Compressed, path.Join(d.path, a.name+how.Compress.ending()))
+	return nil
+}
+
+// settleBoth keeps of an archive and its compressed form the one that is
+// surely whole.
+func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(string)) error {
+	name := a.name + a.comp.ending()
+	z, _, err := d.file(name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = z.Close() }()
+	n, sum, err := decode(z, a.comp)
+	m, want, plainErr := decode(f, None)
+	if plainErr != nil {
+		return d.wrap("read", a.name, plainErr)
+	}
+	if err == nil && n == m && sum == want && m == size {
+		if err := z.Sync(); err != nil { // it may have been renamed a moment before the crash
+			return d.wrap("sync", name, err)
+		}
+		if err := d.drop(a.name, f, m); err != nil {
+			return err
+		}
+		a.plain = false
+		repaired(a.name)
+		return nil
+	}
+	if err := d.remove(name); err != nil {
+		return err
+	}
+	a.comp = None
+	repaired(name)
+	return d.sync()
+}
+
+// excess returns the archives that are too many or too old, the oldest first.
+// The last one always stays.
+func excess(all []archived, how How, now time.Time) []archived {
+	var whole []archived
+	for _, a := range all {
+		if a.plain || a.comp != None {
+			whole = append(whole, a)
+		}
+	}
+	n := 0
+	for n < len(whole)-1 &&
+		(how.Archives > 0 && len(whole)-n > how.Archives || how.KeepFor > 0 && now.Sub(whole[n].at) > how.KeepFor) {
+		n++
+	}
+	gone := whole[:n:n]
+	for i := range gone {
+		if gone[i].plain {
+			gone[i].comp = None
+		}
+	}
+	return gone
+}
+
+// expire removes an archive that nobody has open.
+func (d *folder) expire(name string) error {
+	f, _, err := d.file(name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := unheld(f); err != nil {
+		return err
+	}
+	return d.remove(name)
+}

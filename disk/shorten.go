@@ -1,0 +1,158 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// shorten moves the lines of a log whose writer cannot reopen it into archive,
+// and leaves the writer its file.
+//
+// Where the filesystem can (ext4, xfs), the head that has been copied, and is on
+// the disk, is cut off with FALLOC_FL_COLLAPSE_RANGE: in one step, and what is
+// written meanwhile stays. The length is a multiple of the block size and must
+// end before the end of the file, so the archive ends, and the log begins, in
+// the middle of a line; one after the other they are whole. Elsewhere the copy
+// chases the writer to the end and the log is truncated then: what is written
+// between the last look and the truncation is lost, one to seven lines at a
+// million lines per second.
+func (d *folder) shorten(ctx context.Context, base, archive string, who []opener) (err error) {
+	for _, o := range who {
+		if o.Writes && !o.appends {
+			return refusef("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
+				path.Join(d.path, base), o.Comm, o.PID)
+		}
+	}
+	live, st, err := d.file(base, unix.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = live.Close() }()
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(live.Fd()), &fs); err != nil {
+		return d.wrap("statfs", base, err)
+	}
+	block := max(fs.Bsize, 1)
+	cut := (int64(st.Size) - 1) / block * block
+	collapses := canCollapse(fs.Type)
+	if !collapses {
+		cut = int64(st.Size)
+	}
+	if cut <= 0 {
+		return refusef("%s has %d bytes: less than a block is not worth a copy", path.Join(d.path, base), st.Size)
+	}
+	part := "." + archive + copyEnding
+	dst, err := d.create(part)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dst.Close() }()
+	if err = d.copyHead(ctx, dst, live, cut); err != nil {
+		_ = d.remove(part)
+		return err
+	}
+	if collapses {
+		err = unix.Fallocate(int(live.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, cut)
+	} else {
+		err = chase(ctx, dst, live, cut)
+	}
+	if err != nil {
+		_ = d.remove(part)
+		return d.wrap("shorten", base, err)
+	}
+	if err := d.rename(part, archive); err != nil {
+		return err
+	}
+	return d.sync()
+}
+
+// canCollapse names the filesystems that cut off the head of a file,
+// fallocate(2). On an overlay it is the upper one that must.
+func canCollapse(kind int64) bool {
+	return kind == unix.EXT4_SUPER_MAGIC || kind == unix.XFS_SUPER_MAGIC
+}
+
+// copyHead copies the first n bytes and makes them durable under their name.
+func (d *folder) copyHead(ctx context.Context, dst, live *os.File, n int64) error {
+	m, err := io.CopyBuffer(struct{ io.Writer }{dst}, &interruptible{ctx, io.NewSectionReader(live, 0, n)}, make([]byte, 1<<20))
+	if err == nil && m != n {
+		err = fmt.Errorf("%s was truncated by somebody else meanwhile: %w", live.Name(), io.ErrUnexpectedEOF)
+	}
+	if err == nil {
+		err = copyAttributes(dst, live)
+	}
+	if err == nil {
+		err = copyTimes(dst, live)
+	}
+	if err == nil {
+		err = dst.Sync()
+	}
+	if err == nil {
+		err = d.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", path.Join(d.path, live.Name()), err)
+	}
+	return nil
+}
+
+// chase copies what live has beyond at until there is no more, and truncates
+// it. The disk is not waited for: at the first look after fsync(2) a whole
+// flush of lines has come, and it would be the truncation that they meet.
+func chase(ctx context.Context, dst, live *os.File, at int64) error {
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := live.ReadAt(buf, at)
+		if n > 0 {
+			if _, err := dst.WriteAt(buf[:n], at); err != nil {
+				return err
+			}
+			at += int64(n)
+		}
+		switch {
+		case errors.Is(err, io.EOF) && n == 0:
+			return live.Truncate(0)
+		case err != nil && !errors.Is(err, io.EOF):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+	}
+}
+
+// settleCopy finishes or undoes a shorten that did not come to its end. The copy
+// is whole where the head of the log is gone, since it was on the disk before;
+// where the head is still there it is dropped, whole or not.
+func (d *folder) settleCopy(base string, r archived) error {
+	dst, st, err := d.file(r.copy, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dst.Close() }()
+	live, lst, err := d.file(base, unix.O_RDONLY)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	there := st.Size == 0
+	if err == nil {
+		defer func() { _ = live.Close() }()
+		if !there && lst.Size >= st.Size {
+			if there, err = sameContent(dst, live, int64(st.Size)); err != nil {
+				return d.wrap("compare", r.copy, err)
+			}
+		}
+	}
+	if there {
+		return d.remove(r.copy)
+	}
+	if err := d.rename(r.copy, r.name); err != nil {
+		return err
+	}
+	return d.sync()
+}
