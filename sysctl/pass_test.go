@@ -276,3 +276,17 @@ func TestStoreDoesNotLeaveTheRoot(t *testing.T) {
 		t.Errorf("the store went through the link and made %s", names[0].Name())
 	}
 }
+
+// Whoever may look must see that nodetune is not paused, whatever root's umask.
+func TestStoreIsOpenToReaders(t *testing.T) {
+	was := unix.Umask(0o077)
+	defer unix.Umask(was)
+	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
+	h.pass(true, atLeast(MaxUserInstances, 8192)).Run(t.Context())
+	for name, want := range map[string]os.FileMode{"": 0o755, originalsName: 0o644} {
+		st, err := os.Stat(h.file(name))
+		if err != nil || st.Mode().Perm() != want {
+			t.Errorf("%s: %v, mode %v, want %v", h.file(name), err, st.Mode(), want)
+		}
+	}
+}

@@ -67,7 +67,19 @@ func (s *Store) open() (*os.Root, error) {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.MkdirAll("run/nodetune", 0o755); err != nil {
+	switch err := root.Mkdir("run/nodetune", 0o755); {
+	case err == nil:
+		// Whatever the umask says: every user may ask whether nodetune is paused.
+		err = root.Chmod("run/nodetune", 0o755)
+		if err != nil {
+			return nil, err
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		if err := root.Mkdir("run", 0o755); err != nil {
+			return nil, err
+		}
+		return s.open()
+	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}
 	return root.OpenRoot("run/nodetune")
