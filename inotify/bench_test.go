@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/procwalk"
 )
@@ -60,7 +61,7 @@ func BenchmarkPass(b *testing.B) {
 	var allocs uint64
 	b.ReportAllocs()
 	for b.Loop() {
-		recount(s)
+		s.reader.Forget() // every record is read again
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		cpu.pass += used(unix.RUSAGE_SELF, func() { usageOf(b, s) })
@@ -157,20 +158,12 @@ func rss(b *testing.B) float64 {
 	return float64(kib) / 1024
 }
 
-// recount makes the next pass read every record again.
-func recount(s *Scanner) {
-	s.counts.credit = maxCredit
-	for _, k := range s.counts.by {
-		k.at = time.Time{}
-	}
-}
-
 // bareLoop makes the system calls of a pass and nothing else: it keeps
 // nothing, compares nothing and counts nothing.
 type bareLoop struct {
 	b        *testing.B
 	holders  map[string]bool // whose stat, status and ns/user are read
-	holdings []holding
+	holdings []instances.Descriptor
 	records  []string
 	dents    []byte
 	buf      []byte
@@ -179,16 +172,16 @@ type bareLoop struct {
 func newBare(b *testing.B, s *Scanner) *bareLoop {
 	l := &bareLoop{b: b, holders: map[string]bool{}, dents: make([]byte, 32<<10), buf: make([]byte, 64<<10)}
 	l.holdings = append(l.holdings, s.holdings...)
-	instances, _, err := distinct(s.holdings, kcmp)
+	all, _, err := s.reader.Distinct(s.holdings)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, h := range s.holdings {
-		l.holders[strconv.Itoa(s.scratch[h.process].PID)] = true
+		l.holders[strconv.Itoa(s.scratch[h.Process].PID)] = true
 	}
-	for _, in := range instances {
-		h := s.holdings[in.holders[0]]
-		l.records = append(l.records, fmt.Sprintf("%d/fdinfo/%d", h.tid, h.fd))
+	for _, in := range all {
+		h := s.holdings[in.Holders[0]]
+		l.records = append(l.records, fmt.Sprintf("%d/fdinfo/%d", h.TID, h.FD))
 	}
 	return l
 }
@@ -218,7 +211,8 @@ func (l *bareLoop) pass(records bool) {
 	steps := bits.Len(uint(len(l.records)))
 	for i, h := range l.holdings {
 		for range steps {
-			_, _ = kcmp(h, l.holdings[(i+1)%len(l.holdings)])
+			other := &l.holdings[(i+1)%len(l.holdings)]
+			_, _ = procwalk.CompareFile(h.TID, h.FD, other.TID, other.FD)
 		}
 	}
 	if !records {

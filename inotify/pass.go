@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/procwalk"
 )
 
@@ -22,7 +23,7 @@ const (
 type pass struct {
 	s         *Scanner
 	at        time.Time
-	holdings  []holding
+	holdings  []instances.Descriptor
 	processes []listed
 	fullest   []int // indexes into processes, most descriptors first
 	gaps      []Gap
@@ -39,9 +40,9 @@ type pass struct {
 // listed is a process that is reported.
 type listed struct {
 	Process
-	effort uint64 // ticks of CPU time it has used
-	keep   bool   // not only for having been among the fullest
-	fresh  bool   // all of its watches were counted in this pass
+	effort  uint64 // ticks of CPU time it has used
+	keep    bool   // not only for having been among the fullest
+	created created
 }
 
 func (p *pass) visitor() *procwalk.Visitor {
@@ -62,8 +63,11 @@ func (p *pass) fd(process *procwalk.Process, fd int, to []byte) {
 	if string(to) != target || p.current < 0 && !p.list(process) {
 		return
 	}
-	p.processes[p.current].keep = true
-	p.holdings = append(p.holdings, holding{process: p.current, tid: process.TID, fd: fd})
+	l := &p.processes[p.current]
+	l.keep = true
+	p.holdings = append(p.holdings, instances.Descriptor{
+		Process: p.current, TID: process.TID, Start: l.Start, FD: fd, Effort: l.effort, Cgroup: l.Cgroup,
+	})
 }
 
 func (p *pass) leave(process *procwalk.Process, fds int, _ error) {
@@ -154,7 +158,6 @@ func (p *pass) list(process *procwalk.Process) bool {
 	p.current = len(p.processes)
 	p.processes = append(p.processes, listed{
 		effort: stat.CPUTicks,
-		fresh:  true,
 		Process: Process{
 			PID: process.PID, Start: stat.Start, UID: ids.Effective, UserNS: userns,
 			Comm: k.comm, Cgroup: k.cgroup, belongs: k.belongs,

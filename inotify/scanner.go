@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -18,14 +19,13 @@ type Scanner struct {
 	limits *limitFiles
 	ns     namespaces
 	known  map[int]*known
-	counts counts
-	marks  marks
-	memory memory
+	reader *instances.Reader
 	// whole is false where only the processes of a pid namespace are seen.
 	whole bool
 
-	holdings []holding // reused
-	scratch  []listed  // reused
+	holdings []instances.Descriptor // reused
+	scratch  []listed               // reused
+	accounts map[Owner]int          // reused
 }
 
 // known is what is remembered of a process until its program changes.
@@ -50,14 +50,13 @@ func NewScanner(procfs, sysfs string, p Policy) (*Scanner, error) {
 	}
 	return &Scanner{
 		policy: p, procfs: procfs,
-		walker: w,
-		limits: openLimits(procfs),
-		ns:     namespaces{self: self, chain: map[uint64][]Owner{}},
-		known:  map[int]*known{},
-		counts: newCounts(),
-		marks:  openMarks(sysfs),
-		memory: memory{procfs, sysfs},
-		whole:  !w.Ours() || initialPIDNS(procfs),
+		walker:   w,
+		limits:   openLimits(procfs),
+		ns:       namespaces{self: self, chain: map[uint64][]Owner{}},
+		known:    map[int]*known{},
+		reader:   instances.NewReader(w, procfs, sysfs),
+		accounts: map[Owner]int{},
+		whole:    !w.Ours() || initialPIDNS(procfs),
 	}, nil
 }
 
@@ -79,9 +78,7 @@ func (s *Scanner) Usage(ctx context.Context, also ...*procwalk.Visitor) (Usage, 
 		return Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
 	}
 	u := Usage{Source: "procfs", Limits: s.limits.read(), Walk: stats}
-	instances := pass.distinct(&u)
-	pass.countWatches(ctx, &u, instances)
-	pass.sum(&u, instances)
+	pass.sum(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
 	if err := s.canaries(&u); err != nil {
 		pass.gap("exact headroom", err.Error())
 	}

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// sum adds up per process, per account and for the node what the instances
-// are. It asks the kernel nothing.
-func (p *pass) sum(u *Usage, instances []instance) {
+// sum adds up per process and per account what the instances are. It asks the
+// kernel nothing.
+func (p *pass) sum(u *Usage, all []counted) {
 	for i := range p.processes {
 		l := &p.processes[i]
 		l.Quality, l.WatchesQuality = Exact, Exact
@@ -18,41 +18,23 @@ func (p *pass) sum(u *Usage, instances []instance) {
 			l.Quality = Estimate
 		}
 	}
-	accounts := make([]Account, 0, 16)
-	tops := make([]top, 0, 16)
-	for i := range instances {
-		in := &instances[i]
-		creator := p.holdings[in.holders[0]].process
-		for n, h := range in.holders {
-			at := p.holdings[h].process
-			if p.processes[at].Start < p.processes[creator].Start {
-				creator = at
-			}
-			if n == 0 || !p.holds(in.holders[:n], at) {
+	for i := range all {
+		in := &all[i]
+		creator, last := -1, -1
+		for _, h := range in.Holders {
+			// The descriptors of one process come one after the other.
+			at := p.holdings[h].Process
+			if at != last {
 				p.processes[at].count(in)
 			}
-		}
-		c := &p.processes[creator]
-		p.s.ns.charged(Owner{UserNS: c.UserNS, UID: c.UID}, func(o Owner) {
-			at := slices.IndexFunc(accounts, func(a Account) bool { return a.Owner == o })
-			if at < 0 {
-				at = len(accounts)
-				accounts, tops = append(accounts, p.account(o, u.Limits)), append(tops, top{})
+			if creator < 0 || p.processes[at].Start < p.processes[creator].Start {
+				creator = at
 			}
-			accounts[at].count(in)
-			tops[at].add(creator, in.watches)
-		})
+			last = at
+		}
+		p.processes[creator].created.count(in)
 	}
-	for i := range accounts {
-		a := &accounts[i]
-		a.TopPID, a.TopWatchesPID = tops[i].pids(p.processes)
-		a.Quality = Worse(a.InstancesQuality, a.WatchesQuality)
-	}
-	slices.SortFunc(accounts, func(a, b Account) int {
-		return cmp.Or(cmp.Compare(b.Instances, a.Instances), cmp.Compare(b.Watches, a.Watches),
-			cmp.Compare(a.UserNS, b.UserNS), cmp.Compare(a.UID, b.UID))
-	})
-	u.Accounts = accounts
+	p.accounts(u)
 
 	for _, i := range p.fullest {
 		p.processes[i].keep = true
@@ -69,9 +51,56 @@ func (p *pass) sum(u *Usage, instances []instance) {
 	})
 }
 
-// holds reports whether a process is among these holders.
-func (p *pass) holds(holders []int, process int) bool {
-	return slices.ContainsFunc(holders, func(h int) bool { return p.holdings[h].process == process })
+func (l *listed) count(in *counted) {
+	l.Instances++
+	l.Watches += in.Watches
+	l.WatchesQuality = Worse(l.WatchesQuality, in.quality)
+	l.WatchesAgeSeconds = max(l.WatchesAgeSeconds, int64(in.Age.Seconds()))
+}
+
+// created is what is charged for the instances that a process seems to have
+// created: of those that hold one, it has run longest.
+type created struct {
+	instances, watches, ageSeconds int64
+	unknown                        bool // some watches are
+}
+
+func (c *created) count(in *counted) {
+	c.instances++
+	c.watches += in.Watches
+	c.ageSeconds = max(c.ageSeconds, int64(in.Age.Seconds()))
+	c.unknown = c.unknown || in.quality == Unknown
+}
+
+// accounts charges what was created to its owner and those of the user
+// namespaces above.
+func (p *pass) accounts(u *Usage) {
+	index := p.s.accounts
+	clear(index)
+	u.Accounts = make([]Account, 0, 16)
+	tops := make([]created, 0, 16) // the most of one process in each
+	for i := range p.processes {
+		l := &p.processes[i]
+		if l.created.instances == 0 {
+			continue
+		}
+		p.s.ns.charged(Owner{UserNS: l.UserNS, UID: l.UID}, func(o Owner) {
+			at, ok := index[o]
+			if !ok {
+				at = len(u.Accounts)
+				index[o] = at
+				u.Accounts, tops = append(u.Accounts, p.account(o, u.Limits)), append(tops, created{})
+			}
+			u.Accounts[at].add(l, &tops[at])
+		})
+	}
+	for i := range u.Accounts {
+		u.Accounts[i].Quality = Worse(u.Accounts[i].InstancesQuality, u.Accounts[i].WatchesQuality)
+	}
+	slices.SortFunc(u.Accounts, func(a, b Account) int {
+		return cmp.Or(cmp.Compare(b.Instances, a.Instances), cmp.Compare(b.Watches, a.Watches),
+			cmp.Compare(a.UserNS, b.UserNS), cmp.Compare(a.UID, b.UID))
+	})
 }
 
 // account begins an account. A limit of the node applies to accounts of our
@@ -89,52 +118,19 @@ func (p *pass) account(o Owner, l Limits) Account {
 	return a
 }
 
-func (a *Account) count(in *instance) {
-	a.Instances++
-	a.Watches += in.watches
-	a.WatchesAgeSeconds = max(a.WatchesAgeSeconds, in.ageSeconds)
-	if in.quality == Unknown {
+// add charges what a process created. most is the most of one process so far.
+func (a *Account) add(l *listed, most *created) {
+	c := &l.created
+	a.Instances += c.instances
+	a.Watches += c.watches
+	a.WatchesAgeSeconds = max(a.WatchesAgeSeconds, c.ageSeconds)
+	if c.unknown {
 		a.WatchesQuality = Unknown
 	}
-}
-
-func (l *listed) count(in *instance) {
-	l.Instances++
-	l.Watches += in.watches
-	l.WatchesQuality = Worse(l.WatchesQuality, in.quality)
-	l.WatchesAgeSeconds = max(l.WatchesAgeSeconds, in.ageSeconds)
-}
-
-// top finds who holds most of an account. An account has few holders or is
-// walked once, so a list is enough.
-type top struct{ held []share }
-
-type share struct {
-	process            int
-	instances, watches int64
-}
-
-func (t *top) add(process int, watches int64) {
-	// Instances of one process mostly come one after the other.
-	for i := len(t.held) - 1; i >= 0; i-- {
-		if t.held[i].process == process {
-			t.held[i].instances++
-			t.held[i].watches += watches
-			return
-		}
+	if c.instances > most.instances {
+		most.instances, a.TopPID = c.instances, l.PID
 	}
-	t.held = append(t.held, share{process, 1, watches})
-}
-
-func (t *top) pids(processes []listed) (instances, watches int) {
-	var mostInstances, mostWatches int64
-	for _, s := range t.held {
-		if s.instances > mostInstances {
-			mostInstances, instances = s.instances, processes[s.process].PID
-		}
-		if s.watches > mostWatches {
-			mostWatches, watches = s.watches, processes[s.process].PID
-		}
+	if c.watches > most.watches {
+		most.watches, a.TopWatchesPID = c.watches, l.PID
 	}
-	return instances, watches
 }

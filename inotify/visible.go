@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/instances"
 )
 
 // initialPIDNS reports whether this process, and so its procfs, is in the pid
@@ -24,17 +24,11 @@ func initialPIDNS(procfs string) bool {
 	return ok && st.Ino == initial
 }
 
-var errOthersPIDs = errors.New("the pids in this procfs are those of another pid namespace: run with hostPID")
-
 // distinct groups what the walk found by instance, and says what the walk
 // could not see.
-func (p *pass) distinct(u *Usage) []instance {
-	cmp := compare(kcmp)
-	if !p.s.walker.Ours() {
-		cmp = func(_, _ holding) (procwalk.Order, error) { return 0, errOthersPIDs }
-	}
-	instances, exact, refused := distinct(p.holdings, cmp)
-	u.Instances, u.InstancesQuality = int64(len(instances)), Estimate
+func (p *pass) distinct(u *Usage) []instances.Instance {
+	all, exact, refused := p.s.reader.Distinct(p.holdings)
+	u.Instances, u.InstancesQuality = int64(len(all)), Estimate
 	p.compared = exact
 	if !exact {
 		p.gaps = append(p.gaps, Gap{What: "which descriptors are of one shared instance: each is counted as one", Why: notCompared(refused)})
@@ -61,13 +55,13 @@ func (p *pass) distinct(u *Usage) []instance {
 			break
 		}
 	}
-	return instances
+	return all
 }
 
 // notCompared says what kcmp(2) lacked.
 func notCompared(err error) string {
 	switch {
-	case errors.Is(err, errOthersPIDs):
+	case errors.Is(err, instances.ErrOthersPIDs):
 		return err.Error()
 	case errors.Is(err, unix.EPERM):
 		return "kcmp(2) was refused: it needs CAP_SYS_PTRACE"

@@ -1,4 +1,4 @@
-package inotify
+package instances
 
 import (
 	"errors"
@@ -13,13 +13,13 @@ import (
 // fakeKernel orders descriptors by the instance they are of. Those in gone are
 // closed.
 func fakeKernel(of []int, gone map[int]bool) compare {
-	return func(a, b holding) (procwalk.Order, error) {
+	return func(a, b *Descriptor) (procwalk.Order, error) {
 		switch {
-		case gone[a.fd] || gone[b.fd]:
+		case gone[a.FD] || gone[b.FD]:
 			return 0, unix.EBADF
-		case of[a.fd] == of[b.fd]:
+		case of[a.FD] == of[b.FD]:
 			return procwalk.Same, nil
-		case of[a.fd] < of[b.fd]:
+		case of[a.FD] < of[b.FD]:
 			return procwalk.Before, nil
 		}
 		return procwalk.After, nil
@@ -32,26 +32,26 @@ func TestDistinct(t *testing.T) {
 		n := r.IntN(60)
 		of, gone := make([]int, n), map[int]bool{}
 		alive := map[int]int{}
-		holdings := make([]holding, n)
+		all := make([]Descriptor, n)
 		for i := range n {
 			of[i] = r.IntN(20)
-			holdings[i] = holding{process: i, fd: i}
+			all[i] = Descriptor{Process: i, FD: i}
 			if r.IntN(5) == 0 {
 				gone[i] = true
 			} else {
 				alive[of[i]]++
 			}
 		}
-		got, exact, err := distinct(holdings, fakeKernel(of, gone))
+		got, exact, err := distinct(all, fakeKernel(of, gone))
 		if err != nil || !exact || len(got) != len(alive) {
 			t.Fatalf("got %d instances, %v, %v, want %d", len(got), exact, err, len(alive))
 		}
 		for _, in := range got {
-			want := of[in.holders[0]]
-			if len(in.holders) != alive[want] {
-				t.Fatalf("instance %d: got holders %v, want %d", want, in.holders, alive[want])
+			want := of[in.Holders[0]]
+			if len(in.Holders) != alive[want] {
+				t.Fatalf("instance %d: got holders %v, want %d", want, in.Holders, alive[want])
 			}
-			for _, h := range in.holders {
+			for _, h := range in.Holders {
 				if of[h] != want {
 					t.Fatalf("instance %d: holder %d is of instance %d", want, h, of[h])
 				}
@@ -64,12 +64,12 @@ func TestDistinct(t *testing.T) {
 func TestDistinctClosedLater(t *testing.T) {
 	of, gone := []int{1, 1, 2, 1, 2}, map[int]bool{}
 	kernel := fakeKernel(of, gone)
-	holdings := make([]holding, len(of))
-	for i := range holdings {
-		holdings[i] = holding{process: i, fd: i}
+	all := make([]Descriptor, len(of))
+	for i := range all {
+		all[i] = Descriptor{Process: i, FD: i}
 	}
-	got, exact, err := distinct(holdings, func(a, b holding) (procwalk.Order, error) {
-		if a.fd == 3 || a.fd == 4 {
+	got, exact, err := distinct(all, func(a, b *Descriptor) (procwalk.Order, error) {
+		if a.FD == 3 || a.FD == 4 {
 			gone[0], gone[2] = true, true
 		}
 		return kernel(a, b)
@@ -78,15 +78,15 @@ func TestDistinctClosedLater(t *testing.T) {
 		t.Fatalf("got %+v, %v, %v", got, exact, err)
 	}
 	for _, in := range got {
-		if n := len(in.holders); of[in.holders[0]] == 1 && n != 2 || of[in.holders[0]] == 2 && n != 1 {
-			t.Errorf("instance %d: got holders %v", of[in.holders[0]], in.holders)
+		if n := len(in.Holders); of[in.Holders[0]] == 1 && n != 2 || of[in.Holders[0]] == 2 && n != 1 {
+			t.Errorf("instance %d: got holders %v", of[in.Holders[0]], in.Holders)
 		}
 	}
 }
 
 func TestDistinctRefused(t *testing.T) {
 	calls := 0
-	got, exact, err := distinct(make([]holding, 5), func(_, _ holding) (procwalk.Order, error) {
+	got, exact, err := distinct(make([]Descriptor, 5), func(_, _ *Descriptor) (procwalk.Order, error) {
 		calls++
 		return 0, unix.EPERM
 	})

@@ -1,4 +1,4 @@
-package inotify
+package instances
 
 import (
 	"errors"
@@ -10,29 +10,12 @@ import (
 	"github.com/nodetune/nodetune/internal/procwalk"
 )
 
-// holding is one descriptor of an inotify instance.
-type holding struct {
-	process int // index into pass.processes
-	tid     int // whose table it is in
-	fd      int
-}
-
-// instance is one inotify instance: all the descriptors that were inherited,
-// dup'ed or passed from one inotify_init1(2).
-type instance struct {
-	holders []int // indexes into pass.holdings; the first represents it
-	watches int64
-	quality Quality // of watches
-	// ageSeconds is that of watches.
-	ageSeconds int64
-}
-
 // compare says whether two descriptors are of one instance, and in which
 // order instances stand: kcmp(2), or a test's stand-in.
-type compare func(a, b holding) (procwalk.Order, error)
+type compare func(a, b *Descriptor) (procwalk.Order, error)
 
-func kcmp(a, b holding) (procwalk.Order, error) {
-	return procwalk.CompareFile(a.tid, a.fd, b.tid, b.fd)
+func kcmp(a, b *Descriptor) (procwalk.Order, error) {
+	return procwalk.CompareFile(a.TID, a.FD, b.TID, b.FD)
 }
 
 // distinct groups descriptors by instance. Every descriptor is looked up by
@@ -44,48 +27,52 @@ func kcmp(a, b holding) (procwalk.Order, error) {
 // Descriptors that are closed meanwhile are left out. Where the kernel refuses
 // to compare, every descriptor counts as an instance of its own and exact is
 // false: the number is an upper bound.
-func distinct(holdings []holding, cmp compare) (instances []instance, exact bool, refused error) {
+func distinct(all []Descriptor, cmp compare) (heads []Instance, exact bool, refused error) {
 	exact = true
-	heads := make([]instance, 0, len(holdings))
+	heads = make([]Instance, 0, len(all))
 	// One array for all the holder lists that have a single entry, which
 	// most have.
-	index := make([]int, len(holdings))
-	for i := range holdings {
+	index := make([]int, len(all))
+	for i := range all {
 		index[i] = i
 		self := index[i : i+1 : i+1]
 		if !exact {
-			heads = append(heads, instance{holders: self})
+			heads = append(heads, Instance{Holders: self})
 			continue
 		}
-		at, found, err := search(&heads, holdings, i, cmp)
+		at, found, err := search(&heads, all, i, cmp)
 		switch {
 		case errors.Is(err, errClosed):
 		case err != nil:
 			exact, refused = false, err
-			heads = append(heads, instance{holders: self})
+			heads = append(heads, Instance{Holders: self})
 		case found:
-			heads[at].holders = append(heads[at].holders, i)
+			heads[at].Holders = append(heads[at].Holders, i)
 		default:
-			heads = slices.Insert(heads, at, instance{holders: self})
+			heads = slices.Insert(heads, at, Instance{Holders: self})
 		}
 	}
 	return heads, exact, refused
 }
 
+// ErrOthersPIDs says that the pids in procfs are not ours, so that no call can
+// name them.
+var ErrOthersPIDs = errors.New("the pids in this procfs are those of another pid namespace: run with hostPID")
+
 var errClosed = errors.New("the descriptor is closed")
 
 func closed(err error) bool { return err != nil && (procwalk.Gone(err) || errors.Is(err, unix.EBADF)) }
 
-// search finds the place of holding i among the instances. An instance whose
+// search finds the place of descriptor i among the instances. An instance whose
 // representative is gone is represented by its next holder, or dropped.
-func search(heads *[]instance, holdings []holding, i int, cmp compare) (at int, found bool, err error) {
+func search(heads *[]Instance, all []Descriptor, i int, cmp compare) (at int, found bool, err error) {
 	for {
 		gone, same := -1, -1
 		at = sort.Search(len(*heads), func(j int) bool {
 			if same >= 0 || gone >= 0 || err != nil {
 				return true // the search is over
 			}
-			order, e := cmp(holdings[i], holdings[(*heads)[j].holders[0]])
+			order, e := cmp(&all[i], &all[(*heads)[j].Holders[0]])
 			switch {
 			case e == nil:
 				if order == procwalk.Same {
@@ -106,7 +93,7 @@ func search(heads *[]instance, holdings []holding, i int, cmp compare) (at int, 
 			return same, true, nil
 		}
 		// With itself it is the same, if it is still there.
-		if _, e := cmp(holdings[i], holdings[i]); closed(e) {
+		if _, e := cmp(&all[i], &all[i]); closed(e) {
 			return 0, false, errClosed
 		} else if e != nil {
 			return 0, false, e
@@ -114,8 +101,8 @@ func search(heads *[]instance, holdings []holding, i int, cmp compare) (at int, 
 		if gone < 0 {
 			return at, false, nil
 		}
-		if h := &(*heads)[gone]; len(h.holders) > 1 {
-			h.holders = h.holders[1:]
+		if h := &(*heads)[gone]; len(h.Holders) > 1 {
+			h.Holders = h.Holders[1:]
 		} else {
 			*heads = slices.Delete(*heads, gone, gone+1)
 		}

@@ -1,4 +1,4 @@
-package inotify
+package instances
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ type memory struct {
 // free returns bytes. What cannot be read does not limit; the memory that is
 // available always can.
 func (m memory) free() int64 {
-	free := meminfo(m.procfs, "MemAvailable:")
+	free := m.available()
 	own, err := os.ReadFile(filepath.Join(m.procfs, "self/cgroup"))
 	if err != nil {
 		return free
@@ -63,6 +63,23 @@ func (m memory) free() int64 {
 		}
 	}
 	return max(0, free)
+}
+
+// available is MemAvailable of proc_meminfo(5), 0 where it is not known.
+func (m memory) available() int64 {
+	b, err := os.ReadFile(filepath.Join(m.procfs, "meminfo"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if kib, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")), 10, 53)
+			if err == nil && n > 0 {
+				return n << 10
+			}
+		}
+	}
+	return 0
 }
 
 func hasController(list, name string) bool {
@@ -115,22 +132,22 @@ func (m memory) bound(cgroup string) int64 {
 	return math.MaxInt32
 }
 
-// boundByCgroup bounds the instances whose holders are all in one cgroup.
-func (p *pass) boundByCgroup(instances []instance, candidates []candidate) {
+// byCgroup bounds the instances whose holders are all in one cgroup.
+func (m memory) byCgroup(descriptors []Descriptor, all []Instance, candidates []candidate) {
 	bounds := map[string]int64{}
-	for i := range instances {
-		cgroup := p.processes[p.holdings[instances[i].holders[0]].process].Cgroup
-		for _, h := range instances[i].holders {
-			if p.processes[p.holdings[h].process].Cgroup != cgroup {
+	for i := range all {
+		cgroup := descriptors[all[i].Holders[0]].Cgroup
+		for _, h := range all[i].Holders {
+			if descriptors[h].Cgroup != cgroup {
 				cgroup = ""
 			}
 		}
 		bound, ok := bounds[cgroup]
 		if !ok {
-			bound = p.s.memory.bound(cgroup)
+			bound = m.bound(cgroup)
 			bounds[cgroup] = bound
 		}
-		candidates[i].bound = min(candidates[i].bound, bound)
+		candidates[i].bound = bound
 	}
 }
 

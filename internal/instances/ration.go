@@ -1,4 +1,4 @@
-package inotify
+package instances
 
 import "time"
 
@@ -21,9 +21,9 @@ type ration struct {
 	budget   int64 // bytes that one record may take
 	maxRead  int64 // watches of an instance whose record is read
 	credit   time.Duration
-	tooLarge int
-	tooMuch  int
-	later    int
+	tooLarge int // not read, for the sake of the owner
+	tooMuch  int // not read, for the sake of our memory
+	later    int // not read now
 }
 
 // candidate is an instance whose record might be read.
