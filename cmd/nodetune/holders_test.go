@@ -181,6 +181,19 @@ func TestWhyNamesTheLimit(t *testing.T) {
 			t.Errorf("afterwards: exit %d: %s", code, d.Summary)
 		}
 	})
+	// A pod with hostUsers: false has no quota of its own.
+	t.Run("instances of a user namespace", func(t *testing.T) {
+		privtest.Host(t)
+		privtest.Set(t, "fs.inotify.max_user_instances", "128")
+		pid := holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.UserNS, Processes: 1, UID: 70212, Instances: 128, Other: 70312})[0][0].PID
+		code, d := diagnose(t, strconv.Itoa(pid), "--errno=24", rootfs)
+		if code != 1 || d.Limit != inotify.Instances || !strings.Contains(d.Summary, "uid 70212, the owner of the user namespace, uses about 128 of 128") {
+			t.Errorf("exit %d: %s", code, d.Summary)
+		}
+		if inner := d.Limits[0]; inner.Setting != "user.max_inotify_instances" || inner.Owner.UID != 70312 || inner.Used != 128 || inner.Reached {
+			t.Errorf("inside of the namespace: %+v", inner)
+		}
+	})
 	t.Run("NOFILE", func(t *testing.T) {
 		privtest.Root(t)
 		v := newVictim(t, 0, "64:4096", openFile)
