@@ -47,7 +47,7 @@ func findings(b *strings.Builder, u inotify.Usage, colour bool) {
 }
 
 func findingText(f inotify.Finding) string {
-	use := fmt.Sprintf("%s of %s (%s)", figure(f.Used, f.Quality), limitText(f.Limit), percentText(f.Used, f.Limit))
+	use := fmt.Sprintf("%s of %s (%s)", Figure(f.Used, f.Quality), limitText(f.Limit), percentText(f.Used, f.Limit))
 	top, most := "somebody", ""
 	if f.Top != nil {
 		top = fmt.Sprintf("%s[%d]", safetext.String(f.Top.Comm), f.Top.PID)
@@ -73,16 +73,12 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	}
 	table := [][]cell{{{text: "USERNS"}, {text: "UID"}, {text: "INSTANCES"}, {text: "%"}, {text: "WATCHES"}, {text: "%"}}}
 	for _, a := range u.Accounts[:min(rows, len(u.Accounts))] {
-		userns := strconv.FormatUint(a.UserNS, 10)
-		if a.UserNS == initialUserNS {
-			userns = "initial"
-		}
 		table = append(table, []cell{
-			{text: userns},
+			{text: UserNS(a.UserNS)},
 			{text: strconv.FormatUint(uint64(a.UID), 10)},
-			{text: figure(a.Instances, a.InstancesQuality) + "/" + limitText(a.InstancesLimit)},
+			{text: Figure(a.Instances, a.InstancesQuality) + "/" + limitText(a.InstancesLimit)},
 			{text: percentText(a.Instances, a.InstancesLimit), paint: heat(a.InstancesLimit.Percent(a.Instances))},
-			{text: figure(a.Watches, a.WatchesQuality) + "/" + limitText(a.WatchesLimit)},
+			{text: Figure(a.Watches, a.WatchesQuality) + "/" + limitText(a.WatchesLimit)},
 			{text: percentText(a.Watches, a.WatchesLimit), paint: heat(a.WatchesLimit.Percent(a.Watches))},
 		})
 	}
@@ -94,7 +90,7 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	more(b, len(u.Accounts)-rows, "users")
 	table = [][]cell{{{text: "PID"}, {text: "UID"}, {text: "COMM"}, {text: "INSTANCES"}, {text: "WATCHES"}, {text: "FDS/NOFILE"}, {text: "POD OR UNIT"}}}
 	for _, p := range u.Processes[:min(rows, len(u.Processes))] {
-		watches := figure(p.Watches, p.WatchesQuality)
+		watches := Figure(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
 			watches += fmt.Sprintf(" (%s ago)", time.Duration(p.WatchesAgeSeconds)*time.Second)
 		}
@@ -102,7 +98,7 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 			{text: strconv.Itoa(p.PID)},
 			{text: strconv.FormatUint(uint64(p.UID), 10)},
 			{text: safetext.String(p.Comm)},
-			{text: figure(p.Instances, p.Quality)},
+			{text: Figure(p.Instances, p.Quality)},
 			{text: watches},
 			{text: strconv.FormatInt(p.FDs, 10) + "/" + limitText(p.NOFILESoft), paint: heat(p.NOFILESoft.Percent(p.FDs))},
 			{text: Who(p.Namespace, p.Pod, p.Container, p.Unit)},

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -175,10 +174,6 @@ func account(o inotify.Owner, u inotify.Usage) inotify.Account {
 	return a
 }
 
-// initialUserNS is PROC_USER_INIT_INO, the inode number of the initial user
-// namespace since 3.8 (include/linux/proc_ns.h).
-const initialUserNS = 0xEFFFFFFD
-
 func nofileLimit(s inotify.Suspect, u inotify.Usage) LimitUse {
 	l := LimitUse{
 		Resource: inotify.NOFILE, Setting: "RLIMIT_NOFILE", Of: fmt.Sprintf("pid %d", s.PID), Errno: 24, Error: "EMFILE",
@@ -254,15 +249,4 @@ func summary(l LimitUse, errno int) string {
 		return fmt.Sprintf("no limit behind errno %d is reached now; %s is nearest: %s", errno, l.Setting, use)
 	}
 	return fmt.Sprintf("no limit is reached; the next would be %s: %s", l.Setting, use)
-}
-
-// Who says whom a process belongs to, fit for a terminal.
-func Who(namespace, pod, container, unit string) string {
-	switch {
-	case pod == "":
-		return safetext.String(unit)
-	case container == "":
-		return safetext.String(namespace + "/" + pod)
-	}
-	return safetext.String(namespace + "/" + pod + ":" + container)
 }

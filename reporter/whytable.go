@@ -33,7 +33,7 @@ func (d Diagnosis) Table(w io.Writer, colour bool) error {
 		rows = append(rows, []cell{
 			{text: l.Setting},
 			{text: of},
-			{text: figure(l.Used, l.Quality), paint: heat(l.Percent)},
+			{text: Figure(l.Used, l.Quality), paint: heat(l.Percent)},
 			{text: limitText(l.Limit)},
 			{text: percentText(l.Used, l.Limit)},
 			{text: strconv.Itoa(l.Errno) + " " + l.Error},
@@ -60,19 +60,6 @@ func heldBy(holders []Holder) string {
 	return strings.Join(all, ", ")
 }
 
-// figure puts before a number what it is worth.
-func figure(n int64, q inotify.Quality) string {
-	switch q {
-	case inotify.Exact:
-		return strconv.FormatInt(n, 10)
-	case inotify.UpperBound:
-		return "≤" + strconv.FormatInt(n, 10)
-	case inotify.Estimate:
-		return "~" + strconv.FormatInt(n, 10)
-	}
-	return "?"
-}
-
 func limitText(l inotify.Limit) string {
 	if l < 0 {
 		return "?"
@@ -88,28 +75,12 @@ func percentText(used int64, l inotify.Limit) string {
 	return strconv.FormatInt(int64(l.Percent(used)), 10) + "%"
 }
 
-// heat is the colour of a share: pressure, and so full that a collector may not
-// start.
-func heat(percent float64) string {
-	switch {
-	case percent >= 95:
-		return red
-	case percent >= 80:
-		return yellow
-	}
-	return ""
-}
-
 // gaps says what could not be known, and why.
 func gaps(b *strings.Builder, all []inotify.Gap) {
 	for i, g := range all {
 		if i == 0 {
 			b.WriteString("\nNot known\n")
 		}
-		fmt.Fprintf(b, "  %s: %s", safetext.String(g.What), safetext.String(g.Why))
-		if g.Processes > 0 {
-			fmt.Fprintf(b, " (%d processes)", g.Processes)
-		}
-		b.WriteString("\n")
+		fmt.Fprintf(b, "  %s\n", GapText(g))
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
 )
 
 // column is what the rows are sorted by.
@@ -69,15 +70,5 @@ func matches(p *inotify.Process, lower string) bool {
 
 // belongs names the pod and container, or the unit.
 func belongs(p *inotify.Process) string {
-	if p.Pod == "" {
-		return safetext.String(p.Unit)
-	}
-	s := p.Pod
-	if p.Container != "" {
-		s += ":" + p.Container
-	}
-	if p.Namespace != "" {
-		s = p.Namespace + "/" + s
-	}
-	return safetext.String(s)
+	return reporter.Who(p.Namespace, p.Pod, p.Container, p.Unit)
 }

@@ -26,7 +26,7 @@ func full() *reading {
 			Source: "procfs",
 			Limits: inotify.Limits{OpenFiles: 71203, FileMax: 9223372036854775807},
 			Accounts: []inotify.Account{
-				{Owner: inotify.Owner{UserNS: initialUserNS}, Instances: 126, InstancesLimit: 128, Watches: 9000, WatchesLimit: 192536, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
+				{Owner: inotify.Owner{UserNS: 4026531837}, Instances: 126, InstancesLimit: 128, Watches: 9000, WatchesLimit: 192536, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
 				{Owner: inotify.Owner{UserNS: 4026532900, UID: 100000}, Instances: 3, InstancesLimit: 2147483647, Watches: 40, WatchesLimit: inotify.NoLimit, InstancesQuality: inotify.UpperBound, WatchesQuality: inotify.Unknown},
 			},
 			Processes: []inotify.Process{
@@ -37,7 +37,7 @@ func full() *reading {
 			Walk:    procwalk.Stats{Processes: 2104},
 			Unknown: []inotify.Gap{{What: "descriptors", Why: "permission denied", Processes: 12}},
 		},
-		owners:  map[inotify.Owner]growth{{UserNS: initialUserNS}: {instances: 1.5, full: 80 * time.Second}},
+		owners:  map[inotify.Owner]growth{{UserNS: 4026531837}: {instances: 1.5, full: 80 * time.Second}},
 		holders: map[int]growth{4711: {fds: 12}},
 	}
 }
@@ -71,7 +71,7 @@ func press(m *model, keys ...string) tea.Cmd {
 func TestScreen(t *testing.T) {
 	got := ansi.Strip(shown(t, full(), 80, 14).screen())
 	want := `nodetune top 12:00:00  2104 processes  71203/9e+18 open files  procfs 13ms
-descriptors: permission denied (12)
+descriptors: permission denied (12 processes)
        UID USERNS         INSTANCES     %         WATCHES     %  +/MIN FULL IN
          0 initial          126/128   98%     9000/192536    4%    1.5     80s
     100000 4026532900      ≤3/2e+09    0%             ?/?
@@ -233,7 +233,7 @@ func TestGrowth(t *testing.T) {
 		u.Processes[2].FDs = int64(i * 100)
 		r = newReading(u, &h, noon.Add(time.Duration(i)*2*time.Second), 2*time.Second)
 	}
-	owner := r.owners[inotify.Owner{UserNS: initialUserNS}]
+	owner := r.owners[inotify.Owner{UserNS: 4026531837}]
 	if math.Round(owner.instances) != 30 || owner.full.Round(time.Second) != 114*time.Second {
 		t.Errorf("uid 0 grows by %v a minute and is full in %v, want 30 and 1m54s", owner.instances, owner.full)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
 )
 
 // The sixteen colours every terminal has, in the user's own theme. Bubble Tea
@@ -20,13 +21,6 @@ var (
 	faint  = lipgloss.NewStyle().Faint(true)
 	warm   = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 	hot    = lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true)
-)
-
-// From these percentages on a figure is warm and hot: the default thresholds of
-// pressure, and so full that one more collector may not start.
-const (
-	warmPercent = 80
-	hotPercent  = 95
 )
 
 func (m *model) View() tea.View {
@@ -84,7 +78,7 @@ func (m *model) state() string {
 			say = append(say, warm.Render("as of "+seconds(age)+" ago"))
 		}
 		for _, u := range m.usage.Unknown {
-			say = append(say, faint.Render(gap(u)))
+			say = append(say, faint.Render(reporter.GapText(u)))
 		}
 	}
 	return strings.Join(say, "  ")
@@ -107,7 +101,7 @@ func (m *model) owners() []string {
 			full = seconds(g.full)
 		}
 		line := ownerLine(
-			strconv.FormatUint(uint64(a.UID), 10), userns(a.UserNS),
+			strconv.FormatUint(uint64(a.UID), 10), reporter.UserNS(a.UserNS),
 			of(a.Instances, a.InstancesLimit, a.InstancesQuality), percent(a.InstancesLimit, a.Instances),
 			of(a.Watches, a.WatchesLimit, a.WatchesQuality), percent(a.WatchesLimit, a.Watches),
 			rate(g), full)
@@ -133,12 +127,12 @@ func ownerLine(owner, userns, instances, ishare, watches, wshare, rate, full str
 func (m *model) processes() []string {
 	lines := []string{header.Render(fill(m.line("PID", "UID", "COMM", "INST", "WATCHES", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
 	for _, p := range m.rows[m.offset:min(len(m.rows), m.offset+m.page())] {
-		watches := marked(p.Watches, p.WatchesQuality)
+		watches := reporter.Figure(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
 			watches += "@" + seconds(time.Duration(p.WatchesAgeSeconds)*time.Second)
 		}
 		line := m.line(itoa(int64(p.PID)), strconv.FormatUint(uint64(p.UID), 10), safetext.String(p.Comm),
-			marked(p.Instances, p.Quality), watches, of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
+			reporter.Figure(p.Instances, p.Quality), watches, of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
 		lines = append(lines, heat(line, p.NOFILESoft.Percent(p.FDs)))
 	}
 	if m.usage != nil && len(m.rows) == 0 {
@@ -181,31 +175,18 @@ func (m *model) footer() string {
 
 func heat(line string, percent float64) string {
 	switch {
-	case percent >= hotPercent:
+	case percent >= reporter.HotPercent:
 		return hot.Render(line)
-	case percent >= warmPercent:
+	case percent >= reporter.WarmPercent:
 		return warm.Render(line)
 	}
 	return line
 }
 
-// marked puts before a figure what it is worth.
-func marked(n int64, q inotify.Quality) string {
-	switch q {
-	case inotify.Exact:
-		return itoa(n)
-	case inotify.UpperBound:
-		return "≤" + itoa(n)
-	case inotify.Estimate:
-		return "~" + itoa(n)
-	}
-	return "?"
-}
-
 // of renders used/limit. Beyond 100 million nobody counts the digits: the
 // kernel's own INT_MAX is 2e+09, systemd's fs.file-max 9e+18.
 func of(used int64, limit inotify.Limit, q inotify.Quality) string {
-	s := marked(used, q) + "/"
+	s := reporter.Figure(used, q) + "/"
 	switch {
 	case limit < 0:
 		return s + "?"
@@ -239,25 +220,6 @@ func rate(g growth) string {
 	default:
 		return strconv.FormatFloat(most, 'e', 0, 64)
 	}
-}
-
-// initialUserNS is PROC_USER_INIT_INO, the inode number of the initial user
-// namespace on every kernel since 3.8 (include/linux/proc_ns.h).
-const initialUserNS = 0xEFFFFFFD
-
-func userns(inode uint64) string {
-	if inode == initialUserNS {
-		return "initial"
-	}
-	return strconv.FormatUint(inode, 10)
-}
-
-func gap(g inotify.Gap) string {
-	s := safetext.String(g.What) + ": " + safetext.String(g.Why)
-	if g.Processes > 0 {
-		s += " (" + itoa(int64(g.Processes)) + ")"
-	}
-	return s
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,73 @@
+package reporter
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/safetext"
+)
+
+// From these shares of a limit on a figure is warm and hot: the default
+// threshold of pressure, and so full that one more collector may not start.
+const (
+	WarmPercent = 80
+	HotPercent  = 95
+)
+
+// heat is the colour of a share.
+func heat(percent float64) string {
+	switch {
+	case percent >= HotPercent:
+		return red
+	case percent >= WarmPercent:
+		return yellow
+	}
+	return ""
+}
+
+// Figure puts before a number what it is worth: nothing where it is exact.
+func Figure(n int64, q inotify.Quality) string {
+	switch q {
+	case inotify.Exact:
+		return strconv.FormatInt(n, 10)
+	case inotify.UpperBound:
+		return "≤" + strconv.FormatInt(n, 10)
+	case inotify.Estimate:
+		return "~" + strconv.FormatInt(n, 10)
+	}
+	return "?"
+}
+
+// initialUserNS is PROC_USER_INIT_INO, the inode number of the initial user
+// namespace since 3.8 (include/linux/proc_ns.h).
+const initialUserNS = 0xEFFFFFFD
+
+// UserNS names a user namespace by its inode number, and the initial one by
+// that word.
+func UserNS(inode uint64) string {
+	if inode == initialUserNS {
+		return "initial"
+	}
+	return strconv.FormatUint(inode, 10)
+}
+
+// GapText says what could not be known, and why.
+func GapText(g inotify.Gap) string {
+	s := safetext.String(g.What) + ": " + safetext.String(g.Why)
+	if g.Processes > 0 {
+		s += fmt.Sprintf(" (%d processes)", g.Processes)
+	}
+	return s
+}
+
+// Who says whom a process belongs to: namespace/pod:container, or the unit.
+func Who(namespace, pod, container, unit string) string {
+	switch {
+	case pod == "":
+		return safetext.String(unit)
+	case container == "":
+		return safetext.String(namespace + "/" + pod)
+	}
+	return safetext.String(namespace + "/" + pod + ":" + container)
+}
