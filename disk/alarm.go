@@ -17,6 +17,11 @@ const (
 	Bad
 )
 
+// MarshalText writes clear, between or bad.
+func (l Level) MarshalText() ([]byte, error) {
+	return []byte([...]string{"clear", "between", "bad"}[l]), nil
+}
+
 // Alarm is one judgement of a pass.
 type Alarm struct {
 	Level   Level  `json:"level"`
@@ -37,8 +42,8 @@ const (
 	ReasonUnfollowed   = "LogsUnfollowed"
 )
 
-// Pressure judges the filesystems that hold logs: the worst of them speaks.
-func Pressure(u Usage, p PressurePolicy) Alarm {
+// pressure judges the filesystems that hold logs: the worst of them speaks.
+func pressure(u Usage, p PressurePolicy) Alarm {
 	worst := Alarm{Clear, ReasonSpace, "every filesystem with logs has space"}
 	for _, f := range u.Filesystems {
 		if !f.carriesLogs() {
@@ -90,7 +95,7 @@ func (f Filesystem) pressure(p PressurePolicy, top string) Alarm {
 	case soon(f.SecondsToFull, p.Horizon.D()):
 		return Alarm{Bad, ReasonFullSoon, fmt.Sprintf("%s has %.1f%% available and is full within %v%s", f.Path, avail, p.Horizon, top)}
 	case avail < recovered:
-		return Alarm{Between, ReasonSpaceLow, fmt.Sprintf("%s has %.1f%% available, enough again at %.0f%%%s", f.Path, avail, recovered, top)}
+		return Alarm{Between, ReasonSpace, fmt.Sprintf("%s has %.1f%% available, enough again at %.0f%%%s", f.Path, avail, recovered, top)}
 	}
 	return Alarm{Level: Clear}
 }
@@ -117,7 +122,7 @@ func (u Usage) top(f Filesystem) string {
 	if best.Bytes == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; most of it %s with %s", best.Name(), Size(best.Bytes))
+	return fmt.Sprintf("; most of it %s with %s", best.name(), Size(best.Bytes))
 }
 
 // on returns the device of the filesystem that path lies on.
@@ -133,11 +138,11 @@ func (u Usage) on(path string) string {
 	return device
 }
 
-// Name is how people know p: namespace/pod/container, unit or path.
-func (p Producer) Name() string {
+// name is how people know p: namespace/pod:container, unit or path.
+func (p Producer) name() string {
 	switch {
 	case p.Pod != "":
-		return p.Namespace + "/" + p.Pod + "/" + p.Container
+		return p.Namespace + "/" + p.Pod + ":" + p.Container
 	case p.Unit != "":
 		return p.Unit
 	}
@@ -161,11 +166,11 @@ func Size(n uint64) string {
 	return fmt.Sprintf("%.*f %ciB", digits, v, "KMGTPE"[unit-1])
 }
 
-// Stalled judges the readers: one that stands still while its file grows, or a
+// reading judges the readers: one that stands still while its file grows, or a
 // container's log that grows while nobody follows it. The second counts only on
-// a node where somebody follows some container's log: without a collector there
-// is nothing to be stalled.
-func Stalled(u Usage, p ReadersPolicy, now time.Time) Alarm {
+// a node where somebody has followed some container's log: without a collector
+// there is nothing to be stalled.
+func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 	var stalled []Reader
 	for _, r := range u.Readers {
 		if r.StalledSince != nil {
@@ -189,12 +194,12 @@ func Stalled(u Usage, p ReadersPolicy, now time.Time) Alarm {
 		}
 	}
 	switch {
-	case len(alone) > 0 && u.collected:
+	case len(alone) > 0 && collected:
 		x := alone[0]
-		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s/%s, which grew by %s%s",
+		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s",
 			x.Namespace, x.Pod, x.Container, Size(x.GrewBytes), others(len(alone)-1, "logs"))}
-	case young && u.collected:
-		return Alarm{Between, ReasonUnfollowed, "new logs are not followed yet"}
+	case young && collected:
+		return Alarm{Between, ReasonReading, "new logs are not followed yet"}
 	}
 	return Alarm{Clear, ReasonReading, "every reader moves"}
 }
@@ -218,7 +223,7 @@ func (r Reader) collector() string {
 
 func (r Reader) logName() string {
 	if r.Log.Pod != "" {
-		return r.Log.Namespace + "/" + r.Log.Pod + "/" + r.Log.Container
+		return r.Log.Namespace + "/" + r.Log.Pod + ":" + r.Log.Container
 	}
 	return fmt.Sprintf("%q", r.Path)
 }

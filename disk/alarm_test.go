@@ -19,10 +19,10 @@ func TestPressure(t *testing.T) {
 	}{
 		"enough":            {func(*Filesystem) {}, Clear, ReasonSpace, ""},
 		"below":             {func(f *Filesystem) { f.AvailBytes = 149 }, Bad, ReasonSpaceLow, "14.9%"},
-		"at the threshold":  {func(f *Filesystem) { f.AvailBytes = 150 }, Between, ReasonSpaceLow, "enough again at 20%"},
+		"at the threshold":  {func(f *Filesystem) { f.AvailBytes = 150 }, Between, ReasonSpace, "enough again at 20%"},
 		"recovered":         {func(f *Filesystem) { f.AvailBytes = 200 }, Clear, ReasonSpace, ""},
 		"above eviction":    {func(f *Filesystem) { f.AvailBytes = 199; f.EvictionAvailBytes = ptr(uint64(150)) }, Bad, ReasonSpaceLow, "wanted 20%"},
-		"eviction, between": {func(f *Filesystem) { f.AvailBytes = 240; f.EvictionAvailBytes = ptr(uint64(150)) }, Between, ReasonSpaceLow, "25%"},
+		"eviction, between": {func(f *Filesystem) { f.AvailBytes = 240; f.EvictionAvailBytes = ptr(uint64(150)) }, Between, ReasonSpace, "25%"},
 		"inodes":            {func(f *Filesystem) { f.InodesFree = 9 }, Bad, ReasonInodesLow, "9.0%"},
 		"no inodes (btrfs)": {func(f *Filesystem) { f.Inodes, f.InodesFree = 0, 0 }, Clear, ReasonSpace, ""},
 		"eviction soon":     {func(f *Filesystem) { f.SecondsToEviction = ptr(599.0) }, Bad, ReasonEvictionSoon, "10m"},
@@ -34,7 +34,7 @@ func TestPressure(t *testing.T) {
 	} {
 		f := ok
 		c.change(&f)
-		a := Pressure(Usage{Filesystems: []Filesystem{ok, f}}, p)
+		a := pressure(Usage{Filesystems: []Filesystem{ok, f}}, p)
 		if a.Level != c.level || a.Reason != c.reason || !strings.Contains(a.Message, c.says) {
 			t.Errorf("%s: %+v, want level %d %s with %q", name, a, c.level, c.reason, c.says)
 		}
@@ -55,31 +55,32 @@ func TestPressureNamesTheProducer(t *testing.T) {
 		},
 	}
 	u.Producers[1].Namespace, u.Producers[1].Pod, u.Producers[1].Container = "prod", "web", "app"
-	a := Pressure(u, DefaultPolicy().Pressure)
-	if !strings.Contains(a.Message, "prod/web/app with 5.0 GiB") || len(a.Message) > 256 {
+	a := pressure(u, DefaultPolicy().Pressure)
+	if !strings.Contains(a.Message, "prod/web:app with 5.0 GiB") || len(a.Message) > 256 {
 		t.Errorf("%q", a.Message)
 	}
 }
 
-func TestStalled(t *testing.T) {
+func TestReading(t *testing.T) {
 	p := DefaultPolicy().Readers
 	now := epoch.Add(time.Hour)
 	long, short := now.Add(-time.Hour), now.Add(-time.Second)
 	grew := func(since time.Time, n uint64) Unfollowed { return Unfollowed{GrewBytes: n, Since: &since} }
 	for name, c := range map[string]struct {
-		u      Usage
-		level  Level
-		reason string
+		u         Usage
+		collected bool
+		level     Level
+		reason    string
 	}{
-		"nothing":              {Usage{collected: true}, Clear, ReasonReading},
-		"a lagging reader":     {Usage{Readers: []Reader{{LagBytes: 1 << 30}}}, Clear, ReasonReading},
-		"a stalled reader":     {Usage{Readers: []Reader{{LagBytes: 1, StalledSince: &long}}}, Bad, ReasonStalled},
-		"unfollowed":           {Usage{collected: true, Unfollowed: []Unfollowed{grew(long, 10)}}, Bad, ReasonUnfollowed},
-		"unfollowed of late":   {Usage{collected: true, Unfollowed: []Unfollowed{grew(short, 10)}}, Between, ReasonUnfollowed},
-		"unfollowed and quiet": {Usage{collected: true, Unfollowed: []Unfollowed{grew(long, 0)}}, Clear, ReasonReading},
-		"no collector at all":  {Usage{Unfollowed: []Unfollowed{grew(long, 10)}}, Clear, ReasonReading},
+		"nothing":              {Usage{}, true, Clear, ReasonReading},
+		"a lagging reader":     {Usage{Readers: []Reader{{LagBytes: 1 << 30}}}, true, Clear, ReasonReading},
+		"a stalled reader":     {Usage{Readers: []Reader{{LagBytes: 1, StalledSince: &long}}}, false, Bad, ReasonStalled},
+		"unfollowed":           {Usage{Unfollowed: []Unfollowed{grew(long, 10)}}, true, Bad, ReasonUnfollowed},
+		"unfollowed of late":   {Usage{Unfollowed: []Unfollowed{grew(short, 10)}}, true, Between, ReasonReading},
+		"unfollowed and quiet": {Usage{Unfollowed: []Unfollowed{grew(long, 0)}}, true, Clear, ReasonReading},
+		"no collector at all":  {Usage{Unfollowed: []Unfollowed{grew(long, 10)}}, false, Clear, ReasonReading},
 	} {
-		if a := Stalled(c.u, p, now); a.Level != c.level || a.Reason != c.reason {
+		if a := reading(c.u, p, c.collected, now); a.Level != c.level || a.Reason != c.reason {
 			t.Errorf("%s: %+v, want level %d %s", name, a, c.level, c.reason)
 		}
 	}

@@ -163,7 +163,7 @@ func TestFilesystemForReal(t *testing.T) {
 	if f.State == StateOK && f.Measured() {
 		t.Errorf("shut down: %+v", f)
 	}
-	if a := Pressure(u, policy.Pressure); a.Level != Bad {
+	if a := u.Pressure; a.Level != Bad {
 		t.Errorf("a log disk that is gone raises %+v", a)
 	}
 }
@@ -282,7 +282,7 @@ input(type="imfile" File=%q Tag="pod")
 	if r := u.reader(rsyslog.Process.Pid, logA); r.LagBytes != 777 || r.PredictedLossBytes == 0 {
 		t.Errorf("%+v, want 777 bytes behind", r)
 	}
-	if a := Stalled(u, policy.Readers, time.Now()); a.Reason != ReasonStalled || !strings.Contains(a.Message, "web-7d4b9") {
+	if a := u.Reading; a.Reason != ReasonStalled || !strings.Contains(a.Message, "web-7d4b9") {
 		t.Errorf("%+v", a)
 	}
 	if err := rsyslog.Process.Signal(syscall.SIGCONT); err != nil {
@@ -309,7 +309,7 @@ input(type="imfile" File=%q Tag="pod")
 		t.Errorf("unfollowed: %+v", x)
 	}
 	late := time.Now().Add(time.Hour)
-	if a := Stalled(observe(t, o, late), policy.Readers, late); a.Reason != ReasonUnfollowed || !strings.Contains(a.Message, "prod/db-0/db") {
+	if a := observe(t, o, late).Reading; a.Reason != ReasonUnfollowed || !strings.Contains(a.Message, "prod/db-0:db") {
 		t.Errorf("%+v", a)
 	}
 

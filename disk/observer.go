@@ -116,7 +116,6 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	u.Readers, u.Unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
-	u.collected = o.follow.collected
 	u.Deleted = seen.deleted(u.Filesystems)
 	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
 	if full {
@@ -127,11 +126,14 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	if u.Filesystems == nil {
 		u.Filesystems = []Filesystem{}
 	}
-	u.sortAndBound(o.policy.MaxRows)
+	u.sort()
+	u.Pressure = pressure(u, o.policy.Pressure)
+	u.Reading = reading(u, o.policy.Readers, o.follow.collected, now)
 	o.last = now
 	if full {
 		o.lastFull = now
 	}
+	u.bound(o.policy.MaxRows)
 	u.Scan.Full = full
 	u.Scan.Seconds = time.Since(began).Seconds()
 	return u, nil
@@ -342,8 +344,8 @@ func (o *Observer) cmdline(pid int) []byte {
 	return b
 }
 
-// sortAndBound puts the largest first and cuts every list to n rows.
-func (u *Usage) sortAndBound(n int) {
+// sort puts the largest first.
+func (u *Usage) sort() {
 	slices.SortFunc(u.Producers, func(a, b Producer) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
 	})
@@ -359,6 +361,10 @@ func (u *Usage) sortAndBound(n int) {
 	slices.SortFunc(u.Orphans, func(a, b Orphan) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
 	})
+}
+
+// bound cuts every list to n rows.
+func (u *Usage) bound(n int) {
 	u.Producers = bound(u, "producers", u.Producers, n)
 	u.Readers = bound(u, "readers", u.Readers, n)
 	u.Unfollowed = bound(u, "unfollowed", u.Unfollowed, n)

@@ -16,10 +16,10 @@ type Usage struct {
 	Orphans     []Orphan     `json:"orphans"`
 	Corrupt     []Corrupt    `json:"corrupt"`
 	Findings    []Finding    `json:"findings"`
+	Pressure    Alarm        `json:"pressure"` // of the filesystems that hold logs
+	Reading     Alarm        `json:"reading"`  // of whoever reads the logs
 	Kubelet     *Kubelet     `json:"kubelet,omitempty"`
 	Scan        Scan         `json:"scan"`
-
-	collected bool // since this process began, somebody followed a container's log
 }
 
 // Role says why a filesystem is watched.

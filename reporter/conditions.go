@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/sysctl"
@@ -25,6 +26,8 @@ func Conditions(s Snapshot, now time.Time, staleAfter time.Duration, t inotify.P
 		judge(InotifyPressure, s.Inotify, now, staleAfter, func(inotify.Usage) Verdict {
 			return inotifyPressure(findings, t)
 		}),
+		judge(LogCollectorStalled, s.Disk, now, staleAfter, func(u disk.Usage) Verdict { return verdictOf(u.Reading) }),
+		judge(LogDiskPressure, s.Disk, now, staleAfter, func(u disk.Usage) Verdict { return verdictOf(u.Pressure) }),
 		judge(SysctlDrift, s.Sysctl, now, staleAfter, sysctlDrift),
 	}
 }

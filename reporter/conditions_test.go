@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -40,6 +41,14 @@ func rule(key sysctl.Key, value, want sysctl.Value, outcome sysctl.Outcome, reas
 		Rule:  sysctl.Rule{Key: key, Op: sysctl.AtLeast, Want: want},
 		Value: value, Outcome: outcome, Reason: reason,
 	}
+}
+
+// alarms is what the disk room judged.
+func alarms(level disk.Level, pressure, reading string) Snapshot {
+	return Snapshot{Disk: Result[disk.Usage]{Value: disk.Usage{
+		Pressure: disk.Alarm{Level: level, Reason: pressure, Message: "/var/log has 9.0% available; most of it \"\x1b[31m\""},
+		Reading:  disk.Alarm{Level: level, Reason: reading, Message: "logging/fluent-bit-x7k2p stands still"},
+	}}}
 }
 
 // conditionCases are snapshots a minute before noon, and what they come to is
@@ -102,6 +111,13 @@ var conditionCases = []struct {
 		Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{}},
 		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
 	}},
+	{name: "disk: all is well", s: alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)},
+	{name: "disk: between", s: alarms(disk.Between, disk.ReasonSpace, disk.ReasonReading)},
+	{name: "disk: short of space, a collector stalls", s: alarms(disk.Bad, disk.ReasonSpaceLow, disk.ReasonStalled)},
+	{name: "disk: short of inodes, a log unfollowed", s: alarms(disk.Bad, disk.ReasonInodesLow, disk.ReasonUnfollowed)},
+	{name: "disk: eviction soon", s: alarms(disk.Bad, disk.ReasonEvictionSoon, disk.ReasonStalled)},
+	{name: "disk: full soon", s: alarms(disk.Bad, disk.ReasonFullSoon, disk.ReasonStalled)},
+	{name: "disk: hung", s: alarms(disk.Bad, disk.ReasonUnusable, disk.ReasonStalled)},
 	{name: "a pass that fails", s: Snapshot{Inotify: Result[inotify.Usage]{Err: errors.New("read /proc: permission denied")}}},
 }
 
@@ -114,6 +130,9 @@ func TestConditionsGolden(t *testing.T) {
 		at := noon.Add(-cmp.Or(c.at, time.Minute))
 		if c.s.Sysctl.Value.Rules != nil || c.at > 0 {
 			c.s.Sysctl.At = at
+		}
+		if c.s.Disk.Value.Pressure.Reason != "" {
+			c.s.Disk.At = at
 		}
 		if c.s.Inotify.Value.Accounts != nil || c.s.Inotify.Err != nil {
 			c.s.Inotify.At = at

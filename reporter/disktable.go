@@ -23,6 +23,7 @@ func DiskTable(w io.Writer, u disk.Usage, rows int, colour bool) error {
 	unfollowedTable(&b, u.Unfollowed, rows, colour)
 	deletedTable(&b, u.Deleted, rows, colour)
 	diskLeftovers(&b, u, colour)
+	diskAlarms(&b, u, colour)
 	diskFindings(&b, u.Findings, colour)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -37,6 +38,7 @@ func diskSection(b *strings.Builder, r Result[disk.Usage], colour bool) {
 	filesystemTable(b, r.Value.Filesystems, colour)
 	producerTable(b, r.Value.Producers, sectionRows, colour)
 	diskLeftovers(b, r.Value, colour)
+	diskAlarms(b, r.Value, colour)
 	diskFindings(b, r.Value.Findings, colour)
 }
 
@@ -163,7 +165,7 @@ func producerTable(b *strings.Builder, all []disk.Producer, rows int, colour boo
 			size, files = "~"+size, "-"
 		}
 		table = append(table, []cell{
-			{text: size}, {text: perSecond(p.BytesPerSecond)}, {text: files}, {text: string(p.Kind)}, {text: safetext.String(p.Name())},
+			{text: size}, {text: perSecond(p.BytesPerSecond)}, {text: files}, {text: string(p.Kind)}, {text: safetext.String(logName(p.Workload, p.Path))},
 		})
 	}
 	writeRows(b, table, colour)
@@ -268,6 +270,14 @@ func diskLeftovers(b *strings.Builder, u disk.Usage, colour bool) {
 	}
 	for _, c := range u.Corrupt {
 		fmt.Fprintf(b, "\n%s %s (%s): %s\n", paint(colour, yellow, "corrupt:"), safetext.String(c.Path), disk.Size(c.Bytes), c.Error)
+	}
+}
+
+func diskAlarms(b *strings.Builder, u disk.Usage, colour bool) {
+	for _, a := range []disk.Alarm{u.Pressure, u.Reading} {
+		if a.Level == disk.Bad {
+			fmt.Fprintf(b, "\n%s %s\n", paint(colour, red, "pressure:"), safetext.String(a.Message))
+		}
 	}
 }
 

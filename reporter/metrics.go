@@ -81,7 +81,7 @@ func (m *Metrics) Handler() http.Handler {
 
 // Describe sends every series that Collect may send.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, passDescs} {
+	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, passDescs} {
 		for _, d := range all {
 			ch <- d
 		}
@@ -93,6 +93,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	s := m.snapshot()
 	collectSysctl(ch, s.Sysctl)
 	collectInotify(ch, s.Inotify)
+	collectDisk(ch, s.Disk)
 	collectPasses(ch, m.progress.Passes(), time.Now())
 }
 

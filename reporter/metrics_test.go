@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/procwalk"
@@ -31,6 +32,7 @@ func full(now time.Time) Snapshot {
 	limited.Ceiling = 131072
 	reported := sysctl.Status{Rule: sysctl.Rule{Key: sysctl.NrOpen, Op: sysctl.Report, Want: sysctl.Unknown, Ceiling: sysctl.Unknown}, Before: 1048576, Value: 1048576, Outcome: sysctl.InForce}
 	return Snapshot{
+		Disk: Result[disk.Usage]{At: now, Value: fullDisk(now)},
 		Sysctl: Result[sysctl.Observed]{At: now, Value: sysctl.Observed{
 			Paused: "/run/nodetune/pause",
 			Rules: []sysctl.Status{

@@ -1,6 +1,10 @@
 package reporter
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/disk"
+)
 
 // The reasons of conditions. They are part of the interface: alerts match them.
 const (
@@ -41,6 +45,15 @@ var Reasons = []Reason{
 	{SysctlDrift, corev1.ConditionTrue, KernelRefused, "the kernel did not take the wanted value of a setting"},
 	{SysctlDrift, corev1.ConditionTrue, ContestedByWriter, "another program keeps lowering a setting below its floor"},
 	{SysctlDrift, corev1.ConditionFalse, FloorsInForce, "every setting is as wanted"},
+	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonSpaceLow, "a filesystem with logs is short of space; below the kubelet's threshold it evicts pods, and when full lines are lost"},
+	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonInodesLow, "a filesystem with logs is short of inodes; below 5 % the kubelet evicts pods"},
+	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonEvictionSoon, "a filesystem with logs fills so fast that the kubelet will evict pods soon"},
+	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonFullSoon, "a filesystem with logs will be full soon"},
+	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonUnusable, "a filesystem with logs does not answer or was shut down; nothing is logged there"},
+	{LogDiskPressure, corev1.ConditionFalse, disk.ReasonSpace, "every filesystem with logs has space"},
+	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonStalled, "a log collector stands still while a log it reads grows"},
+	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonUnfollowed, "a container's log grows and no collector follows it"},
+	{LogCollectorStalled, corev1.ConditionFalse, disk.ReasonReading, "the log collectors read what is written"},
 	{"", corev1.ConditionUnknown, PassStale, "the pass that evaluates this has not ended in time"},
 	{"", corev1.ConditionUnknown, PassFailed, "the pass that evaluates this fails"},
 }

@@ -40,10 +40,12 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	a.metrics.Reloaded(true, time.Now())
 	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
 	usage := &usageTask{agent: a, options: o, act: act, paused: store.Paused}
+	disks := &diskTask{agent: a, options: o}
 	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
 	a.tasks = []task{
 		a.floors,
 		newTask("inotify", usage.every, usage.pass),
+		newTask("disk", disks.every, disks.pass),
 	}
 	return a
 }

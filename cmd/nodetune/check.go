@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
@@ -117,7 +118,7 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return unreadable(s.Inotify.Err)
 	case s.Disk.Err != nil:
 		return unreadable(s.Disk.Err)
-	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed():
+	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed(), s.Disk.Value.Pressure.Level == disk.Bad:
 		return unmet(nil)
 	}
 	return nil
