@@ -37,6 +37,8 @@ type Policy struct {
 	// MaxRows bounds each list of producers, readers and files; the largest are
 	// reported.
 	MaxRows int `json:"maxRows"`
+	// Rotations are the logs of the host that nodetune rotates; none by default.
+	Rotations []Rotation `json:"rotations,omitempty"`
 }
 
 // PressurePolicy says when a filesystem that holds logs is short of space.
@@ -129,6 +131,9 @@ func (p Policy) Validate() error {
 	span("statfsDeadline", p.StatfsDeadline, 10*time.Millisecond)
 	span("growthWindow", p.GrowthWindow, time.Second)
 	span("fullScanEvery", p.FullScanEvery, time.Second)
+	for i, r := range p.Rotations {
+		r.validate(index("rotations", i), p.LogPaths, wrong)
+	}
 	wrong(p.MaxRows > 0, "maxRows", "%d leaves nothing to report: write at least 1", p.MaxRows)
 	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // How says how a log is rotated and what becomes of its archives.
@@ -78,6 +79,9 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", err
 	}
 	defer d.close()
+	if _, ok := workload.ParseLogPath(file); ok {
+		return "", refusef("%s is a container's log: the kubelet and its runtime rotate it", file)
+	}
 	base := path.Base(file)
 	live, st, err := d.file(base, unix.O_RDONLY)
 	if err != nil {

@@ -30,7 +30,7 @@ func newDisk(o *options) *cobra.Command {
 them, by container, by log file or by systemd unit; who reads which log and how
 far behind it is; container logs that nobody follows; deleted files that still
 take space; and what about this host's configuration will fill a disk or lose
-lines. It changes nothing.
+lines. Without a command after it it changes nothing.
 
 Bytes per second and growth need two looks, so it looks again after --window.
 A running agent knows them from its passes, see its /report.`,
@@ -46,6 +46,7 @@ A running agent knows them from its passes, see its /report.`,
 	cmd.Flags().DurationVarP(&f.watch, "watch", "w", 0, "look again and again, every so often, until interrupted")
 	cmd.Flags().Lookup("watch").NoOptDefVal = "5s"
 	cmd.Flags().IntVar(&f.rows, "rows", 15, "how many rows of each table; 0 shows all")
+	cmd.AddCommand(newDiskRotate(o))
 	return cmd
 }
 

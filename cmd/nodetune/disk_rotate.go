@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// diskRotateFlags are the flags of `nodetune disk rotate`.
+type diskRotateFlags struct {
+	unit     string
+	pid      int
+	signal   string
+	inPlace  bool
+	compress string
+	archives int
+	wait     time.Duration
+	force    bool
+}
+
+func newDiskRotate(o *options) *cobra.Command {
+	f := &diskRotateFlags{}
+	cmd := &cobra.Command{
+		Use:   "rotate FILE...",
+		Short: "Give logs a new file without losing a line",
+		Long: `Gives each log a new, empty file with owner, mode, ACL and label of the old one,
+in one step, so that its path is never missing; asks the writer to open it
+again; waits until nobody has the old file open; compresses it; and removes the
+archives beyond --archives. A reader that is far behind keeps the log from being
+rotated, unless with --force.
+
+The writer is named by --unit, --pid or disk.rotations of the configuration, and
+gets the signal only if it really has the log open. For a writer that cannot
+reopen, --in-place copies the log and cuts its head off.
+
+Interrupt it at any time: what is half done, it puts right when it is called
+again.`,
+		Example: `  sudo nodetune disk rotate --unit nginx.service --signal USR1 /var/log/nginx/access.log
+  sudo nodetune disk rotate --in-place /var/log/app/app.log`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			return f.run(cmd, o, files)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.unit, "unit", "", "systemd `unit` that writes the log")
+	fl.IntVar(&f.pid, "pid", 0, "`process` that writes the log")
+	fl.StringVar(&f.signal, "signal", "HUP", "what makes it reopen: HUP, USR1, USR2 or WINCH")
+	fl.BoolVar(&f.inPlace, "in-place", false, "the writer cannot reopen: copy the log, and cut off what was copied")
+	fl.StringVar(&f.compress, "compress", "gzip", "gzip, zstd or none")
+	fl.IntVar(&f.archives, "archives", 0, "how many archives are kept; 0 keeps all")
+	fl.DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait for the writer and the readers to leave the old file")
+	fl.BoolVar(&f.force, "force", false, "rotate also where a reader is behind, which may lose lines to it")
+	cmd.MarkFlagsMutuallyExclusive("unit", "pid", "in-place")
+	return cmd
+}
+
+// how is what the flags say; what they leave out is as in the configuration.
+func (f *diskRotateFlags) how(cmd *cobra.Command, p disk.Policy, file string) (disk.How, error) {
+	how := disk.How{Compress: disk.Gzip}
+	if r, ok := p.RotationOf(file); ok {
+		how = r.How()
+		how.Grace = 0
+	}
+	set := cmd.Flags().Changed
+	if set("unit") || set("pid") {
+		how.Reopen, how.InPlace = disk.Reopen{Unit: f.unit, PID: f.pid, Signal: f.signal}, false
+	}
+	if set("in-place") {
+		how.InPlace, how.Reopen = f.inPlace, disk.Reopen{}
+	}
+	if set("compress") {
+		how.Compress = disk.Compression(f.compress)
+	}
+	if set("archives") {
+		how.Archives = f.archives
+	}
+	how.Force = f.force
+	switch how.Compress {
+	case disk.Gzip, disk.Zstd, disk.None:
+	default:
+		return how, fmt.Errorf("--compress %q: want gzip, zstd or none", f.compress)
+	}
+	if how.Archives < 0 || f.pid < 0 || f.wait < 0 {
+		return how, errors.New("--archives, --pid and --wait cannot be negative")
+	}
+	return how, nil
+}
+
+func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	if at := sysctl.NewStore(o.rootfs).Paused(); at != "" {
+		return unmet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
+	}
+	rotator, err := disk.NewRotator(o.procfs, o.rootfs, cfg.Disk.LogPaths)
+	if err != nil {
+		return unreadable(err)
+	}
+	defer func() { _ = rotator.Close() }()
+	managed := rotator.Logrotate()
+	failed := 0
+	for _, file := range files {
+		if file, err = filepath.Abs(file); err != nil {
+			return unreadable(err)
+		}
+		how, err := f.how(cmd, cfg.Disk, file)
+		if err != nil {
+			return err
+		}
+		if managed(file) {
+			err = fmt.Errorf("%s is rotated by logrotate, see 'nodetune check'", safetext.String(file))
+		} else {
+			err = f.rotate(cmd.Context(), cmd.OutOrStdout(), rotator, file, how)
+		}
+		if err != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: %s\n", safetext.String(err.Error()))
+			failed++
+		}
+		if cmd.Context().Err() != nil {
+			break
+		}
+	}
+	if failed > 0 {
+		return unmet(fmt.Errorf("%d of %d logs are not rotated, or their archives not settled", failed, len(files)))
+	}
+	return nil
+}
+
+// rotate rotates one log and stays until its archive is settled.
+func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *disk.Rotator, file string, how disk.How) error {
+	// What a killed run left behind comes first: it may be the very same log.
+	if _, err := r.Settle(ctx, file, disk.How{Reopen: how.Reopen, Compress: disk.None}, time.Now()); err != nil {
+		return err
+	}
+	archive, err := r.Rotate(ctx, file, how, time.Now())
+	if err != nil {
+		return err
+	}
+	if archive == "" {
+		fmt.Fprintf(out, "%s is empty and stays as it is\n", safetext.String(file))
+	} else {
+		fmt.Fprintf(out, "%s: its lines are in %s\n", safetext.String(file), safetext.String(archive))
+	}
+	deadline := time.Now().Add(f.wait)
+	for {
+		s, err := r.Settle(ctx, file, how, time.Now())
+		for _, p := range s.Compressed {
+			fmt.Fprintf(out, "compressed to %s\n", safetext.String(p))
+		}
+		for _, p := range s.Removed {
+			fmt.Fprintf(out, "removed %s\n", safetext.String(p))
+		}
+		if err != nil || s.Waiting == 0 && len(s.Repaired) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: %d of its archives are still open in a writer or reader, and stay uncompressed; call this again later", file, s.Waiting)
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Act is one thing that was done to a file, or could not be.
+type Act struct {
+	Verb    string `json:"act"`
+	Path    string `json:"path"`
+	Archive string `json:"archive,omitempty"`
+	Bytes   uint64 `json:"bytes"` // freed, or moved into an archive
+	Reason  string `json:"reason"`
+	Unread  uint64 `json:"unread_bytes,omitempty"` // gone before a reader had them
+	Err     error  `json:"-"`
+	Error   string `json:"error,omitempty"`
+}
+
+// The verbs of acts.
+const (
+	ActRotate   = "rotate"
+	ActCompress = "compress"
+	ActRemove   = "remove"
+	ActRepair   = "repair"
+	ActPunch    = "punch"
+	ActRefuse   = "refuse"
+)
+
+func (a Act) failed(err error) Act {
+	if err != nil {
+		a.Err, a.Error = err, err.Error()
+		if _, ok := errors.AsType[*Refusal](err); ok {
+			a.Verb = ActRefuse
+		}
+	}
+	return a
+}
+
+// Logrotate reports which paths logrotate's configuration on the host names:
+// those are not ours to rotate.
+func (r *Rotator) Logrotate() func(file string) bool {
+	host := Observer{rootfs: r.rootfs} // for its reading below the root
+	stanzas := readLogrotate(host.readFile, host.list)
+	return func(file string) bool {
+		for _, s := range stanzas {
+			if s.manages(file) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Pass rotates what is due by rotations, and settles the archives of every log
+// they name. With pressed a reader that is behind is not waited for.
+func (r *Rotator) Pass(ctx context.Context, rotations []Rotation, pressed bool, now time.Time) []Act {
+	if len(rotations) == 0 {
+		return nil
+	}
+	var acts []Act
+	managed := r.Logrotate()
+	for _, rule := range rotations {
+		for _, pattern := range rule.Paths {
+			files, err := r.match(pattern)
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				acts = append(acts, Act{Verb: ActRotate, Path: pattern}.failed(err))
+			}
+			for _, f := range files {
+				if ctx.Err() != nil {
+					return acts
+				}
+				if managed(f.path) {
+					acts = append(acts, Act{Verb: ActRotate, Path: f.path}.failed(
+						refusef("%s is rotated by logrotate: take it out of /etc/logrotate.d, or out of disk.rotations", f.path)))
+					continue
+				}
+				acts = append(acts, r.one(ctx, f, rule, pressed, now)...)
+			}
+		}
+	}
+	return acts
+}
+
+// candidate is a log that a pattern matches.
+type candidate struct {
+	path string
+	size uint64
+	last time.Time // its last rotation, or its beginning
+}
+
+// match returns the logs that a pattern names, without archives.
+func (r *Rotator) match(pattern string) ([]candidate, error) {
+	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(pattern))
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	names, err := d.names()
+	if err != nil {
+		return nil, err
+	}
+	var all []candidate
+	for _, n := range names {
+		if ok, err := path.Match(path.Base(pattern), n); !ok || err != nil || n[0] == '.' && path.Base(pattern)[0] != '.' {
+			continue
+		}
+		if _, old := archive([]byte(n)); old {
+			continue
+		}
+		var st unix.Statx_t
+		if err := statx(d.fd, []byte(n+"\x00"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			continue
+		}
+		c := candidate{path: path.Join(d.path, n), size: st.Size, last: born(&st)}
+		if old := archivesOf(n, names); len(old) > 0 {
+			c.last = old[len(old)-1].at
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func (r *Rotator) one(ctx context.Context, f candidate, rule Rotation, pressed bool, now time.Time) []Act {
+	var acts []Act
+	how := rule.How()
+	how.Force = pressed
+	s, err := r.Settle(ctx, f.path, how, now)
+	acts = append(acts, s.acts(f.path)...)
+	if err != nil {
+		acts = append(acts, Act{Verb: ActRepair, Path: f.path}.failed(err))
+	}
+	if why := rule.due(f.size, f.last, now); why != "" {
+		to, err := r.Rotate(ctx, f.path, how, now)
+		if to != "" || err != nil {
+			acts = append(acts, Act{Verb: ActRotate, Path: f.path, Archive: to, Bytes: f.size, Reason: why}.failed(err))
+		}
+	}
+	return acts
+}
+
+func (s Settled) acts(file string) []Act {
+	var acts []Act
+	for _, p := range s.Repaired {
+		acts = append(acts, Act{Verb: ActRepair, Path: p, Reason: "left by a run that was killed"})
+	}
+	for _, p := range s.Compressed {
+		acts = append(acts, Act{Verb: ActCompress, Path: p, Reason: "an archive of " + file + " that nobody has open"})
+	}
+	for _, p := range s.Removed {
+		acts = append(acts, Act{Verb: ActRemove, Path: p, Reason: "beyond what is kept of " + file})
+	}
+	return acts
+}
