@@ -4,6 +4,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nodetune/nodetune/sysctl"
 )
 
 // assignment is one line that names a key.
@@ -71,16 +73,7 @@ func normalize(key string) string {
 	if i < 0 || key[i] == '/' {
 		return key
 	}
-	b := []byte(key)
-	for i, c := range b {
-		switch c {
-		case '.':
-			b[i] = '/'
-		case '/':
-			b[i] = '.'
-		}
-	}
-	return string(b)
+	return sysctl.Key(key).Path()
 }
 
 // simplify is path_simplify of systemd: no double slash, no component ".", no
