@@ -26,6 +26,8 @@ nodetune holds the inotify and file-descriptor sysctls above safe floors: it
 raises what is too low, never lowers, and proves it by reading back.`,
 		Example: `  nodetune check            what is, what is wanted, what follows from it
   sudo nodetune apply       raise what is too low
+  sudo nodetune top         who uses how much of which limit
+  sudo nodetune why PID     which limit a process has met
   nodetune explain fs.inotify.max_user_instances`,
 		SilenceUsage:  true,
 		SilenceErrors: true,

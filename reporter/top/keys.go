@@ -17,6 +17,7 @@ const help = `  i w f g p o    sort by instances, watches, share of NOFILE, grow
   up down PgUp PgDn Home End (k j)   scroll
   space          pause; once more: go on
   + -            shorter, longer interval
+  u              what is not known, and why
   ? q            this help; quit
 
   128            exact: what the kernel itself counts
@@ -43,12 +44,14 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	case "q":
 		return tea.Quit
 	case "?", "h":
-		m.help = !m.help
+		m.help, m.gaps = !m.help, false
+	case "u":
+		m.gaps, m.help = !m.gaps, false
 	case "esc":
-		m.help = false
+		m.help, m.gaps = false, false
 		m.setFilter("")
 	case "/":
-		m.typing, m.help = true, false
+		m.typing, m.help, m.gaps = true, false, false
 	case "space":
 		m.paused = !m.paused
 		if !m.paused {

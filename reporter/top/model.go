@@ -51,6 +51,7 @@ type model struct {
 	passes  int // started so far
 	paused  bool
 	help    bool
+	gaps    bool // what is not known is shown
 	typing  bool // in the filter
 	filter  string
 	by      column

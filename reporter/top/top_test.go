@@ -71,7 +71,7 @@ func press(m *model, keys ...string) tea.Cmd {
 func TestScreen(t *testing.T) {
 	got := ansi.Strip(shown(t, full(), 80, 14).screen())
 	want := `nodetune top 12:00:00  2104 processes  71203/9e+18 open files  procfs 13ms
-descriptors: permission denied (12 processes)
+not known: 1 (u lists them)
        UID USERNS         INSTANCES     %         WATCHES     %  +/MIN FULL IN
          0 initial          126/128   98%     9000/192536    4%    1.5     80s
     100000 4026532900      ≤3/2e+09    0%             ?/?
@@ -106,7 +106,7 @@ func TestScreenFits(t *testing.T) {
 		u := many(n)
 		for _, size := range [][2]int{{1, 1}, {20, 3}, {80, 24}, {100, 30}, {250, 80}} {
 			m := shown(t, u, size[0], size[1])
-			for _, keys := range [][]string{nil, {"end"}, {"w", "r"}, {"?"}, {"esc", "/", "z"}} {
+			for _, keys := range [][]string{nil, {"end"}, {"w", "r"}, {"?"}, {"u"}, {"esc", "/", "z"}} {
 				press(m, keys...)
 				lines := strings.Split(m.screen(), "\n")
 				if len(lines) != size[1] {
@@ -217,6 +217,18 @@ func TestQuit(t *testing.T) {
 	}
 	if cmd := press(m, "ctrl+c"); cmd == nil {
 		t.Error("ctrl+c in the filter does nothing")
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	m := shown(t, full(), 60, 24)
+	press(m, "u")
+	if s := m.screen(); !strings.Contains(s, "descriptors: permission denied (12 processes)") || strings.Contains(s, "kubelet") {
+		t.Errorf("u shows\n%s", s)
+	}
+	press(m, "u")
+	if s := m.screen(); !strings.Contains(s, "kubelet") {
+		t.Errorf("u again shows\n%s", s)
 	}
 }
 

@@ -33,10 +33,13 @@ func (m *model) View() tea.View {
 // screen is what is seen: height lines at most, none wider than width.
 func (m *model) screen() string {
 	lines := []string{m.title(), m.state()}
-	if m.help {
+	switch {
+	case m.help:
 		lines = append(lines, "")
 		lines = append(lines, strings.Split(help, "\n")...)
-	} else {
+	case m.gaps:
+		lines = append(lines, m.unknown()...)
+	default:
 		lines = append(lines, m.owners()...)
 		lines = append(lines, m.processes()...)
 	}
@@ -77,11 +80,24 @@ func (m *model) state() string {
 		if age := m.now.Sub(m.at); age > 3*m.every && age > 5*time.Second {
 			say = append(say, warm.Render("as of "+seconds(age)+" ago"))
 		}
-		for _, u := range m.usage.Unknown {
-			say = append(say, faint.Render(reporter.GapText(u)))
+		if n := len(m.usage.Unknown); n > 0 {
+			say = append(say, faint.Render("not known: "+itoa(int64(n))+" (u lists them)"))
 		}
 	}
 	return strings.Join(say, "  ")
+}
+
+// unknown lists what the last pass could not know, and why.
+func (m *model) unknown() []string {
+	lines := []string{""}
+	if m.usage == nil {
+		return lines
+	}
+	for _, g := range m.usage.Unknown {
+		lines = append(lines, strings.Split(ansi.Wordwrap(reporter.GapText(g), max(m.width-4, 20), ""), "\n")...)
+		lines = append(lines, "")
+	}
+	return lines
 }
 
 // owners is the upper part: at most a third of the screen.
