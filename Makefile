@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench loss vuln clean e2e-tools e2e-up e2e-down e2e
+.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-up e2e-down e2e
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -55,9 +55,17 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
 	$(TOOL) benchstat bin/bench.txt
 
+# The image, without a registry: skopeo copy docker-archive:bin/nodetune-amd64.tar docker://...
+IMAGE ?= ghcr.io/nodetune/nodetune:latest
+
+image: deps
+	deploy/image amd64 bin/nodetune-amd64.tar $(IMAGE)
+	deploy/image arm64 bin/nodetune-arm64.tar $(IMAGE)
+
 # The programs of a real cluster, from source: minutes the first time, nothing after that.
 KUBERNETES := kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl
 KVERSION   := -X k8s.io/component-base/version
+HLDFLAGS   := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
 KLDFLAGS   := -s -w $(KVERSION).gitVersion=v1.34.4 $(KVERSION).gitMajor=1 $(KVERSION).gitMinor=34 $(KVERSION).gitTreeState=clean
 
 e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm
@@ -69,7 +77,7 @@ e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
 
 e2e/bin/.helm: e2e/tools/helm/go.sum
 	mkdir -p e2e/bin
-	time $(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w" -o ../../bin/ tool
+	time $(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w $(HLDFLAGS)" -o ../../bin/ tool
 	touch $@
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down

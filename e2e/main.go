@@ -177,8 +177,12 @@ func inside(args []string) error {
 	if err != nil {
 		return err
 	}
+	dir, err := os.Getwd() // nsenter changes to /
+	if err != nil {
+		return err
+	}
 	path := filepath.Dir(self) + ":" + os.Getenv("PATH")
-	enter := append(r.Enter(), append([]string{"env", "PATH=" + path, "KUBECONFIG=" + kubeconfig(r.Dir)}, args...)...)
+	enter := append(r.Enter(), append([]string{"env", "--chdir=" + dir, "PATH=" + path, "KUBECONFIG=" + kubeconfig(r.Dir)}, args...)...)
 	cmd := exec.Command(enter[0], enter[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
