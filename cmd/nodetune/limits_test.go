@@ -32,6 +32,9 @@ func probe(mode string) {
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
 	limit.Cur = limit.Max
 	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	if mode == "grow" {
+		grow()
+	}
 	for n := 0; ; n++ {
 		if _, err := unix.InotifyInit1(unix.IN_CLOEXEC); err != nil {
 			errno, _ := errors.AsType[syscall.Errno](err)

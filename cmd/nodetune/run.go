@@ -54,6 +54,9 @@ SIGHUP reads the configuration again, and so does a changed file, within some
 }
 
 func (f *runFlags) run(cmd *cobra.Command, o *options) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // first, since by default it kills
+	defer signal.Stop(hup)
 	log, err := f.log.logger(cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -80,10 +83,6 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	} else {
 		defer leave()
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-
 	a := newAgent(o, log, cfg, store, !f.dryRun)
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()

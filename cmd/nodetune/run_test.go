@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -70,23 +71,33 @@ func (b *syncBuffer) String() string {
 
 // started is a `nodetune run` in this process.
 type started struct {
-	t    *testing.T
-	url  string
-	log  *syncBuffer
-	stop func() error // ends it, once, and returns its error
+	t      testing.TB
+	url    string
+	client *http.Client
+	log    *syncBuffer
+	hup    func()       // asks for a reload and a pass
+	stop   func() error // ends it, once, and returns its error
 }
 
-func start(t *testing.T, args ...string) *started {
+// freeAddress returns one with a port that is free now. Nothing else on this
+// machine asks for it by number.
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	// A port that is free now. Nothing else on this machine asks for it by number.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	defer l.Close()
+	return l.Addr().String()
+}
 
+func start(t *testing.T, args ...string) *started {
+	t.Helper()
+	addr := freeAddress(t)
 	s := &started{t: t, url: "http://" + addr, log: &syncBuffer{}}
+	// The test binary must survive it before the agent listens and after it ends.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	s.hup = func() { _ = syscall.Kill(os.Getpid(), syscall.SIGHUP) }
 	root := newRoot()
 	root.SetArgs(append([]string{"run", "--web.listen-address", addr}, args...))
 	root.SetOut(io.Discard)
@@ -106,7 +117,10 @@ func start(t *testing.T, args ...string) *started {
 
 // get returns the answer to path, and 0 where there is none.
 func (s *started) get(path string) (int, string) {
-	client := http.Client{Timeout: 10 * time.Second}
+	client := s.client
+	if client == nil {
+		client = &http.Client{Timeout: 10 * time.Second}
+	}
 	resp, err := client.Get(s.url + path)
 	if err != nil {
 		return 0, err.Error()
@@ -183,12 +197,6 @@ func TestRunHoldsTheFloors(t *testing.T) {
 	}
 	if !holds(instances, "8192") {
 		t.Error("it put something back when it ended")
-	}
-}
-
-func (s *started) hup() {
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		s.t.Fatal(err)
 	}
 }
 
