@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,11 +72,11 @@ func TestFilesystems(t *testing.T) {
 func TestAskHung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		asked := 0
+		var asked atomic.Int32 // by the probe that is never waited for
 		p := newProber(-1)
 		p.probe = func(_ int, path string) (figures, error) {
 			if path == "/dead" {
-				asked++
+				asked.Add(1)
 				<-release
 			}
 			return figures{mount: 7}, nil
@@ -94,8 +95,8 @@ func TestAskHung(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
-		if asked != 1 {
-			t.Errorf("asked %d times, want 1", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times, want 1", n)
 		}
 		close(release)
 		synctest.Wait()
