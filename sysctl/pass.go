@@ -69,7 +69,8 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 	// Another nodetune may have mended it while we waited.
 	status, changes := p.plan()
 	o.Rules = status
-	if err := p.record(changes); err != nil {
+	unrecord, err := p.record(changes)
+	if err != nil {
 		o.Warnings = append(o.Warnings, fmt.Sprintf("'nodetune restore' will not know what this pass changed: %v", err))
 	}
 	for _, c := range changes {
@@ -79,6 +80,7 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 			}
 		}
 	}
+	unrecord(o.Rules)
 	// Two names of one variable change together.
 	for i := range o.Rules {
 		if s := &o.Rules[i]; s.Op == Report {
@@ -97,20 +99,39 @@ func (o *Observed) sayPaused() {
 	}
 }
 
-// record saves the originals of changes before they are written.
-func (p Pass) record(changes []Change) error {
+// record saves the originals of changes before they are written. What it
+// returns takes those out again that the kernel then did not take: a value that
+// somebody else sets later is not nodetune's to put back.
+func (p Pass) record(changes []Change) (unrecord func([]Status), err error) {
+	unrecord = func([]Status) {}
 	if len(changes) == 0 {
-		return nil
+		return unrecord, nil
 	}
 	id, err := readBootID(p.Procfs)
 	if err != nil {
-		return err
+		return unrecord, err
 	}
 	was, err := p.Store.Originals()
 	if err != nil {
-		return err
+		return unrecord, err
 	}
-	return p.Store.putOriginals(was.with(changes, id))
+	now := was.with(changes, id)
+	if err := p.Store.putOriginals(now); err != nil {
+		return unrecord, err
+	}
+	return func(after []Status) {
+		var untaken []Key
+		for _, s := range after {
+			_, before := was.Keys[s.Key]
+			if (s.Outcome == Failed || s.Outcome == Refused) && !s.Changed && (!before || was.BootID != id) {
+				untaken = append(untaken, s.Key)
+			}
+		}
+		if len(untaken) > 0 {
+			// Where this fails the record has one too many, which restore looks at.
+			_ = p.Store.putOriginals(now.without(untaken))
+		}
+	}, nil
 }
 
 // settle writes what s wants and says in s what was read afterwards. It looks

@@ -79,3 +79,10 @@ func TestOneBadKeyStopsNoOther(t *testing.T) {
 		t.Errorf("status %+v, changes %v", status, changes)
 	}
 }
+
+func TestUnreadableReportIsNotUnmet(t *testing.T) {
+	status, _ := Plan([]Rule{{Key: NrOpen, Op: Report, Want: Unknown}}, []Reading{{Key: NrOpen, Value: Unknown, Err: errors.New("denied")}})
+	if s := status[0]; s.Outcome != Failed || s.Reason == "" || !s.Met() {
+		t.Errorf("%+v: want it Failed with its reason, and nothing unmet", s)
+	}
+}

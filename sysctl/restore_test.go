@@ -91,7 +91,7 @@ func TestRestoreAfterAKillBeforeTheWrite(t *testing.T) {
 	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
 	p := h.pass(true, atLeast(MaxUserInstances, 8192))
 	p.Run(t.Context())
-	if err := p.record([]Change{{Key: MaxUserInstances, From: 8192, To: 16384}}); err != nil {
+	if _, err := p.record([]Change{{Key: MaxUserInstances, From: 8192, To: 16384}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.Restore(t.Context(), none); err != nil || h.get(MaxUserInstances) != "128" {

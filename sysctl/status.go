@@ -57,8 +57,11 @@ type Status struct {
 	Err    error  `json:"-"`
 }
 
-// Met reports whether nothing is left to do for s.
-func (s Status) Met() bool { return s.Outcome == InForce || s.Outcome == Absent }
+// Met reports whether nothing is left to do for s. Nobody asked for anything of
+// a key that is only reported, so that one that cannot be read is not unmet.
+func (s Status) Met() bool {
+	return s.Outcome == InForce || s.Outcome == Absent || s.Op == Report
+}
 
 // Change is one value to write.
 type Change struct {

@@ -121,11 +121,9 @@ func (t *Tree) Write(k Key, v Value) error {
 
 // open returns a descriptor of k, the held one where it serves.
 func (t *Tree) open(k Key, write bool) (int, error) {
-	if held, ok := t.keys[k]; ok {
-		if held.writable || !write {
-			return held.fd, nil
-		}
-		t.forget(k)
+	held, ok := t.keys[k]
+	if ok && (held.writable || !write) {
+		return held.fd, nil
 	}
 	mode := unix.O_RDONLY
 	if write {
@@ -133,7 +131,10 @@ func (t *Tree) open(k Key, write bool) (int, error) {
 	}
 	fd, err := t.openat(k, mode)
 	if err != nil {
-		return -1, err
+		return -1, err // and what is held for reading stays
+	}
+	if ok {
+		t.forget(k)
 	}
 	t.keys[k] = openKey{fd: fd, writable: write}
 	return fd, nil

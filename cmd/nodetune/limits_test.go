@@ -319,6 +319,20 @@ func TestApplySaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// What the kernel did not take is not on record: whoever sets it later is not
+// nodetune.
+func TestWhatTheKernelDoesNotTakeIsNotRecorded(t *testing.T) {
+	privtest.Host(t)
+	privtest.Keep(t, "kernel.pid_max")
+	root := t.TempDir()
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	applyHere(t, exitUnmet, "--path.rootfs", root, "--config", config(t, "[{key: kernel.pid_max, exactly: 5, allowLower: true}]"))
+	b, err := os.ReadFile(filepath.Join(root, "run/nodetune/originals.json"))
+	if err != nil || strings.Contains(string(b), "pid_max") || !strings.Contains(string(b), "fs.inotify.max_user_instances") {
+		t.Errorf("the record is %s (%v): want the key that was written and not the other", b, err)
+	}
+}
+
 // uid 0 without any capability suffices (test_perm in fs/proc/proc_sysctl.c).
 func TestApplyNeedsNoCapability(t *testing.T) {
 	untouched(t)
