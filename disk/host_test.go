@@ -271,9 +271,7 @@ input(type="imfile" File=%q Tag="pod")
 	}
 
 	// It stands still while its log grows.
-	if err := rsyslog.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, rsyslog)
 	write(t, filepath.Join(host, logA), 777)
 	u = until(t, o, "stalled", func(u Usage) bool {
 		r := u.reader(rsyslog.Process.Pid, logA)
@@ -319,9 +317,7 @@ input(type="imfile" File=%q Tag="pod")
 		r := u.reader(tail.Process.Pid, logB)
 		return r != nil && r.LagBytes == 0
 	})
-	if err := tail.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, tail)
 	if err := os.Remove(filepath.Join(host, logB)); err != nil {
 		t.Fatal(err)
 	}
@@ -337,6 +333,31 @@ input(type="imfile" File=%q Tag="pod")
 	}
 	if !found {
 		t.Errorf("deleted files: %+v", u.Deleted)
+	}
+}
+
+// stop stops every thread of a program; SIGSTOP alone only asks for it.
+func stop(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		running := 0
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", cmd.Process.Pid))
+		for _, stat := range threads {
+			if b, err := os.ReadFile(stat); err == nil && !strings.Contains(string(b), ") T ") {
+				running++
+			}
+		}
+		if running == 0 && len(threads) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d threads of %s do not stop", running, cmd.Path)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
