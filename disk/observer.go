@@ -244,6 +244,12 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 			delete(o.trees, p)
 			continue
 		}
+		budget := unpackLater
+		if o.last.IsZero() {
+			budget = unpackFirst
+		}
+		t.checkArchives(o.rootfs, budget)
+		u.Corrupt = append(u.Corrupt, t.corrupt()...)
 		u.Producers = append(u.Producers, t.producers(seconds, o.written, written)...)
 		u.Scan.Directories += t.dirs
 		u.Scan.Files += t.files
@@ -254,6 +260,14 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	}
 	o.written = written
 }
+
+// How much is unpacked in a pass to see whether archives are whole: in the
+// first one, which is all that a command makes, about a second's worth; later
+// what takes some 50 ms.
+const (
+	unpackFirst int64 = 256 << 20
+	unpackLater int64 = 16 << 20
+)
 
 // tops are the directories to scan. What lies below another one is seen by its
 // scan, unless a mount or a link keeps that out.
@@ -358,6 +372,7 @@ func (u *Usage) sort() {
 	slices.SortFunc(u.Deleted, func(a, b Deleted) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Inode, b.Inode))
 	})
+	slices.SortFunc(u.Corrupt, func(a, b Corrupt) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortFunc(u.Orphans, func(a, b Orphan) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
 	})

@@ -24,6 +24,7 @@ type tree struct {
 	buf  []byte    // for getdents64
 	st   unix.Statx_t
 
+	queue   []unread
 	live    int // live files of all directories
 	listed  int
 	files   int
@@ -45,6 +46,9 @@ type dir struct {
 	racy  bool      // it was listed within a tick of its last change
 	at    time.Time // of the pass that listed it
 	files int       // in it, whatever they are
+
+	checked time.Time // archives whose ctime is not after it were read
+	broken  []broken
 }
 
 type devno struct{ major, minor uint32 }
@@ -100,14 +104,13 @@ const (
 
 // Reasons why something was skipped; keys of Scan.Skipped.
 const (
-	skipGone    = "gone"       // it went away during the pass, which is normal
-	skipDenied  = "denied"     // EACCES: CAP_DAC_READ_SEARCH is missing
-	skipEscape  = "escape"     // a link, a mount point or a path out of the root
-	skipTooMany = "too_many"   // beyond the bounds above
-	skipDeep    = "too_deep"   // beyond 4096 bytes of path or 64 directories
-	skipError   = "error"      // anything else, for example EIO
-	skipSpecial = "special"    // FIFO, socket or device
-	skipNoStart = "unreadable" // the top itself
+	skipGone    = "gone"     // it went away during the pass, which is normal
+	skipDenied  = "denied"   // EACCES: CAP_DAC_READ_SEARCH is missing
+	skipEscape  = "escape"   // a link, a mount point or a path out of the root
+	skipTooMany = "too_many" // beyond the bounds above
+	skipDeep    = "too_deep" // beyond 4096 bytes of path or 64 directories
+	skipError   = "error"    // anything else, for example EIO
+	skipSpecial = "special"  // FIFO, socket or device
 )
 
 func reason(err error) string {
@@ -128,6 +131,9 @@ func reason(err error) string {
 func (t *tree) pass(rootfs int, now time.Time, full bool) error {
 	t.live, t.listed, t.files, t.dirs = 0, 0, 0, 0
 	t.skipped = map[string]int{}
+	if full {
+		t.queue = t.queue[:0] // all that is missing is found again
+	}
 	top, err := openRoot(rootfs, t.host, unix.O_RDONLY)
 	if err != nil {
 		t.top = nil
@@ -259,6 +265,7 @@ func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 			l.was[string(c.name)] = c
 		}
 	}
+	l.broken, d.broken = d.broken, nil
 	if d.ino == 0 {
 		d.at = t.at // what is in a new directory began after the last pass
 	}
@@ -316,6 +323,7 @@ type listing struct {
 	known  map[uint64]uint64 // size of the live files by inode, as it was
 	groups map[string]*group
 	whole  *group // of a container's directory
+	broken []broken
 	st     unix.Statx_t
 }
 
@@ -363,6 +371,14 @@ func (l *listing) entry(name []byte, kind byte) {
 	g.files++
 	if old {
 		g.archives++
+	}
+	if old && checkable(plain) {
+		l.unread(name, st)
+		for _, b := range l.broken {
+			if b.ino == st.Ino && b.name == string(plain) {
+				l.dir.broken = append(l.dir.broken, b)
+			}
+		}
 	}
 	size, seen := l.known[st.Ino]
 	switch {
