@@ -22,11 +22,17 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
+// sections are those of a Report that count holders.
+type sections struct {
+	Sysctl  *sysctl.Observed
+	Inotify *inotify.Usage
+}
+
 // document runs a command that prints a Report.
-func document(t *testing.T, args ...string) (int, reporter.Document) {
+func document(t *testing.T, args ...string) (int, sections) {
 	t.Helper()
 	code, stdout, stderr := nodetune(append(args, "-o", "json")...)
-	var d reporter.Document
+	var d sections
 	if err := json.Unmarshal([]byte(stdout), &d); err != nil {
 		t.Fatalf("%q: exit %d: %v\n%s%s", args, code, err, stdout, stderr)
 	}
@@ -320,7 +326,7 @@ sysctl:
 		t.Fatal(err)
 	}
 	args := []string{"--config=" + config, "--path.rootfs=" + dir}
-	instances := func(d reporter.Document) sysctl.Status {
+	instances := func(d sections) sysctl.Status {
 		for _, s := range d.Sysctl.Rules {
 			if s.Key == sysctl.MaxUserInstances {
 				return s
