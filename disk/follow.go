@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"path"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -46,6 +46,10 @@ type seen struct {
 	openings []opening
 	watches  []watching
 
+	held    []instances.Descriptor // of inotify instances
+	holders []*process             // of each
+	unread  int                    // instances of which nobody knows what they watch
+
 	current *process // whose descriptors are being visited
 }
 
@@ -67,31 +71,20 @@ type follow struct {
 }
 
 type instance struct {
-	pid   int
+	tid   int
 	start uint64
 	fd    int
 }
 
 // counted is the last reading of an instance.
 type counted struct {
-	watches int
-	at      time.Time
-	files   []watched
-	seen    bool
+	files []watched
+	seen  bool
 }
 
 func newFollow() *follow {
 	return &follow{instances: map[instance]*counted{}, positions: map[position]*progress{}, alone: map[inode]*lonely{}}
 }
-
-// Reading the watches of an instance makes the kernel format all of them, while
-// the owner's inotify_add_watch waits: about 2 µs a watch. An instance with more
-// than manyWatches (20 ms) is no collector with a watch per log, and is read
-// again only now and then.
-const (
-	manyWatches = 10_000
-	seldom      = 10 * time.Minute
-)
 
 func (f *follow) pass(pods *workload.Index) *seen { return &seen{follow: f, pods: pods} }
 
@@ -177,32 +170,6 @@ func maybeLog(target []byte) bool {
 	}
 	return bytes.HasSuffix(target, deletedSuffix) ||
 		bytes.Contains(target, []byte("/log")) || bytes.Contains(target, []byte(".log")) || bytes.Contains(target, []byte("/pods/"))
-}
-
-// instance reads the watches of an inotify instance, large ones seldom.
-func (s *seen) instance(p *procwalk.Process, fd int) {
-	who := s.who(p)
-	key := instance{p.PID, who.start, fd}
-	c := s.follow.instances[key]
-	if c == nil {
-		c = &counted{}
-		s.follow.instances[key] = c
-	}
-	c.seen = true
-	now := time.Now()
-	if c.watches <= manyWatches || now.Sub(c.at) >= seldom {
-		c.files = c.files[:0]
-		n, err := p.Watches(fd, func(w procwalk.Watch) {
-			if len(c.files) < manyWatches {
-				c.files = append(c.files, watched{w.Dev, w.Ino})
-			}
-		})
-		if err != nil {
-			return
-		}
-		c.watches, c.at = n, now
-	}
-	s.watches = append(s.watches, watching{who, c.files})
 }
 
 // logOf returns whose log a path is, wherever that process has /var/log/pods

@@ -72,7 +72,7 @@ func ext4(t testing.TB, dir string, size int64) {
 
 func observer(t testing.TB, rootfs string, policy Policy) *Observer {
 	t.Helper()
-	o, err := New("/proc", rootfs, policy)
+	o, err := New("/proc", "/sys", rootfs, policy)
 	if err != nil {
 		t.Fatal(err)
 	}

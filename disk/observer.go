@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -27,6 +28,7 @@ type Observer struct {
 	policy Policy
 
 	walker  *procwalk.Walker
+	reader  *instances.Reader
 	pods    *workload.Index
 	prober  *prober
 	windows map[string]*window // by device
@@ -39,9 +41,9 @@ type Observer struct {
 	written  map[string]uint64 // by producer, at the last pass
 }
 
-// New returns an Observer of the host whose root directory and procfs are
-// mounted at rootfs and procfs.
-func New(procfs, rootfs string, policy Policy) (*Observer, error) {
+// New returns an Observer of the host whose procfs, sysfs and root directory
+// are mounted there.
+func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
 	walker, err := procwalk.New(procfs)
 	if err != nil {
 		return nil, err
@@ -53,7 +55,7 @@ func New(procfs, rootfs string, policy Policy) (*Observer, error) {
 	}
 	return &Observer{
 		procfs: procfs, rootfs: root, policy: policy,
-		walker: walker, pods: workload.NewIndex(rootfs), prober: newProber(root),
+		walker: walker, reader: instances.NewReader(walker, procfs, sysfs), pods: workload.NewIndex(rootfs), prober: newProber(root),
 		windows: map[string]*window{}, trees: map[string]*tree{}, follow: newFollow(),
 	}, nil
 }
@@ -92,6 +94,10 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	stats, err := o.walker.Walk(ctx, seen.visitor())
 	if err != nil {
 		return u, fmt.Errorf("walk %s: %w", o.procfs, err)
+	}
+	seen.readWatches(ctx, o.reader, now)
+	if seen.unread > 0 {
+		u.Scan.Skipped["inotify instances too large to read"] = seen.unread
 	}
 	u.Scan.Processes = stats.Processes
 	for _, r := range stats.Unreadable {

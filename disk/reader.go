@@ -63,7 +63,8 @@ type lonely struct {
 	seen  bool
 }
 
-// readers joins what the walk saw with the logs that the scan knows.
+// readers joins what the walk saw with the logs that the scan knows. Nothing is
+// called unfollowed while nobody knows what some instance watches.
 func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy Policy, now time.Time) ([]Reader, []Unfollowed) {
 	byInode, byWatch := targets(trees, mounts)
 	followed := map[*target]bool{}
@@ -125,7 +126,10 @@ func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy
 	for x, is := range followed {
 		f.collected = f.collected || is && x.kind == KindContainer
 	}
-	unfollowed := f.unfollowed(byInode, followed, now)
+	var unfollowed []Unfollowed
+	if s.unread == 0 {
+		unfollowed = f.unfollowed(byInode, followed, now)
+	}
 	f.forget()
 	return readers, unfollowed
 }

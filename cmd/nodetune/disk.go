@@ -58,7 +58,7 @@ func (f *diskFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	observer, err := disk.New(o.procfs, o.rootfs, cfg.Disk)
+	observer, err := disk.New(o.procfs, o.sysfs, o.rootfs, cfg.Disk)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -118,7 +118,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // diskPass looks once. A procfs that shows no mounts, as where a container was
 // given /proc/sys alone, shows nothing about disks: the section is left out.
 func (o *options) diskPass(ctx context.Context, p disk.Policy) reporter.Result[disk.Usage] {
-	observer, err := disk.New(o.procfs, o.rootfs, p)
+	observer, err := disk.New(o.procfs, o.sysfs, o.rootfs, p)
 	if err != nil {
 		return reporter.Result[disk.Usage]{At: time.Now(), Err: err}
 	}

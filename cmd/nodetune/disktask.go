@@ -65,7 +65,7 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 		t.observer = nil
 	}
 	if t.observer == nil {
-		o, err := disk.New(t.options.procfs, t.options.rootfs, policy)
+		o, err := disk.New(t.options.procfs, t.options.sysfs, t.options.rootfs, policy)
 		if err != nil {
 			return disk.Usage{}, err
 		}
