@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-up e2e-down e2e
+.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -88,8 +88,12 @@ e2e-up: e2e-tools
 e2e-down:
 	$(SUDO) e2e/bin/e2e down
 
+e2e-image: deps
+	$(GO) build -trimpath -o e2e/bin/nodetune ./cmd/nodetune
+	deploy/image $$($(GO) env GOARCH) e2e/bin/nodetune.tar ghcr.io/nodetune/nodetune:latest
+
 # Every test on a real cluster.
-e2e: e2e-tools
+e2e: e2e-tools e2e-image
 	$(GO) -C e2e mod tidy -diff
 	$(GO) -C e2e vet ./...
 	$(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -p 1 -count=1 -timeout 25m ./...

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,22 +14,15 @@ import (
 
 const dirPattern = "nodetune-e2e-"
 
-// kept are the settings of the whole machine that a kubelet
-// (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables) or
-// nodetune changes.
-var kept = []string{
+// kubeletKeys are the settings of the whole machine that a kubelet changes
+// (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables).
+var kubeletKeys = []string{
 	"vm/overcommit_memory",
 	"vm/panic_on_oom",
 	"kernel/panic",
 	"kernel/panic_on_oops",
 	"kernel/keys/root_maxkeys",
 	"kernel/keys/root_maxbytes",
-	"fs/inotify/max_user_instances",
-	"fs/inotify/max_user_watches",
-	"fs/inotify/max_queued_events",
-	"fs/epoll/max_user_watches",
-	"fs/file-max",
-	"fs/nr_open",
 }
 
 // A run is what one sandbox leaves outside its namespaces.
@@ -62,22 +54,10 @@ func newRun() (*run, error) {
 		return nil, err
 	}
 	r := &run{dir: dir, lock: lock}
-	values := map[string]string{}
-	for _, key := range kept {
-		b, err := os.ReadFile(filepath.Join("/proc/sys", key))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, errors.Join(err, r.remove())
-		}
-		values[key] = strings.TrimSpace(string(b))
+	if err := save(filepath.Join(dir, kubeletSaved), kubeletKeys); err != nil {
+		return nil, errors.Join(err, r.remove())
 	}
-	b, err := json.Marshal(values)
-	if err != nil {
-		return nil, err
-	}
-	return r, os.WriteFile(filepath.Join(dir, "sysctls.json"), b, 0o600)
+	return r, nil
 }
 
 // oneAtATime keeps others from sweeping while a directory exists that is not
@@ -118,27 +98,15 @@ func (r *run) remove() error {
 }
 
 func (r *run) restore() error {
-	b, err := os.ReadFile(filepath.Join(r.dir, "sysctls.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // killed before it noted them, so before it changed any
-	}
-	if err != nil {
-		return err
-	}
-	var values map[string]string
-	if err := json.Unmarshal(b, &values); err != nil {
-		return fmt.Errorf("read %s: %w", r.dir, err)
-	}
-	var errs []error
-	for key, value := range values {
-		path := filepath.Join("/proc/sys", key)
-		now, err := os.ReadFile(path)
-		if err == nil && strings.TrimSpace(string(now)) == value {
-			continue
+	err := restore(filepath.Join(r.dir, kubeletSaved))
+	if _, e := os.Stat(filepath.Join(r.dir, heldSaved)); e == nil { // killed while it held them
+		lock, e := lockKernel()
+		if e != nil {
+			return errors.Join(err, e)
 		}
-		errs = append(errs, os.WriteFile(path, []byte(value), 0))
+		err = errors.Join(err, restore(filepath.Join(r.dir, heldSaved)), lock.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // removeCgroups removes the cgroup called name from every mounted hierarchy.
