@@ -19,6 +19,8 @@ type Suspect struct {
 	// Above has, for every user namespace that is in use, the accounts in the
 	// namespaces above it that its instances are charged to as well.
 	Above map[uint64][]Owner
+	// FDsQuality is that of FDs: Unknown where they could not be counted.
+	FDsQuality Quality
 	// LowestFD is the lowest free descriptor, which the kernel gives out
 	// next; -1 where it is not known.
 	LowestFD int64
@@ -62,8 +64,13 @@ func (s *Scanner) Suspect(pid int, u Usage) (Suspect, error) {
 	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
 		suspect.SysAdmin = listed.UserNS == s.ns.self && hasCapability(status, unix.CAP_SYS_ADMIN)
 	}
+	suspect.FDsQuality = Unknown
 	if fds, err := descriptors(filepath.Join(dir, "fd")); err == nil {
-		suspect.FDs, suspect.LowestFD = int64(len(fds)), lowestFree(fds)
+		suspect.FDs, suspect.LowestFD, suspect.FDsQuality = int64(len(fds)), lowestFree(fds), Exact
+	} else if n, ok := p.FDCount(); ok { // needs no permission to list them
+		suspect.FDs, suspect.FDsQuality = int64(n), Exact
+	} else if suspect.FDs > 0 {
+		suspect.FDsQuality = Exact // the walk has counted them
 	}
 	// A pid that has been reused meanwhile would have mixed two processes.
 	if _, err := p.UIDs(); err != nil {

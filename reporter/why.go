@@ -97,10 +97,22 @@ func Why(s inotify.Suspect, errno int, u inotify.Usage, rules []sysctl.Status) D
 	}
 	d.Limit, d.Reached = guilty.Resource, guilty.Reached
 	d.Summary = summary(*guilty, errno)
+	if n := unreadable(u); n > 0 && !guilty.Reached {
+		d.Summary += fmt.Sprintf("; %d of the processes could not be read, what they hold is missing", n)
+	}
 	if d.Reached || guilty.Percent >= half || errno != 0 {
 		d.Advice = advice(s, *guilty, u, errno)
 	}
 	return d
+}
+
+// unreadable is how many processes a walk could not read.
+func unreadable(u inotify.Usage) int {
+	n := 0
+	for _, r := range u.Walk.Unreadable {
+		n += r.Processes
+	}
+	return n
 }
 
 // culprit returns the first limit that is reached, or else the fullest.
@@ -164,7 +176,8 @@ func account(o inotify.Owner, u inotify.Usage) inotify.Account {
 	}
 	a := inotify.Account{
 		Owner: o, InstancesLimit: inotify.NoLimit, WatchesLimit: inotify.NoLimit,
-		InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact,
+		// A walk that met none of its instances may have missed some.
+		InstancesQuality: u.InstancesQuality, WatchesQuality: u.WatchesQuality,
 	}
 	if slices.ContainsFunc(u.Accounts, func(a inotify.Account) bool {
 		return a.UserNS == o.UserNS && a.InstancesLimit == u.Limits.Instances
@@ -177,7 +190,7 @@ func account(o inotify.Owner, u inotify.Usage) inotify.Account {
 func nofileLimit(s inotify.Suspect, u inotify.Usage) LimitUse {
 	l := LimitUse{
 		Resource: inotify.NOFILE, Setting: "RLIMIT_NOFILE", Of: fmt.Sprintf("pid %d", s.PID), Errno: 24, Error: "EMFILE",
-		Used: s.FDs, Limit: s.NOFILESoft, Quality: inotify.Exact, Percent: s.NOFILESoft.Percent(s.FDs),
+		Used: s.FDs, Limit: s.NOFILESoft, Quality: s.FDsQuality, Percent: s.NOFILESoft.Percent(s.FDs),
 		Holders: holders(u, func(p *inotify.Process) int64 { return p.FDs }, func(p *inotify.Process) bool { return p.PID == s.PID }),
 	}
 	// The kernel refuses a number that is too high, not a count that is: with

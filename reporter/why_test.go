@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
 // A node where nothing is short: uid 0 uses 60 of 128 instances.
 func roomy() inotify.Usage {
 	return inotify.Usage{
+		InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact,
 		Limits: inotify.Limits{Instances: 128, Watches: 8192, FileMax: 100000, NrOpen: 1048576, OpenFiles: 5000},
 		Accounts: []inotify.Account{
 			{Owner: inotify.Owner{UserNS: initialUserNS}, Instances: 60, InstancesLimit: 128, Watches: 400, WatchesLimit: 8192, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
@@ -78,12 +80,23 @@ func TestWhy(t *testing.T) {
 		{"the owner above", 900, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.Instances, true, "", "uid 0, the owner of the user namespace, uses 128 of 128"},
 		{"another user", 901, 0, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].Instances = 128 }, inotify.OpenFiles, false, "", "no limit is reached"},
 		{"limit 0", 901, 24, func(u *inotify.Usage, _ *inotify.Suspect) { u.Limits.Instances = 0; u.Accounts[0].InstancesLimit = 0 }, inotify.Instances, true, "", "uid 1000 uses 0 of 0"},
+		{"a user nothing of whom was met", 901, 24, func(u *inotify.Usage, s *inotify.Suspect) {
+			u.InstancesQuality, s.FDsQuality = inotify.Estimate, inotify.Unknown
+		}, inotify.Instances, false, "", "uid 1000 uses about 0 of 128"},
+		{"unreadable processes", 901, 24, func(u *inotify.Usage, s *inotify.Suspect) {
+			s.FDsQuality = inotify.Unknown
+			u.Walk.Unreadable = []procwalk.Unreadable{{Reason: "refused", Processes: 109}}
+		}, inotify.Instances, false, "", "109 of the processes could not be read"},
+		{"descriptors not counted", 901, 24, func(u *inotify.Usage, s *inotify.Suspect) {
+			s.FDs, s.LowestFD, s.FDsQuality = 0, -1, inotify.Unknown
+			u.Limits.Instances = inotify.NoLimit
+		}, "", false, "", "no limit of this process could be read"},
 		{"nothing readable", 4711, 28, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].WatchesQuality = inotify.Unknown }, "", false, "", "no limit of this process could be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := roomy()
 			p, _ := u.Process(c.pid)
-			s := inotify.Suspect{Process: p, Above: above, LowestFD: p.FDs}
+			s := inotify.Suspect{Process: p, Above: above, LowestFD: p.FDs, FDsQuality: inotify.Exact}
 			c.change(&u, &s)
 			d := Why(s, c.errno, u, drifted)
 			if d.Limit != c.limit || d.Reached != c.reached {
@@ -119,7 +132,7 @@ func TestWhyTable(t *testing.T) {
 	u.Processes[0].Comm = "evil\x1b[2J"
 	p, _ := u.Process(4711)
 	var b strings.Builder
-	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, SysAdmin: true}, 0, u, drifted).Table(&b, false); err != nil {
+	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, drifted).Table(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `4711 fluent-bit, uid 0, logging/fluent-bit-x7k2p:fluent-bit
