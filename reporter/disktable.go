@@ -243,7 +243,17 @@ func unfollowedTable(b *strings.Builder, all []disk.Unfollowed, rows int, colour
 	moreRows(b, len(all), rows, "logs")
 }
 
+// deletedWorth is the least that a deleted file must hold to be shown: every
+// upgrade leaves small ones open.
+const deletedWorth = 1 << 20
+
 func deletedTable(b *strings.Builder, all []disk.Deleted, rows int, colour bool) {
+	for i, d := range all { // the largest first
+		if d.Bytes < deletedWorth {
+			all = all[:i]
+			break
+		}
+	}
 	if len(all) == 0 {
 		return
 	}

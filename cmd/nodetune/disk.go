@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"time"
@@ -17,7 +16,7 @@ import (
 // diskFlags are the flags of `nodetune disk`.
 type diskFlags struct {
 	window time.Duration
-	watch  time.Duration
+	watch  bool
 	rows   int
 }
 
@@ -35,7 +34,7 @@ lines. Without a command after it it changes nothing.
 Bytes per second and growth need two looks, so it looks again after --window.
 A running agent knows them from its passes, see its /report.`,
 		Example: `  sudo nodetune disk
-  sudo nodetune disk --watch 10s
+  sudo nodetune disk --watch --window 10s
   sudo nodetune disk -o json | jq '.disk.producers[:10]'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,16 +42,18 @@ A running agent knows them from its passes, see its /report.`,
 		},
 	}
 	cmd.Flags().DurationVar(&f.window, "window", time.Second, "time between the two looks; 0 looks once and shows no rates")
-	cmd.Flags().DurationVarP(&f.watch, "watch", "w", 0, "look again and again, every so often, until interrupted")
-	cmd.Flags().Lookup("watch").NoOptDefVal = "5s"
+	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "look again and again, --window apart, until interrupted")
 	cmd.Flags().IntVar(&f.rows, "rows", 15, "how many rows of each table; 0 shows all")
 	cmd.AddCommand(newDiskRotate(o))
 	return cmd
 }
 
 func (f *diskFlags) run(cmd *cobra.Command, o *options) error {
-	if f.window < 0 || f.watch < 0 || f.rows < 0 {
-		return fmt.Errorf("--window, --watch and --rows cannot be negative")
+	switch {
+	case f.window < 0 || f.rows < 0:
+		return errors.New("--window and --rows cannot be negative")
+	case f.watch && f.window == 0:
+		return errors.New("--watch needs a --window to wait for, for example 5s")
 	}
 	cfg, err := o.loadConfig()
 	if err != nil {
@@ -76,7 +77,7 @@ func (f *diskFlags) run(cmd *cobra.Command, o *options) error {
 		if err := f.show(o, out, u); err != nil {
 			return err
 		}
-		if f.watch == 0 || !sleep(ctx, f.watch) {
+		if !f.watch || !sleep(ctx, f.window) {
 			return nil
 		}
 		if u, err = observer.Observe(ctx, time.Now()); err != nil {
@@ -94,7 +95,7 @@ const clearScreen = "\x1b[H\x1b[J"
 func (f *diskFlags) show(o *options, out io.Writer, u disk.Usage) error {
 	s := reporter.Snapshot{Disk: reporter.Result[disk.Usage]{Value: u, At: time.Now()}}
 	return o.print(out, reporter.NewDocument(s), func(w io.Writer) error {
-		if f.watch > 0 && terminal(w) {
+		if f.watch && terminal(w) {
 			if _, err := io.WriteString(w, clearScreen); err != nil {
 				return err
 			}
