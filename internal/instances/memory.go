@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,7 +59,7 @@ func (m memory) free() int64 {
 		switch {
 		case parts[1] == "":
 			free = min(free, m.above(filepath.Join(m.sysfs, "fs/cgroup"), parts[2], "memory.max", "memory.current", "inactive_file "))
-		case hasController(parts[1], "memory"):
+		case slices.Contains(strings.Split(parts[1], ","), "memory"):
 			free = min(free, m.above(filepath.Join(m.sysfs, "fs/cgroup/memory"), parts[2], "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "))
 		}
 	}
@@ -80,15 +81,6 @@ func (m memory) available() int64 {
 		}
 	}
 	return 0
-}
-
-func hasController(list, name string) bool {
-	for c := range strings.SplitSeq(list, ",") {
-		if c == name {
-			return true
-		}
-	}
-	return false
 }
 
 // above returns the least that a cgroup and those above it leave free. Page
@@ -115,13 +107,14 @@ func (m memory) above(root, path, limit, usage, reclaimable string) int64 {
 // bound returns how many watches the kernel memory of a cgroup has room for,
 // at 80 bytes for a mark (struct inotify_inode_mark since 2.6.31 has never
 // been smaller on 64 bits), which are charged to whoever adds the watch. It is
-// a very large number where the cgroup has no accounting.
+// a very large number where the cgroup has no accounting of kernel memory,
+// which is what 0 says: every process has a kernel stack.
 func (m memory) bound(cgroup string) int64 {
 	const markBytes = 80
 	if cgroup == "" || cgroup == "/" || strings.Contains(cgroup, "..") {
 		return math.MaxInt32
 	}
-	if n, ok := readInt(filepath.Join(m.sysfs, "fs/cgroup/memory", cgroup, "memory.kmem.usage_in_bytes")); ok {
+	if n, ok := readInt(filepath.Join(m.sysfs, "fs/cgroup/memory", cgroup, "memory.kmem.usage_in_bytes")); ok && n > 0 {
 		return n / markBytes
 	}
 	if b, err := os.ReadFile(filepath.Join(m.sysfs, "fs/cgroup", cgroup, "memory.stat")); err == nil {

@@ -1,6 +1,7 @@
 package procwalk
 
 import (
+	"context"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -8,6 +9,7 @@ import (
 
 // round is one walk.
 type round struct {
+	ctx      context.Context // of the walk, which this is the whole of
 	w        *Walker
 	stats    *Stats
 	visitors []*Visitor
@@ -34,7 +36,7 @@ func (r *round) process(pid int, name []byte) {
 // count counts what could not be read; what is gone, is gone.
 func (r *round) count(err error) {
 	switch {
-	case err == nil:
+	case err == nil, r.ctx.Err() != nil:
 	case Gone(err):
 		r.stats.Gone++
 	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
@@ -94,7 +96,12 @@ func (r *round) descriptors() (n int, err error) {
 			refused = err
 			return false
 		}
-		n++
+		// A table may hold a million descriptors, which take seconds.
+		if n++; n%8192 == 0 {
+			if refused = r.ctx.Err(); refused != nil {
+				return false
+			}
+		}
 		for i, v := range r.visitors {
 			if r.wants[i] && v.FD != nil {
 				v.FD(&r.p, fd, r.w.link[:length])

@@ -154,7 +154,7 @@ func (w *Walker) Walk(ctx context.Context, visitors ...*Visitor) (Stats, error) 
 	if _, err := unix.Seek(w.root, 0, 0); err != nil {
 		return stats, fmt.Errorf("rewind the root of procfs: %w", err)
 	}
-	round := round{w: w, stats: &stats, visitors: visitors, wants: make([]bool, len(visitors))}
+	round := round{ctx: ctx, w: w, stats: &stats, visitors: visitors, wants: make([]bool, len(visitors))}
 	err := numbered(w.root, w.pids, func(pid int, name []byte) bool {
 		if ctx.Err() != nil {
 			return false
