@@ -38,7 +38,8 @@ type Policy struct {
 	// reported.
 	MaxRows int `json:"maxRows"`
 	// Rotations are the logs of the host that nodetune rotates; none by default.
-	Rotations []Rotation `json:"rotations,omitempty"`
+	Rotations []Rotation    `json:"rotations,omitempty"`
+	Reclaim   ReclaimPolicy `json:"reclaim"`
 }
 
 // PressurePolicy says when a filesystem that holds logs is short of space.
@@ -85,6 +86,7 @@ func DefaultPolicy() Policy {
 		GrowthWindow:  field.Duration(2 * time.Minute),
 		FullScanEvery: field.Duration(5 * time.Minute),
 		MaxRows:       1000,
+		Reclaim:       defaultReclaim(),
 	}
 }
 
@@ -134,6 +136,7 @@ func (p Policy) Validate() error {
 	for i, r := range p.Rotations {
 		r.validate(index("rotations", i), p.LogPaths, wrong)
 	}
+	p.Reclaim.validate(wrong)
 	wrong(p.MaxRows > 0, "maxRows", "%d leaves nothing to report: write at least 1", p.MaxRows)
 	return errors.Join(errs...)
 }

@@ -44,7 +44,7 @@ A running agent knows them from its passes, see its /report.`,
 	cmd.Flags().DurationVar(&f.window, "window", time.Second, "time between the two looks; 0 looks once and shows no rates")
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "look again and again, --window apart, until interrupted")
 	cmd.Flags().IntVar(&f.rows, "rows", 15, "how many rows of each table; 0 shows all")
-	cmd.AddCommand(newDiskRotate(o))
+	cmd.AddCommand(newDiskRotate(o), newDiskReclaim(o))
 	return cmd
 }
 

@@ -1,0 +1,224 @@
+package disk
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/field"
+)
+
+// Class is a kind of thing whose space can be reclaimed.
+type Class string
+
+// The classes, in the order in which they are taken: what nobody misses first,
+// what somebody has not read last. Images, containers and volumes are the
+// kubelet's and are none.
+const (
+	ClassBallast  Class = "ballast"          // a file that only keeps space free
+	ClassArchives Class = "archives"         // nodetune's compressed archives
+	ClassForeign  Class = "foreign-archives" // those of logrotate, and of pods over their own budget
+	ClassRotated  Class = "rotated"          // archives to compress
+	ClassOrphans  Class = "orphans"          // log directories of pods that are gone
+	ClassJournal  Class = "journal"          // archived files of journald
+	ClassDeleted  Class = "deleted"          // deleted files, below every reader's offset
+	ClassCores    Class = "cores"            // core dumps
+	ClassUnread   Class = "unread"           // archives that somebody still reads
+)
+
+// Classes are all of them, in order.
+var Classes = []Class{
+	ClassBallast, ClassArchives, ClassForeign, ClassRotated, ClassOrphans, ClassJournal, ClassDeleted, ClassCores, ClassUnread,
+}
+
+// ReclaimPolicy says what may go when a disk is short of space.
+type ReclaimPolicy struct {
+	// Classes are switched on by name. What is not is shown by a dry run only.
+	Classes []Class `json:"classes"`
+	// Grace is how long an archive is left alone after it was last written.
+	Grace field.Duration `json:"grace"`
+	// CoreAge is how old a core dump must be.
+	CoreAge field.Duration `json:"coreAge"`
+	// JournalKeep is what stays of the journal.
+	JournalKeep field.Bytes `json:"journalKeep"`
+	// MaxFiles and MaxBytes bound one pass.
+	MaxFiles int         `json:"maxFiles"`
+	MaxBytes field.Bytes `json:"maxBytes"`
+}
+
+func defaultReclaim() ReclaimPolicy {
+	return ReclaimPolicy{
+		Classes: []Class{ClassArchives, ClassRotated}, // nodetune made them
+		// A collector that was away for a restart or an upgrade is back by then.
+		Grace:       field.Duration(10 * time.Minute),
+		CoreAge:     field.Duration(24 * time.Hour),
+		JournalKeep: 64 << 20,
+		// Unlinking 2,000 files takes a second; a pass of 4 GiB leaves time to
+		// look again.
+		MaxFiles: 2000,
+		MaxBytes: 4 << 30,
+	}
+}
+
+func (p ReclaimPolicy) validate(wrong func(ok bool, at, format string, args ...any)) {
+	for i, c := range p.Classes {
+		wrong(slices.Contains(Classes, c), index("reclaim.classes", i), "%q is not a class: write one of %v", c, Classes)
+	}
+	wrong(p.Grace >= 0, "reclaim.grace", "%v is negative", p.Grace)
+	wrong(p.CoreAge >= 0, "reclaim.coreAge", "%v is negative", p.CoreAge)
+	wrong(p.JournalKeep >= 0, "reclaim.journalKeep", "%v is negative", p.JournalKeep)
+	wrong(p.MaxFiles > 0, "reclaim.maxFiles", "%d reclaims nothing: write at least 1", p.MaxFiles)
+	wrong(p.MaxBytes > 0, "reclaim.maxBytes", "%v reclaims nothing: write, for example, \"1Gi\"", p.MaxBytes)
+}
+
+// Candidate is something whose space could be reclaimed.
+type Candidate struct {
+	Class Class     `json:"class"`
+	Path  string    `json:"path"`
+	Bytes uint64    `json:"bytes"` // allocated
+	At    time.Time `json:"at"`    // last written
+	Log   string    `json:"log,omitempty"`
+
+	inode  inode
+	holder *Holder // through which a deleted file is reached
+	below  uint64  // what of a deleted file everybody has read
+}
+
+// Step is one act of a plan.
+type Step struct {
+	Candidate
+	Frees   uint64 `json:"frees_bytes"` // about
+	Reason  string `json:"reason"`
+	Allowed bool   `json:"allowed"` // its class is switched on
+}
+
+// Ladder returns what would be reclaimed, in order. Only what is needed of it is
+// done: whoever does looks at the disk again after each step. critical says that
+// the last reserves may go too.
+func Ladder(all []Candidate, p ReclaimPolicy, critical bool, now time.Time) []Step {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b Candidate) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(Classes, a.Class), slices.Index(Classes, b.Class)),
+			a.At.Compare(b.At), cmp.Compare(a.Path, b.Path))
+	})
+	archives := map[string]int{} // how many of a log's are left
+	journal := uint64(0)
+	for _, c := range all {
+		switch c.Class {
+		case ClassArchives, ClassForeign, ClassRotated:
+			archives[c.Log]++
+		case ClassJournal:
+			journal += c.Bytes
+		}
+	}
+	var steps []Step
+	for _, c := range all {
+		s := Step{Candidate: c, Frees: c.Bytes, Allowed: slices.Contains(p.Classes, c.Class)}
+		age := now.Sub(c.At)
+		switch c.Class {
+		case ClassBallast:
+			if !critical {
+				continue
+			}
+			s.Reason = "it was there to be given up"
+		case ClassArchives, ClassForeign:
+			if age < p.Grace.D() || archives[c.Log] <= 1 {
+				continue
+			}
+			archives[c.Log]--
+			s.Reason = "the oldest archive of " + c.Log
+		case ClassRotated:
+			if age < p.Grace.D() {
+				continue
+			}
+			s.Frees = c.Bytes / 5 * 4 // log text shrinks to a fifth
+			s.Reason = "an archive of " + c.Log + " that is not compressed"
+		case ClassOrphans:
+			if age < orphanAfter {
+				continue
+			}
+			s.Reason = "the kubelet does not know this pod"
+		case ClassJournal:
+			if journal < c.Bytes+uint64(p.JournalKeep) {
+				continue
+			}
+			journal -= c.Bytes
+			s.Reason = fmt.Sprintf("archived; more than %v of the journal stays", p.JournalKeep)
+		case ClassDeleted:
+			s.Frees = c.below
+			s.Reason = "deleted, and everybody who has it open has read this part"
+		case ClassCores:
+			if age < p.CoreAge.D() {
+				continue
+			}
+			s.Reason = fmt.Sprintf("a core dump, %v old", age.Round(time.Hour))
+		case ClassUnread:
+			if !critical {
+				continue
+			}
+			s.Reason = "nothing else is left, and the disk is nearly full"
+		}
+		if s.Frees > 0 {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// Goal is how much of a filesystem is to be available.
+type Goal struct {
+	AvailBytes uint64 `json:"avail_bytes"`
+	InodesFree uint64 `json:"inodes_free"`
+	Critical   bool   `json:"critical"`
+	Reason     string `json:"reason"`
+}
+
+// Met reports whether f is where g wants it.
+func (g Goal) Met(f Filesystem) bool {
+	return f.AvailBytes >= g.AvailBytes && (f.Inodes == 0 || f.InodesFree >= g.InodesFree)
+}
+
+// points is so many percent of n.
+func points(n uint64, percent float64) uint64 { return uint64(float64(n) * percent / 100) }
+
+// Room between the kubelet's threshold and ours, in points of the size: it looks
+// every ten seconds, and its taint stays for five minutes.
+const (
+	actAbove      = 5
+	criticalAbove = 2
+	restAbove     = 5 // from where acting begins to where it ends
+)
+
+// Goal says whether f is so short that space must be reclaimed, and until when.
+// acting says that this has begun already: it ends higher than it begins.
+func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {
+	if !f.Measured() || f.State == StateReadOnly || f.SizeBytes == 0 {
+		return Goal{}, false
+	}
+	low, critical := points(f.SizeBytes, p.AvailPercent), points(f.SizeBytes, criticalAbove)
+	if f.EvictionAvailBytes != nil {
+		low = max(low, *f.EvictionAvailBytes+points(f.SizeBytes, actAbove))
+		critical = *f.EvictionAvailBytes + points(f.SizeBytes, criticalAbove)
+	}
+	inodes := points(f.Inodes, p.InodesPercent)
+	g := Goal{
+		AvailBytes: max(points(f.SizeBytes, p.RecoverAvailPercent), low+points(f.SizeBytes, restAbove)),
+		InodesFree: inodes + points(f.Inodes, restAbove),
+		Critical:   f.AvailBytes < critical,
+	}
+	switch {
+	case f.AvailBytes < low:
+		g.Reason = fmt.Sprintf("%s has %s available, less than %s", f.Path, Size(f.AvailBytes), Size(low))
+	case f.Inodes > 0 && f.InodesFree < inodes:
+		g.Reason = fmt.Sprintf("%s has %d inodes free, less than %d", f.Path, f.InodesFree, inodes)
+	case soon(f.SecondsToEviction, p.Horizon.D()):
+		g.Reason = fmt.Sprintf("the kubelet would evict for %s within %v", f.Path, p.Horizon)
+	case acting && !g.Met(f):
+		g.Reason = fmt.Sprintf("%s has %s available, not yet %s", f.Path, Size(f.AvailBytes), Size(g.AvailBytes))
+	default:
+		return Goal{}, false
+	}
+	return g, true
+}
