@@ -61,7 +61,22 @@ func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
 }
 
 // Close gives the descriptors back.
-func (o *Observer) Close() error { return errors.Join(o.walker.Close(), unix.Close(o.rootfs)) }
+func (o *Observer) Close() error {
+	for _, t := range o.trees {
+		t.close()
+	}
+	return errors.Join(o.walker.Close(), unix.Close(o.rootfs))
+}
+
+// keepOpen is how many directories a tree may keep open: more than a node of
+// 250 pods has, and a quarter of what this process may open.
+func keepOpen() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 0
+	}
+	return int(min(1024, r.Cur/4))
+}
 
 // runtimes are where container runtimes keep images and containers: containerd,
 // Docker, CRI-O and Podman, k3s and RKE2.
@@ -229,6 +244,7 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	tops := o.tops(places, errs, k)
 	for p := range o.trees {
 		if !slices.Contains(tops, p) {
+			o.trees[p].close()
 			delete(o.trees, p)
 		}
 	}
@@ -240,7 +256,7 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	for _, p := range tops {
 		t := o.trees[p]
 		if t == nil {
-			t = &tree{host: p, pods: k.PodLogs}
+			t = &tree{host: p, pods: k.PodLogs, keep: keepOpen()}
 			o.trees[p] = t
 		}
 		if err := t.pass(o.rootfs, now, full); err != nil {

@@ -24,6 +24,8 @@ type tree struct {
 	buf  []byte    // for getdents64
 	st   unix.Statx_t
 
+	keep    int // how many directories of containers may stay open
+	kept    int
 	queue   []unread
 	live    int // live files of all directories
 	listed  int
@@ -47,6 +49,7 @@ type dir struct {
 	at    time.Time // of the pass that listed it
 	files int       // in it, whatever they are
 
+	fd      int       // kept open between passes; 0 is none
 	checked time.Time // archives whose ctime is not after it were read
 	broken  []broken
 }
@@ -127,6 +130,11 @@ func reason(err error) string {
 	return skipError
 }
 
+// starved reports whether we could not look, rather than nothing was there.
+func starved(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
 // pass brings t up to date. With full every directory is listed again.
 func (t *tree) pass(rootfs int, now time.Time, full bool) error {
 	t.live, t.listed, t.files, t.dirs = 0, 0, 0, 0
@@ -136,7 +144,7 @@ func (t *tree) pass(rootfs int, now time.Time, full bool) error {
 	}
 	top, err := openRoot(rootfs, t.host, unix.O_RDONLY)
 	if err != nil {
-		t.top = nil
+		t.close()
 		return &os.PathError{Op: "open", Path: t.host, Err: err}
 	}
 	defer func() { _ = unix.Close(top) }()
@@ -147,10 +155,43 @@ func (t *tree) pass(rootfs int, now time.Time, full bool) error {
 		t.buf = make([]byte, 64<<10)
 	}
 	if !t.visit(top, itself, t.top, now, full, 0) {
-		t.top = nil
+		t.close()
 	}
 	t.at = now
 	return nil
+}
+
+// close forgets everything.
+func (t *tree) close() {
+	if t.top != nil {
+		t.release(t.top, true)
+	}
+	t.top = nil
+}
+
+// release closes d, and with all what is below it.
+func (t *tree) release(d *dir, all bool) {
+	if d.fd > 0 {
+		_ = unix.Close(d.fd)
+		d.fd = 0
+		t.kept--
+	}
+	if all {
+		for _, c := range d.children {
+			t.release(c, true)
+		}
+	}
+}
+
+// retain keeps fd open as that of d, where d is a container's directory: its
+// live log is asked in every pass, and opening its directory costs more than
+// all else about it. Nothing else is kept open, so that a filesystem below
+// /var/log can be unmounted while nodetune runs.
+func (t *tree) retain(d *dir, fd int) {
+	if t.kept < t.keep && len(d.live) > 0 && isContainerDir(t.pods, path.Join(t.host, d.rel)) {
+		d.fd = fd
+		t.kept++
+	}
 }
 
 // visit brings d and all below it up to date. It is at path, which ends with
@@ -168,30 +209,39 @@ func (t *tree) visit(base int, path []byte, d *dir, now time.Time, full bool, de
 		if err := statx(base, path, &t.st); err == nil && d.same(&t.st) {
 			t.files += d.files
 			below := append(append(make([]byte, 0, 512), path[:len(path)-1]...), '/')
-			d.keep(func(c *dir) bool { return t.visit(base, append(below, c.name...), c, now, full, depth+1) })
+			t.descend(d, func(c *dir) bool { return t.visit(base, append(below, c.name...), c, now, full, depth+1) })
 			return true
 		}
 	}
 	fd, err := t.look(base, path, d, known, now, depth)
 	if err != nil {
 		t.skipped[reason(err)]++
-		return false
+		return starved(err) // then what was known of it is better than nothing
 	}
 	t.live += len(d.live)
 	t.files += d.files
-	d.keep(func(c *dir) bool { return t.visit(fd, c.name, c, now, full, depth+1) })
-	_ = unix.Close(fd)
+	t.descend(d, func(c *dir) bool { return t.visit(fd, c.name, c, now, full, depth+1) })
+	if fd != d.fd {
+		_ = unix.Close(fd)
+	}
 	return true
 }
 
 // look opens d, and asks its live files or lists it, whatever is needed.
 func (t *tree) look(base int, path []byte, d *dir, known bool, now time.Time, depth int) (fd int, err error) {
+	if known && d.fd > 0 {
+		if err = statx(d.fd, itself, &t.st); err == nil && d.same(&t.st) && t.refresh(d.fd, d) {
+			return d.fd, nil
+		}
+	}
+	t.release(d, false)
 	if known {
 		// O_PATH takes no permission on the directory and does not read it.
 		if fd, err = openBeneath(base, path, unix.O_PATH); err != nil {
 			return -1, err
 		}
 		if err = statx(fd, itself, &t.st); err == nil && d.same(&t.st) && t.refresh(fd, d) {
+			t.retain(d, fd)
 			return fd, nil
 		}
 		_ = unix.Close(fd)
@@ -206,18 +256,21 @@ func (t *tree) look(base int, path []byte, d *dir, known bool, now time.Time, de
 		_ = unix.Close(fd)
 		return -1, err
 	}
+	t.retain(d, fd)
 	return fd, nil
 }
 
 // same reports whether st is that of d, unchanged since it was listed.
 func (d *dir) same(st *unix.Statx_t) bool { return d.ino == st.Ino && d.mtime == st.Mtime }
 
-// keep drops the children for which visit returns false.
-func (d *dir) keep(visit func(*dir) bool) {
+// descend visits the children of d and drops those that are gone.
+func (t *tree) descend(d *dir, visit func(*dir) bool) {
 	kept := d.children[:0]
 	for _, c := range d.children {
 		if visit(c) {
 			kept = append(kept, c)
+		} else {
+			t.release(c, true)
 		}
 	}
 	clear(d.children[len(kept):])
@@ -262,6 +315,7 @@ func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 	if len(d.children) > 0 {
 		l.was = make(map[string]*dir, len(d.children))
 		for _, c := range d.children {
+			t.release(c, false) // the name may be another directory's now
 			l.was[string(c.name)] = c
 		}
 	}
@@ -297,6 +351,9 @@ func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 			break
 		}
 		dirents(t.buf[:n], l.entry)
+	}
+	for _, c := range l.was {
+		t.release(c, true) // has no name here any more
 	}
 	d.groups = d.groups[:0]
 	for _, g := range l.groups {
@@ -421,5 +478,6 @@ func (l *listing) child(name []byte) {
 		l.tree.skipped[skipDeep]++
 		return
 	}
+	delete(l.was, string(name))
 	d.children = append(d.children, c)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/privtest"
 )
 
 const (
@@ -43,7 +45,8 @@ func write(t testing.TB, path string, n int) {
 	}
 }
 
-func newTree() *tree { return &tree{host: "/var/log", pods: "/var/log/pods"} }
+// newTree keeps few directories open, so that tests meet both kinds.
+func newTree() *tree { return &tree{host: "/var/log", pods: "/var/log/pods", keep: 1} }
 
 // written returns what each producer has written, by path.
 func written(tr *tree) map[string]uint64 {
@@ -218,6 +221,64 @@ func sums(tr *tree) []string {
 	return all
 }
 
+// Directories of containers stay open within the bound, others never, and none
+// that is gone.
+func TestKeepOpen(t *testing.T) {
+	host := t.TempDir()
+	root := rootfd(t, host)
+	pod := func(i int) string {
+		return filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", i, i))
+	}
+	for i := range 10 {
+		write(t, filepath.Join(pod(i), "app/0.log"), 10)
+	}
+	write(t, filepath.Join(host, "var/log/nginx/access.log"), 10)
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, e := range names {
+			if to, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.HasPrefix(to, host+"/") {
+				n++
+			}
+		}
+		return n
+	}
+	tr := newTree()
+	tr.keep = 7
+	for i := range 4 {
+		pass(t, tr, root, i == 2)
+		if open() != 7 || tr.kept != 7 {
+			t.Errorf("pass %d: %d open, %d kept, want 7", i, open(), tr.kept)
+		}
+	}
+	for i := range 9 {
+		if err := os.RemoveAll(pod(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass(t, tr, root, false)
+	if open() != 1 || tr.kept != 1 || tr.files != 2 {
+		t.Errorf("%d open, %d kept, %d files; want 1, 1, 2", open(), tr.kept, tr.files)
+	}
+	// Another directory of the same name.
+	if err := os.Rename(filepath.Join(pod(9), "app"), filepath.Join(host, "elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(pod(9), "app/5.log"), 33)
+	write(t, filepath.Join(host, "elsewhere/0.log"), 1000)
+	pass(t, tr, root, false)
+	if got := sums(tr); tr.files != 2 || !strings.Contains(strings.Join(got, " "), " 1 0") {
+		t.Errorf("%v", got)
+	}
+	tr.close()
+	if open() != 0 || tr.kept != 0 {
+		t.Errorf("%d open, %d kept after the end", open(), tr.kept)
+	}
+}
+
 // A directory that nothing happens in is not listed again; a full pass lists it.
 func TestIncrementalListsLittle(t *testing.T) {
 	host := t.TempDir()
@@ -318,7 +379,11 @@ func TestTreeSwap(t *testing.T) {
 		}
 	}()
 	tr := newTree()
-	for i := range 5000 {
+	tries := 5000
+	if os.Getenv(privtest.Env) == "1" { // when there is time
+		tries = 100_000
+	}
+	for i := range tries {
 		pass(t, tr, root, i%2 == 0)
 		if tr.files > 1 {
 			t.Errorf("pass %d saw %d files, 1 is inside", i, tr.files)
@@ -431,6 +496,7 @@ func BenchmarkScan(b *testing.B) {
 	})
 	b.Run("incremental", func(b *testing.B) {
 		tr := newTree()
+		tr.keep = keepOpen()
 		pass(b, tr, root, true)
 		// The directories above have just been made.
 		t := time.Now().Add(time.Minute)
