@@ -148,7 +148,7 @@ func (n *Node) Run(ctx context.Context) {
 	both.Go(func() {
 		byName := fields.OneTermEqualSelector(metav1.ObjectNameField, n.name).String()
 		cache.NewReflectorWithOptions(newListWatch(n.client.List, n.client.Watch, byName, n.hooks.Reached), &corev1.Node{}, nodeStore{n},
-			reflectorOptions).RunWithContext(ctx)
+			cache.ReflectorOptions{Name: "node"}).RunWithContext(quiet(ctx))
 	})
 	both.Go(func() { n.publish(ctx) })
 	both.Wait()
@@ -175,7 +175,7 @@ func (n *Node) see(node *corev1.Node, list bool) {
 	n.view = viewNode(node)
 	n.back = n.back || list
 	if !n.adopted {
-		for t, h := range Adopt(n.view.written()) {
+		for t, h := range Adopt(n.view.adoptable()) {
 			n.settled[t] = h
 		}
 		n.adopted = true

@@ -55,6 +55,19 @@ func (v *nodeView) foreign(t corev1.NodeConditionType) (managers []string, ok bo
 	return v.owners[t], true
 }
 
+// adoptable returns the conditions to go on from: those that nodetune wrote, and
+// those of our names that nobody is recorded for, since the API server does not
+// track an object whose managedFields were once cleared.
+func (v *nodeView) adoptable() []corev1.NodeCondition {
+	var all []corev1.NodeCondition
+	for t, c := range v.conditions {
+		if v.ours(t) || len(v.owners[t]) == 0 {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
 // written returns the conditions that nodetune wrote.
 func (v *nodeView) written() []corev1.NodeCondition {
 	var all []corev1.NodeCondition

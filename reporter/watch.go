@@ -50,5 +50,5 @@ func newListWatch[L runtime.Object](
 	}}
 }
 
-// reflectorOptions silence the reflector, which would tell of every try.
-var reflectorOptions = cache.ReflectorOptions{Logger: &klog.Logger{}}
+// quiet silences the reflector, which would tell of every try.
+func quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, klog.Logger{}) }
