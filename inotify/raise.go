@@ -37,9 +37,8 @@ func Floors(u Usage, p Policy) []Floor {
 		if r.fullest == nil || r.used == 0 {
 			continue
 		}
-		want := int64(math.Ceil(float64(r.used) * 100 / p.RaisePercent))
 		f := Floor{
-			Key: r.key, AtLeast: want,
+			Key: r.key, AtLeast: p.FloorFor(r.used),
 			Reason: fmt.Sprintf("uid %d uses %d, and at most %g %% are to be in use", r.fullest.UID, r.used, p.RaisePercent),
 		}
 		f.holdBack(r, p, 0)
@@ -48,6 +47,11 @@ func Floors(u Usage, p Policy) []Floor {
 		}
 	}
 	return floors
+}
+
+// FloorFor returns the limit of which used is RaisePercent.
+func (p Policy) FloorFor(used int64) int64 {
+	return int64(math.Ceil(float64(used) * 100 / p.RaisePercent))
 }
 
 // Raise returns the limits to raise now, each by one step: where RaisePercent

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -97,24 +96,14 @@ func TestOneShotMemory(t *testing.T) {
 // BenchmarkOneShot runs whole commands, from start to finish, on a machine in
 // force, beside the tools that a user has without nodetune.
 func BenchmarkOneShot(b *testing.B) {
-	bin := build(b)
-	root := b.TempDir()
-	profile := filepath.Join(b.TempDir(), "in-force.yaml")
-	// A floor of 1 is in force on every machine, so nothing is written.
-	text := "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nprofile: default\nsysctl:\n  rules:\n"
-	for _, r := range defaultConfig().Sysctl.Rules {
-		if !r.ReportOnly {
-			text += "  - {key: " + r.Key + ", atLeast: 1}\n"
-		}
-	}
-	// The floor of the watches is never below the kernel's own default.
-	text = strings.Replace(text, "{key: fs.inotify.max_user_watches, atLeast: 1}", "{key: fs.inotify.max_user_watches, reportOnly: true}", 1)
-	if err := os.WriteFile(profile, []byte(text), 0o644); err != nil {
-		b.Fatal(err)
+	privtest.Host(b)
+	bin, root := build(b), b.TempDir()
+	if out, err := exec.Command(bin, "apply", "--path.rootfs", root).CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
 	}
 	for name, args := range map[string][]string{
-		"apply":       {bin, "apply", "--config", profile, "--path.rootfs", root},
-		"check":       {bin, "check", "--config", profile, "--path.rootfs", root},
+		"apply":       {bin, "apply", "--path.rootfs", root},
+		"check":       {bin, "check", "--path.rootfs", root},
 		"version":     {bin, "version"}, // what starting alone costs
 		"sysctl-a":    {"sysctl", "-a"},
 		"sysctl-keys": {"sysctl", "fs.inotify", "fs.epoll", "fs.file-max", "fs.nr_open", "user.max_inotify_instances", "user.max_inotify_watches"},
@@ -122,8 +111,8 @@ func BenchmarkOneShot(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				cmd := exec.Command(args[0], args[1:]...)
-				if err := cmd.Run(); err != nil {
+				// check exits with 1 where somebody on this machine is under pressure.
+				if err := exec.Command(args[0], args[1:]...).Run(); err != nil && args[1] != "check" {
 					b.Fatalf("%v: %v", args, err)
 				}
 			}

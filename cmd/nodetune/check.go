@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/disk"
-	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -60,11 +59,19 @@ func (o *options) pass(cmd *cobra.Command, act bool) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
-	var s reporter.Snapshot
-	// Where nothing can be counted the floors of the configuration hold.
-	u := o.inotifyPass(ctx, cfg.Inotify).Value
-	s.Sysctl = o.sysctlPass(ctx, cfg, measured(u, cfg.Inotify), act)
-	return o.report(cmd.OutOrStdout(), s)
+	p, err := o.newSysctlPass(cfg, nil)
+	if err != nil {
+		return o.report(cmd.OutOrStdout(), reporter.Snapshot{
+			Sysctl: reporter.Result[sysctl.Observed]{At: time.Now(), Err: err},
+		})
+	}
+	defer p.Tree.Close()
+	defer p.Store.Close()
+	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
+	p.Act = act
+	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
+		Sysctl: reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
+	})
 }
 
 func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need, act bool) reporter.Result[sysctl.Observed] {
@@ -76,16 +83,6 @@ func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Nee
 	defer p.Store.Close()
 	p.Act = act
 	return reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()}
-}
-
-// measured are the floors that what is in use asks for: a limit that is nearly
-// used up stops the next collector, whatever the configuration thought enough.
-func measured(u inotify.Usage, p inotify.Policy) []sysctl.Need {
-	var needs []sysctl.Need
-	for _, f := range inotify.Floors(u, p) {
-		needs = append(needs, sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason})
-	}
-	return needs
 }
 
 // newSysctlPass opens what a pass over the settings needs.

@@ -40,7 +40,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
 	// What is in use today is no reason for a number that every boot begins with.
-	p.Rules = sysctl.WithNeeds(p.Rules, measured(o.inotifyPass(ctx, cfg.Inotify).Value, cfg.Inotify))
+	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
 	p.Act = act
 	s := reporter.Snapshot{
 		Sysctl:  reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},

@@ -35,6 +35,10 @@ func (m marks) count() int64 {
 	return n
 }
 
+// MostWatches returns how many watches the node has at most, or -1 where the
+// kernel does not say.
+func MostWatches(sysfs string) int64 { return openMarks(sysfs).count() }
+
 // memory says how much this process may still use: of the memory that is
 // available and of what each memory cgroup above it allows.
 type memory struct {
