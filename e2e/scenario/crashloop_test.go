@@ -97,7 +97,7 @@ func useUpInstances(t *testing.T) {
 	t.Helper()
 	for n := 0; ; n++ {
 		fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)
-		if err == syscall.EMFILE { //nolint:errorlint // a bare errno
+		if err == syscall.EMFILE {
 			t.Logf("took %d instances", n)
 			return
 		}
