@@ -88,6 +88,7 @@ func TestMissing(t *testing.T) {
 		{Kind: holdertest.Dup, Processes: 1, UID: 0, Instances: 2, Watches: 5, Copies: 2},
 	}
 	holders := herd.Start(specs...)
+	full := herd.Start(holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70202, Instances: 5000})[0][0]
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +155,17 @@ func TestMissing(t *testing.T) {
 						t.Errorf("%s: process %d: got %d instances (%s) and %d watches (%s), want %d and %d", s.Kind, h.PID, p.Instances, p.Quality, p.Watches, p.WatchesQuality, n, w)
 					}
 				}
+			}
+			// How many descriptors a process has needs no capability.
+			p, listed := u.Process(full.PID)
+			if outside := strings.HasSuffix(c.name, "hostPID"); listed == outside {
+				t.Errorf("the process with 5,000 descriptors is listed: %v", listed)
+			}
+			if listed && (p.FDs < 5000 || p.NOFILESoft < 5000 || p.Instances != 0 || p.UID != 70202) {
+				t.Errorf("of 5,000 descriptors: got %+v", p)
+			}
+			if listed && c.seen[0] == (p.Quality == Unknown) {
+				t.Errorf("it holds %d instances: %s", p.Instances, p.Quality)
 			}
 			if len(u.Walk.Unreadable) > 0 && u.InstancesQuality != Estimate {
 				t.Errorf("%d instances are called %s, but processes could not be read", u.Instances, u.InstancesQuality)

@@ -42,6 +42,7 @@ type listed struct {
 	Process
 	effort  uint64 // ticks of CPU time it has used
 	keep    bool   // not only for having been among the fullest
+	unread  bool   // not all of its descriptors could be read
 	created created
 }
 
@@ -70,7 +71,7 @@ func (p *pass) fd(process *procwalk.Process, fd int, to []byte) {
 	})
 }
 
-func (p *pass) leave(process *procwalk.Process, fds int, _ error) {
+func (p *pass) leave(process *procwalk.Process, fds int, err error) {
 	p.fds = max(p.fds, fds)
 	if p.current < 0 && p.fds < minFDs {
 		return
@@ -78,12 +79,12 @@ func (p *pass) leave(process *procwalk.Process, fds int, _ error) {
 	if !p.limited {
 		p.limited = true
 		p.soft, p.hard = NoLimit, NoLimit
-		soft, hard, err := process.NOFILE()
+		soft, hard, failed := process.NOFILE()
 		switch {
-		case err == nil:
+		case failed == nil:
 			p.soft, p.hard = limit(soft), limit(hard)
-		case !procwalk.Gone(err):
-			p.gap("RLIMIT_NOFILE of processes", "read PID/limits: "+err.Error())
+		case !procwalk.Gone(failed):
+			p.gap("RLIMIT_NOFILE of processes", "read PID/limits: "+failed.Error())
 		}
 	}
 	near := p.soft.Percent(int64(p.fds)) >= nearPercent
@@ -97,6 +98,7 @@ func (p *pass) leave(process *procwalk.Process, fds int, _ error) {
 	}
 	l := &p.processes[p.current]
 	l.FDs, l.NOFILESoft, l.NOFILEHard = int64(p.fds), p.soft, p.hard
+	l.unread = l.unread || err != nil
 	l.keep = l.keep || near
 	p.rankFDs()
 }

@@ -17,6 +17,9 @@ func (p *pass) sum(u *Usage, all []counted) {
 		if !u.Walk.ThreadsCompared {
 			l.Quality = Estimate
 		}
+		if l.unread {
+			l.Quality, l.WatchesQuality = Unknown, Unknown
+		}
 	}
 	for i := range all {
 		in := &all[i]

@@ -39,12 +39,15 @@ func (r *round) count(err error) {
 	case err == nil, r.ctx.Err() != nil:
 	case Gone(err):
 		r.stats.Gone++
-	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
+	case refused(err):
 		r.stats.failed(r.denied())
 	default:
 		r.stats.failed(err.Error())
 	}
 }
+
+// refused reports whether a capability was missing.
+func refused(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }
 
 // denied names the capability that was missing. Listing PID/fd needs the
 // owner's uid or CAP_DAC_READ_SEARCH; where that works, it is reading the
@@ -70,6 +73,10 @@ func (r *round) table() error {
 		return nil
 	}
 	fds, err := r.descriptors()
+	if refused(err) {
+		// Their number is no secret.
+		fds, _ = p.FDCount()
+	}
 	for i, v := range r.visitors {
 		if r.wants[i] && v.Leave != nil {
 			v.Leave(p, fds, err)
@@ -86,19 +93,19 @@ func (r *round) descriptors() (n int, err error) {
 		return 0, err
 	}
 	defer closefd(dir)
-	var refused error
+	var failed error
 	err = numbered(dir, r.w.dents, func(fd int, name []byte) bool {
 		length, err := readlinkat(dir, name, r.w.link)
 		if errors.Is(err, unix.ENOENT) {
 			return true // closed meanwhile
 		}
 		if err != nil {
-			refused = err
+			failed = err
 			return false
 		}
 		// A table may hold a million descriptors, which take seconds.
 		if n++; n%8192 == 0 {
-			if refused = r.ctx.Err(); refused != nil {
+			if failed = r.ctx.Err(); failed != nil {
 				return false
 			}
 		}
@@ -111,7 +118,7 @@ func (r *round) descriptors() (n int, err error) {
 	})
 	r.stats.FDs += n
 	if err == nil {
-		err = refused
+		err = failed
 	}
 	return n, err
 }

@@ -108,8 +108,9 @@ type Visitor struct {
 	// PID/fd (proc_pid_fd(5)); target is valid during the call only.
 	FD func(p *Process, fd int, target []byte)
 	// Leave is called after the descriptors, if Enter returned true. fds is
-	// their number. With err they are not all: it could not be read,
-	// because of a missing capability or since the process ended.
+	// their number. With err they were not all shown, because of a missing
+	// capability, without which their number is known since 6.2 only, or
+	// since the process ended.
 	Leave func(p *Process, fds int, err error)
 }
 
