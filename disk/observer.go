@@ -34,6 +34,7 @@ type Observer struct {
 	windows map[string]*window // by device
 	trees   map[string]*tree   // by path
 	follow  *follow
+	journal journalCache
 	conf    hostConf // read again with every full pass
 
 	last     time.Time // the last pass
@@ -281,6 +282,13 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 		}
 	}
 	o.written = written
+	var journal []string
+	for _, p := range u.Producers {
+		if p.Kind == KindJournal {
+			journal = append(journal, p.Path)
+		}
+	}
+	u.Producers = append(u.Producers, o.journal.producers(o.rootfs, journal, seconds)...)
 }
 
 // How much is unpacked in a pass to see whether archives are whole: in the
