@@ -23,6 +23,11 @@ import (
 // bytes per second, readers that stand still) is absent from the first. It is
 // for one goroutine.
 type Observer struct {
+	// WalkEvery is how often /proc is walked for who reads what. It is most of
+	// what a pass costs: passes between two walks repeat what the last one saw.
+	// Zero: in every pass.
+	WalkEvery time.Duration
+
 	procfs string
 	rootfs int
 	policy Policy
@@ -39,6 +44,8 @@ type Observer struct {
 
 	last     time.Time // the last pass
 	lastFull time.Time
+	lastWalk time.Time
+	walked   walked
 	written  map[string]uint64 // by producer, at the last pass
 }
 
@@ -91,6 +98,16 @@ var journals = []string{"/var/log/journal", "/run/log/journal"}
 // dumps are where systemd-coredump(8), apport and kdump leave theirs.
 var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}
 
+// walked is what the last walk of /proc has shown.
+type walked struct {
+	processes, unreadable, unread int
+	kubelet                       int // its pid
+
+	readers    []Reader
+	unfollowed []Unfollowed
+	deleted    []Deleted
+}
+
 // Observe makes one pass at the time now. What could not be seen is in
 // Usage.Scan; the error is for what leaves nothing to report.
 func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
@@ -106,20 +123,17 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	wrong(o.pods.Refresh())
-	seen := o.follow.pass(o.pods)
-	stats, err := o.walker.Walk(ctx, seen.visitor())
-	if err != nil {
-		return u, fmt.Errorf("walk %s: %w", o.procfs, err)
+	var seen *seen // nil: what the last walk saw will do
+	if o.lastWalk.IsZero() || now.Sub(o.lastWalk) >= o.WalkEvery || now.Before(o.lastWalk) {
+		if seen, err = o.walk(ctx, now); err != nil {
+			return u, err
+		}
 	}
-	seen.readWatches(ctx, o.reader, now)
-	if seen.unread > 0 {
-		u.Scan.Skipped["inotify instances too large to read"] = seen.unread
+	if o.walked.unread > 0 {
+		u.Scan.Skipped["inotify instances too large to read"] = o.walked.unread
 	}
-	u.Scan.Processes = stats.Processes
-	for _, r := range stats.Unreadable {
-		u.Scan.Unreadable += r.Processes
-	}
-	kubelet, found, err := findKubelet(o.cmdline(seen.kubelet), o.readFile, o.list)
+	u.Scan.Processes, u.Scan.Unreadable = o.walked.processes, o.walked.unreadable
+	kubelet, found, err := findKubelet(o.cmdline(o.walked.kubelet), o.readFile, o.list)
 	wrong(err)
 	if found {
 		u.Kubelet = &kubelet
@@ -137,8 +151,12 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	if err := ctx.Err(); err != nil {
 		return u, err
 	}
-	u.Readers, u.Unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
-	u.Deleted = seen.deleted(u.Filesystems)
+	if seen != nil {
+		o.walked.readers, o.walked.unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
+		o.walked.deleted = seen.deleted(u.Filesystems)
+		o.lastWalk = now
+	}
+	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
 	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
 	if full {
 		o.conf = o.readHost()
@@ -159,6 +177,21 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	u.Scan.Full = full
 	u.Scan.Seconds = time.Since(began).Seconds()
 	return u, nil
+}
+
+// walk looks at every process.
+func (o *Observer) walk(ctx context.Context, now time.Time) (*seen, error) {
+	seen := o.follow.pass(o.pods)
+	stats, err := o.walker.Walk(ctx, seen.visitor())
+	if err != nil {
+		return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
+	}
+	seen.readWatches(ctx, o.reader, now)
+	o.walked = walked{processes: stats.Processes, unread: seen.unread, kubelet: seen.kubelet}
+	for _, r := range stats.Unreadable {
+		o.walked.unreadable += r.Processes
+	}
+	return seen, nil
 }
 
 func (o *Observer) mounts() ([]mount, error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
@@ -54,7 +55,9 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 func (a *agent) said() {
 	s := a.latest.Snapshot()
 	line := reporter.StatusLine(s)
-	a.ready.Do(func() { a.systemd.Ready(line) })
+	if !s.Sysctl.At.IsZero() { // the floors are what others wait for
+		a.ready.Do(func() { a.systemd.Ready(line) })
+	}
 	a.systemd.Status(line)
 	a.kube.say(s, a.config.Load(), time.Now())
 }
@@ -95,6 +98,7 @@ func (a *agent) take(v verdict[Config]) {
 		a.config.Store(&v.config)
 		a.metrics.Reloaded(true, time.Now())
 		a.log.Info("configuration reloaded")
+		a.event(corev1.EventTypeNormal, reporter.ConfigurationReloaded, "a new configuration is in force")
 		a.kube.configured(v.config.Reporter)
 		for _, t := range a.tasks {
 			t.soon()
@@ -105,7 +109,16 @@ func (a *agent) take(v verdict[Config]) {
 	case v.refused != nil:
 		a.metrics.Reloaded(false, time.Now())
 		a.log.Error("configuration refused; the one before it stays in force", "err", v.refused)
+		a.event(corev1.EventTypeWarning, reporter.ConfigurationRefused, "the changed configuration is not valid and the one before it stays in force; the log of nodetune says what is wrong")
 		a.kube.configRefused(time.Now())
+	}
+}
+
+// event tells the Node's readers, if there is an API server. Messages carry no
+// number, so that equal ones are counted and not repeated.
+func (a *agent) event(kind, reason, message string) {
+	if e := a.kube.events; e != nil {
+		e.Say(e.OnNode(kind, reason, message), time.Now())
 	}
 }
 

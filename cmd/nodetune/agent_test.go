@@ -389,7 +389,7 @@ func TestAgentKilled(t *testing.T) {
 	t.Logf("killed %d times", killed)
 }
 
-func read(t *testing.T, name string) string {
+func read(t testing.TB, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {

@@ -1,0 +1,93 @@
+package reporter
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	tableBegin = "<!-- go test ./reporter -update writes this table -->\n"
+	tableEnd   = "<!-- end of the table -->\n"
+)
+
+// metricsTable is every family that an agent can send.
+func metricsTable(t *testing.T) string {
+	t.Helper()
+	m := NewMetrics(func() Snapshot { return Snapshot{} }, &Progress{}, Build{})
+	node := NodeMetrics(NewNode(nil, "", DefaultPolicy().Conditions, NodeHooks{}), nil)
+	var rows []string
+	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node} {
+		descs := make(chan *prometheus.Desc, 100)
+		c.Describe(descs)
+		close(descs)
+		for d := range descs {
+			rows = append(rows, row(t, d))
+		}
+	}
+	rows = append(rows, "| `nodetune_build_info` | gauge | `goversion`, `revision`, `version` | 1, with the version, revision and Go version of the binary. |")
+	slices.Sort(rows)
+	return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
+}
+
+// descText is what a Desc says of itself; it has no getters.
+var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]*)", help: "(.*?)", (?:unit: "[^"]*", )?constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
+
+func row(t *testing.T, d *prometheus.Desc) string {
+	t.Helper()
+	p := descText.FindStringSubmatch(d.String())
+	if p == nil {
+		t.Fatalf("client_golang prints a Desc in another way now: %s", d)
+	}
+	kind := "gauge"
+	if strings.HasSuffix(p[1], "_total") {
+		kind = "counter"
+	}
+	labels := ""
+	if p[3] != "" {
+		labels = "`" + strings.Join(strings.Split(p[3], ","), "`, `") + "`"
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s |", p[1], kind, labels, strings.ReplaceAll(p[2], "|", `\|`))
+}
+
+func TestREADMEListsEveryMetric(t *testing.T) {
+	name := filepath.Join("..", "README.md")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(b), tableBegin)
+	table, after, ok2 := strings.Cut(rest, tableEnd)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no table of the metrics", name)
+	}
+	want := metricsTable(t)
+	if *update {
+		if err := os.WriteFile(name, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		table = want
+	}
+	if table != want {
+		t.Errorf("the table of the metrics in %s is not that of the code: run go test ./reporter -update", name)
+	}
+}
+
+// What the golden exposition shows is in the table, with its labels.
+func TestExpositionIsInTheTable(t *testing.T) {
+	table := metricsTable(t)
+	for line := range strings.Lines(fullExposition(t)) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			f := strings.Fields(name)
+			if !strings.Contains(table, "| `"+f[0]+"` | "+f[1]+" |") {
+				t.Errorf("%s, a %s, is not in the table", f[0], f[1])
+			}
+		}
+	}
+}
