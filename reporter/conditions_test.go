@@ -171,3 +171,21 @@ func knownReason(v Verdict) bool {
 		return r.Reason == v.Reason && r.Status == status && (r.Type == "" || r.Type == v.Type)
 	})
 }
+
+// What the README says of conditions is what they say.
+func TestReadmeConditions(t *testing.T) {
+	b, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range Reasons {
+		kind := "any"
+		if r.Type != "" {
+			kind = "`" + string(r.Type) + "`"
+		}
+		row := fmt.Sprintf("| %s | %s | `%s` | %s |\n", kind, r.Status, r.Reason, r.Means)
+		if !strings.Contains(string(b), row) {
+			t.Errorf("the README's table of conditions lacks the row\n%s", row)
+		}
+	}
+}

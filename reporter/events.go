@@ -248,6 +248,14 @@ func (e *Events) send(ctx context.Context, ev Event, s series) (string, error) {
 	return name, err
 }
 
+// eventMessage bounds a message; the API server takes 1024 bytes.
+func eventMessage(s string) string {
+	if len(s) > 1024 {
+		return strings.ToValidUTF8(s[:1021], "") + "..."
+	}
+	return s
+}
+
 // eventName is unique, and the same for every try: one whose answer was lost is
 // not told twice.
 func eventName(ev Event, first time.Time) string {

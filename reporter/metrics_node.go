@@ -16,18 +16,28 @@ var (
 		"Events written for the API server, by result; dropped is one too many at a time.", "result")
 )
 
+var (
+	podFloorDesc = desc("nodetune_pod_floor",
+		"What the pods of this node ask for, up to the ceiling of each key.", "key")
+	podDemandsDesc = desc("nodetune_pod_demands",
+		"Pods of this node that ask for settings, by result: accepted, or the reason why a part of it is not (DemandInvalid, DemandNotAllowed, DemandOverCeiling).", "result")
+)
+
 // nodeMetrics collects what a Node and Events count.
 type nodeMetrics struct {
 	node   *Node
 	events *Events // nil without an API server
+	pods   func() DemandStats
 }
 
-// NodeMetrics returns the metrics of what is told to the API server; events may
-// be nil.
-func NodeMetrics(node *Node, events *Events) prometheus.Collector { return nodeMetrics{node, events} }
+// NodeMetrics returns the metrics of what is told to the API server and what the
+// pods ask for; events may be nil.
+func NodeMetrics(node *Node, events *Events, pods func() DemandStats) prometheus.Collector {
+	return nodeMetrics{node, events, pods}
+}
 
 func (m nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{conditionDesc, foreignDesc, conditionWritesDesc, eventsDesc} {
+	for _, d := range []*prometheus.Desc{conditionDesc, foreignDesc, conditionWritesDesc, eventsDesc, podFloorDesc, podDemandsDesc} {
 		ch <- d
 	}
 }
@@ -52,4 +62,11 @@ func (m nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, eventsDesc, float64(e.Succeeded), "success")
 	counter(ch, eventsDesc, float64(e.Failed), "error")
 	counter(ch, eventsDesc, float64(e.Dropped), "dropped")
+	d := m.pods()
+	for _, f := range d.Floors {
+		gauge(ch, podFloorDesc, float64(f.Want), string(f.Key))
+	}
+	for result, n := range d.Pods {
+		gauge(ch, podDemandsDesc, float64(n), result)
+	}
 }

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/nodetune/nodetune/internal/field"
+	"github.com/nodetune/nodetune/sysctl"
 )
 
 // Policy is the reporter block of the configuration.
@@ -18,6 +20,41 @@ type Policy struct {
 	// OpenGate removes the taint nodetune.io/not-ready:NoSchedule once the
 	// floors hold. It needs the right to patch its Node, not just the status.
 	OpenGate bool `json:"openGate"`
+	// PodDemands says which pods may ask for floors.
+	PodDemands DemandPolicy `json:"podDemands"`
+}
+
+// DemandPolicy says which pods may ask for floors, and of what. What they get is
+// bounded by the ceiling of each key's rule.
+type DemandPolicy struct {
+	// Enabled watches the pods of this node, which needs the right to list pods.
+	Enabled bool `json:"enabled"`
+	// Namespaces whose pods may ask; * is all.
+	Namespaces []string `json:"namespaces"`
+	// Keys that may be asked for.
+	Keys []sysctl.Key `json:"keys"`
+}
+
+func (p DemandPolicy) allowsNamespace(namespace string) bool {
+	return slices.Contains(p.Namespaces, namespace) || slices.Contains(p.Namespaces, "*")
+}
+
+func (p DemandPolicy) validate() error {
+	var wrong []error
+	for i, n := range p.Namespaces {
+		if n != "*" && len(validation.IsDNS1123Label(n)) > 0 {
+			wrong = append(wrong, field.Errorf(fmt.Sprintf("namespaces[%d]", i), "%q is not the name of a namespace, nor *", n))
+		}
+	}
+	for i, k := range p.Keys {
+		at := fmt.Sprintf("keys[%d]", i)
+		if parsed, err := sysctl.ParseKey(string(k)); err != nil {
+			wrong = append(wrong, field.Errorf(at, "%v", err))
+		} else if parsed != k {
+			wrong = append(wrong, field.Errorf(at, "write %s", parsed))
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 // EventsPolicy says which Events are written.
@@ -48,7 +85,9 @@ type ConditionsPolicy struct {
 
 // DefaultPolicy is what applies without a configuration.
 func DefaultPolicy() Policy {
-	return Policy{Conditions: ConditionsPolicy{
+	return Policy{PodDemands: DemandPolicy{
+		Keys: []sysctl.Key{sysctl.MaxUserInstances, sysctl.MaxUserWatches, sysctl.MaxQueuedEvents},
+	}, Conditions: ConditionsPolicy{
 		Types:        slices.Clone(allTypes),
 		EnterPasses:  2,
 		LeavePasses:  5,
@@ -61,7 +100,10 @@ func DefaultPolicy() Policy {
 
 // Validate returns every field that is wrong, joined.
 func (p Policy) Validate() error {
-	return field.Under("conditions", p.Conditions.validate())
+	return errors.Join(
+		field.Under("conditions", p.Conditions.validate()),
+		field.Under("podDemands", p.PodDemands.validate()),
+	)
 }
 
 func (p ConditionsPolicy) validate() error {

@@ -21,7 +21,7 @@ const (
 func metricsTable(t *testing.T) string {
 	t.Helper()
 	m := NewMetrics(func() Snapshot { return Snapshot{} }, &Progress{}, Build{})
-	node := NodeMetrics(NewNode(nil, "", DefaultPolicy().Conditions, NodeHooks{}), nil)
+	node := NodeMetrics(NewNode(nil, "", DefaultPolicy().Conditions, NodeHooks{}), nil, func() DemandStats { return DemandStats{} })
 	var rows []string
 	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node} {
 		descs := make(chan *prometheus.Desc, 100)

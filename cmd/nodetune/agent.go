@@ -59,7 +59,20 @@ func (a *agent) said() {
 		a.ready.Do(func() { a.systemd.Ready(line) })
 	}
 	a.systemd.Status(line)
-	a.kube.say(s, a.config.Load(), time.Now())
+	a.tell()
+}
+
+// tell settles the conditions, and asks the floors' task for what pods ask for.
+func (a *agent) tell() {
+	s, cfg, now := a.latest.Snapshot(), a.config.Load(), time.Now()
+	a.kube.say(s, cfg, now)
+	more := false
+	for _, n := range a.kube.pods.needs(s, cfg.Reporter.PodDemands, now) {
+		more = a.needs.ask(n) || more
+	}
+	if more {
+		a.floors.soon()
+	}
 }
 
 // reloadEvery is how often the configuration file is read. Two reads of a few

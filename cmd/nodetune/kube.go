@@ -77,6 +77,7 @@ type kube struct {
 	log    *slog.Logger
 	node   *reporter.Node
 	events *reporter.Events // nil without an API server
+	pods   podDemands
 }
 
 func newKube(log *slog.Logger, client *corev1client.CoreV1Client, name string, p reporter.Policy) *kube {
@@ -99,6 +100,7 @@ func newKube(log *slog.Logger, client *corev1client.CoreV1Client, name string, p
 		},
 	})
 	k.events = reporter.NewEvents(client, name, k.node.UID, p.Events.Disabled)
+	k.pods = podDemands{client: client, node: name, log: log, events: k.events}
 	return k
 }
 
@@ -106,20 +108,35 @@ func newKube(log *slog.Logger, client *corev1client.CoreV1Client, name string, p
 // become Unknown, because nobody knows.
 const staleEvery = 30 * time.Second
 
-// run speaks until ctx is done.
-func (k *kube) run(ctx context.Context, say func()) {
+// run speaks until ctx is done. say is called when no pass has for a while, or
+// when pods ask for something else.
+func (k *kube) run(ctx context.Context, config func() *Config, say func()) {
 	if k.events != nil {
 		go k.node.Run(ctx)
 		go k.events.Run(ctx)
 	}
+	pods := make(chan struct{}, 1)
 	tick := time.NewTicker(staleEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
+		k.pods.follow(ctx, config().Reporter.PodDemands, func() {
+			select {
+			case pods <- struct{}{}:
+			default:
+			}
+		})
 		select {
 		case <-ctx.Done():
+			return
 		case <-tick.C:
-			say()
+		case <-pods:
+			// A rollout changes many pods within a second.
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
 		}
+		say()
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -90,8 +89,8 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		go f.web.serve(ctx, addr, a.web(), log)
 	}
 	a.kube = newKube(log, client, f.kube.nodeName, cfg.Reporter)
-	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events))
-	go a.kube.run(ctx, func() { a.kube.say(a.latest.Snapshot(), a.config.Load(), time.Now()) })
+	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events, a.kube.pods.stats))
+	go a.kube.run(ctx, a.config.Load, a.tell)
 	go a.watchdog(ctx)
 	go a.reload(ctx, file, hup)
 	v := buildVersion()
