@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"bytes"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +25,7 @@ func (s *seen) deleted(watched []Filesystem) []Deleted {
 		d := byFile[o.file]
 		if d == nil {
 			d = &Deleted{
-				Path:   string(bytes.TrimSuffix([]byte(o.path), deletedSuffix)),
-				Device: o.file.dev, Inode: o.file.ino, Bytes: o.blocks, Size: o.size,
+				Path: o.path, Device: o.file.dev, Inode: o.file.ino, Bytes: o.blocks, Size: o.size,
 			}
 			byFile[o.file] = d
 		}

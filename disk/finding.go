@@ -37,7 +37,7 @@ func (o *Observer) readHost() hostConf {
 			break
 		}
 	}
-	if _, err := o.list("/var/lib/docker/containers"); err == nil {
+	if _, err := o.list(dockerLogs); err == nil {
 		b, err := o.readFile("/etc/docker/daemon.json")
 		if errors.Is(err, os.ErrNotExist) {
 			b, err = []byte("{}"), nil

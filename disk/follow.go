@@ -150,6 +150,9 @@ func (s *seen) descriptor(p *procwalk.Process, fd int, target []byte) {
 	if err != nil || info.Flags&unix.O_PATH != 0 {
 		return
 	}
+	if st.Nlink == 0 {
+		target = bytes.TrimSuffix(target, deletedSuffix) // a file may be called so, too
+	}
 	s.openings = append(s.openings, opening{
 		process: s.who(p), fd: fd, path: string(target),
 		file: inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino},

@@ -108,6 +108,10 @@ type walked struct {
 	deleted    []Deleted
 }
 
+// dockerLogs is where Docker keeps containers with their json-file logs; below
+// /var/log/pods are links to them.
+const dockerLogs = "/var/lib/docker/containers"
+
 // Observe makes one pass at the time now. What could not be seen is in
 // Usage.Scan; the error is for what leaves nothing to report.
 func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
@@ -206,7 +210,7 @@ func (o *Observer) mounts() ([]mount, error) {
 
 // rootPath is where rootfs is mounted, as mountinfo names it.
 func (o *Observer) rootPath() string {
-	p, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(o.rootfs))
+	p, err := os.Readlink(filepath.Join(o.procfs, "self/fd", strconv.Itoa(o.rootfs)))
 	if err != nil {
 		return "/"
 	}
@@ -315,6 +319,11 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 		}
 	}
 	o.written = written
+	for i := range u.Producers {
+		if p := &u.Producers[i]; p.ContainerID != "" && p.Pod == "" {
+			p.Workload = o.pods.Named(p.Workload)
+		}
+	}
 	var journal []string
 	for _, p := range u.Producers {
 		if p.Kind == KindJournal {
@@ -346,7 +355,7 @@ func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []stri
 			add(p.path)
 		}
 	}
-	for _, p := range append(slices.Clone(journals), dumps...) {
+	for _, p := range slices.Concat(journals, dumps, []string{dockerLogs}) {
 		if o.apart(p) {
 			add(p)
 		}

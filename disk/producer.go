@@ -8,8 +8,15 @@ import (
 )
 
 // containerOf returns whose logs dir holds, where it is one of the directories
-// NAMESPACE_POD_UID/CONTAINER that the kubelet makes below pods.
+// NAMESPACE_POD_UID/CONTAINER that the kubelet makes below pods, or Docker's of
+// a container.
 func containerOf(pods, dir string) (workload.Workload, bool) {
+	if path.Dir(dir) == dockerLogs {
+		// The name is the id, which is what a link in /var/log/containers
+		// ends with.
+		w, ok := workload.ParseContainerLink("x_x_x-" + path.Base(dir) + ".log")
+		return workload.Workload{ContainerID: w.ContainerID}, ok
+	}
 	rel, ok := within(dir, pods)
 	if !ok {
 		return workload.Workload{}, false

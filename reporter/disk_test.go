@@ -45,6 +45,7 @@ func fullDisk(now time.Time) disk.Usage {
 		Orphans:    []disk.Orphan{{Workload: web, Path: "/var/log/pods/x", Bytes: 1 << 20, Modified: stalled}},
 		Corrupt:    []disk.Corrupt{{Path: "/var/log/a.gz", Bytes: 10, Error: "unexpected end of file"}},
 		Findings:   []disk.Finding{{Reason: disk.FindingCopyTruncate, Severity: disk.SeverityWarning, Message: "m", Do: "d"}},
+		Scan:       disk.Scan{Errors: []string{"open /srv/log: permission denied"}, Skipped: map[string]int{"denied": 3}, Processes: 512, Unreadable: 400},
 		Pressure:   disk.Alarm{Level: disk.Bad, Reason: disk.ReasonEvictionSoon, Message: "/ has 15.0% available"},
 		Reading:    disk.Alarm{Level: disk.Bad, Reason: disk.ReasonStalled, Message: "logging/fluent-bit-x7k2p stands still"},
 	}

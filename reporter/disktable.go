@@ -24,6 +24,7 @@ func DiskTable(w io.Writer, u disk.Usage, rows int, colour bool) error {
 	deletedTable(&b, u.Deleted, rows, colour)
 	diskLeftovers(&b, u, colour)
 	diskAlarms(&b, u, colour)
+	diskGaps(&b, u.Scan)
 	diskFindings(&b, u.Findings, colour)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -270,6 +271,19 @@ func deletedTable(b *strings.Builder, all []disk.Deleted, rows int, colour bool)
 	}
 	writeRows(b, table, colour)
 	moreRows(b, len(all), rows, "files")
+}
+
+// diskGaps says what was not seen.
+func diskGaps(b *strings.Builder, s disk.Scan) {
+	for _, err := range s.Errors {
+		fmt.Fprintf(b, "\nnot seen: %s\n", safetext.String(err))
+	}
+	if n := s.Skipped["denied"]; n > 0 {
+		fmt.Fprintf(b, "\nnot seen: %d directories or files that may not be listed; root, or CAP_DAC_READ_SEARCH, sees them\n", n)
+	}
+	if s.Unreadable > 0 {
+		fmt.Fprintf(b, "\nnot seen: the descriptors of %d processes of %d; root, or CAP_SYS_PTRACE, sees who reads what\n", s.Unreadable, s.Processes)
+	}
 }
 
 // diskLeftovers are what nobody looks after.
