@@ -169,10 +169,8 @@ func checkable(name []byte) bool {
 func (t *tree) corrupt() []Corrupt {
 	var all []Corrupt
 	t.each(func(d *dir) {
-		at := path.Join(t.host, d.rel)
-		container, _ := containerOf(t.pods, at)
 		for _, b := range d.broken {
-			all = append(all, Corrupt{Path: path.Join(at, b.name), Log: container, Bytes: b.bytes, Error: b.err})
+			all = append(all, Corrupt{Path: path.Join(d.path, b.name), Log: d.owner.Workload, Bytes: b.bytes, Error: b.err})
 		}
 	})
 	return all

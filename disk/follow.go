@@ -2,7 +2,6 @@ package disk
 
 import (
 	"bytes"
-	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -210,20 +209,14 @@ func targets(trees map[string]*tree, mounts []mount) (byInode map[inode]*target,
 			sdev = m.sdev()
 		}
 		t.each(func(d *dir) {
-			at := path.Join(t.host, d.rel)
-			container, pod := containerOf(t.pods, at)
-			kind := KindContainer
-			if !pod {
-				kind = kindOf(at)
-			}
 			newest, live := -1, (*target)(nil)
 			for i := range d.live {
 				f := &d.live[i]
-				x := &target{path: path.Join(at, f.String()), log: container, kind: kind, file: f}
+				x := &target{path: d.path + "/" + f.String(), log: d.owner.Workload, kind: d.owner.kind, file: f}
 				byInode[inode{unix.Mkdev(d.dev.major, d.dev.minor), f.ino}] = x
 				byWatch[watched{sdev, f.ino}] = x
-				if l, ok := workload.ParseLogPath(path.Join("/", workload.PodLogs, podRel(t.pods, x.path))); pod && ok && l.Rotated == "" && l.Restart > newest {
-					newest, live = l.Restart, x
+				if n, ok := restart(f.name); ok && d.owner.kind == KindContainer && n > newest {
+					newest, live = n, x
 				}
 			}
 			if live != nil {
@@ -234,7 +227,18 @@ func targets(trees map[string]*tree, mounts []mount) (byInode map[inode]*target,
 	return byInode, byWatch
 }
 
-func podRel(pods, p string) string {
-	rel, _ := within(p, pods)
-	return rel
+// restart returns the N of N.log, the name of a container's live log.
+func restart(name []byte) (int, bool) {
+	number, ok := bytes.CutSuffix(name, []byte(".log\x00"))
+	if !ok || len(number) == 0 || len(number) > 9 {
+		return 0, false
+	}
+	n := 0
+	for _, c := range number {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
 }

@@ -30,6 +30,19 @@ func isContainerDir(pods, dir string) bool {
 	return ok
 }
 
+// owner is what writes the files of a directory, and whose they are.
+type owner struct {
+	kind Kind
+	workload.Workload
+}
+
+func ownerOf(pods, dir string) owner {
+	if w, ok := containerOf(pods, dir); ok {
+		return owner{KindContainer, w}
+	}
+	return owner{kind: kindOf(dir)}
+}
+
 // kindOf says what writes the files of dir, where it is no container's.
 func kindOf(dir string) Kind {
 	for part := range strings.SplitSeq(dir, "/") {
@@ -50,20 +63,17 @@ func kindOf(dir string) Kind {
 func (t *tree) producers(seconds float64, last map[string]uint64, now map[string]uint64) []Producer {
 	var all []Producer
 	t.each(func(d *dir) {
-		at := path.Join(t.host, d.rel)
-		container, pod := containerOf(t.pods, at)
-		kind := KindContainer
-		if !pod {
-			kind = kindOf(at)
+		if len(d.groups) == 0 {
+			return
 		}
 		sums := map[*group]*Producer{}
 		var one *Producer
 		for _, g := range d.groups {
 			p := one
 			if p == nil {
-				p = &Producer{Kind: kind, Workload: container, Path: at}
-				if kind == KindFile {
-					p.Path = path.Join(at, g.base)
+				p = &Producer{Kind: d.owner.kind, Workload: d.owner.Workload, Path: d.path}
+				if p.Kind == KindFile {
+					p.Path = path.Join(d.path, g.base)
 				} else {
 					one = p
 				}

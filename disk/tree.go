@@ -37,6 +37,8 @@ type tree struct {
 // dir is one directory, as it was when it was last listed.
 type dir struct {
 	rel      string // below the top; "" for the top
+	path     string // as the host sees it
+	owner    owner
 	name     []byte // in its parent, with its NUL
 	children []*dir
 	groups   []*group
@@ -130,6 +132,11 @@ func reason(err error) string {
 	return skipError
 }
 
+func (t *tree) newDir(rel string, name []byte) *dir {
+	at := path.Join(t.host, rel)
+	return &dir{rel: rel, name: name, path: at, owner: ownerOf(t.pods, at)}
+}
+
 // starved reports whether we could not look, rather than nothing was there.
 func starved(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
@@ -149,7 +156,7 @@ func (t *tree) pass(rootfs int, now time.Time, full bool) error {
 	}
 	defer func() { _ = unix.Close(top) }()
 	if t.top == nil {
-		t.top = &dir{}
+		t.top = t.newDir("", nil)
 	}
 	if t.buf == nil {
 		t.buf = make([]byte, 64<<10)
@@ -188,7 +195,7 @@ func (t *tree) release(d *dir, all bool) {
 // all else about it. Nothing else is kept open, so that a filesystem below
 // /var/log can be unmounted while nodetune runs.
 func (t *tree) retain(d *dir, fd int) {
-	if t.kept < t.keep && len(d.live) > 0 && isContainerDir(t.pods, path.Join(t.host, d.rel)) {
+	if t.kept < t.keep && len(d.live) > 0 && d.owner.kind == KindContainer {
 		d.fd = fd
 		t.kept++
 	}
@@ -333,7 +340,7 @@ func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 		l.groups[g.base] = g
 		g.quiet, g.files, g.archives = 0, 0, 0
 	}
-	if isContainerDir(t.pods, path.Join(t.host, d.rel)) {
+	if d.owner.kind == KindContainer {
 		l.whole = l.group(nil)
 	}
 	d.dev, d.ino, d.mtime = devno{st.Dev_major, st.Dev_minor}, st.Ino, st.Mtime
@@ -472,7 +479,7 @@ func (l *listing) child(name []byte) {
 	d := l.dir
 	c := l.was[string(name)]
 	if c == nil {
-		c = &dir{rel: path.Join(d.rel, string(name[:len(name)-1])), name: bytes.Clone(name)}
+		c = l.tree.newDir(path.Join(d.rel, string(name[:len(name)-1])), bytes.Clone(name))
 	}
 	if l.depth >= maxDepth || len(c.rel) >= unix.PathMax {
 		l.tree.skipped[skipDeep]++
