@@ -56,6 +56,40 @@ var truth = []struct {
 	{holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70112, Instances: 1000}, 0, 0, 1000, true, 70112},
 }
 
+// TestUserNamespaces: an instance is charged on every level, to the owner of
+// the namespace below.
+func TestUserNamespaces(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	const owner, mapped = 70301, 70302
+	herd := holdertest.New(t, 1)
+	herd.Start(holdertest.Spec{Kind: holdertest.UserNS, Processes: 2, UID: owner, Instances: 20, Watches: 1, Other: mapped, Copies: 2})
+	s, u := scan(t, func(p *Policy) { p.CanaryUIDs = []uint32{owner, mapped} })
+	levels := 0
+	for _, a := range u.Accounts {
+		if a.UID == mapped && a.UserNS != s.ns.self {
+			levels++
+			if a.Instances != 20 || a.Watches != 20 || a.InstancesLimit != NoLimit {
+				t.Errorf("in a namespace: got %+v", a)
+			}
+		}
+	}
+	if levels != 2*3 {
+		t.Errorf("%d accounts in namespaces, want three for each process: %+v", levels, u.Accounts)
+	}
+	if a := account(u, owner); a.Instances != 40 || a.Watches != 40 {
+		t.Errorf("the owner of the outermost ones: got %+v", a)
+	}
+	if a := account(u, mapped); a.Instances != 0 {
+		t.Errorf("the uid that root of the namespaces is outside is charged: %+v", a)
+	}
+	// The kernel agrees: 88 are left to the owner, whoever asks.
+	herd.Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: owner, Instances: 85})
+	if h, err := Probe(owner, MaxCanary); err != nil || h != (Headroom{Granted: 3, Exact: true}) {
+		t.Errorf("the owner gets %+v more, %v, want 3", h, err)
+	}
+}
+
 // TestTruth: every figure that is called exact is exact, and what is charged
 // to each user is what the kernel says where the walk can know it.
 func TestTruth(t *testing.T) {

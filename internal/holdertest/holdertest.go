@@ -32,7 +32,7 @@ const (
 	Thread     Kind = "thread"     // in a thread with its own descriptors
 	DeadLeader Kind = "deadleader" // in a process whose main thread has ended
 	Flight     Kind = "flight"     // sent through a socket and not received
-	UserNS     Kind = "userns"     // in a user namespace owned by UID, as its uid 0, which is Other outside
+	UserNS     Kind = "userns"     // in a user namespace owned by UID, as its uid 0, which is Other outside, Copies levels deeper
 	FDs        Kind = "fds"        // Instances plain descriptors instead
 )
 
