@@ -101,7 +101,7 @@ e2e: e2e-tools e2e-image
 
 # Rotation under load beside logrotate, at full size: some ten minutes.
 loss:
-	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -count=1 -timeout 60m -v -run '^TestLoss' ./disk
+	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -count=1 -timeout 60m -v -run '^TestLoss|^TestOvershoot' ./disk
 
 # Needs the vulnerability database, so it is not part of make test.
 vuln:

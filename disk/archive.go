@@ -48,6 +48,7 @@ type archived struct {
 	comp  Compression // name with its ending is there
 	parts []string    // unfinished files of it
 	copy  string      // an unfinished copy of it
+	bytes uint64      // allocated, where it matters
 }
 
 // archivesOf returns the archives of the log base that nodetune has made, the

@@ -54,7 +54,7 @@ func (d *folder) compress(ctx context.Context, name string, c Compression) (err 
 		return err
 	}
 	part := "." + name + c.ending() + partEnding
-	if err := d.remove(part); err != nil {
+	if err := d.abandoned(part); err != nil {
 		return err
 	}
 	dst, err := d.create(part)

@@ -49,8 +49,7 @@ func openFolder(rootfs int, logPaths []string, dir string) (*folder, error) {
 }
 
 // own refuses a directory in which somebody else could exchange a file under
-// our hands, as logrotate does without su, and takes its lock: two rotations of
-// one log at a time would each see the other's half-done work.
+// our hands, as logrotate does without su.
 func (d *folder) own() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(d.fd, &st); err != nil {
@@ -60,9 +59,6 @@ func (d *folder) own() error {
 	if st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
 		return refusef("%s can be written by others (owner %d:%d, mode %04o): give it to root, or rotate its logs as its owner",
 			d.path, st.Uid, st.Gid, st.Mode&0o7777)
-	}
-	if err := unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("lock %s: another nodetune is at work there: %w", d.path, err)
 	}
 	return nil
 }
@@ -134,7 +130,52 @@ func (d *folder) create(name string) (*os.File, error) {
 	if err != nil {
 		return nil, d.wrap("create", name, err)
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	f := os.NewFile(uintptr(fd), name)
+	if err := own(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// own takes the lock of a file that is being worked on, flock(2): what is not
+// locked was left behind by a run that was killed.
+func own(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("%s: another nodetune works on it: %w", f.Name(), errBusy)
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// abandoned removes what a killed run has left under name, of no use to anybody:
+// nobody works on it, and nobody has it open.
+func (d *folder) abandoned(name string) error {
+	f, _, err := d.file(name, unix.O_RDONLY)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := errors.Join(own(f), unheld(f)); err != nil {
+		return err
+	}
+	return d.remove(name)
+}
+
+// abandonedEmpty is abandoned for a file that was to become a log and, unless
+// somebody has found it already, has no line.
+func (d *folder) abandonedEmpty(name string) error {
+	var st unix.Statx_t
+	if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil || st.Size > 0 {
+		return d.wrap("stat", name, err)
+	}
+	return d.abandoned(name)
 }
 
 // rename never replaces a file.

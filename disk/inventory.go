@@ -112,7 +112,7 @@ func classOf(dir, name, pods string) (c Class, log string) {
 
 // walk visits every file below top, without following a link or crossing into
 // another filesystem.
-func (r *Reclaimer) walk(top string, visit func(dir, name string, st *unix.Statx_t)) error {
+func (r *Rotator) walk(top string, visit func(dir, name string, st *unix.Statx_t)) error {
 	fd, err := openRoot(r.rootfs, top, unix.O_RDONLY)
 	if err != nil {
 		return nil // a directory that this host does not have holds nothing
@@ -152,7 +152,7 @@ func (r *Reclaimer) walk(top string, visit func(dir, name string, st *unix.Statx
 	return nil
 }
 
-func (r *Reclaimer) device(p string) (uint64, error) {
+func (r *Rotator) device(p string) (uint64, error) {
 	fd, err := openRoot(r.rootfs, p, unix.O_PATH)
 	if err != nil {
 		return 0, err

@@ -61,6 +61,9 @@ func defaultReclaim() ReclaimPolicy {
 	}
 }
 
+// Has reports whether the class is switched on.
+func (p ReclaimPolicy) Has(c Class) bool { return slices.Contains(p.Classes, c) }
+
 func (p ReclaimPolicy) validate(wrong func(ok bool, at, format string, args ...any)) {
 	for i, c := range p.Classes {
 		wrong(slices.Contains(Classes, c), index("reclaim.classes", i), "%q is not a class: write one of %v", c, Classes)
@@ -115,7 +118,7 @@ func Ladder(all []Candidate, p ReclaimPolicy, critical bool, now time.Time) []St
 	}
 	var steps []Step
 	for _, c := range all {
-		s := Step{Candidate: c, Frees: c.Bytes, Allowed: slices.Contains(p.Classes, c.Class)}
+		s := Step{Candidate: c, Frees: c.Bytes, Allowed: p.Has(c.Class)}
 		age := now.Sub(c.At)
 		switch c.Class {
 		case ClassBallast:
@@ -178,6 +181,16 @@ type Goal struct {
 // Met reports whether f is where g wants it.
 func (g Goal) Met(f Filesystem) bool {
 	return f.AvailBytes >= g.AvailBytes && (f.Inodes == 0 || f.InodesFree >= g.InodesFree)
+}
+
+// LogPath returns the first of the log directories that lies on f, or "".
+func (f Filesystem) LogPath(logPaths []string) string {
+	for _, p := range logPaths {
+		if slices.Contains(f.Paths, p) {
+			return p
+		}
+	}
+	return ""
 }
 
 // points is so many percent of n.

@@ -92,9 +92,21 @@ func TestHelperWriter(t *testing.T) {
 	fd := open()
 	fmt.Fprintln(os.Stdout, "ready")
 	line := []byte("0000000000 the quick brown fox jumps over the lazy dog, again!\n")
+	if width := envInt("WIDTH"); width > 0 {
+		line = []byte("0000000000 " + strings.Repeat("x", width-12) + "\n")
+	}
+	burst, pause := envInt("BURST"), time.Duration(envInt("PAUSE"))*time.Millisecond
 	begin := time.Now()
 	n := 0
 	for ; (lines == 0 || n < lines) && !stop.Load(); n++ {
+		if burst > 0 && n > 0 && n%burst == 0 {
+			for next := begin.Add(time.Duration(n/burst) * pause); time.Now().Before(next); time.Sleep(time.Millisecond) {
+				if again.CompareAndSwap(true, false) {
+					_ = unix.Close(fd)
+					fd = open()
+				}
+			}
+		}
 		if again.CompareAndSwap(true, false) {
 			_ = unix.Close(fd)
 			fd = open()

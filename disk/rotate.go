@@ -21,6 +21,7 @@ type How struct {
 	Compress Compression
 	Archives int           // how many are kept; 0: all
 	KeepFor  time.Duration // archives older than this go; 0: none does
+	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
 	Grace    time.Duration // an archive is left alone for so long after it was last written
 	Force    bool          // also where a reader is behind, whose lines may be lost to it
 }
@@ -141,8 +142,8 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 	}
 	defer func() { _ = fresh.Close() }()
 	undo := func(err error) error {
-		_ = d.remove(archive)
-		return err
+		_ = fresh.Close()
+		return errors.Join(err, d.abandonedEmpty(archive))
 	}
 	if err := copyAttributes(fresh, live); err != nil {
 		return undo(err)
@@ -162,10 +163,9 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 		}
 		return undo(fmt.Errorf("%s was replaced by somebody else meanwhile", path.Join(d.path, base)))
 	}
-	if err != nil {
-		return d.wrap("stat", archive, err)
-	}
-	return d.sync()
+	// Nothing is synced: a crash brings back the old names or the new ones, and
+	// both are whole. An fsync here would wait for what the writers have written.
+	return d.wrap("stat", archive, err)
 }
 
 // askAgain is how long a writer may take to reopen before it is asked again.

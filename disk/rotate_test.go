@@ -347,7 +347,7 @@ func TestSettleRepairs(t *testing.T) {
 func TestExcess(t *testing.T) {
 	var all []archived
 	for i := range 5 {
-		all = append(all, archived{name: string(rune('a' + i)), at: noon.Add(time.Duration(i-5) * time.Hour), plain: true, comp: None})
+		all = append(all, archived{name: string(rune('a' + i)), at: noon.Add(time.Duration(i-5) * time.Hour), plain: true, comp: None, bytes: 10})
 	}
 	for _, c := range []struct {
 		how  How
@@ -359,6 +359,9 @@ func TestExcess(t *testing.T) {
 		{How{Archives: 1}, "abcd"},
 		{How{KeepFor: 150 * time.Minute}, "abc"},
 		{How{KeepFor: time.Minute}, "abcd"}, // the last one always stays
+		{How{KeepSize: 50}, ""},
+		{How{KeepSize: 29}, "abc"},
+		{How{KeepSize: 1}, "abcd"},
 		{How{Archives: 4, KeepFor: 150 * time.Minute}, "abc"},
 	} {
 		got := ""

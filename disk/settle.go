@@ -67,7 +67,7 @@ func (r *Rotator) Settle(ctx context.Context, file string, how How, now time.Tim
 func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archived, how How, now time.Time, s *Settled) error {
 	repaired := func(name string) { s.Repaired = append(s.Repaired, path.Join(d.path, name)) }
 	for _, p := range a.parts {
-		if err := d.remove(p); err != nil {
+		if err := d.abandoned(p); err != nil {
 			return err
 		}
 		repaired(p)
@@ -109,7 +109,7 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		s.Waiting++
 		return errBusy
 	case st.Size == 0: // killed before the exchange
-		if err := d.remove(a.name); err != nil {
+		if err := errors.Join(own(f), d.remove(a.name)); err != nil {
 			return err
 		}
 		a.plain = false
@@ -177,9 +177,14 @@ func excess(all []archived, how How, now time.Time) []archived {
 			whole = append(whole, a)
 		}
 	}
-	n := 0
+	n, bytes := 0, uint64(0)
+	for _, a := range whole {
+		bytes += a.bytes
+	}
 	for n < len(whole)-1 &&
-		(how.Archives > 0 && len(whole)-n > how.Archives || how.KeepFor > 0 && now.Sub(whole[n].at) > how.KeepFor) {
+		(how.Archives > 0 && len(whole)-n > how.Archives || how.KeepFor > 0 && now.Sub(whole[n].at) > how.KeepFor ||
+			how.KeepSize > 0 && bytes > how.KeepSize) {
+		bytes -= whole[n].bytes
 		n++
 	}
 	gone := whole[:n:n]

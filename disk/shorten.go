@@ -34,6 +34,10 @@ func (d *folder) shorten(ctx context.Context, base, archive string, who []opener
 		return err
 	}
 	defer func() { _ = live.Close() }()
+	// Two that cut off what each has copied would cut off more than that.
+	if err := own(live); err != nil {
+		return err
+	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(live.Fd()), &fs); err != nil {
 		return d.wrap("statfs", base, err)
@@ -135,6 +139,9 @@ func (d *folder) settleCopy(base string, r archived) error {
 		return err
 	}
 	defer func() { _ = dst.Close() }()
+	if err := own(dst); err != nil {
+		return err
+	}
 	live, lst, err := d.file(base, unix.O_RDONLY)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return err

@@ -42,11 +42,16 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
 	usage := &usageTask{agent: a, options: o, act: act, paused: store.Paused}
 	disks := &diskTask{agent: a, options: o}
+	hands := &hands{agent: a, options: o, act: act, paused: store.Paused, acts: reporter.NewActs()}
+	a.metrics.Register(hands.acts)
+	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
 	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
 	a.tasks = []task{
 		a.floors,
 		newTask("inotify", usage.every, usage.pass),
 		newTask("disk", disks.every, disks.pass),
+		newTask("reclaim", reclaim.every, reclaim.pass),
+		newTask("rotate", bursts.every, bursts.pass),
 	}
 	return a
 }

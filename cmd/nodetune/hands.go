@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/cri"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+const (
+	// reclaimEvery is how often disks are looked at for acting, as often as they
+	// are observed.
+	reclaimEvery = diskEvery
+	// idleEvery is how often a task that must not act asks whether it may.
+	idleEvery = time.Minute
+	// freshUsage is how old an observation may be to act upon.
+	freshUsage = time.Minute
+)
+
+// hands act upon log files, in the modes assist and own.
+type hands struct {
+	agent   *agent
+	options *options
+	act     bool
+	paused  func() string
+	acts    *reporter.Acts
+
+	mu   sync.Mutex
+	said map[string]string // the last error about a path, so that it is logged once
+}
+
+// may returns the policy, and whether it lets files be touched now.
+func (h *hands) may() (disk.Policy, bool) {
+	p := h.agent.config.Load().Disk
+	return p, h.act && p.Mode != disk.Observe && h.paused() == ""
+}
+
+// usage returns the last look at the host, if it is fresh: nothing is done upon
+// what is not known.
+func (h *hands) usage(now time.Time) (disk.Usage, bool) {
+	r := h.agent.latest.Snapshot().Disk
+	return r.Value, r.Err == nil && !r.At.IsZero() && now.Sub(r.At) < freshUsage
+}
+
+// did logs, counts and tells what was done.
+func (h *hands) did(acts ...disk.Act) {
+	for _, a := range acts {
+		h.acts.Count(a)
+		if a.Err != nil {
+			h.failed(a)
+			continue
+		}
+		h.agent.log.Info("log file: "+a.Verb, "path", a.Path, "archive", a.Archive, "bytes", a.Bytes, "reason", a.Reason, "unread_bytes", a.Unread)
+		if a.Unread > 0 && h.agent.kube.events != nil {
+			h.agent.kube.events.Say(h.agent.kube.events.OnNode(corev1.EventTypeWarning, "UnreadLogsRemoved",
+				"removed an archive that its reader had not read to the end: "+safetext.String(a.Path)), time.Now())
+		}
+	}
+}
+
+// maxSaid bounds what is remembered about paths that others may choose.
+const maxSaid = 1000
+
+func (h *hands) failed(a disk.Act) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.said == nil || len(h.said) > maxSaid {
+		h.said = map[string]string{}
+	}
+	if h.said[a.Path] == a.Error {
+		return
+	}
+	h.said[a.Path] = a.Error
+	level := slog.LevelError
+	if a.Verb == disk.ActRefuse {
+		level = slog.LevelWarn
+	}
+	h.agent.log.Log(context.Background(), level, "log file is left as it is", "act", a.Verb, "path", a.Path, "err", a.Error)
+}
+
+// reclaimTask rotates the host's logs and frees space.
+type reclaimTask struct {
+	*hands
+	reclaimer *disk.Reclaimer
+	policy    disk.Policy
+	acting    map[string]bool // devices that are not yet where they are to be
+}
+
+func (t *reclaimTask) every() time.Duration {
+	if _, ok := t.may(); !ok {
+		return idleEvery
+	}
+	return reclaimEvery
+}
+
+func (t *reclaimTask) pass(ctx context.Context) error {
+	policy, ok := t.may()
+	if !ok {
+		return nil
+	}
+	if t.reclaimer != nil && !reflect.DeepEqual(policy, t.policy) {
+		_ = t.reclaimer.Close()
+		t.reclaimer = nil
+	}
+	if t.reclaimer == nil {
+		r, err := disk.NewReclaimer(t.options.procfs, t.options.rootfs, policy)
+		if err != nil {
+			return fmt.Errorf("act upon logs: %w", err)
+		}
+		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
+	}
+	now := time.Now()
+	u, fresh := t.usage(now)
+	short := map[string]disk.Goal{}
+	for _, f := range u.Filesystems {
+		if top := f.LogPath(policy.LogPaths); fresh && top != "" {
+			g, ok := policy.Pressure.Goal(f, t.acting[f.Device])
+			if t.acting[f.Device] = ok; ok {
+				short[top] = g
+			} else if policy.Reclaim.Has(disk.ClassBallast) {
+				if err := t.reclaimer.Ballast(top); err != nil {
+					t.agent.log.Warn("no ballast", "path", top, "err", err)
+				}
+			}
+		}
+	}
+	t.did(t.reclaimer.Pass(ctx, policy.Rotations, len(short) > 0, now)...)
+	var errs []error
+	for top, goal := range short {
+		got, err := t.reclaimer.Reclaim(ctx, top, goal, u, false, now, func(a disk.Act) { t.did(a) })
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if len(got.Acts) > 0 {
+			t.agent.log.Info("reclaimed space", "path", top, "reason", goal.Reason, "acts", len(got.Acts), "freed_bytes", got.Freed, "avail_bytes", got.Filesystem.AvailBytes, "enough", got.Met)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// burstTask rotates logs of containers that outgrow their limit between two
+// looks of the kubelet.
+type burstTask struct {
+	*hands
+	bursts   *disk.Bursts
+	runtime  *cri.Client
+	kubelet  disk.Kubelet
+	wait     time.Duration
+	tried    time.Time
+	settling atomic.Bool
+}
+
+func (t *burstTask) every() time.Duration {
+	if _, ok := t.may(); !ok || t.bursts == nil {
+		return reclaimEvery
+	}
+	return disk.BurstEvery
+}
+
+func (t *burstTask) pass(ctx context.Context) error {
+	policy, ok := t.may()
+	now := time.Now()
+	u, fresh := t.usage(now)
+	if !ok || !fresh || u.Kubelet == nil || policy.Mode == disk.Assist && u.Kubelet.LogMaxSizeBytes <= 0 {
+		return nil // the kubelet's rotation is off, and nobody has said that it is ours
+	}
+	if err := t.open(ctx, *u.Kubelet, policy.Readers.RotateWait.D(), now); err != nil || t.bursts == nil {
+		return err
+	}
+	pressed := false
+	for _, f := range u.Filesystems {
+		_, short := policy.Pressure.Goal(f, false)
+		pressed = pressed || short && f.LogPath([]string{u.Kubelet.PodLogs}) != ""
+	}
+	t.did(t.bursts.Pass(ctx, pressed, now)...)
+	if t.settling.CompareAndSwap(false, true) {
+		go func() { // compressing waits for the disk, and the next look does not
+			defer t.settling.Store(false)
+			t.did(t.bursts.Settle(ctx, time.Now())...)
+		}()
+	}
+	return nil
+}
+
+// open connects to the runtime, and begins anew when the kubelet was configured
+// anew.
+func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration, now time.Time) error {
+	if t.bursts != nil && (reflect.DeepEqual(k, t.kubelet) && wait == t.wait || t.settling.Load()) {
+		return nil
+	}
+	if t.runtime == nil {
+		if now.Sub(t.tried) < reclaimEvery {
+			return nil
+		}
+		t.tried = now
+		c, err := cri.Dial(ctx, t.options.rootfs, "")
+		if errors.Is(err, cri.ErrNoSocket) { // the kubelet rotates without us
+			t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: err.Error()})
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		t.agent.log.Info("rotates logs of containers that outgrow their limit", "runtime", c.Name)
+		t.runtime = c
+	}
+	if t.bursts != nil {
+		_ = t.bursts.Close()
+		t.bursts = nil
+	}
+	b, err := disk.NewBursts(t.options.procfs, t.options.rootfs, k, wait, t.reopener)
+	if err != nil {
+		return fmt.Errorf("act upon logs of containers: %w", err)
+	}
+	t.bursts, t.kubelet, t.wait = b, k, wait
+	return nil
+}
+
+func (t *burstTask) reopener(ctx context.Context, l workload.Log, file string) (disk.Runtime, error) {
+	id, err := t.runtime.Container(ctx, l, file)
+	if err != nil {
+		return disk.Runtime{}, err
+	}
+	return disk.Runtime{
+		Reopen:   func(ctx context.Context) error { return t.runtime.Reopen(ctx, id) },
+		Replaces: t.runtime.Replaces,
+	}, nil
+}

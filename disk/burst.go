@@ -1,0 +1,195 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// Bursts rotates the logs of containers that outgrow their limit faster than
+// the kubelet looks, which is every ten seconds and one after another: two
+// writers of 32 MB/s have had a log of 430 MiB with a limit of 10.
+//
+// Pass is for one goroutine and Settle for another: compressing waits for disks,
+// and a log that is being written does not.
+type Bursts struct {
+	rotator *Rotator // of Pass
+	settler *Rotator // of Settle
+	runtime func(context.Context, workload.Log, string) (Runtime, error)
+	pods    string
+	limit   uint64
+	how     How
+
+	logs   map[string]*containerLog
+	listed time.Time
+
+	mu        sync.Mutex
+	unsettled map[string]workload.Log // by path below pods
+}
+
+// containerLog is the live log of a container.
+type containerLog struct {
+	log  workload.Log
+	wait time.Time // not looked at before: its reader is behind, or it failed
+}
+
+const (
+	// BurstEvery is how often the sizes are looked at: 1.5 µs a log. At 32 MB/s
+	// 8 MB come between two looks, less than the kubelet's default limit.
+	BurstEvery = 250 * time.Millisecond
+	// relistEvery is how often the logs are listed, as often as the kubelet looks.
+	relistEvery = 10 * time.Second
+	// readSpeed is how fast a reader that is behind is taken to be, for when to
+	// look again: each look walks /proc.
+	readSpeed = 16 << 20
+)
+
+// NewBursts returns a Bursts for the logs of the kubelet k. runtime returns how
+// the log of a container is opened again. Where the kubelet's rotation is off its
+// default limits apply. An archive is compressed when its readers have had twice
+// rotateWait, and nobody has it open.
+func NewBursts(procfs, rootfs string, k Kubelet, rotateWait time.Duration, runtime func(context.Context, workload.Log, string) (Runtime, error)) (*Bursts, error) {
+	b := &Bursts{runtime: runtime, pods: k.PodLogs, logs: map[string]*containerLog{}, unsettled: map[string]workload.Log{}}
+	var err error
+	if b.rotator, err = NewRotator(procfs, rootfs, []string{k.PodLogs}); err != nil {
+		return nil, err
+	}
+	if b.settler, err = NewRotator(procfs, rootfs, []string{k.PodLogs}); err != nil {
+		_ = b.rotator.Close()
+		return nil, err
+	}
+	d := defaultKubelet()
+	if k.LogMaxSizeBytes <= 0 {
+		k.LogMaxSizeBytes = d.LogMaxSizeBytes
+	}
+	if k.LogMaxFiles <= 1 {
+		k.LogMaxFiles = d.LogMaxFiles
+	}
+	b.limit = uint64(k.LogMaxSizeBytes)
+	b.how = How{Compress: Gzip, Archives: k.LogMaxFiles - 1, KeepSize: b.limit * uint64(k.LogMaxFiles), Grace: 2 * rotateWait}
+	return b, nil
+}
+
+// Close gives the descriptors back.
+func (b *Bursts) Close() error { return errors.Join(b.rotator.Close(), b.settler.Close()) }
+
+// Pass looks at every log once. With pressed a reader that is behind is not
+// waited for.
+func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
+	if now.Sub(b.listed) >= relistEvery || now.Before(b.listed) {
+		b.list(now)
+	}
+	top, err := openRoot(b.rotator.rootfs, b.pods, unix.O_PATH)
+	if err != nil {
+		return nil // no pods yet
+	}
+	defer func() { _ = unix.Close(top) }()
+	var acts []Act
+	var st unix.Statx_t
+	for rel, l := range b.logs {
+		if ctx.Err() != nil {
+			break
+		}
+		// A name that leads elsewhere meanwhile shows a wrong size at worst:
+		// to act, every component is opened anew and none may be a link.
+		if err := statx(top, []byte(rel+"\x00"), &st); err == nil && st.Size >= b.limit && !now.Before(l.wait) {
+			acts = append(acts, b.rotate(ctx, rel, l, st.Size, pressed, now)...)
+		}
+	}
+	return acts
+}
+
+func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size uint64, pressed bool, now time.Time) []Act {
+	file := path.Join(b.pods, rel)
+	rt, err := b.runtime(ctx, l.log, file)
+	if err != nil {
+		l.wait = now.Add(relistEvery)
+		return []Act{Act{Verb: ActRotate, Path: file}.failed(err)}
+	}
+	how := b.how
+	how.Force = pressed
+	archive, err := b.rotator.RotateContainer(ctx, file, rt, how, now)
+	var lag *Behind
+	switch {
+	case errors.As(err, &lag):
+		l.wait = now.Add(min(max(time.Duration(lag.LagBytes/readSpeed)*time.Second, BurstEvery), relistEvery))
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		return nil // the kubelet was faster
+	case err != nil:
+		l.wait = now.Add(relistEvery)
+	}
+	b.unsettle(rel, l.log)
+	return []Act{Act{
+		Verb: ActRotate, Path: file, Archive: archive, Bytes: size,
+		Reason: "it is larger than " + Size(b.limit) + ", and grows faster than the kubelet looks",
+	}.failed(err)}
+}
+
+func (b *Bursts) unsettle(rel string, l workload.Log) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unsettled[rel] = l
+}
+
+// Settle looks once at the archives of every log that was rotated, or that a run
+// before may have left in the middle of it.
+func (b *Bursts) Settle(ctx context.Context, now time.Time) []Act {
+	b.mu.Lock()
+	all := b.unsettled
+	b.unsettled = map[string]workload.Log{}
+	b.mu.Unlock()
+	var acts []Act
+	for rel, l := range all {
+		file := path.Join(b.pods, rel)
+		runtime := func(ctx context.Context) (Runtime, error) { return b.runtime(ctx, l, file) }
+		s, err := b.settler.SettleContainer(ctx, file, runtime, b.how, now)
+		acts = append(acts, s.acts(file)...)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			acts = append(acts, Act{Verb: ActRepair, Path: file}.failed(err))
+		}
+		if err == nil && s.Waiting > 0 || ctx.Err() != nil {
+			b.unsettle(rel, l)
+		}
+	}
+	return acts
+}
+
+// list finds the live log of every container: the one with the highest number.
+func (b *Bursts) list(now time.Time) {
+	newest := map[string]workload.Log{}
+	err := b.rotator.walk(b.pods, func(dir, name string, _ *unix.Statx_t) {
+		rel, _ := within(path.Join(dir, name), b.pods)
+		l, ok := workload.ParsePodLog(rel)
+		if !ok || l.Rotated != "" {
+			return
+		}
+		at := path.Dir(rel)
+		if was, ok := newest[at]; !ok || l.Restart > was.Restart {
+			newest[at] = l
+		}
+	})
+	if err != nil {
+		return
+	}
+	b.listed = now
+	logs := map[string]*containerLog{}
+	for dir, l := range newest {
+		rel := path.Join(dir, restartName(l.Restart))
+		if logs[rel] = b.logs[rel]; logs[rel] == nil {
+			// What a run before left behind is looked at once.
+			logs[rel] = &containerLog{log: l}
+			b.unsettle(rel, l)
+		}
+	}
+	b.logs = logs
+}
+
+func restartName(n int) string { return strconv.Itoa(n) + ".log" }

@@ -1,0 +1,368 @@
+package disk
+
+import (
+	"bufio"
+	"bytes"
+	stdgzip "compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// TestHelperCollector follows FILE as Fluent Bit does: it reads at most SPEED
+// bytes a second, sees that the file was replaced by its inode, and gives up on
+// a rotated file WAIT milliseconds later, whatever is unread. At SIGTERM it
+// says how many different lines of LINES it got.
+func TestHelperCollector(t *testing.T) {
+	if !isHelper(t) {
+		return // it is started by other tests
+	}
+	type followed struct {
+		f    *os.File
+		ino  uint64
+		gone time.Time // when it was seen to be rotated
+		line []byte    // begun
+	}
+	file, wait := os.Getenv("FILE"), time.Duration(envInt("WAIT"))*time.Millisecond
+	seen, got, doubled := make([]bool, envInt("LINES")), 0, 0
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, unix.SIGTERM)
+	const tick = 10 * time.Millisecond
+	buf := make([]byte, envInt("SPEED")/int(time.Second/tick))
+	var open []*followed
+	fmt.Fprintln(os.Stdout, "ready")
+	last := time.Now()
+	for {
+		select {
+		case <-term:
+			fmt.Fprintf(os.Stdout, "lines %d doubled %d\n", got, doubled)
+			return
+		default:
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(file, &st); err == nil && !slices.ContainsFunc(open, func(x *followed) bool { return x.ino == st.Ino }) {
+			for _, x := range open {
+				if x.gone.IsZero() {
+					x.gone = time.Now()
+				}
+			}
+			f, err := os.Open(file)
+			if err == nil {
+				must(t, unix.Fstat(int(f.Fd()), &st))
+				open = append(open, &followed{f: f, ino: st.Ino})
+			}
+		}
+		budget := int(float64(len(buf)) * min(float64(time.Since(last))/float64(tick), 10))
+		last = time.Now()
+		open = slices.DeleteFunc(open, func(x *followed) bool {
+			for budget > 0 {
+				n, err := x.f.Read(buf[:min(budget, len(buf))])
+				budget -= n
+				x.line = append(x.line, buf[:n]...)
+				for {
+					line, rest, ok := bytes.Cut(x.line, []byte("\n"))
+					if !ok {
+						break
+					}
+					var k int
+					if _, err := fmt.Sscanf(string(line[:10]), "%d", &k); err != nil {
+						t.Fatalf("a line that nobody wrote: %q", line)
+					}
+					if seen[k] {
+						doubled++
+					} else {
+						seen[k] = true
+						got++
+					}
+					x.line = rest
+				}
+				if n == 0 || err != nil {
+					break
+				}
+			}
+			if !x.gone.IsZero() && time.Since(x.gone) > wait {
+				_ = x.f.Close()
+				return true
+			}
+			return false
+		})
+		time.Sleep(tick)
+	}
+}
+
+// collect starts a TestHelperCollector; the returned function ends it and
+// returns what it got.
+func collect(t testing.TB, file string, lines, speed int, wait time.Duration) func() (got, doubled int) {
+	t.Helper()
+	cmd := helper(t, "TestHelperCollector", "FILE="+file, fmt.Sprint("LINES=", lines), fmt.Sprint("SPEED=", speed), fmt.Sprint("WAIT=", wait.Milliseconds()))
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	r := bufio.NewReader(out)
+	if s, err := r.ReadString('\n'); s != "ready\n" {
+		t.Fatalf("collector: %q, %v", s, err)
+	}
+	return func() (got, doubled int) {
+		_ = cmd.Process.Signal(unix.SIGTERM)
+		s, _ := r.ReadString('\n')
+		if _, err := fmt.Sscanf(s, "lines %d doubled %d", &got, &doubled); err != nil {
+			t.Errorf("collector: %q", s)
+		}
+		_ = cmd.Wait()
+		return got, doubled
+	}
+}
+
+// peak returns the most that the directories below dir took, until stop.
+func peak(dir string, stop <-chan struct{}) (tree, largest uint64) {
+	for {
+		var sum uint64
+		_ = filepath.WalkDir(dir, func(p string, _ os.DirEntry, _ error) error {
+			var st unix.Stat_t
+			if unix.Lstat(p, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+				sum += uint64(st.Blocks) * 512
+				if strings.HasSuffix(p, ".log") {
+					largest = max(largest, uint64(st.Size))
+				}
+			}
+			return nil
+		})
+		tree = max(tree, sum)
+		select {
+		case <-stop:
+			return tree, largest
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// kubelet does to a log what rotateLog of the kubelet does
+// (pkg/kubelet/logs/container_log_manager.go, v1.34), in its order and with its
+// compression. What it asks the runtime to do, a signal does.
+type kubelet struct {
+	limit    int64
+	maxFiles int
+	reopen   func() error
+}
+
+func (k kubelet) look(t testing.TB, log string) {
+	st, err := os.Stat(log)
+	if err != nil || st.Size() < k.limit {
+		return
+	}
+	all, _ := filepath.Glob(log + ".*")
+	slices.Sort(all)
+	all = slices.DeleteFunc(all, func(p string) bool {
+		if strings.HasSuffix(p, ".tmp") {
+			_ = os.Remove(p)
+			return true
+		}
+		return false
+	})
+	for len(all) > k.maxFiles-2 {
+		_ = os.Remove(all[0])
+		all = all[1:]
+	}
+	for _, p := range all {
+		if strings.HasSuffix(p, ".gz") {
+			continue
+		}
+		in, err := os.Open(p)
+		must(t, err)
+		out, err := os.Create(p + ".tmp")
+		must(t, err)
+		z := stdgzip.NewWriter(out)
+		_, err = io.Copy(z, in)
+		must(t, err)
+		_, _ = z.Close(), out.Close()
+		must(t, os.Rename(p+".tmp", p+".gz"))
+		_ = in.Close()
+		must(t, os.Remove(p))
+	}
+	must(t, os.Rename(log, log+"."+time.Now().Format("20060102-150405")))
+	_ = k.reopen()
+}
+
+// podLog makes the directory of a container's log below root and returns the
+// log's path, on the host and here.
+func podLog(t testing.TB, root, name string) (rel, file string) {
+	t.Helper()
+	rel = "/var/log/pods/default_" + name + "_11111111-2222-3333-4444-555555555555/" + name + "/0.log"
+	file = filepath.Join(root, rel)
+	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	return rel, file
+}
+
+// A collector that is fast enough on average, behind a writer of bursts: the
+// kubelet rotates under it, and it gives up on what it has not read.
+func TestLossSlowReader(t *testing.T) {
+	privtest.Root(t)
+	// Everything but the speed of the collector is a tenth, unless at full size.
+	burst := scale(800_000)
+	unit := time.Duration(scale(1000)) * time.Millisecond // a second
+	const speed = 43 << 20 / 10
+	wait := 5 * unit
+	lines := 3 * burst
+	limit := int64(10<<20) * int64(scale(10)) / 10
+	env := []string{"REOPEN=1", "WIDTH=162", fmt.Sprint("LINES=", lines), fmt.Sprint("BURST=", burst), fmt.Sprint("PAUSE=", (45 * unit).Milliseconds())}
+
+	type result struct {
+		lost, doubled int
+		tree          uint64
+	}
+	follow := func(file string, during func(w *writer, done <-chan struct{})) result {
+		put(t, file, "")
+		collected := collect(t, file, lines, speed, wait)
+		done := make(chan struct{})
+		var res result
+		var running sync.WaitGroup
+		running.Go(func() { res.tree, _ = peak(filepath.Dir(file), done) })
+		w := startWriter(t, file, env...)
+		running.Go(func() { during(w, done) })
+		<-w.done
+		// The last burst takes 130 MB / 4.3 MB/s.
+		time.Sleep(40 * unit)
+		close(done)
+		running.Wait()
+		got, doubled := collected()
+		res.lost, res.doubled = lines-got, doubled
+		return res
+	}
+	var theirs, ours result
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, file := podLog(t, t.TempDir(), "theirs")
+		theirs = follow(file, func(w *writer, done <-chan struct{}) {
+			k := kubelet{limit: limit, maxFiles: 5, reopen: func() error { return w.cmd.Process.Signal(unix.SIGHUP) }}
+			for tick := time.NewTicker(10 * unit); ; {
+				select {
+				case <-done:
+					return
+				case <-tick.C:
+					k.look(t, file)
+				}
+			}
+		})
+	})
+	both.Go(func() {
+		root := t.TempDir()
+		_, file := podLog(t, root, "ours")
+		ours = follow(file, func(w *writer, done <-chan struct{}) {
+			burster(t, root, limit, wait, map[string]*writer{"ours": w}, done)
+		})
+	})
+	both.Wait()
+	t.Logf("kubelet:  %d of %d lines lost, %d twice, peak %d bytes", theirs.lost, lines, theirs.doubled, theirs.tree)
+	t.Logf("nodetune: %d of %d lines lost, %d twice, peak %d bytes, %.2f of the kubelet's", ours.lost, lines, ours.doubled, ours.tree, float64(ours.tree)/float64(theirs.tree))
+	if ours.lost != 0 || ours.doubled != 0 {
+		t.Error("lines were lost")
+	}
+	if theirs.lost == 0 {
+		t.Error("the kubelet lost nothing: this proves nothing")
+	}
+	if float64(ours.tree) >= 0.6*float64(theirs.tree) {
+		t.Error("the directory grew too large")
+	}
+}
+
+// burster rotates the logs of containers below root until done. The signal does
+// what the runtime does.
+func burster(t testing.TB, root string, limit int64, wait time.Duration, writers map[string]*writer, done <-chan struct{}) {
+	k := defaultKubelet()
+	k.LogMaxSizeBytes = limit
+	b, err := NewBursts("/proc", root, k, wait, func(_ context.Context, l workload.Log, _ string) (Runtime, error) {
+		w := writers[l.Container]
+		if w == nil {
+			return Runtime{}, errors.New("no such container")
+		}
+		return Runtime{Reopen: func(context.Context) error { return w.cmd.Process.Signal(unix.SIGHUP) }}, nil
+	})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer b.Close()
+	say := func(all []Act) {
+		for _, a := range all {
+			if a.Err != nil && !errors.Is(a.Err, os.ErrProcessDone) {
+				t.Logf("%+v", a)
+			}
+		}
+	}
+	var settling sync.WaitGroup
+	defer settling.Wait()
+	settling.Go(func() {
+		for tick := time.NewTicker(BurstEvery); ; {
+			say(b.Settle(context.Background(), time.Now()))
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	var longest time.Duration
+	defer func() { t.Logf("longest pass: %v", longest) }()
+	for tick := time.NewTicker(BurstEvery); ; {
+		began := time.Now()
+		say(b.Pass(context.Background(), false, time.Now()))
+		longest = max(longest, time.Since(began))
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Two containers that write 32 MB/s each stay near their limit of 10 MiB, five
+// files each.
+func TestOvershootForReal(t *testing.T) {
+	privtest.Root(t)
+	root := t.TempDir()
+	const limit = 10 << 20
+	writers := map[string]*writer{}
+	var files []string
+	for _, name := range []string{"one", "two"} {
+		_, file := podLog(t, root, name)
+		writers[name] = startWriter(t, file, "REOPEN=1", "WIDTH=162", "RATE=200000")
+		files = append(files, file)
+	}
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	var tree, largest uint64
+	running.Go(func() { tree, largest = peak(root, done) })
+	running.Go(func() { burster(t, root, limit, 0, writers, done) })
+	began := time.Now()
+	time.Sleep(max(time.Duration(scale(40))*time.Second, 8*time.Second))
+	close(done)
+	running.Wait()
+	seconds := time.Since(began).Seconds()
+	total := 0
+	for _, w := range writers {
+		_ = w.cmd.Process.Signal(unix.SIGTERM)
+		total += <-w.done
+	}
+	t.Logf("%.1f MB/s in all: largest live log %d MiB, tree %d MiB", float64(total)*162/1e6/seconds, largest>>20, tree>>20)
+	if largest > 2*limit {
+		t.Errorf("a live log of %d bytes, more than twice its limit", largest)
+	}
+	if tree > uint64(len(files))*5*limit {
+		t.Errorf("%d bytes in all, more than five files of %d for each container", tree, limit)
+	}
+}

@@ -1,0 +1,229 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// Runtime makes a container's log be opened again.
+type Runtime struct {
+	// Reopen is the CRI's ReopenContainerLog of the container that writes the
+	// log. It is never called before the log has another name.
+	Reopen func(ctx context.Context) error
+	// Replaces says that the runtime renames a new file over the log itself
+	// (CRI-O's conmon); containerd opens what has the name.
+	Replaces bool
+}
+
+// Room that a rotation needs: at ENOSPC a runtime that cannot make its new file
+// drops lines (containerd) or ends (conmon).
+const (
+	roomBytes  = 4 << 20
+	roomInodes = 16
+)
+
+// containerStamp is the kubelet's, so that its rotation and kubectl logs know
+// the archive.
+const containerStamp = "20060102-150405"
+
+// RotateContainer rotates a container's log as the kubelet does, with its name
+// for the archive, and returns the archive's path. Where the runtime opens what
+// has the name, the path is never missing. The log is never truncated, punched or
+// collapsed: kubectl logs reads a hole into memory, 12 GB of it for 300 MB.
+//
+// What the kubelet did meanwhile shows as ENOENT, and is as good.
+func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, how How, now time.Time) (string, error) {
+	if _, ok := workload.ParseLogPath(file); !ok {
+		return "", refusef("%s is no container's log", file)
+	}
+	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	if err != nil {
+		return "", err
+	}
+	defer d.close()
+	if err := d.room(); err != nil {
+		return "", err
+	}
+	base := path.Base(file)
+	live, st, err := d.file(base, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = live.Close() }()
+	if st.Size == 0 {
+		return "", nil
+	}
+	at := inode{d.dev, st.Ino}
+	who, err := openers(ctx, r.walker, base, at)
+	if err != nil {
+		return "", err
+	}
+	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
+		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+	}
+	archive := base + "." + now.Format(containerStamp)
+	give := func() error {
+		if rt.Replaces {
+			return d.rename(base, archive)
+		}
+		return d.replace(live, base, archive)
+	}
+	err = give()
+	if errors.Is(err, unix.EEXIST) {
+		// The second rotation of this second. It sorts after the first.
+		archive = base + "." + strings.Replace(now.Format(stampLayout), ".", "", 1)
+		err = give()
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := rt.Reopen(ctx); err != nil {
+		return "", errors.Join(err, d.undo(base, archive, rt))
+	}
+	return path.Join(d.path, archive), nil
+}
+
+// undo gives a log its name back after the runtime could not open the new one,
+// as the kubelet does, unless the new one has lines already.
+func (d *folder) undo(base, archive string, rt Runtime) error {
+	if rt.Replaces {
+		return d.rename(archive, base)
+	}
+	f, st, err := d.file(base, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if idle, err := Probe(int(f.Fd())); err != nil || idle == Written || st.Size > 0 {
+		return err
+	}
+	if err := d.exchange(archive, base); err != nil {
+		return err
+	}
+	_ = f.Close()
+	return d.abandonedEmpty(archive)
+}
+
+// room refuses where a new file might not fit.
+func (d *folder) room() error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(d.fd, &st); err != nil {
+		return d.wrap("statfs", "", err)
+	}
+	if avail := st.Bavail * uint64(max(st.Bsize, 1)); avail < roomBytes || st.Files > 0 && st.Ffree < roomInodes {
+		return refusef("%s has %s and %d inodes left: a runtime that cannot make its new log loses lines", d.path, Size(avail), st.Ffree)
+	}
+	return nil
+}
+
+// SettleContainer compresses and removes the archives of a container's log, as
+// the kubelet would at its next rotation, but only those that nobody has open.
+// An archive that the container still writes, since a run was killed before it
+// asked, is what runtime is for.
+func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func(context.Context) (Runtime, error), how How, now time.Time) (Settled, error) {
+	var s Settled
+	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	if err != nil {
+		return s, err
+	}
+	defer d.close()
+	names, err := d.names()
+	if err != nil {
+		return s, err
+	}
+	base := path.Base(file)
+	all := archivesOf(base, names)
+	var errs []error
+	for i := range all {
+		a := &all[i]
+		if ctx.Err() != nil {
+			break
+		}
+		if i == len(all)-1 && a.plain {
+			if err := r.reopenAgain(ctx, d, base, a.name, runtime, now); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if err := r.settle(ctx, d, base, a, how, now, &s); err != nil && !errors.Is(err, errBusy) && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	if how.KeepSize > 0 {
+		how.KeepSize = d.left(base, all, how.KeepSize)
+	}
+	for _, a := range excess(all, how, now) {
+		name := a.name + a.comp.ending()
+		switch err := d.expire(name); {
+		case errors.Is(err, errBusy):
+			s.Waiting++
+		case err != nil && !errors.Is(err, unix.ENOENT):
+			errs = append(errs, err)
+		case err == nil:
+			s.Removed = append(s.Removed, path.Join(d.path, name))
+		}
+	}
+	return s, errors.Join(append(errs, ctx.Err())...)
+}
+
+// left fills in what the archives take, and returns what a log that may take so
+// much in all leaves for them.
+func (d *folder) left(base string, all []archived, budget uint64) uint64 {
+	allocated := func(name string) uint64 {
+		var st unix.Statx_t
+		if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil {
+			return 0 // it is gone, or never was
+		}
+		return st.Blocks * 512
+	}
+	for i := range all {
+		a := &all[i]
+		if a.plain {
+			a.bytes += allocated(a.name)
+		}
+		if a.comp != None {
+			a.bytes += allocated(a.name + a.comp.ending())
+		}
+	}
+	return max(budget-min(budget, allocated(base)), 1)
+}
+
+// reopenAgain asks the runtime once more where an archive is still written long
+// after it was rotated, and the log is missing or empty: only then is asking safe.
+func (r *Rotator) reopenAgain(ctx context.Context, d *folder, base, archive string, runtime func(context.Context) (Runtime, error), now time.Time) error {
+	f, st, err := d.file(archive, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	idle, err := Probe(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", path.Join(d.path, archive), err)
+	}
+	at := inode{d.dev, st.Ino}
+	if last, ok := r.asked[at]; idle != Written || ok && now.Sub(last) < askAgain {
+		return nil
+	}
+	rt, err := runtime(ctx)
+	if err != nil {
+		return err
+	}
+	var live unix.Statx_t
+	err = statx(d.fd, []byte(base+"\x00"), &live)
+	missing := errors.Is(err, unix.ENOENT)
+	if !missing && (err != nil || live.Size > 0 || rt.Replaces) {
+		return err
+	}
+	if err := d.room(); err != nil {
+		return err
+	}
+	r.asked[at] = now
+	return rt.Reopen(ctx)
+}
