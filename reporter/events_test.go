@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,21 +104,26 @@ func TestEventsAreLimited(t *testing.T) {
 func TestEventsOutliveTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fake.NewClientset()
-		err := errors.New("connection refused")
+		var refusal atomic.Pointer[error]
+		answer := func(err error) { refusal.Store(&err) }
+		answer(errors.New("connection refused"))
 		c.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+			err := *refusal.Load()
 			return err != nil, nil, err
 		})
-		uid := types.UID("")
-		e := runEvents(t, c, func() types.UID { return uid })
+		var uid atomic.Pointer[types.UID]
+		uid.Store(new(types.UID))
+		e := runEvents(t, c, func() types.UID { return *uid.Load() })
 		happened := time.Now()
 		e.Say(e.OnNode(corev1.EventTypeWarning, "R", "m"), happened)
 		time.Sleep(12 * time.Hour)
 		if got := len(c.Actions()); got != 0 {
 			t.Errorf("%d requests while the Node is not known", got)
 		}
-		uid = "uid-1"
+		id := known()
+		uid.Store(&id)
 		time.Sleep(12 * time.Hour)
-		err = nil
+		answer(nil)
 		time.Sleep(lastRetry)
 		synctest.Wait()
 		all := listEvents(t, c, "default")
@@ -125,7 +131,7 @@ func TestEventsOutliveTheServer(t *testing.T) {
 			t.Errorf("events %+v", all)
 		}
 
-		err = apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no"))
+		answer(apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no")))
 		tries := len(c.Actions())
 		e.Say(e.OnNode(corev1.EventTypeWarning, "R2", "m"), time.Now())
 		time.Sleep(24 * time.Hour)
