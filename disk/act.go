@@ -116,7 +116,7 @@ func (r *Rotator) match(pattern string) ([]candidate, error) {
 		if err := statx(d.fd, []byte(n+"\x00"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			continue
 		}
-		c := candidate{path: path.Join(d.path, n), size: st.Size, last: born(&st)}
+		c := candidate{path: path.Join(d.path, n), size: st.Size, last: when(born(&st))}
 		if old := archivesOf(n, names); len(old) > 0 {
 			c.last = old[len(old)-1].at
 		}

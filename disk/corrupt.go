@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -29,7 +28,7 @@ type unread struct {
 	dir   *dir
 	name  []byte // with its NUL
 	ino   uint64
-	ctime time.Time
+	ctime int64
 }
 
 // broken is an archive that cannot be read to its end.
@@ -56,8 +55,8 @@ const (
 
 // unread queues an archive that its directory has not checked.
 func (l *listing) unread(name []byte, st *unix.Statx_t) {
-	t, ctime := l.tree, when(st.Ctime)
-	if !ctime.After(l.dir.checked) || l.now.Sub(ctime) < lively || len(t.queue) >= maxUnread {
+	t, ctime := l.tree, nanos(st.Ctime)
+	if ctime <= l.dir.checked || ctime > l.settled || len(t.queue) >= maxUnread {
 		return
 	}
 	t.queue = append(t.queue, unread{l.dir, bytes.Clone(name), st.Ino, ctime})
@@ -69,7 +68,7 @@ func (t *tree) checkArchives(rootfs int, budget int64) {
 	if len(t.queue) == 0 || t.top == nil {
 		return
 	}
-	slices.SortFunc(t.queue, func(a, b unread) int { return cmp.Or(a.ctime.Compare(b.ctime), bytes.Compare(a.name, b.name)) })
+	slices.SortFunc(t.queue, func(a, b unread) int { return cmp.Or(cmp.Compare(a.ctime, b.ctime), bytes.Compare(a.name, b.name)) })
 	top, err := openRoot(rootfs, t.host, unix.O_PATH)
 	if err != nil {
 		return

@@ -51,8 +51,8 @@ type dir struct {
 	at    time.Time // of the pass that listed it
 	files int       // in it, whatever they are
 
-	fd      int       // kept open between passes; 0 is none
-	checked time.Time // archives whose ctime is not after it were read
+	fd      int   // kept open between passes; 0 is none
+	checked int64 // archives whose ctime is not after it were read
 	broken  []broken
 }
 
@@ -318,7 +318,7 @@ func (g *group) grow(before, after uint64) {
 // list reads d anew from the open fd, whose state st is.
 func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) error {
 	t.listed++
-	l := listing{tree: t, dir: d, fd: fd, now: now, depth: depth, groups: map[string]*group{}}
+	l := listing{tree: t, dir: d, fd: fd, depth: depth, groups: map[string]*group{}}
 	if len(d.children) > 0 {
 		l.was = make(map[string]*dir, len(d.children))
 		for _, c := range d.children {
@@ -330,6 +330,7 @@ func (t *tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 	if d.ino == 0 {
 		d.at = t.at // what is in a new directory began after the last pass
 	}
+	l.since, l.settled = d.at.Add(-jiffy).UnixNano(), now.Add(-lively).UnixNano()
 	if len(d.live) > 0 {
 		l.known = make(map[uint64]uint64, len(d.live))
 		for i := range d.live {
@@ -381,14 +382,17 @@ type listing struct {
 	tree   *tree
 	dir    *dir
 	fd     int
-	now    time.Time
 	depth  int
 	was    map[string]*dir
 	known  map[uint64]uint64 // size of the live files by inode, as it was
 	groups map[string]*group
 	whole  *group // of a container's directory
 	broken []broken
-	st     unix.Statx_t
+
+	since   int64 // what was born later is new
+	settled int64 // what was written later may be written on
+
+	st unix.Statx_t
 }
 
 func (l *listing) group(base []byte) *group {
@@ -444,19 +448,22 @@ func (l *listing) entry(name []byte, kind byte) {
 			}
 		}
 	}
-	size, seen := l.known[st.Ino]
+	size, seen := uint64(0), false
+	if l.known != nil {
+		size, seen = l.known[st.Ino]
+	}
 	switch {
 	case seen:
 		g.grow(size, st.Size)
 		g.kept = g.kept || !old
-	case l.tree.at.IsZero() || !born(st).After(l.dir.at.Add(-jiffy)):
+	case l.tree.at.IsZero() || nanos(born(st)) <= l.since:
 		// It was there before anybody looked, or was moved here.
 	case !old:
 		g.written += st.Size
 	case len(base) > 0 && compression(plain) == 0:
 		g.fresh += st.Size
 	}
-	if old && l.now.Sub(when(st.Mtime)) >= lively || l.tree.live+len(l.dir.live) >= maxLive {
+	if old && nanos(st.Mtime) <= l.settled || l.tree.live+len(l.dir.live) >= maxLive {
 		g.quiet += st.Blocks * 512
 		return
 	}
@@ -467,12 +474,16 @@ func (l *listing) entry(name []byte, kind byte) {
 
 // born returns when the file began; filesystems without a birth time tell at
 // least when it last changed.
-func born(st *unix.Statx_t) time.Time {
+func born(st *unix.Statx_t) unix.StatxTimestamp {
 	if st.Mask&unix.STATX_BTIME == 0 {
-		return when(st.Ctime)
+		return st.Ctime
 	}
-	return when(st.Btime)
+	return st.Btime
 }
+
+// nanos is a time that compares in one instruction: a full pass looks at three
+// times of every file.
+func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 
 // child takes a directory, with what was known of it.
 func (l *listing) child(name []byte) {
