@@ -28,7 +28,7 @@ static int uid, instances, watches, copies, other;
 
 static void die(const char *what) {
 	fprintf(stderr, "holder: spec %d: %s: %s\n", spec, what, strerror(errno));
-	kill(0, SIGKILL);
+	if (report && write(report, "!", 1) != 1) kill(0, SIGKILL);
 	_exit(1);
 }
 
@@ -205,6 +205,7 @@ int main(int argc, char **argv) {
 			pid_t pid = fork();
 			if (pid < 0) die("fork");
 			if (pid == 0) {
+				if (prctl(PR_SET_PDEATHSIG, SIGKILL)) die("prctl");
 				close(p[0]);
 				close(0);
 				hold(kind);
@@ -216,7 +217,8 @@ int main(int argc, char **argv) {
 			char c;
 			for (; expected; expected--)
 				do {
-					if (read(p[0], &c, 1) != 1) die("read a report");
+					// Its own children end with this process.
+					if (read(p[0], &c, 1) != 1 || c == '!') exit(1);
 					putchar(c);
 				} while (c != '\n');
 		}
