@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -78,6 +79,9 @@ type kube struct {
 	node   *reporter.Node
 	events *reporter.Events // nil without an API server
 	pods   podDemands
+
+	mu   sync.Mutex
+	told news // Events on pods
 }
 
 func newKube(log *slog.Logger, client *corev1client.CoreV1Client, name string, p reporter.Policy) *kube {
@@ -150,6 +154,12 @@ func (k *kube) say(s reporter.Snapshot, cfg *Config, now time.Time) {
 		return
 	}
 	for _, e := range k.events.TransitionEvents(changes) {
+		k.events.Say(e, now)
+	}
+	k.mu.Lock()
+	fresh := k.told.fresh(reporter.PodEvents(s, k.node.Conditions(), cfg.Inotify))
+	k.mu.Unlock()
+	for _, e := range fresh {
 		k.events.Say(e, now)
 	}
 	if cfg.Reporter.OpenGate && s.Sysctl.Err == nil && !s.Sysctl.At.IsZero() && len(s.Sysctl.Value.Unmet()) == 0 {

@@ -23,7 +23,7 @@ type podDemands struct {
 	mu    sync.Mutex
 	watch *reporter.Pods
 	stop  context.CancelFunc
-	told  map[reporter.Event]bool
+	told  news
 	seen  reporter.DemandStats
 }
 
@@ -72,19 +72,32 @@ func (d *podDemands) needs(s reporter.Snapshot, p reporter.DemandPolicy, now tim
 	for _, r := range refused {
 		events = append(events, reporter.RefusalEvent(r))
 	}
-	told := make(map[reporter.Event]bool, len(events))
-	for _, e := range events {
-		if told[e] = true; !d.told[e] {
-			d.log.Warn("a pod does not get what it asks for", "namespace", e.Object.Namespace, "pod", e.Object.Name, "reason", e.Reason, "message", e.Message)
-			d.events.Say(e, now)
-		}
+	for _, e := range d.told.fresh(events) {
+		d.log.Warn("a pod does not get what it asks for", "namespace", e.Object.Namespace, "pod", e.Object.Name, "reason", e.Reason, "message", e.Message)
+		d.events.Say(e, now)
 	}
-	d.told = told
 	var needs []sysctl.Need
 	for _, f := range floors {
 		needs = append(needs, sysctl.Need{Key: f.Key, AtLeast: f.Want, Why: "pods of this node ask for it"})
 	}
 	return needs
+}
+
+// news are the Events that are true now. Each is told when it becomes so.
+type news map[reporter.Event]bool
+
+// fresh takes what is true now and returns what was not a moment ago.
+func (n *news) fresh(now []reporter.Event) []reporter.Event {
+	var fresh []reporter.Event
+	all := make(news, len(now))
+	for _, e := range now {
+		if !(*n)[e] && !all[e] {
+			fresh = append(fresh, e)
+		}
+		all[e] = true
+	}
+	*n = all
+	return fresh
 }
 
 // stats returns what the last look came to.

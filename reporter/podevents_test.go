@@ -1,0 +1,53 @@
+package reporter
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+func TestPodEvents(t *testing.T) {
+	const uid = "0123abcd-0123-4567-89ab-0123456789ab"
+	top := &inotify.Process{
+		PID: 7, Comm: "promtail", Instances: 90, Namespace: "logging", Pod: "promtail-x8z2k", Container: "promtail",
+		Cgroup: "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0123abcd_0123_4567_89ab_0123456789ab.slice/cri-containerd-" + strings.Repeat("a", 64) + ".scope",
+	}
+	settled := []corev1.NodeCondition{{Type: InotifyPressure, Status: corev1.ConditionTrue}}
+	near := *top
+	near.FDs, near.NOFILESoft = 1000, 1024
+	for _, tt := range []struct {
+		name    string
+		usage   inotify.Usage
+		value   sysctl.Value
+		settled []corev1.NodeCondition
+		reason  string
+		message string
+	}{
+		{"nothing is near a limit", accounts(5, 5, top), 128, settled, "", ""},
+		{"raised", accounts(110, 5, top), 8192, nil, InstancesNearLimit, "promtail in container promtail holds the most inotify instances of a user who uses most of his limit, fs.inotify.max_user_instances; nodetune has raised it"},
+		{"not decided yet", accounts(110, 5, top), 128, nil, "", ""},
+		{"not raised further", accounts(110, 5, top), 128, settled, InstancesNearLimit, "does not raise it further"},
+		{"watches", accounts(5, 8000, top), 128, settled, WatchesNearLimit, "fs.inotify.max_user_watches; nodetune does not"},
+		{"held by no pod", accounts(110, 5, &inotify.Process{PID: 7, Comm: "kubelet", Instances: 90}), 128, settled, "", ""},
+		{"its own limit", accounts(5, 5, &near), 128, nil, NOFILENearLimit, "No sysctl cures that"},
+	} {
+		s := Snapshot{
+			Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, tt.value, 8192, sysctl.InForce, "")}}},
+			Inotify: Result[inotify.Usage]{Value: tt.usage},
+		}
+		events := PodEvents(s, tt.settled, inotify.DefaultPolicy())
+		if tt.reason == "" {
+			if len(events) != 0 {
+				t.Errorf("%s: %+v", tt.name, events)
+			}
+			continue
+		}
+		if len(events) != 1 || events[0].Reason != tt.reason || !strings.Contains(events[0].Message, tt.message) || events[0].Object.UID != uid {
+			t.Errorf("%s: %+v", tt.name, events)
+		}
+	}
+}
