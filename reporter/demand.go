@@ -148,7 +148,7 @@ func Merge(demands []Demand, u inotify.Usage, p DemandPolicy, ceilings Ceilings)
 			refused = append(refused, Refusal{d, reason, fmt.Sprintf(format, args...)})
 		}
 		if d.Err != nil {
-			refuse(DemandInvalid, "%v", d.Err)
+			refuse(DemandInvalid, "%s", strings.ReplaceAll(d.Err.Error(), "\n", "; "))
 		}
 		if !p.allowsNamespace(d.Namespace) {
 			if len(d.Floors) > 0 || d.Instances > 0 {

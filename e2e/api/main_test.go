@@ -162,3 +162,6 @@ func wait(t *testing.T, what string, ok func() bool) {
 		return nil
 	})
 }
+
+// pause lets a pass that was asked for end, and shows that nothing happens.
+func pause() { time.Sleep(time.Second) }

@@ -1,0 +1,281 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nodetune/nodetune/reporter"
+)
+
+// binary builds nodetune once.
+var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(dir, "nodetune")
+	build := exec.Command("go", "build", "-o", path, "./cmd/nodetune")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("build nodetune: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+// nodetune runs a command and returns what it prints.
+func nodetune(t *testing.T, args ...string) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, append(args, "--kubeconfig", server.Kubeconfig)...)
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("nodetune %s: %v\n%s", strings.Join(args, " "), err, &problems)
+	}
+	return string(out)
+}
+
+// kernel is a tree of settings as below /proc/sys: what is read and written here
+// is about the API, the kernel's own is for other tests.
+func kernel(t *testing.T) (proc string) {
+	t.Helper()
+	proc = t.TempDir()
+	for name, value := range map[string]string{
+		"fs/inotify/max_user_instances": "128", "fs/inotify/max_user_watches": "65536", "fs/inotify/max_queued_events": "16384",
+		"fs/file-max": "9223372036854775807", "fs/nr_open": "1048576", "fs/epoll/max_user_watches": "5000000",
+	} {
+		path := filepath.Join(proc, "sys", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, value+"\n")
+	}
+	meminfo, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(proc, "meminfo"), string(meminfo))
+	return proc
+}
+
+// agent runs `nodetune run` for a Node; its log is t's.
+func agent(t *testing.T, node, proc string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, append([]string{
+		"run", "--node-name", node, "--kubeconfig", server.Kubeconfig, "--path.procfs", proc,
+		"--path.rootfs", t.TempDir(), "--web.listen-address", "",
+	}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(log); lines.Scan(); {
+			t.Log(lines.Text())
+		}
+		_, _ = io.Copy(io.Discard, log)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-read
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+func configuration(t *testing.T, reporterBlock string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "nodetune.yaml")
+	write(t, file, "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nreporter:\n"+reporterBlock)
+	return file
+}
+
+// The whole agent: conditions, an Event, kill -9 and restart, the table of
+// nodes, and no trace after cleanup.
+func TestAgent(t *testing.T) {
+	n := makeNode(t, "agent")
+	config := configuration(t, "  conditions: {debounce: 0s, jitter: 0s, enterPasses: 1}\n")
+	proc := kernel(t)
+	first := agent(t, n.Name, proc, "--dry-run", "--config", config)
+	wait(t, "drift is a condition", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "True" })
+	is := conditions(t, n.Name)[reporter.SysctlDrift]
+	if is.Reason != reporter.FloorNotHeld || !strings.Contains(is.Message, "max_user_instances is 128, wanted at least 8192") {
+		t.Errorf("condition %+v", is)
+	}
+	wait(t, "and an Event", func() bool {
+		l, err := server.Client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reporter.FloorNotHeld})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(l.Items) == 1 && l.Items[0].InvolvedObject.UID == n.UID
+	})
+
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	var nodes struct{ Nodes []reporter.NodeSummary }
+	if err := json.Unmarshal([]byte(nodetune(t, "nodes", n.Name, "-o", "json")), &nodes); err != nil {
+		t.Fatal(err)
+	}
+	if len(nodes.Nodes) != 1 || nodes.Nodes[0].State != reporter.NodeProblem || nodes.Nodes[0].Reason != "SysctlDrift (FloorNotHeld)" {
+		t.Errorf("nodes %+v", nodes.Nodes)
+	}
+
+	// Its successor may write: the drift ends, after five clear passes.
+	second := agent(t, n.Name, proc, "--config", config)
+	wait(t, "the floor holds", func() bool {
+		b, err := os.ReadFile(filepath.Join(proc, "sys/fs/inotify/max_user_instances"))
+		return err == nil && strings.HasPrefix(string(b), "8192")
+	})
+	for range 6 {
+		if err := second.Process.Signal(syscall.SIGHUP); err != nil { // a pass now
+			t.Fatal(err)
+		}
+		if got := conditions(t, n.Name)[reporter.SysctlDrift]; got.Status == "True" && got.LastTransitionTime != is.LastTransitionTime {
+			t.Errorf("the restart made it %+v, was %+v", got, is)
+		}
+		pause()
+	}
+	wait(t, "recovered", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "False" })
+
+	if err := second.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if out := nodetune(t, "cleanup", "--node-name", n.Name); !strings.Contains(out, "removed SysctlDrift") {
+		t.Errorf("cleanup: %s", out)
+	}
+	if got := conditions(t, n.Name); len(got) != 2 {
+		t.Errorf("after cleanup %+v", got)
+	}
+}
+
+// Pods ask for floors, within what the configuration allows, and are told where
+// it does not.
+func TestPodsAsk(t *testing.T) {
+	n := makeNode(t, "pods-ask")
+	for _, ns := range []string{"logging", "elsewhere"} {
+		makeNamespace(t, ns)
+	}
+	proc := kernel(t)
+	cmd := agent(t, n.Name, proc, "--config", configuration(t, "  podDemands: {enabled: true, namespaces: [logging]}\n"))
+	value := func(want string) func() bool {
+		return func() bool {
+			b, err := os.ReadFile(filepath.Join(proc, "sys/fs/inotify/max_user_instances"))
+			return err == nil && strings.TrimSpace(string(b)) == want
+		}
+	}
+	wait(t, "the administrator's floor", value("8192"))
+	pod := makePod(t, n.Name, "logging", "asks", map[string]string{reporter.FloorAnnotation: "fs.inotify.max_user_instances=9001"})
+	wait(t, "what the pod asks for", value("9001"))
+	over := makePod(t, n.Name, "logging", "greedy", map[string]string{reporter.FloorAnnotation: "fs.inotify.max_user_instances=999999"})
+	wait(t, "the ceiling", value("131072"))
+	told(t, over, reporter.DemandOverCeiling)
+	told(t, makePod(t, n.Name, "elsewhere", "stranger", map[string]string{reporter.InstancesAnnotation: "64"}), reporter.DemandNotAllowed)
+	told(t, makePod(t, n.Name, "logging", "wrong", map[string]string{reporter.FloorAnnotation: "many, please"}), reporter.DemandInvalid)
+
+	forbidden := makePod(t, n.Name, "logging", "lakefs", nil)
+	forbidden.Status.Phase, forbidden.Status.Reason = corev1.PodFailed, "SysctlForbidden" // what the kubelet writes
+	if _, err := server.Client.CoreV1().Pods("logging").UpdateStatus(t.Context(), forbidden, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	told(t, forbidden, reporter.NodeWideSysctl)
+
+	for _, p := range []*corev1.Pod{pod, over} {
+		if err := server.Client.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, *metav1.NewDeleteOptions(0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pause()
+	if !value("131072")() {
+		t.Error("the pods left, and the limit was lowered")
+	}
+	t.Logf("with client-go and two watches: %s", rssAnon(t, cmd.Process.Pid))
+}
+
+// rssAnon is what the process holds beyond its program's file, proc_pid_status(5).
+func rssAnon(t *testing.T, pid int) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var is []string
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "RssAnon") || strings.HasPrefix(line, "VmRSS") {
+			is = append(is, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(is, ", ")
+}
+
+func makeNamespace(t *testing.T, name string) {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := server.Client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// No controller makes one here, and no pod is admitted without.
+	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: name}}
+	if _, err := server.Client.CoreV1().ServiceAccounts(name).Create(t.Context(), sa, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Client.CoreV1().Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{})
+	})
+}
+
+// makePod makes a pod that is bound to node; no kubelet runs it.
+func makePod(t *testing.T, node, namespace, name string, annotations map[string]string) *corev1.Pod {
+	t.Helper()
+	no := false
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Annotations: annotations},
+		Spec: corev1.PodSpec{
+			NodeName: node, AutomountServiceAccountToken: &no,
+			Containers:      []corev1.Container{{Name: "c", Image: "none"}},
+			SecurityContext: &corev1.PodSecurityContext{Sysctls: []corev1.Sysctl{{Name: "fs.inotify.max_user_instances", Value: "8192"}}},
+		},
+	}
+	made, err := server.Client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// told waits for an Event on pod.
+func told(t *testing.T, pod *corev1.Pod, reason string) {
+	t.Helper()
+	wait(t, reason+" on pod "+pod.Name, func() bool {
+		l, err := server.Client.CoreV1().Events(pod.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(pod.UID) + ",reason=" + reason})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(l.Items) == 1
+	})
+}
