@@ -371,3 +371,22 @@ func appendLine(path string) error {
 	}
 	return f.Close()
 }
+
+// A collector in a container sees /var/log somewhere else: files are known by
+// device and inode.
+func TestReaderInContainerForReal(t *testing.T) {
+	privtest.Root(t)
+	host, inside := t.TempDir(), t.TempDir()
+	log := "/var/log/pods/" + podA + "/0.log"
+	write(t, filepath.Join(host, log), 4711)
+	tail := start(t, "unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$1" "$2" && exec tail -c +1 -F "$2/$3"`,
+		"sh", filepath.Join(host, "var/log"), inside, "pods/"+podA+"/0.log")
+	o := observer(t, host, DefaultPolicy())
+	u := until(t, o, "the reader in its mount namespace is seen", func(u Usage) bool {
+		r := u.reader(tail.Process.Pid, log)
+		return r != nil && r.Open && r.Watched && r.LagBytes == 0
+	})
+	if r := u.reader(tail.Process.Pid, log); *r.OffsetBytes != 4711 || r.Log.Pod != "web-7d4b9" || len(u.Unfollowed) != 0 {
+		t.Errorf("%+v, unfollowed %+v", r, u.Unfollowed)
+	}
+}
