@@ -71,7 +71,7 @@ func (h *host) pass(act bool, rules ...Rule) Pass {
 
 func atLeast(k Key, v Value) Rule { return Rule{Key: k, Op: AtLeast, Want: v, Ceiling: Unknown} }
 
-func none(Key) (Value, bool) { return Unknown, false }
+func none(Key) (Value, error) { return Unknown, nil }
 
 func TestApplyWritesAndReadsBack(t *testing.T) {
 	h := newHost(t, map[Key]string{MaxUserInstances: "128", FileMax: "9223372036854775807"})

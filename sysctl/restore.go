@@ -2,14 +2,16 @@ package sysctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 )
 
-// InUse returns how much of k is in use by the account that uses most, and
-// false where that is not known.
-type InUse func(k Key) (Value, bool)
+// InUse returns how much of k is in use by the account that uses most,
+// [Unknown] where nobody counts that, and an error where it could not be
+// counted.
+type InUse func(k Key) (Value, error)
 
 // PlanRestore says for each recorded key whether the value found before
 // nodetune's first change can be put back, and which values to write. It is
@@ -27,11 +29,14 @@ func PlanRestore(o Originals, got []Reading, inUse InUse) ([]Status, []Change) {
 		if s.Outcome != Drifted {
 			continue
 		}
-		used, known := inUse(s.Key)
+		used, err := inUse(s.Key)
 		switch {
 		case !o.Keys[s.Key].ours(s.Value):
 			s.Reason = fmt.Sprintf("left alone: nodetune wrote %s and somebody has set %s since", o.Keys[s.Key].Wrote, s.Value)
-		case known && used > s.Want:
+		case err != nil:
+			s.Outcome = Refused
+			s.Reason = fmt.Sprintf("left alone: more than the old %s may be in use, which could not be counted: %v", s.Want, err)
+		case used.Known() && used > s.Want:
 			s.Outcome = Refused
 			s.Reason = fmt.Sprintf("left alone: %s are in use, more than the old %s; what is started next would fail. Stop what uses them and restore again", used, s.Want)
 		default:
@@ -53,18 +58,28 @@ func (o Originals) rules() []Rule {
 	return rules
 }
 
+func (p Pass) refusePaused(o *Observed) error {
+	if o.Paused = p.Store.Paused(); o.Paused != "" {
+		return fmt.Errorf("nodetune is paused and writes nothing: remove %s first", o.Paused)
+	}
+	return nil
+}
+
 // Restore puts the recorded originals back where [PlanRestore] allows it, and
 // forgets those that are no longer nodetune's. It refuses, with a [*Held],
 // while an agent runs: the agent would raise them again.
 func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
 	var o Observed
-	if o.Paused = p.Store.Paused(); o.Paused != "" {
-		return o, fmt.Errorf("nodetune is paused and writes nothing: remove %s first", o.Paused)
+	if err := p.refusePaused(&o); err != nil {
+		return o, err
 	}
 	if p.Act {
 		leave, err := p.Store.Attend() // no agent may start meanwhile either
-		if err != nil {
+		if _, held := errors.AsType[*Held](err); held {
 			return o, fmt.Errorf("an agent would raise the values again, stop it first: %w", err)
+		}
+		if err != nil {
+			return o, fmt.Errorf("make sure that no agent runs: %w", err)
 		}
 		defer leave()
 		unlock, err := p.Store.Lock(ctx)
@@ -72,6 +87,9 @@ func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
 			return o, err
 		}
 		defer unlock()
+		if err := p.refusePaused(&o); err != nil { // while we waited
+			return o, err
+		}
 	}
 	was, err := p.Store.Originals()
 	if err != nil {
@@ -91,6 +109,12 @@ func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
 	}
 	for _, c := range changes {
 		i := slices.IndexFunc(o.Rules, func(s Status) bool { return s.Key == c.Key })
+		// Counting what is in use takes long enough for somebody to set another.
+		if now := p.Tree.Read(c.Key); now.Value != c.From {
+			again, _ := PlanRestore(was, []Reading{now}, inUse)
+			o.Rules[i] = again[i]
+			continue
+		}
 		p.Tree.settle(&o.Rules[i])
 	}
 	var done []Key

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRestore(t *testing.T) {
@@ -16,7 +17,12 @@ func TestRestore(t *testing.T) {
 	p.Rules = []Rule{atLeast(MaxUserInstances, 16384)}
 	p.Run(t.Context())
 	h.set(MaxUserWatches, "600000") // somebody else
-	inUse := func(k Key) (Value, bool) { return 3000, k == FileMax }
+	inUse := func(k Key) (Value, error) {
+		if k == FileMax {
+			return 3000, nil
+		}
+		return Unknown, nil
+	}
 
 	p.Act = false
 	dry, err := p.Restore(t.Context(), inUse)
@@ -54,6 +60,63 @@ func TestRestore(t *testing.T) {
 	}
 	if _, err := os.Stat(h.file(originalsName)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the empty record is still there: %v", err)
+	}
+}
+
+// Who counts what is in use walks over /proc, which takes its time.
+func TestRestoreLeavesWhatWasSetWhileItCounted(t *testing.T) {
+	h := newHost(t, map[Key]string{MaxUserInstances: "128", FileMax: "1000"})
+	p := h.pass(true, atLeast(MaxUserInstances, 8192), atLeast(FileMax, 5000))
+	p.Run(t.Context())
+	o, err := p.Restore(t.Context(), func(k Key) (Value, error) {
+		h.set(MaxUserInstances, "9000")
+		return 0, nil
+	})
+	if err != nil || h.get(MaxUserInstances) != "9000" || h.get(FileMax) != "1000" {
+		t.Fatalf("%v, values %s and %s: want what somebody else set, and the old one", err, h.get(MaxUserInstances), h.get(FileMax))
+	}
+	for _, s := range o.Rules {
+		if s.Key == MaxUserInstances && (s.Outcome != Drifted || !strings.Contains(s.Reason, "somebody has set 9000 since")) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestRestoreLeavesWhatCouldNotBeCounted(t *testing.T) {
+	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
+	p := h.pass(true, atLeast(MaxUserInstances, 8192))
+	p.Run(t.Context())
+	o, err := p.Restore(t.Context(), func(Key) (Value, error) { return Unknown, os.ErrPermission })
+	if err != nil || o.Rules[0].Outcome != Refused || !strings.Contains(o.Rules[0].Reason, "permission denied") || h.get(MaxUserInstances) != "8192" {
+		t.Errorf("%+v, %v, value %s", o, err, h.get(MaxUserInstances))
+	}
+}
+
+func TestRestorePausedWhileItWaits(t *testing.T) {
+	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
+	p := h.pass(true, atLeast(MaxUserInstances, 8192))
+	p.Run(t.Context())
+	other := NewStore(h.root)
+	defer other.Close()
+	unlock, err := other.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := p.Restore(t.Context(), none)
+		done <- err
+	}()
+	for pid := ""; pid == ""; time.Sleep(time.Millisecond) { // until it is past its first look
+		b, _ := os.ReadFile(h.file(agentName))
+		pid = string(b)
+	}
+	if err := os.WriteFile(h.file(pauseName), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "paused") || h.get(MaxUserInstances) != "8192" {
+		t.Errorf("%v, value %s", err, h.get(MaxUserInstances))
 	}
 }
 

@@ -166,7 +166,11 @@ func (s *Store) openLock(name string) (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }()
-	return dir.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: run it as root", err)
+	}
+	return f, err
 }
 
 // flock takes f without waiting and writes our pid into it, for the message of

@@ -46,7 +46,11 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 		Sysctl:  reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
 		Persist: &reporter.Persisted{File: sysctld.PersistFile, PersistPlan: plan},
 	}
-	o.persist(ctx, p.Store, s.Persist, act)
+	done := reporter.FileWritten
+	if plan.Content == nil {
+		done = reporter.FileRemoved
+	}
+	o.changeFile(ctx, p.Store, s.Persist, act, done, plan.Write)
 	return o.report(cmd.OutOrStdout(), s)
 }
 
@@ -59,46 +63,34 @@ func opaque(problems []sysctld.Problem) error {
 	return errors.Join(errs...)
 }
 
-// persist writes what p plans, under the lock of a pass.
-func (o *options) persist(ctx context.Context, store *sysctl.Store, p *reporter.Persisted, act bool) {
-	paused := store.Paused()
-	switch {
-	case !act:
-		p.Outcome = reporter.FilePlanned
-		return
-	case paused != "":
-		p.Outcome, p.Reason = reporter.FilePaused, fmt.Sprintf("nodetune is paused: remove %s to let it write", paused)
-		return
-	}
-	unlock, err := store.Lock(ctx)
-	if err != nil {
-		p.Outcome, p.Reason = reporter.FileFailed, err.Error()
-		return
-	}
-	defer unlock()
-	done := reporter.FileWritten
-	if p.Content == nil {
-		done = reporter.FileRemoved
-	}
-	changed, err := p.Write(o.rootfs)
-	note(p, done, changed, err)
-}
-
 // unpersist removes the file for the next boot.
-func (o *options) unpersist(act bool) *reporter.Persisted {
-	p := &reporter.Persisted{File: sysctld.PersistFile, Outcome: reporter.FilePlanned}
-	if act {
-		changed, err := sysctld.RemovePersisted(o.rootfs)
-		note(p, reporter.FileRemoved, changed, err)
-	}
+func (o *options) unpersist(ctx context.Context, store *sysctl.Store, act bool) *reporter.Persisted {
+	p := &reporter.Persisted{File: sysctld.PersistFile}
+	o.changeFile(ctx, store, p, act, reporter.FileRemoved, sysctld.RemovePersisted)
 	return p
 }
 
-// note says in p what became of the file; done is what a change is called.
-func note(p *reporter.Persisted, done reporter.FileOutcome, changed bool, err error) {
-	switch {
+// changeFile calls change, unless nodetune is paused, under the lock of a pass,
+// and says in p what became of the file; done is what a change is called.
+func (o *options) changeFile(ctx context.Context, store *sysctl.Store, p *reporter.Persisted, act bool, done reporter.FileOutcome, change func(root string) (bool, error)) {
+	if !act {
+		p.Outcome = reporter.FilePlanned
+		return
+	}
+	fail := func(err error) { p.Outcome, p.Reason = reporter.FileFailed, err.Error() }
+	unlock, err := store.Lock(ctx)
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer unlock()
+	if at := store.Paused(); at != "" {
+		p.Outcome, p.Reason = reporter.FilePaused, fmt.Sprintf("nodetune is paused: remove %s to let it write", at)
+		return
+	}
+	switch changed, err := change(o.rootfs); {
 	case err != nil:
-		p.Outcome, p.Reason = reporter.FileFailed, err.Error()
+		fail(err)
 	case changed:
 		p.Outcome = done
 	default:

@@ -59,7 +59,7 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	}
 	var s reporter.Snapshot
 	if persist {
-		s.Persist = o.unpersist(act)
+		s.Persist = o.unpersist(ctx, p.Store, act)
 	}
 	switch _, held := errors.AsType[*sysctl.Held](err); {
 	case held:
@@ -90,15 +90,18 @@ func (o *options) inUse(ctx context.Context) sysctl.InUse {
 	walk := sync.OnceValue(func() reporter.Result[inotify.Usage] {
 		return o.inotifyPass(ctx, inotify.DefaultPolicy())
 	})
-	fullest := func(count func(inotify.Account) int64) (sysctl.Value, bool) {
+	fullest := func(count func(inotify.Account) int64) (sysctl.Value, error) {
 		u := walk()
+		if u.Err != nil || u.At.IsZero() {
+			return sysctl.Unknown, u.Err
+		}
 		most := int64(0)
 		for _, a := range u.Value.Accounts {
 			most = max(most, count(a))
 		}
-		return sysctl.Value(most), u.Err == nil && !u.At.IsZero()
+		return sysctl.Value(most), nil
 	}
-	return func(k sysctl.Key) (sysctl.Value, bool) {
+	return func(k sysctl.Key) (sysctl.Value, error) {
 		switch k {
 		case sysctl.MaxUserInstances, sysctl.UserMaxInstances:
 			return fullest(func(a inotify.Account) int64 { return a.Instances })
@@ -107,17 +110,20 @@ func (o *options) inUse(ctx context.Context) sysctl.InUse {
 		case sysctl.FileMax:
 			return o.openFiles()
 		}
-		return sysctl.Unknown, false
+		return sysctl.Unknown, nil
 	}
 }
 
 // openFiles reads the first number of fs.file-nr (proc_sys_fs(5)).
-func (o *options) openFiles() (sysctl.Value, bool) {
+func (o *options) openFiles() (sysctl.Value, error) {
 	b, err := os.ReadFile(filepath.Join(o.procfs, "sys/fs/file-nr"))
-	fields := bytes.Fields(b)
-	if err != nil || len(fields) == 0 {
-		return sysctl.Unknown, false
+	if err != nil {
+		return sysctl.Unknown, err
 	}
-	n, err := strconv.ParseInt(string(fields[0]), 10, 64)
-	return sysctl.Value(n), err == nil
+	first, _, _ := bytes.Cut(b, []byte("\t"))
+	n, err := strconv.ParseInt(string(first), 10, 64)
+	if err != nil {
+		return sysctl.Unknown, fmt.Errorf("read fs.file-nr: %w", err)
+	}
+	return sysctl.Value(n), nil
 }
