@@ -29,8 +29,10 @@ const (
 	// usageShare bounds what counting costs on a larger node, as a share of a
 	// core: where a pass takes more than 150 ms of CPU, it comes seldomer.
 	usageShare = 0.005
-	// usageSeldom is the longest pause between two passes.
-	usageSeldom = 4 * time.Minute
+	// usageSeldom is the longest pause between two passes: with a tenth of jitter
+	// and a slow pass it must stay below the five minutes after which conditions
+	// are Unknown (reporter.conditions.staleAfter).
+	usageSeldom = 3 * time.Minute
 )
 
 // usageTask counts who uses what, and asks for more before a limit is met.

@@ -70,3 +70,11 @@ func TestNeedsStayAskedFor(t *testing.T) {
 		t.Errorf("asked for %+v", asked)
 	}
 }
+
+// The longest pause leaves a pass a minute before its conditions go stale.
+func TestSeldomIsNotStale(t *testing.T) {
+	stale := defaultConfig().Reporter.Conditions.StaleAfter.D()
+	if longest := usageSeldom + usageSeldom/10 + time.Minute; longest >= stale {
+		t.Errorf("a pass may end %v after the one before, and conditions are stale after %v", longest, stale)
+	}
+}
