@@ -18,7 +18,7 @@ run: build
 
 .NOTPARALLEL:
 
-test: deps tidy vet lint race privileged fuzz cross
+test: deps tidy vet lint race privileged fuzz cross e2e
 
 # Debian packages the tests use as oracles and victims.
 deps:
@@ -97,6 +97,7 @@ e2e-image: deps
 e2e: e2e-tools e2e-image
 	$(GO) -C e2e mod tidy -diff
 	$(GO) -C e2e vet ./...
+	$(GO) -C e2e tool -modfile=../.ci/tools/go.mod golangci-lint run ./...
 	$(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -p 1 -count=1 -timeout 25m ./...
 
 # Rotation under load beside logrotate, at full size: some ten minutes.

@@ -12,7 +12,10 @@ import (
 	"time"
 )
 
-const dirPattern = "nodetune-e2e-"
+const (
+	dirPattern = "nodetune-e2e-"
+	lockFile   = "lock" // in the directory
+)
 
 // kubeletKeys are the settings of the whole machine that a kubelet changes
 // (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables).
@@ -49,6 +52,9 @@ func newRun() (*run, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
+	if err := os.WriteFile(filepath.Join(dir, lockFile), nil, 0o600); err != nil {
+		return nil, err
+	}
 	lock, err := tryLock(dir)
 	if err != nil {
 		return nil, err
@@ -75,7 +81,7 @@ func oneAtATime() (*os.File, error) {
 
 // tryLock takes the lock that a living run holds on its directory.
 func tryLock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +96,26 @@ func tryLock(dir string) (*os.File, error) {
 func (r *run) remove() error {
 	err := errors.Join(r.restore(), removeCgroups(filepath.Base(r.dir)))
 	if os.Getenv("NODETUNE_E2E_KEEP") == "" {
-		err = errors.Join(err, os.RemoveAll(r.dir))
+		err = errors.Join(err, removeDir(r.dir))
 	} else {
 		fmt.Fprintln(os.Stderr, "e2e: kept", r.dir)
 	}
 	return errors.Join(err, r.lock.Close())
+}
+
+// removeDir removes a run's directory, and the lock after all else: whoever
+// finds a directory without a lock has no right to it.
+func removeDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockFile {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(err, os.Remove(filepath.Join(dir, lockFile)), os.Remove(dir))
 }
 
 func (r *run) restore() error {
@@ -206,6 +227,10 @@ func sweep() error {
 	for _, dir := range dirs {
 		lock, err := tryLock(dir)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
+			continue
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(dir) // being removed, or killed before it was locked
 			continue
 		}
 		if err != nil {

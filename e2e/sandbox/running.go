@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +30,9 @@ func Find() ([]Running, error) {
 		if err == nil {
 			_ = lock.Close() // nobody's: the next run sweeps it
 			continue
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // being removed
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, err

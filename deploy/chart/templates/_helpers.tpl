@@ -51,6 +51,9 @@ app.kubernetes.io/component: agent
 {{- if .Values.startupTaint }}
 {{- $_ := mergeOverwrite $config (dict "reporter" (dict "openGate" true)) }}
 {{- end }}
+{{- if .Values.podDemands.enabled }}
+{{- $_ := mergeOverwrite $config (dict "reporter" (dict "podDemands" (dict "enabled" true "namespaces" .Values.podDemands.namespaces))) }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 
