@@ -140,7 +140,11 @@ func ask(ctx context.Context, client corev1client.PodsGetter, pod agentPod) *Liv
 		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
 	}
 	defer func() { _ = answer.Close() }()
-	var d Document
+	// Only what is needed: another section may be of another version.
+	var d struct {
+		Inotify *inotify.Usage    `json:"inotify"`
+		Errors  map[string]string `json:"errors"`
+	}
 	if err := json.NewDecoder(io.LimitReader(answer, maxReportBytes)).Decode(&d); err != nil {
 		return &LiveUse{Error: fmt.Sprintf("pod %s/%s: its report is not one of nodetune's: %v", pod.namespace, pod.name, err)}
 	}

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -278,4 +280,75 @@ func told(t *testing.T, pod *corev1.Pod, reason string) {
 		}
 		return len(l.Items) == 1
 	})
+}
+
+// nodes --live asks an agent through the API server's pod proxy. The API server
+// asks no loopback address, so the agent listens on this machine's other one.
+func TestNodesLive(t *testing.T) {
+	n := makeNode(t, "live")
+	mute := makeNode(t, "mute")
+	makeNamespace(t, "agents")
+	address, port := outside(t)
+	agent(t, n.Name, "/proc", "--dry-run", "--web.listen-address", net.JoinHostPort(address, port))
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := false
+	pods := server.Client.CoreV1().Pods("agents")
+	pod, err := pods.Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "agent", Labels: map[string]string{"app.kubernetes.io/name": "nodetune"}},
+		Spec: corev1.PodSpec{NodeName: n.Name, AutomountServiceAccountToken: &no, Containers: []corev1.Container{{
+			Name: "c", Image: "none", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(number)}},
+		}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, address, []corev1.PodIP{{IP: address}}
+	if _, err := pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct{ Nodes []reporter.NodeSummary }
+	wait(t, "the agent answers", func() bool {
+		doc.Nodes = nil
+		if err := json.Unmarshal([]byte(nodetune(t, "nodes", n.Name, mute.Name, "--live", "--sort", "name", "-o", "json")), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return len(doc.Nodes) == 2 && doc.Nodes[0].Live.Error == ""
+	})
+	live, silent := doc.Nodes[0], doc.Nodes[1]
+	if live.Live.OpenFiles.Used < 1 || live.Live.Instances.Limit < 1 {
+		t.Errorf("live %+v", live.Live)
+	}
+	if silent.State != reporter.NodeSilent || !strings.Contains(silent.Live.Error, "no running pod") {
+		t.Errorf("a node without an agent: %+v %+v", silent, silent.Live)
+	}
+	t.Log(nodetune(t, "nodes", n.Name, mute.Name, "--live"))
+}
+
+// outside returns an address of this machine that is not a loopback one, and a
+// free port.
+func outside(t *testing.T) (address, port string) {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			l, err := net.Listen("tcp", net.JoinHostPort(ip.IP.String(), "0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			_, port, err := net.SplitHostPort(l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ip.IP.String(), port
+		}
+	}
+	t.Fatalf("this machine has no address but loopback ones: %v", all)
+	return "", ""
 }
