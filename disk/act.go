@@ -134,7 +134,7 @@ func (r *Rotator) one(ctx context.Context, f candidate, rule Rotation, pressed b
 	if err != nil {
 		acts = append(acts, Act{Verb: ActRepair, Path: f.path}.failed(err))
 	}
-	if why := rule.due(f.size, f.last, now); why != "" {
+	if why := rule.due(f.size, f.last, now, pressed); why != "" {
 		to, err := r.Rotate(ctx, f.path, how, now)
 		if to != "" || err != nil {
 			acts = append(acts, Act{Verb: ActRotate, Path: f.path, Archive: to, Bytes: f.size, Reason: why}.failed(err))

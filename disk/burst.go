@@ -37,6 +37,7 @@ type Bursts struct {
 // containerLog is the live log of a container.
 type containerLog struct {
 	log  workload.Log
+	name []byte    // below pods, with its NUL
 	wait time.Time // not looked at before: its reader is behind, or it failed
 }
 
@@ -99,7 +100,7 @@ func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 		}
 		// A name that leads elsewhere meanwhile shows a wrong size at worst:
 		// to act, every component is opened anew and none may be a link.
-		if err := statx(top, []byte(rel+"\x00"), &st); err == nil && st.Size >= b.limit && !now.Before(l.wait) {
+		if err := statx(top, l.name, &st); err == nil && st.Size >= b.limit && !now.Before(l.wait) {
 			acts = append(acts, b.rotate(ctx, rel, l, st.Size, pressed, now)...)
 		}
 	}
@@ -185,7 +186,7 @@ func (b *Bursts) list(now time.Time) {
 		rel := path.Join(dir, restartName(l.Restart))
 		if logs[rel] = b.logs[rel]; logs[rel] == nil {
 			// What a run before left behind is looked at once.
-			logs[rel] = &containerLog{log: l}
+			logs[rel] = &containerLog{log: l, name: []byte(rel + "\x00")}
 			b.unsettle(rel, l)
 		}
 	}

@@ -210,7 +210,8 @@ func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {
 	if !f.Measured() || f.State == StateReadOnly || f.SizeBytes == 0 {
 		return Goal{}, false
 	}
-	low, critical := points(f.SizeBytes, p.AvailPercent), points(f.SizeBytes, criticalAbove)
+	low := points(f.SizeBytes, p.AvailPercent)
+	critical := low / 2 // where no kubelet says it
 	if f.EvictionAvailBytes != nil {
 		low = max(low, *f.EvictionAvailBytes+points(f.SizeBytes, actAbove))
 		critical = *f.EvictionAvailBytes + points(f.SizeBytes, criticalAbove)

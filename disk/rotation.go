@@ -60,15 +60,15 @@ func (p Policy) RotationOf(file string) (Rotation, bool) {
 	return Rotation{}, false
 }
 
-// minGap keeps two rotations of a log apart: a collector that looks for new
+// minGap keeps two rotations of a log apart, unless the disk is short of space: a collector that looks for new
 // files now and then does not see one that came and went between two looks.
 const minGap = 15 * time.Second
 
 // due says why a log of size bytes, whose last rotation (or, without one, whose
 // beginning) was at last, is to be rotated now, or "".
-func (r Rotation) due(size uint64, last, now time.Time) string {
+func (r Rotation) due(size uint64, last, now time.Time, pressed bool) string {
 	switch {
-	case size == 0 || now.Sub(last) < minGap && !now.Before(last):
+	case size == 0 || now.Sub(last) < minGap && !now.Before(last) && !pressed:
 		return ""
 	case r.MaxSize > 0 && size >= uint64(r.MaxSize):
 		return fmt.Sprintf("%d bytes, of %d", size, r.MaxSize)

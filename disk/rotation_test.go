@@ -28,7 +28,7 @@ func TestRotationDue(t *testing.T) {
 		{"its time has come", Rotation{At: "12:00"}, 1, noon.Add(-time.Hour), true},
 		{"its time was, and it was rotated", Rotation{At: "11:00"}, 1, noon.Add(-30 * time.Minute), false},
 	} {
-		if got := c.rule.due(c.size, c.last, noon); (got != "") != c.want {
+		if got := c.rule.due(c.size, c.last, noon, false); (got != "") != c.want {
 			t.Errorf("%s: %q", c.name, got)
 		}
 	}
