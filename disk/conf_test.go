@@ -126,7 +126,7 @@ func TestFindings(t *testing.T) {
 // This machine's own files are understood.
 func TestReadHost(t *testing.T) {
 	o := observer(t, "/", DefaultPolicy())
-	for _, s := range o.readHost().rotated {
+	for _, s := range o.readHost(nil).rotated {
 		if len(s.patterns) == 0 || !path.IsAbs(s.patterns[0]) {
 			t.Errorf("%+v", s)
 		}

@@ -29,9 +29,12 @@ type hostConf struct {
 
 // readHost reads the configuration files. Those that are missing or broken say
 // nothing; who reads them in earnest complains.
-func (o *Observer) readHost() hostConf {
+func (o *Observer) readHost(errs map[string]error) hostConf {
 	c := hostConf{rotated: readLogrotate(o.readFile, o.list)}
 	for _, p := range journals {
+		if errs[p] != nil {
+			continue // absent, or it hangs
+		}
 		if _, err := o.list(p); err == nil {
 			c.journald = readJournald(o.readFile, o.list)
 			break

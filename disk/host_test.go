@@ -168,22 +168,44 @@ func TestFilesystemForReal(t *testing.T) {
 	}
 }
 
-// A FUSE daemon that never answers, as a dead NFS server.
+// hang mounts at dir a FUSE filesystem whose daemon never answers, as a dead NFS
+// server.
+func hang(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fuse := open(t, "/dev/fuse", unix.O_RDWR)
+	if err := unix.Mount("dead", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)); err != nil {
+		t.Fatalf("mount fuse: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH) // ends the call that hangs
+	})
+}
+
+// The disk of all logs hangs: a pass says so, and ends.
+func TestHungLogsForReal(t *testing.T) {
+	privtest.Root(t)
+	host := t.TempDir()
+	hang(t, filepath.Join(host, "var/log"))
+	policy := DefaultPolicy()
+	policy.StatfsDeadline = policy.StatfsDeadline / 10
+	o := observer(t, host, policy)
+	now := time.Now()
+	for i := range 3 {
+		u := observe(t, o, now.Add(time.Duration(i)*10*time.Minute)) // each a full one
+		if f := u.filesystem(t, "/var/log"); f.State != StateHung || u.Pressure.Reason != ReasonUnusable || len(u.Scan.Errors) == 0 {
+			t.Errorf("pass %d: %+v, %+v, %q", i, f, u.Pressure, u.Scan.Errors)
+		}
+	}
+}
+
 func TestHungMountForReal(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
 	write(t, filepath.Join(host, "var/log/0.log"), 10)
-	dead := filepath.Join(host, "var/log/dead")
-	if err := os.MkdirAll(dead, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fuse := open(t, "/dev/fuse", unix.O_RDWR)
-	if err := unix.Mount("dead", dead, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)); err != nil {
-		t.Fatalf("mount fuse: %v", err)
-	}
-	t.Cleanup(func() {
-		_ = unix.Unmount(dead, unix.MNT_FORCE|unix.MNT_DETACH) // ends the call that hangs
-	})
+	hang(t, filepath.Join(host, "var/log/dead"))
 	policy := DefaultPolicy()
 	policy.StatfsDeadline = policy.StatfsDeadline / 10
 	o := observer(t, host, policy)

@@ -126,7 +126,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	if err != nil {
 		return u, err
 	}
-	wrong(o.pods.Refresh())
+	wrong(o.names(now))
 	var seen *seen // nil: what the last walk saw will do
 	if o.lastWalk.IsZero() || now.Sub(o.lastWalk) >= o.WalkEvery || now.Before(o.lastWalk) {
 		if seen, err = o.walk(ctx, now); err != nil {
@@ -163,7 +163,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
 	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
 	if full {
-		o.conf = o.readHost()
+		o.conf = o.readHost(errs)
 	}
 	o.conf.kubelet = u.Kubelet
 	u.Findings = findings(o.conf, u.Filesystems)
@@ -196,6 +196,18 @@ func (o *Observer) walk(ctx context.Context, now time.Time) (*seen, error) {
 		o.walked.unreadable += r.Processes
 	}
 	return seen, nil
+}
+
+// names learns the names of pods and containers, unless the filesystem that has
+// them hangs: then the ones known before stay.
+func (o *Observer) names(now time.Time) error {
+	_, errs := o.prober.ask([]string{"/" + workload.PodLogs, "/" + workload.ContainerLogs}, o.policy.StatfsDeadline.D(), now)
+	for p, err := range errs {
+		if hung, ok := errors.AsType[*errHung](err); ok {
+			return fmt.Errorf("read the names in %s: %w", p, hung)
+		}
+	}
+	return o.pods.Refresh()
 }
 
 func (o *Observer) mounts() ([]mount, error) {
@@ -346,17 +358,17 @@ const (
 func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []string {
 	var tops []string
 	add := func(p string) {
-		if errs[p] == nil && !slices.Contains(tops, p) {
+		if !slices.Contains(tops, p) {
 			tops = append(tops, p)
 		}
 	}
 	for _, p := range places {
-		if p.role == RoleLogs && (p.path != k.PodLogs || o.apart(p.path)) {
+		if p.role == RoleLogs && errs[p.path] == nil && (p.path != k.PodLogs || o.apart(p.path)) {
 			add(p.path)
 		}
 	}
 	for _, p := range slices.Concat(journals, dumps, []string{dockerLogs}) {
-		if o.apart(p) {
+		if errs[p] == nil && o.apart(p) {
 			add(p)
 		}
 	}
