@@ -73,12 +73,12 @@ e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm
 
 e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
 	mkdir -p e2e/bin
-	time $(GO) -C e2e/tools/kubernetes build -trimpath -ldflags "$(KLDFLAGS)" -o ../../bin/ tool
+	$(GO) -C e2e/tools/kubernetes build -trimpath -ldflags "$(KLDFLAGS)" -o ../../bin/ tool
 	touch $@
 
 e2e/bin/.helm: e2e/tools/helm/go.sum
 	mkdir -p e2e/bin
-	time $(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w $(HLDFLAGS)" -o ../../bin/ tool
+	$(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w $(HLDFLAGS)" -o ../../bin/ tool
 	touch $@
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
