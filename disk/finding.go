@@ -28,7 +28,8 @@ type hostConf struct {
 }
 
 // readHost reads the configuration files. Those that are missing or broken say
-// nothing; who reads them in earnest complains.
+// nothing; who reads them in earnest complains. What did not answer, errs, is
+// left alone.
 func (o *Observer) readHost(errs map[string]error) hostConf {
 	c := hostConf{rotated: readLogrotate(o.readFile, o.list)}
 	for _, p := range journals {
