@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -18,7 +18,7 @@ run: build
 
 .NOTPARALLEL:
 
-test: deps tidy vet lint race privileged fuzz cross e2e
+test: deps tidy generated vet lint race privileged fuzz cross e2e
 
 # Debian packages the tests use as oracles and victims.
 deps:
@@ -26,6 +26,14 @@ deps:
 
 tidy:
 	$(GO) mod tidy -diff
+
+# Compiles the BPF programs, which are committed.
+generate:
+	$(GO) generate ./inotify/bpf
+
+# What is committed is what was compiled.
+generated: generate
+	git diff --exit-code --stat -- inotify/bpf
 
 vet:
 	$(GO) vet ./...

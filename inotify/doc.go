@@ -4,8 +4,9 @@
 // The kernel refuses per account, which is a user namespace and a uid
 // (user_namespaces(7), struct ucounts in the kernel), and charges the
 // effective uid at inotify_init1(2) and the owner of every namespace above.
-// No file says what an account uses, so [Scanner] counts what processes hold
-// and works out whom it is charged to. What that cannot know is marked: every
+// No file says what an account uses: a [Ledger] asks the kernel, package bpf is
+// one. Without it [Scanner] counts what processes hold and works out whom it is
+// charged to. What that cannot know is marked: every
 // figure has a [Quality].
 //
 // It reads, below the procfs mount it is given, PID/fd, PID/task, PID/stat,

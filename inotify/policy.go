@@ -39,6 +39,9 @@ type Policy struct {
 	// CountPercent is the share of a core that reading records may take.
 	// The first pass may take up to two seconds at once.
 	CountPercent float64 `json:"countPercent"`
+	// KernelCounters reads what accounts use from the kernel itself, with a
+	// BPF program, where there are CAP_BPF and CAP_PERFMON.
+	KernelCounters bool `json:"kernelCounters"`
 	// CanaryUIDs are users whose exact headroom is asked of the kernel by
 	// taking up to CanaryInstances instances in their name for some
 	// microseconds. Where fewer are left than are asked for, nobody else
@@ -72,6 +75,7 @@ func DefaultPolicy() Policy {
 		WatchMemoryPercent: 25,
 		MaxInstances:       65536,
 		CountWatches:       true,
+		KernelCounters:     true,
 		MaxReadWatches:     50_000,
 		CountPercent:       1,
 		CanaryInstances:    MaxCanary,

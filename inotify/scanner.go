@@ -20,6 +20,7 @@ type Scanner struct {
 	ns     namespaces
 	known  map[int]*known
 	reader *instances.Reader
+	ledger Ledger // or nil
 	// whole is false where only the processes of a pid namespace are seen.
 	whole bool
 
@@ -77,10 +78,13 @@ func (s *Scanner) Usage(ctx context.Context, also ...*procwalk.Visitor) (Usage, 
 	if err != nil {
 		return Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
 	}
-	u := Usage{Source: "procfs", Limits: s.limits.read(), Walk: stats}
+	u := Usage{Source: SourceProcfs, Limits: s.limits.read(), Walk: stats}
 	pass.sum(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
-	if err := s.canaries(&u); err != nil {
-		pass.gap("exact headroom", err.Error())
+	if !pass.charge(&u) {
+		pass.estimated()
+		if err := s.canaries(&u); err != nil {
+			pass.gap("exact headroom", err.Error())
+		}
 	}
 	u.Unknown = append(u.Unknown, pass.gaps...)
 	s.holdings, s.scratch = pass.holdings, pass.processes

@@ -100,10 +100,7 @@ func (p *pass) accounts(u *Usage) {
 	for i := range u.Accounts {
 		u.Accounts[i].Quality = Worse(u.Accounts[i].InstancesQuality, u.Accounts[i].WatchesQuality)
 	}
-	slices.SortFunc(u.Accounts, func(a, b Account) int {
-		return cmp.Or(cmp.Compare(b.Instances, a.Instances), cmp.Compare(b.Watches, a.Watches),
-			cmp.Compare(a.UserNS, b.UserNS), cmp.Compare(a.UID, b.UID))
-	})
+	sortAccounts(u.Accounts)
 }
 
 // account begins an account. A limit of the node applies to accounts of our

@@ -88,6 +88,10 @@ type Account struct {
 	// WatchesAgeSeconds is the age of the oldest count in Watches: large
 	// instances are counted seldom.
 	WatchesAgeSeconds int64 `json:"watches_age_seconds"`
+	// InstancesUnattributed are charged to the account, and held by no process
+	// that seems to have created them: they are in flight, or their creator
+	// has changed its uid. It is 0 where nobody has asked the kernel.
+	InstancesUnattributed int64 `json:"instances_unattributed,omitempty"`
 	// TopPID holds the most instances of the account, TopWatchesPID the most
 	// watches; 0 where nobody is known to.
 	TopPID        int `json:"top_pid"`
@@ -153,17 +157,31 @@ type Gap struct {
 	Processes int `json:"processes,omitempty"`
 }
 
+// The sources of what accounts use.
+const (
+	SourceKernel = "ebpf"   // the kernel's own counters
+	SourceProcfs = "procfs" // what processes hold
+)
+
 // Usage is what one pass saw.
 type Usage struct {
-	// Source is procfs or ebpf.
+	// Source is where the figures of accounts are from. Those of processes
+	// are from procfs.
 	Source string `json:"source"`
-	Limits Limits `json:"limits"`
+	// SourceReason says why it is not the kernel's counters.
+	SourceReason string `json:"source_reason,omitempty"`
+	Limits       Limits `json:"limits"`
 
 	// Instances and Watches are those of the node, each counted once.
 	Instances        int64   `json:"instances"`
 	InstancesQuality Quality `json:"instances_quality"`
 	Watches          int64   `json:"watches"`
 	WatchesQuality   Quality `json:"watches_quality"`
+
+	// InstancesUnattributed are charged, and in no process's table: a
+	// descriptor that was sent through a socket and not received yet. Those
+	// made or closed during the pass count as well.
+	InstancesUnattributed int64 `json:"instances_unattributed,omitempty"`
 
 	// Accounts is sorted by use, the fullest first.
 	Accounts []Account `json:"owners"`

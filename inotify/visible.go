@@ -45,6 +45,11 @@ func (p *pass) distinct(u *Usage) []instances.Instance {
 	if !p.s.whole {
 		p.gaps = append(p.gaps, Gap{What: "processes of the node outside of this pid namespace", Why: "nodetune does not run in the pid namespace of the node: run with hostPID"})
 	}
+	return all
+}
+
+// estimated says what working out an account from its processes cannot know.
+func (p *pass) estimated() {
 	p.gaps = append(p.gaps,
 		Gap{What: "instances in flight", Why: "a descriptor that was sent through a socket and not received yet is charged, but in no process's table"},
 		Gap{What: "the charged uid of a process that changed its own", Why: "the kernel charges the effective uid at inotify_init1(2), procfs shows the present one"},
@@ -55,7 +60,6 @@ func (p *pass) distinct(u *Usage) []instances.Instance {
 			break
 		}
 	}
-	return all
 }
 
 // notCompared says what kcmp(2) lacked.

@@ -109,6 +109,12 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 		writeRows(b, table, colour)
 	}
 	more(b, len(u.Processes)-rows, "processes")
+	if u.SourceReason != "" {
+		fmt.Fprintf(b, "\nusers are counted by their processes, not by the kernel: %s\n", safetext.String(u.SourceReason))
+	}
+	if u.InstancesUnattributed > 0 {
+		fmt.Fprintf(b, "\n%d instances are in no process: sent through a socket and not received, or made or closed meanwhile\n", u.InstancesUnattributed)
+	}
 }
 
 func more(b *strings.Builder, n int, what string) {

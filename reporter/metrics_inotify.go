@@ -40,6 +40,10 @@ var (
 		"Open files of the node (fs.file-nr).")
 	openFilesLimit = desc("nodetune_open_files_limit",
 		"Open files that the node may have (fs.file-max).")
+	kernelCounters = desc("nodetune_inotify_kernel_counters",
+		"1 where the use of accounts is what the kernel counts, 0 where it is worked out from processes. 'nodetune check' says why.")
+	unattributed = desc("nodetune_inotify_unattributed_instances",
+		"Inotify instances that the kernel charges and no process holds: sent through a socket and not received.")
 	scanProcesses = desc("nodetune_scan_processes",
 		"Processes that the last walk of /proc saw.")
 	scanUnreadable = desc("nodetune_scan_unreadable_processes",
@@ -47,7 +51,7 @@ var (
 
 	inotifyDescs = []*prometheus.Desc{
 		ownerInstances, ownerInstancesLimit, ownerWatches, ownerWatchesLimit, consumerInstances, consumerWatches,
-		fdUsed, fdLimit, openFiles, openFilesLimit, scanProcesses, scanUnreadable,
+		fdUsed, fdLimit, openFiles, openFilesLimit, kernelCounters, unattributed, scanProcesses, scanUnreadable,
 	}
 )
 
@@ -60,6 +64,12 @@ func collectInotify(ch chan<- prometheus.Metric, r Result[inotify.Usage]) {
 	collectConsumers(ch, u.Processes)
 	gauge(ch, openFiles, float64(u.Limits.OpenFiles))
 	limit(ch, openFilesLimit, u.Limits.FileMax)
+	if u.Source == inotify.SourceKernel {
+		gauge(ch, kernelCounters, 1)
+		gauge(ch, unattributed, float64(u.InstancesUnattributed))
+	} else {
+		gauge(ch, kernelCounters, 0)
+	}
 	gauge(ch, scanProcesses, float64(u.Walk.Processes))
 	unreadable := 0
 	for _, w := range u.Walk.Unreadable {

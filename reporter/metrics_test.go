@@ -44,6 +44,7 @@ func full(now time.Time) Snapshot {
 			},
 		}},
 		Inotify: Result[inotify.Usage]{At: now, Value: inotify.Usage{
+			Source: inotify.SourceKernel, InstancesUnattributed: 5,
 			Limits: inotify.Limits{FileMax: 2466170, OpenFiles: 4032},
 			Walk:   procwalk.Stats{Processes: 512, Unreadable: []procwalk.Unreadable{{Reason: "a", Processes: 2}, {Reason: "b", Processes: 1}}},
 			Accounts: []inotify.Account{

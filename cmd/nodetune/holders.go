@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
@@ -14,6 +18,7 @@ import (
 // holders counts who holds what, and knows their names.
 type holders struct {
 	scanner *inotify.Scanner
+	ledger  *bpf.Table // or nil
 	policy  inotify.Policy
 	names   *workload.Index
 }
@@ -23,10 +28,33 @@ func (o *options) openHolders(p inotify.Policy) (*holders, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &holders{scanner, p, workload.NewIndex(o.rootfs)}, nil
+	h := &holders{scanner: scanner, policy: p, names: workload.NewIndex(o.rootfs)}
+	if h.ledger, err = o.openLedger(p); err != nil {
+		scanner.SetLedger(inotify.NoLedger{Why: err})
+	} else {
+		scanner.SetLedger(h.ledger)
+	}
+	return h, nil
 }
 
-func (h *holders) close() { _ = h.scanner.Close() }
+// openLedger opens the kernel's counters.
+func (o *options) openLedger(p inotify.Policy) (*bpf.Table, error) {
+	if !p.KernelCounters {
+		return nil, errors.New("inotify.kernelCounters is false")
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(o.procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return nil, fmt.Errorf("%s is not of this kernel", o.procfs)
+	}
+	return bpf.Open(o.procfs)
+}
+
+func (h *holders) close() {
+	_ = h.scanner.Close()
+	if h.ledger != nil {
+		_ = h.ledger.Close()
+	}
+}
 
 // pass walks once.
 func (h *holders) pass(ctx context.Context) (inotify.Usage, error) {

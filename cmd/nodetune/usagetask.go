@@ -46,6 +46,7 @@ type usageTask struct {
 	cost    time.Duration     // CPU time of the last pass
 	near    bool              // somebody is near a limit
 	unseen  sync.Once
+	source  string // of what accounts use, as it was logged
 	act     bool
 	paused  func() string
 	refused map[string]bool // messages about RLIMIT_NOFILE that were logged
@@ -77,11 +78,24 @@ func (t *usageTask) pass(ctx context.Context) error {
 		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
 	})
 	if err == nil {
+		t.sayWhence(u)
 		t.raise(u, now)
 		t.raiseNOFILE(u)
 	}
 	t.agent.said()
 	return err
+}
+
+// sayWhence logs where the figures of accounts are from, when that changes.
+func (t *usageTask) sayWhence(u inotify.Usage) {
+	if whence := u.Source + u.SourceReason; whence != t.source {
+		t.source = whence
+		if u.SourceReason == "" {
+			t.agent.log.Info("what users have in use is read from the kernel's own counters")
+		} else {
+			t.agent.log.Info("what users have in use is worked out from their processes", "why", u.SourceReason)
+		}
+	}
 }
 
 // errNoProcesses is a --path.procfs that holds settings and no processes, which

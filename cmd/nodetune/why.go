@@ -48,7 +48,7 @@ The exit code is 1 where a limit is reached.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&errno, "errno", "", "the error it fails with: 24, 23 or 28, or EMFILE, ENFILE, ENOSPC")
-	f.BoolVar(&probe, "probe", false, "ask the kernel for up to 8 instances in the name of its user and give them\nback, to know for certain (CAP_SETUID; for microseconds nobody else may get one)")
+	f.BoolVar(&probe, "probe", false, "ask the kernel for up to 8 instances in the name of its user and give them\nback, to know for certain where its\ncounters cannot be read (CAP_SETUID; for microseconds nobody else may get one)")
 	_ = cmd.RegisterFlagCompletionFunc("errno", cobra.FixedCompletions([]cobra.Completion{"24", "23", "28"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -1,0 +1,126 @@
+package bpf
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+// openEnv makes the test binary open the table with what it was started with:
+// "seccomp" denies itself bpf(2) before.
+const openEnv = "NODETUNE_TEST_OPEN"
+
+func openAndSay() int {
+	if os.Getenv(openEnv) == "seccomp" {
+		if err := denyBPF(); err != nil {
+			fmt.Fprintln(os.Stdout, "test:", err)
+			return 3
+		}
+	}
+	table, err := Open("/proc")
+	if err != nil {
+		fmt.Fprintln(os.Stdout, err)
+		return 1
+	}
+	_, err = table.Accounts()
+	fmt.Fprintln(os.Stdout, "opened", err)
+	return 0
+}
+
+// denyBPF is what a container runtime's default profile does.
+func denyBPF() error {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_BPF, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0x00050000 | uint32(unix.EPERM)}, // SECCOMP_RET_ERRNO
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0x7fff0000},                      // SECCOMP_RET_ALLOW
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// as runs a command as a user with these capabilities alone.
+func as(uid int, caps string) []string {
+	set := "-all" + caps
+	return []string{
+		"setpriv", fmt.Sprint("--reuid=", uid), fmt.Sprint("--regid=", uid), "--clear-groups",
+		"--inh-caps=" + set, "--ambient-caps=" + set, "--bounding-set=" + set,
+	}
+}
+
+// TestLacking: what it needs is what is said, and without it the error says
+// what is missing. The user has no instance left: nothing is taken from it.
+func TestLacking(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	const uid, full = 70397, 70398
+	holdertest.New(t, 1).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: full, Instances: 128})
+	self := executable(t)
+	hide := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$0"`}
+	for _, c := range []struct {
+		name, env string
+		run       []string
+		want      string
+	}{
+		{"everything", "1", nil, "opened"},
+		{"CAP_BPF and CAP_PERFMON", "1", as(uid, ",+bpf,+perfmon"), "opened"},
+		{"no instance left", "1", as(full, ",+bpf,+perfmon"), "opened"},
+		{"no CAP_PERFMON", "1", as(uid, ",+bpf"), "CAP_PERFMON"},
+		{"no CAP_BPF", "1", as(uid, ",+perfmon"), "CAP_BPF"},
+		{"no capability", "1", as(0, ""), "CAP_BPF"},
+		{"a user namespace", "1", []string{"unshare", "--user", "--map-root-user"}, "initial user namespace"},
+		{"no BTF", "1", hide, "CONFIG_DEBUG_INFO_BTF"},
+		{"seccomp", "seccomp", nil, "seccomp"},
+		{"another pid namespace", "1", []string{"unshare", "--pid", "--fork", "--mount-proc"}, "opened"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := append(c.run, self)
+			cmd := exec.Command(args[0], args[1:]...)
+			cmd.Env = append(os.Environ(), openEnv+"="+c.env)
+			cmd.Dir = "/"
+			out, err := cmd.CombinedOutput()
+			if !strings.Contains(string(out), c.want) {
+				t.Errorf("%v: %v\ngot %swant %q", args, err, bytes.TrimSpace(out), c.want)
+			}
+		})
+	}
+}
+
+// executable returns this test's program, where other users may run it.
+func executable(t *testing.T) string {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "nodetune")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bin := dir + "/bpf.test"
+	if err := os.WriteFile(bin, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}

@@ -1,0 +1,186 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * Reads the table that inotify_init1(2) and inotify_add_watch(2) charge and
+ * check, ucounts_hashtable in kernel/ucount.c: one entry for each uid in each
+ * user namespace.
+ *
+ * The table has no address that a program may ask for where the kernel is built
+ * without CONFIG_KALLSYMS_ALL. It is found from the entry that the caller's own
+ * credentials point to.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+/* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define BUCKET_BITS 10 /* UCOUNTS_HASHTABLE_BITS */
+#define BUCKETS (1 << BUCKET_BITS)
+#define ROOM 512 /* accounts in one run */
+#define CHAIN 4096 /* entries in one bucket, of which some two are usual */
+
+/* GOLDEN_RATIO_64 in linux/hash.h. */
+const volatile __u64 golden_ratio = 0x61C8864680B583EBULL;
+
+struct account {
+	__u32 userns;
+	__u32 uid;
+	__s64 instances;
+	__s64 instances_limit;
+	__s64 watches;
+	__s64 watches_limit;
+	__u32 level;
+	__u32 pad;
+};
+
+/* Set by the caller. */
+__u32 from; /* the bucket to begin with */
+
+/* What a run found. */
+struct run {
+	__u32 next; /* the bucket to go on with, or BUCKETS */
+	__u32 count;
+	__u32 entries;
+	__u32 misplaced; /* entries that belong in another bucket */
+	__u32 own;	 /* times that the caller's entry was met */
+} run;
+struct account accounts[ROOM];
+
+/* The buckets, read at once: one by one takes ten times as long. */
+static __u64 heads[BUCKETS];
+
+/* A walk along one bucket. */
+struct walk {
+	struct ucounts *own;
+	void *at; /* an entry */
+	__u32 bucket;
+	__u32 count; /* when the bucket began */
+	__u32 done;
+};
+
+static __u32 bucket_of(__u64 ns, __u32 uid)
+{
+	return (__u32)(((ns + uid) * golden_ratio) >> (64 - BUCKET_BITS));
+}
+
+static void *word(const void *at)
+{
+	void *v = 0;
+	bpf_probe_read_kernel(&v, sizeof(v), at);
+	return v;
+}
+
+#define INSTANCES bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES)
+#define WATCHES bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES)
+
+/* Counters and their limits are arrays of longs, of 64 bits where this runs. */
+static __s64 counter(const void *array, __u64 type)
+{
+	__s64 v = 0;
+	bpf_probe_read_kernel(&v, sizeof(v), (const __s64 *)array + type);
+	return v;
+}
+
+/*
+ * One step towards the head of the bucket. Whatever is before an entry points
+ * to it; what is before the first one is the bucket, whose second word is the
+ * next bucket: the entry in there does not point back to this one.
+ */
+static long back(__u32 i, struct walk *w)
+{
+	void *before = word((char *)w->at + sizeof(void *));
+	void *pprev;
+
+	if (!before || word(before) != w->at)
+		return 1;
+	pprev = word((char *)before + sizeof(void *));
+	w->at = before;
+	if (!pprev || word(pprev) != before) {
+		w->done = 1;
+		return 1;
+	}
+	return 0;
+}
+
+static long take(__u32 i, struct walk *w)
+{
+	struct ucounts *u = w->at;
+	struct user_namespace *ns;
+	struct account *a;
+	__s64 instances, watches;
+	__u32 uid, n = run.count;
+
+	/* The end is NULL in an hlist and odd in an hlist_nulls. */
+	if (!u || (__u64)u & 1) {
+		w->done = 1;
+		return 1;
+	}
+	ns = BPF_CORE_READ(u, ns);
+	uid = BPF_CORE_READ(u, uid.val);
+	run.entries++;
+	run.own += u == w->own;
+	run.misplaced += bucket_of((__u64)ns, uid) != w->bucket;
+	instances = counter(&u->ucount, INSTANCES);
+	watches = counter(&u->ucount, WATCHES);
+	w->at = word(u);
+	if (!instances && !watches)
+		return 0;
+	if (n >= ROOM)
+		return 1;
+	a = &accounts[n];
+	a->userns = BPF_CORE_READ(ns, ns.inum);
+	a->level = BPF_CORE_READ(ns, level);
+	a->uid = uid;
+	a->instances = instances;
+	a->watches = watches;
+	a->instances_limit = counter(&ns->ucount_max, INSTANCES);
+	a->watches_limit = counter(&ns->ucount_max, WATCHES);
+	run.count = n + 1;
+	return 0;
+}
+
+struct table {
+	struct ucounts *own;
+	__u32 first;
+};
+
+static long bucket(__u32 i, struct table *t)
+{
+	struct walk w = {.own = t->own, .bucket = t->first + i, .count = run.count};
+
+	if (w.bucket >= BUCKETS)
+		return 1;
+	run.next = w.bucket + 1;
+	w.at = (void *)heads[w.bucket];
+	if (!w.at || (__u64)w.at & 1)
+		return 0;
+	bpf_loop(CHAIN, take, &w, 0);
+	if (!w.done) { /* no room: this bucket is for the next run */
+		run.count = w.count;
+		run.next = w.bucket;
+		return 1;
+	}
+	return 0;
+}
+
+SEC("syscall")
+int ucounts(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct ucounts *own = BPF_CORE_READ(task, cred, ucounts);
+	struct user_namespace *ns = BPF_CORE_READ(own, ns);
+	struct table t = {.own = own, .first = from};
+	struct walk w = {.at = own};
+
+	run = (struct run){.next = from};
+	bpf_loop(CHAIN, back, &w, 0);
+	if (!w.done)
+		return 1;
+	if (bpf_probe_read_kernel(heads, sizeof(heads), (void **)w.at - bucket_of((__u64)ns, BPF_CORE_READ(own, uid.val))))
+		return 1;
+	bpf_loop(BUCKETS, bucket, &t, 0);
+	return 0;
+}
