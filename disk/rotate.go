@@ -116,6 +116,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	if idle == Written && how.Reopen.isZero() {
 		return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
 	}
+	quiet(live)
 	if err := d.replace(live, base, archive); err != nil {
 		return "", err
 	}
@@ -125,6 +126,22 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		}
 	}
 	return path.Join(d.path, archive), nil
+}
+
+// quiet waits for a moment in which nothing is written, and not long for it.
+// tail -F and kubectl logs -f leave a file as soon as its name leads to another,
+// and miss what its writer adds until it has reopened.
+func quiet(live *os.File) {
+	const look, most = 5 * time.Millisecond, 100 * time.Millisecond
+	last := int64(-1)
+	for range most / look {
+		st, err := live.Stat()
+		if err != nil || st.Size() == last {
+			return
+		}
+		last = st.Size()
+		time.Sleep(look)
+	}
 }
 
 func named(all []opener) string {

@@ -1,0 +1,84 @@
+package disk
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+// A real tail -F and a real rsyslog imfile receive every line of a writer of
+// bursts, through rotations that wait for them and for a quiet moment.
+func TestFollowersForReal(t *testing.T) {
+	privtest.Root(t)
+	for _, name := range []string{"tail", "rsyslog"} {
+		t.Run(name, func(t *testing.T) {
+			dir, out := t.TempDir(), t.TempDir()
+			file, got := filepath.Join(dir, "app.log"), filepath.Join(out, "got")
+			put(t, file, "")
+			put(t, got, "")
+			if name == "tail" {
+				f, err := os.OpenFile(got, os.O_WRONLY|os.O_APPEND, 0)
+				must(t, err)
+				cmd := exec.Command("tail", "-n", "+1", "-F", file)
+				cmd.Stdout = f
+				must(t, cmd.Start())
+				t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); f.Close() })
+			} else {
+				conf := filepath.Join(out, "conf")
+				put(t, conf, fmt.Sprintf(`global(workDirectory=%q)
+module(load="imfile" mode="inotify")
+template(name="raw" type="string" string="%%msg%%\n")
+input(type="imfile" File=%q Tag="x" ruleset="r" reopenOnTruncate="on")
+ruleset(name="r") { action(type="omfile" file=%q template="raw") }
+`, out, file, got))
+				start(t, "rsyslogd", "-n", "-i", filepath.Join(out, "pid"), "-f", conf)
+			}
+			// The first line is there before anything is rotated.
+			w := startWriter(t, file, "REOPEN=1", "BURST=5000", "PAUSE=300")
+			waitUntil(t, "the first line", func() bool { return bytes.Count([]byte(content(t, got)), []byte("\n")) > 0 })
+			r := newRotator(t, dir)
+			how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, Grace: time.Second}
+			rotations := 0
+			for range 8 {
+				time.Sleep(400 * time.Millisecond)
+				if archive, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
+					t.Log(err)
+				} else if archive != "" {
+					rotations++
+				}
+				if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {
+					t.Error(err)
+				}
+			}
+			_ = w.cmd.Process.Signal(unix.SIGTERM)
+			lines := <-w.done
+			waitUntil(t, "every line", func() bool { return bytes.Count([]byte(content(t, got)), []byte("\n")) >= lines })
+			f, err := os.Open(got)
+			must(t, err)
+			defer f.Close()
+			sum := countLines(t, f, lines)
+			t.Logf("%v, %d rotations", sum, rotations)
+			if sum.missing+sum.garbled+sum.duplicated != 0 || rotations < 5 {
+				t.Errorf("%v", sum)
+			}
+		})
+	}
+}
+
+func waitUntil(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("waited for %s in vain", what)
+			return
+		}
+	}
+}
