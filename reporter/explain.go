@@ -8,9 +8,11 @@ import (
 // Explanation is the document of `nodetune explain`: why each key has the value
 // it has, and who would set what at the next boot.
 type Explanation struct {
-	APIVersion string           `json:"apiVersion"`
-	Kind       string           `json:"kind"`
-	Keys       []KeyExplanation `json:"keys"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Paused names the file that stops every write, where it exists.
+	Paused string           `json:"paused,omitempty"`
+	Keys   []KeyExplanation `json:"keys"`
 	// Problems are files of sysctl.d that could not be used. An opaque one may
 	// hide a line that changes the answer.
 	Problems []sysctld.Problem `json:"problems,omitempty"`

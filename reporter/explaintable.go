@@ -13,6 +13,7 @@ import (
 // ExplainTable writes e for people: one key in full, several in a line each.
 func ExplainTable(w io.Writer, e Explanation, colour bool) error {
 	var b strings.Builder
+	pausedLine(&b, e.Paused, colour)
 	if len(e.Keys) == 1 {
 		explainKey(&b, e.Keys[0], colour)
 	} else {

@@ -34,9 +34,7 @@ func sysctlTable(b *strings.Builder, r Result[sysctl.Observed], colour bool) {
 		fmt.Fprintf(b, "sysctl: %v\n", r.Err)
 		return
 	}
-	if r.Value.Paused != "" {
-		fmt.Fprintf(b, "%s\n\n", paint(colour, yellow, "PAUSED: nodetune writes nothing while "+r.Value.Paused+" exists"))
-	}
+	pausedLine(b, r.Value.Paused, colour)
 	rows := [][]cell{{{text: "KEY"}, {text: "VALUE"}, {text: "WANT"}, {text: "OUTCOME"}}}
 	for _, s := range r.Value.Rules {
 		rows = append(rows, []cell{{text: string(s.Key)}, {text: valueText(s)}, {text: wantText(s.Rule)}, outcomeCell(s)})
@@ -49,6 +47,13 @@ func sysctlTable(b *strings.Builder, r Result[sysctl.Observed], colour bool) {
 	}
 	for _, warning := range r.Value.Warnings {
 		fmt.Fprintf(b, "\n%s %s\n", paint(colour, yellow, "warning:"), warning)
+	}
+}
+
+// pausedLine says that at, where it is not empty, stops every write.
+func pausedLine(b *strings.Builder, at string, colour bool) {
+	if at != "" {
+		fmt.Fprintf(b, "%s\n\n", paint(colour, yellow, "PAUSED: nodetune writes nothing while "+at+" exists"))
 	}
 }
 

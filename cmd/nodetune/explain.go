@@ -62,7 +62,7 @@ func (o *options) explain(w io.Writer, args []string) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	doc := reporter.Explanation{APIVersion: apiVersion, Kind: "Explanation", Problems: sysctld.Problems(boots)}
+	doc := reporter.Explanation{APIVersion: apiVersion, Kind: "Explanation", Paused: sysctl.NewStore(o.rootfs).Paused(), Problems: sysctld.Problems(boots)}
 	failed := false
 	for _, r := range rules {
 		tuned, err := sysctld.ReadTuned(o.rootfs, r.Key.Path())
