@@ -2,7 +2,9 @@ package inotify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,7 +116,21 @@ func (s *Scanner) unlisted(p *procwalk.Process, stat *procwalk.Stat) (Process, e
 	if soft, hard, err := p.NOFILE(); err == nil {
 		q.NOFILESoft, q.NOFILEHard = limit(soft), limit(hard)
 	}
+	if !s.readable(p.PID) {
+		q.Quality, q.WatchesQuality = Unknown, Unknown
+	}
 	return q, nil
+}
+
+// readable reports whether the walk could see what the descriptors of a process
+// refer to: listing them is another permission than reading one (proc_pid_fd(5)).
+func (s *Scanner) readable(pid int) bool {
+	dir := filepath.Join(s.procfs, strconv.Itoa(pid), "fd")
+	fds, err := descriptors(dir)
+	if err == nil && len(fds) > 0 {
+		_, err = os.Readlink(filepath.Join(dir, strconv.Itoa(fds[0])))
+	}
+	return !errors.Is(err, fs.ErrPermission)
 }
 
 // descriptors returns the numbers in a PID/fd.

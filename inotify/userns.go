@@ -24,7 +24,8 @@ func ownUserNS(procfs string) (uint64, error) {
 	var st unix.Stat_t
 	path := filepath.Join(procfs, "self/ns/user")
 	if err := unix.Stat(path, &st); err != nil {
-		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
+		err = &os.PathError{Op: "stat", Path: path, Err: err}
+		return 0, fmt.Errorf("--path.procfs names no procfs with the processes of this machine: %w", err)
 	}
 	return st.Ino, nil
 }

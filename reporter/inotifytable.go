@@ -77,9 +77,9 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 			{text: UserNS(a.UserNS)},
 			{text: strconv.FormatUint(uint64(a.UID), 10)},
 			{text: Figure(a.Instances, a.InstancesQuality) + "/" + limitText(a.InstancesLimit)},
-			{text: percentText(a.Instances, a.InstancesLimit), paint: heat(a.InstancesLimit.Percent(a.Instances))},
+			{text: shareText(a.Instances, a.InstancesQuality, a.InstancesLimit), paint: heat(a.InstancesLimit.Percent(a.Instances))},
 			{text: Figure(a.Watches, a.WatchesQuality) + "/" + limitText(a.WatchesLimit)},
-			{text: percentText(a.Watches, a.WatchesLimit), paint: heat(a.WatchesLimit.Percent(a.Watches))},
+			{text: shareText(a.Watches, a.WatchesQuality, a.WatchesLimit), paint: heat(a.WatchesLimit.Percent(a.Watches))},
 		})
 	}
 	if len(u.Accounts) > 0 {

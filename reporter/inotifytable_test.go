@@ -24,7 +24,7 @@ func TestHoldersTable(t *testing.T) {
 	}
 	const want = `USERNS   UID     INSTANCES  %    WATCHES       %
 initial  0       ≤110/128   85%  400/8192      4%
-7        100000  3/?             ?/2147483648  0%
+7        100000  3/?             ?/2147483648
 
 PID  UID     COMM           INSTANCES  WATCHES           FDS/NOFILE   POD OR UNIT
 812  0       kubelet        50         ~300 (1m30s ago)  310/1000000  kubelet.service

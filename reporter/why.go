@@ -13,9 +13,11 @@ import (
 // Diagnosis is the document of `nodetune why`: which of the limits a process
 // has met, or would meet next.
 type Diagnosis struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Process    inotify.Process `json:"process"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Paused names the file that stops every write, also those of `apply`.
+	Paused  string          `json:"paused,omitempty"`
+	Process inotify.Process `json:"process"`
 	// Limit is the resource in question: the first that is used up, in the
 	// order in which the kernel asks, or else the fullest. It is empty where
 	// none could be read.
@@ -75,10 +77,10 @@ const half = 50
 
 // Why says which limit refuses s, or would next. With an errno only the limits
 // that the kernel reports with it are asked: 24 (EMFILE), 23 (ENFILE) or 28
-// (ENOSPC). What apply would change is read from rules, the result of a pass
+// (ENOSPC). What apply would change is read from o, the result of a pass
 // that changed nothing.
-func Why(s inotify.Suspect, errno int, u inotify.Usage, rules []sysctl.Status) Diagnosis {
-	d := Diagnosis{APIVersion: APIVersion, Kind: "Diagnosis", Process: s.Process, Advice: []string{}, Unknown: u.Unknown}
+func Why(s inotify.Suspect, errno int, u inotify.Usage, o sysctl.Observed) Diagnosis {
+	d := Diagnosis{APIVersion: APIVersion, Kind: "Diagnosis", Paused: o.Paused, Process: s.Process, Advice: []string{}, Unknown: u.Unknown}
 	// inotify_init1(2) charges the accounts first, then takes a descriptor
 	// and at last a file; inotify_add_watch(2) comes after.
 	d.Limits = append(d.Limits, accountLimits(s, u, inotify.Instances)...)
@@ -88,7 +90,7 @@ func Why(s inotify.Suspect, errno int, u inotify.Usage, rules []sysctl.Status) D
 		d.Limits = slices.DeleteFunc(d.Limits, func(l LimitUse) bool { return l.Errno != errno })
 	}
 	for i := range d.Limits {
-		d.Limits[i].Apply = change(sysctl.Key(d.Limits[i].Setting), rules)
+		d.Limits[i].Apply = change(sysctl.Key(d.Limits[i].Setting), o.Rules)
 	}
 	guilty := culprit(d.Limits)
 	if guilty == nil {
@@ -139,6 +141,10 @@ func accountLimits(s inotify.Suspect, u inotify.Usage, r inotify.Resource) []Lim
 	charged := s.Charged(&s.Process)
 	for i, owner := range charged {
 		a := account(owner, u)
+		if s.Quality == inotify.Unknown && a.Instances == 0 {
+			// Not even its own instances are known, so 0 is no figure.
+			a.InstancesQuality, a.WatchesQuality = inotify.Unknown, inotify.Unknown
+		}
 		l := LimitUse{
 			Resource: r, Setting: inotify.KeyInstances, Errno: 24, Error: "EMFILE",
 			Owner: &owner, Of: fmt.Sprintf("uid %d", owner.UID),

@@ -98,7 +98,7 @@ func TestWhy(t *testing.T) {
 			p, _ := u.Process(c.pid)
 			s := inotify.Suspect{Process: p, Above: above, LowestFD: p.FDs, FDsQuality: inotify.Exact}
 			c.change(&u, &s)
-			d := Why(s, c.errno, u, drifted)
+			d := Why(s, c.errno, u, sysctl.Observed{Rules: drifted})
 			if d.Limit != c.limit || d.Reached != c.reached {
 				t.Errorf("limit %q, reached %v; want %q, %v", d.Limit, d.Reached, c.limit, c.reached)
 			}
@@ -116,7 +116,7 @@ func TestWhy(t *testing.T) {
 func TestWhyHolders(t *testing.T) {
 	u := roomy()
 	p, _ := u.Process(4711)
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, drifted)
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, sysctl.Observed{Rules: drifted})
 	var got []int
 	for _, h := range d.Limits[0].Holders {
 		got = append(got, h.PID)
@@ -126,13 +126,31 @@ func TestWhyHolders(t *testing.T) {
 	}
 }
 
+// An account of which nothing could be read does not use 0 of its limit.
+func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
+	u := roomy()
+	u.Accounts = nil
+	p, _ := u.Process(4711)
+	p.Quality = inotify.Unknown
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.Observed{Rules: drifted})
+	for _, l := range d.Limits {
+		if l.Owner != nil && l.Quality != inotify.Unknown {
+			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
+		}
+	}
+	var b strings.Builder
+	if err := d.Table(&b, false); err != nil || !strings.Contains(b.String(), "uid 0     ?     128         24 EMFILE") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
 func TestWhyTable(t *testing.T) {
 	u := roomy()
 	u.Accounts[0].Instances = 128
 	u.Processes[0].Comm = "evil\x1b[2J"
 	p, _ := u.Process(4711)
 	var b strings.Builder
-	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, drifted).Table(&b, false); err != nil {
+	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.Observed{Rules: drifted}).Table(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `4711 fluent-bit, uid 0, logging/fluent-bit-x7k2p:fluent-bit

@@ -13,6 +13,7 @@ import (
 // Table writes d for people.
 func (d Diagnosis) Table(w io.Writer, colour bool) error {
 	var b strings.Builder
+	pausedLine(&b, d.Paused, colour)
 	p := d.Process
 	fmt.Fprintf(&b, "%d %s, uid %d", p.PID, safetext.String(p.Comm), p.UID)
 	if who := Who(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
@@ -35,7 +36,7 @@ func (d Diagnosis) Table(w io.Writer, colour bool) error {
 			{text: of},
 			{text: Figure(l.Used, l.Quality), paint: heat(l.Percent)},
 			{text: limitText(l.Limit)},
-			{text: percentText(l.Used, l.Limit)},
+			{text: shareText(l.Used, l.Quality, l.Limit)},
 			{text: strconv.Itoa(l.Errno) + " " + l.Error},
 			{text: held},
 		})
@@ -73,6 +74,15 @@ func percentText(used int64, l inotify.Limit) string {
 		return ""
 	}
 	return strconv.FormatInt(int64(l.Percent(used)), 10) + "%"
+}
+
+// shareText is percentText of a figure that may be unknown, of which there is
+// no share.
+func shareText(used int64, q inotify.Quality, l inotify.Limit) string {
+	if q == inotify.Unknown {
+		return ""
+	}
+	return percentText(used, l)
 }
 
 // gaps says what could not be known, and why.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -149,6 +150,23 @@ func (v victim) try(t *testing.T, n int) int {
 }
 
 func (v victim) String() string { return strconv.Itoa(v.pid) }
+
+// Of a process that may not be read why knows the descriptors' number, and does
+// not say that it holds no instance.
+func TestWhyOfWhatMayNotBeRead(t *testing.T) {
+	privtest.Root(t)
+	bin, v := reachable(t), newVictim(t, 0, "1024:1024", openFile)
+	cmd := exec.Command(bin, "why", v.String(), "-o", "json")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.Output()
+	var d reporter.Diagnosis
+	if err := errors.Join(err, json.Unmarshal(out, &d)); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if d.Process.PID != v.pid || d.Process.Quality != inotify.Unknown || d.Process.WatchesQuality != inotify.Unknown || d.Limits[0].Quality != inotify.Unknown {
+		t.Errorf("want it unknown:\n%s", out)
+	}
+}
 
 // openFile keeps a file open; createInstance keeps an inotify instance.
 const openFile = `POSIX::open("/dev/null")`

@@ -102,7 +102,7 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 	if settings.Err != nil {
 		return unreadable(settings.Err)
 	}
-	d := reporter.Why(suspect, errno, u, settings.Value.Rules)
+	d := reporter.Why(suspect, errno, u, settings.Value)
 	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return d.Table(w, colour(w)) }); err != nil {
 		return unreadable(err)
 	}
@@ -153,7 +153,8 @@ func ambiguous(name string, found []inotify.Named) error {
 			fmt.Fprintf(&b, "\n  ... and %d more", len(found)-i)
 			break
 		}
-		fmt.Fprintf(&b, "\n  %7d %-15s %s", n.PID, safetext.String(n.Comm), reporter.Who(n.Namespace, n.Pod, n.Container, n.Unit))
+		line := fmt.Sprintf("%7d %-15s %s", n.PID, safetext.String(n.Comm), reporter.Who(n.Namespace, n.Pod, n.Container, n.Unit))
+		b.WriteString("\n  " + strings.TrimRight(line, " "))
 	}
 	return errors.New(b.String())
 }
