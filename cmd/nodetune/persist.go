@@ -73,11 +73,20 @@ func (o *options) unpersist(ctx context.Context, store *sysctl.Store, act bool) 
 // changeFile calls change, unless nodetune is paused, under the lock of a pass,
 // and says in p what became of the file; done is what a change is called.
 func (o *options) changeFile(ctx context.Context, store *sysctl.Store, p *reporter.Persisted, act bool, done reporter.FileOutcome, change func(root string) (bool, error)) {
+	fail := func(err error) { p.Outcome, p.Reason = reporter.FileFailed, err.Error() }
 	if !act {
-		p.Outcome = reporter.FilePlanned
+		switch there, err := sysctld.Persisted(o.rootfs); {
+		case err != nil:
+			fail(err) // as it would
+		case done == reporter.FileRemoved && !there:
+			p.Outcome = reporter.FileUnchanged
+		case done == reporter.FileRemoved:
+			p.Outcome, p.Reason = reporter.FilePlanned, "would be removed"
+		default:
+			p.Outcome = reporter.FilePlanned
+		}
 		return
 	}
-	fail := func(err error) { p.Outcome, p.Reason = reporter.FileFailed, err.Error() }
 	unlock, err := store.Lock(ctx)
 	if err != nil {
 		fail(err)

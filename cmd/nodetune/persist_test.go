@@ -147,9 +147,28 @@ func TestApplyPersistHostile(t *testing.T) {
 func TestApplyPersistForeignFile(t *testing.T) {
 	h := newHost(t)
 	h.put(t, persisted, "fs.file-max = 7\n")
+	for _, command := range []string{"apply", "restore"} {
+		code, stdout, _ := h.run(command, "--persist", "--dry-run")
+		if code != exitUnmet || !strings.Contains(stdout, "not written by nodetune") {
+			t.Errorf("%s --dry-run: code %d\n%s", command, code, stdout)
+		}
+	}
 	code, stdout, _ := h.run("apply", "--persist")
 	if code != exitUnmet || h.read(persisted) != "fs.file-max = 7\n" || !strings.Contains(stdout, "not written by nodetune") {
 		t.Errorf("code %d, file %q\n%s", code, h.read(persisted), stdout)
+	}
+}
+
+func TestRestorePersistDryRun(t *testing.T) {
+	h := newHost(t)
+	if code, stdout, _ := h.run("restore", "--persist", "--dry-run"); code != exitOK || !strings.Contains(stdout, persisted[len("root"):]+" unchanged") {
+		t.Errorf("without a file: code %d\n%s", code, stdout)
+	}
+	if code, stdout, stderr := h.run("apply", "--persist"); code != exitOK {
+		t.Fatalf("code %d\n%s%s", code, stdout, stderr)
+	}
+	if _, stdout, _ := h.run("restore", "--persist", "--dry-run"); !strings.Contains(stdout, "would be removed") || h.read(persisted) == "" {
+		t.Errorf("with a file:\n%s", stdout)
 	}
 }
 

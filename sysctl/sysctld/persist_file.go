@@ -42,6 +42,12 @@ func RemovePersisted(root string) (removed bool, err error) {
 	})
 }
 
+// Persisted reports whether [PersistFile] is there below root, or why it is not
+// ours to write or remove.
+func Persisted(root string) (bool, error) {
+	return onPersistFile(root, func(_ *os.Root, _ string, old []byte) (bool, error) { return old != nil, nil })
+}
+
 // onPersistFile calls do with the file's content, nil where there is none, once
 // it is sure that the file is ours.
 func onPersistFile(root string, do func(dir *os.Root, name string, old []byte) (bool, error)) (bool, error) {
