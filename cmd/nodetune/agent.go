@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -30,6 +31,7 @@ type agent struct {
 	needs    needs
 	floors   task // the one that needs are for
 	tasks    []task
+	look     func(context.Context) // between the passes
 	ready    sync.Once
 }
 
@@ -45,10 +47,13 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	hands := &hands{agent: a, options: o, act: act, paused: store.Paused, acts: reporter.NewActs()}
 	a.metrics.Register(hands.acts)
 	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
+	counted := newTask("inotify", usage.every, usage.pass)
+	usage.look.policy, usage.look.full = func() inotify.Policy { return a.config.Load().Inotify }, counted.soon
+	a.look = usage.look.run
 	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
 	a.tasks = []task{
 		a.floors,
-		newTask("inotify", usage.every, usage.pass),
+		counted,
 		newTask("disk", disks.every, disks.pass),
 		newTask("reclaim", reclaim.every, reclaim.pass),
 		newTask("rotate", bursts.every, bursts.pass),

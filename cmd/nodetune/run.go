@@ -92,6 +92,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events, a.kube.pods.stats))
 	go a.kube.run(ctx, a.config.Load, a.tell)
 	go a.watchdog(ctx)
+	go a.look(ctx)
 	go a.reload(ctx, file, hup)
 	v := buildVersion()
 	log.Info("nodetune runs", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)

@@ -41,6 +41,7 @@ type usageTask struct {
 	options *options
 
 	holders *holders
+	look    look
 	history inotify.History
 	held    map[string]string // why a limit is not raised, as it was logged
 	cost    time.Duration     // CPU time of the last pass
@@ -106,6 +107,7 @@ var errNoProcesses = errors.New("no processes")
 func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 	policy := t.agent.config.Load().Inotify
 	if t.holders != nil && !reflect.DeepEqual(t.holders.policy, policy) {
+		t.look.ledger.Store(nil)
 		t.holders.close()
 		t.holders = nil
 	}
@@ -118,6 +120,9 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 			return inotify.Usage{}, err
 		}
 		t.holders = h
+		if h.ledger != nil {
+			t.look.ledger.Store(&ledger{h.ledger})
+		}
 	}
 	return t.holders.pass(ctx)
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+type fixedLedger struct{ accounts []inotify.Charged }
+
+func (l *fixedLedger) Accounts() ([]inotify.Charged, error) { return l.accounts, nil }
+
+// A pass is asked for once in a while for each limit that is met.
+func TestLook(t *testing.T) {
+	asked := 0
+	table := &fixedLedger{}
+	l := &look{policy: inotify.DefaultPolicy, full: func() { asked++ }}
+	l.once(time.Now()) // without a ledger
+	l.ledger.Store(&ledger{table})
+	began := time.Now()
+	for _, c := range []struct {
+		after              time.Duration
+		instances, watches int64
+		limit              inotify.Limit
+		level              int
+		want               int
+	}{
+		{0, 89, 0, 128, 0, 0},
+		{1, 90, 0, 128, 0, 1}, // 70 %
+		{2, 120, 0, 128, 0, 1},
+		{3, 20, 0, 128, 0, 1},
+		{4, 128, 0, 128, 0, 1}, // taken and given back
+		{5, 120, 0, 256, 0, 1}, // raised
+		{6, 190, 0, 256, 0, 2},
+		{7, 190, 750, 256, 0, 3}, // watches too
+		{8, 190, 750, 256, 0, 3},
+		{9, 5, 0, 5, 1, 3}, // a limit of a user namespace
+		{6*time.Second + usageNear, 190, 0, 256, 0, 4},
+	} {
+		table.accounts = []inotify.Charged{{Instances: c.instances, InstancesLimit: c.limit, Watches: c.watches, WatchesLimit: 1000, Level: c.level}}
+		if l.once(began.Add(c.after)); asked != c.want {
+			t.Errorf("%d of %d instances, %d watches: asked %d times, want %d", c.instances, c.limit, c.watches, asked, c.want)
+		}
+	}
+}
+
+// Limits are raised three times before the second pass would be due.
+func TestRaisedBetweenPasses(t *testing.T) {
+	untouched(t)
+	config := configured(t, `
+sysctl:
+  rules:
+  - {key: fs.inotify.max_user_instances, atLeast: 128}
+`)
+	s := start(t, "--path.rootfs", t.TempDir(), "--config", config)
+	s.until("the first pass has ended", func() bool {
+		return s.series(`nodetune_inotify_kernel_counters`) == 1
+	})
+	began := time.Now()
+	by := growing(t, 70303)
+	limit := func() int { n, _ := strconv.Atoi(privtest.Get(t, "fs.inotify.max_user_instances")); return n }
+	have := 0
+	for limit() < 1024 {
+		was := limit()
+		var errno int
+		if have, errno = by(was*71/100 - have); errno != 0 {
+			t.Fatalf("errno %d at %d instances of %d", errno, have, was)
+		}
+		grown := time.Now()
+		s.until(fmt.Sprintf("%d is raised", was), func() bool { return limit() > was })
+		t.Logf("from %d to %d after %s", was, limit(), time.Since(grown))
+	}
+	if took := time.Since(began); took > usageNear*8/10 {
+		t.Errorf("three raises took %s: no sooner than by the passes every %s", took, usageNear)
+	}
+}
