@@ -44,6 +44,10 @@ puts a value back: not an exit, not a removal.
 }
 
 func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
 	tree, err := sysctl.OpenTree(o.procfs)
@@ -53,7 +57,7 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	defer tree.Close()
 	p := sysctl.Pass{Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs), Act: act}
 	defer p.Store.Close()
-	observed, err := p.Restore(ctx, o.inUse(ctx))
+	observed, err := p.Restore(ctx, o.inUse(ctx, cfg.Inotify))
 	if observed.Paused != "" {
 		return unmet(err)
 	}
@@ -86,9 +90,9 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 
 // inUse returns a count of what a lower limit would have to hold. Who holds
 // instances and watches takes a walk over /proc, made where a key asks for it.
-func (o *options) inUse(ctx context.Context) sysctl.InUse {
+func (o *options) inUse(ctx context.Context, policy inotify.Policy) sysctl.InUse {
 	walk := sync.OnceValue(func() reporter.Result[inotify.Usage] {
-		return o.inotifyPass(ctx, inotify.DefaultPolicy())
+		return o.inotifyPass(ctx, policy)
 	})
 	fullest := func(count func(inotify.Account) int64) (sysctl.Value, error) {
 		u := walk()
