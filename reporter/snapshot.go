@@ -23,4 +23,7 @@ type Snapshot struct {
 	Disk    Result[disk.Usage]
 	// Persist is the file for the next boot; nil where nobody asked for it.
 	Persist *Persisted
+	// DryRun says that this stands for an apply that may not write: the table
+	// shows what it would.
+	DryRun bool
 }

@@ -13,7 +13,7 @@ import (
 func Table(w io.Writer, s Snapshot, colour bool) error {
 	var b strings.Builder
 	if !s.Sysctl.At.IsZero() {
-		sysctlTable(&b, s.Sysctl, colour)
+		sysctlTable(&b, s, colour)
 	}
 	if s.Persist != nil {
 		persistedTable(&b, s.Persist, colour)
@@ -29,7 +29,8 @@ func Table(w io.Writer, s Snapshot, colour bool) error {
 	return err
 }
 
-func sysctlTable(b *strings.Builder, r Result[sysctl.Observed], colour bool) {
+func sysctlTable(b *strings.Builder, snapshot Snapshot, colour bool) {
+	r := snapshot.Sysctl
 	if r.Err != nil {
 		fmt.Fprintf(b, "sysctl: %v\n", r.Err)
 		return
@@ -37,7 +38,12 @@ func sysctlTable(b *strings.Builder, r Result[sysctl.Observed], colour bool) {
 	pausedLine(b, r.Value.Paused, colour)
 	rows := [][]cell{{{text: "KEY"}, {text: "VALUE"}, {text: "WANT"}, {text: "OUTCOME"}}}
 	for _, s := range r.Value.Rules {
-		rows = append(rows, []cell{{text: string(s.Key)}, {text: valueText(s)}, {text: wantText(s.Rule)}, outcomeCell(s)})
+		value, outcome := cell{text: valueText(s)}, outcomeCell(s)
+		if snapshot.DryRun && s.Outcome == sysctl.Drifted && r.Value.Paused == "" {
+			value.text = fmt.Sprintf("%s -> %s", s.Value, s.Want)
+			outcome.text += " (would change)"
+		}
+		rows = append(rows, []cell{{text: string(s.Key)}, value, {text: wantText(s.Rule)}, outcome})
 	}
 	writeRows(b, rows, colour)
 	for _, s := range r.Value.Rules {

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"time"
+
 	"github.com/spf13/cobra"
 
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
 	"github.com/nodetune/nodetune/sysctl/sysctld"
 )
 
@@ -29,10 +34,35 @@ Needs uid 0 and a writable /proc/sys, but no capability.`,
 			if persist {
 				return o.applyAndPersist(cmd, !dryRun)
 			}
-			return o.pass(cmd, !dryRun)
+			return o.apply(cmd, !dryRun)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, write nothing")
 	cmd.Flags().BoolVar(&persist, "persist", false, "also write "+sysctld.PersistFile+" for the next boot")
 	return cmd
+}
+
+// apply runs one pass over the settings, prints the report, and returns the exit
+// code that it earns.
+func (o *options) apply(cmd *cobra.Command, act bool) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
+	defer cancel()
+	p, err := o.newSysctlPass(cfg, nil)
+	if err != nil {
+		return o.report(cmd.OutOrStdout(), reporter.Snapshot{
+			Sysctl: reporter.Result[sysctl.Observed]{At: time.Now(), Err: err},
+		})
+	}
+	defer p.Tree.Close()
+	defer p.Store.Close()
+	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
+	p.Act = act
+	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
+		Sysctl: reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
+		DryRun: !act,
+	})
 }

@@ -45,43 +45,19 @@ func (o *options) check(cmd *cobra.Command) error {
 	}
 	var s reporter.Snapshot
 	s.Inotify = o.inotifyPass(cmd.Context(), cfg.Inotify)
-	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, measured(s.Inotify.Value, cfg.Inotify), false)
+	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, measured(s.Inotify.Value, cfg.Inotify))
 	s.Disk = o.diskPass(cmd.Context(), cfg.Disk)
 	return o.report(cmd.OutOrStdout(), s)
 }
 
-// pass runs one pass over the settings, prints the report, and returns the exit
-// code that it earns.
-func (o *options) pass(cmd *cobra.Command, act bool) error {
-	cfg, err := o.loadConfig()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
-	defer cancel()
-	p, err := o.newSysctlPass(cfg, nil)
-	if err != nil {
-		return o.report(cmd.OutOrStdout(), reporter.Snapshot{
-			Sysctl: reporter.Result[sysctl.Observed]{At: time.Now(), Err: err},
-		})
-	}
-	defer p.Tree.Close()
-	defer p.Store.Close()
-	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
-	p.Act = act
-	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
-		Sysctl: reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
-	})
-}
-
-func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need, act bool) reporter.Result[sysctl.Observed] {
+// sysctlPass runs one pass over the settings that changes nothing.
+func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need) reporter.Result[sysctl.Observed] {
 	p, err := o.newSysctlPass(cfg, needs)
 	if err != nil {
 		return reporter.Result[sysctl.Observed]{At: time.Now(), Err: err}
 	}
 	defer p.Tree.Close()
 	defer p.Store.Close()
-	p.Act = act
 	return reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()}
 }
 

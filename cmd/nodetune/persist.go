@@ -45,6 +45,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	s := reporter.Snapshot{
 		Sysctl:  reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
 		Persist: &reporter.Persisted{File: sysctld.PersistFile, PersistPlan: plan},
+		DryRun:  !act,
 	}
 	done := reporter.FileWritten
 	if plan.Content == nil {

@@ -98,7 +98,7 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 		return notRunning(pid, err)
 	}
 	suspect.Name(h.names)
-	settings := o.sysctlPass(ctx, cfg, measured(u, cfg.Inotify), false)
+	settings := o.sysctlPass(ctx, cfg, measured(u, cfg.Inotify))
 	if settings.Err != nil {
 		return unreadable(settings.Err)
 	}
