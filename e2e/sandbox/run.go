@@ -60,10 +60,31 @@ func newRun() (*run, error) {
 		return nil, err
 	}
 	r := &run{dir: dir, lock: lock}
-	if err := save(filepath.Join(dir, kubeletSaved), kubeletKeys); err != nil {
+	if err := r.noteKubeletKeys(); err != nil {
 		return nil, errors.Join(err, r.remove())
 	}
 	return r, nil
+}
+
+// noteKubeletKeys notes what to put back. Beside another run its kubelet's
+// values are in force already: what that one noted is what the machine had.
+func (r *run) noteKubeletKeys() error {
+	others, err := r.others()
+	if err != nil {
+		return err
+	}
+	for _, dir := range others {
+		if b, err := os.ReadFile(filepath.Join(dir, kubeletSaved)); err == nil {
+			return os.WriteFile(filepath.Join(r.dir, kubeletSaved), b, 0o600)
+		}
+	}
+	return save(filepath.Join(r.dir, kubeletSaved), kubeletKeys)
+}
+
+// others are the directories of the other runs that live.
+func (r *run) others() ([]string, error) {
+	dirs, err := live()
+	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == r.dir }), err
 }
 
 // oneAtATime keeps others from sweeping while a directory exists that is not
@@ -92,7 +113,18 @@ func tryLock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// remove puts the settings back and removes cgroups and directory.
+// end is remove, with the lock that it wants.
+func (r *run) end() error {
+	one, err := oneAtATime()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = one.Close() }()
+	return r.remove()
+}
+
+// remove puts the settings back and removes cgroups and directory. It is called
+// one at a time: the last run that ends restores what its kubelet changed.
 func (r *run) remove() error {
 	err := errors.Join(r.restore(), removeCgroups(filepath.Base(r.dir)))
 	if os.Getenv("NODETUNE_E2E_KEEP") == "" {
@@ -119,7 +151,10 @@ func removeDir(dir string) error {
 }
 
 func (r *run) restore() error {
-	err := restore(filepath.Join(r.dir, kubeletSaved))
+	others, err := r.others()
+	if err == nil && len(others) == 0 {
+		err = restore(filepath.Join(r.dir, kubeletSaved))
+	}
 	if _, e := os.Stat(filepath.Join(r.dir, heldSaved)); e == nil { // killed while it held them
 		lock, e := lockKernel()
 		if e != nil {

@@ -18,25 +18,35 @@ type Running struct {
 	Init  int // pid of PID 1 of the sandbox
 }
 
+// live returns the directories that a run has locked.
+func live() ([]string, error) {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
+	if err != nil {
+		return nil, err
+	}
+	var locked []string
+	for _, dir := range dirs {
+		lock, err := tryLock(dir)
+		switch {
+		case err == nil:
+			_ = lock.Close() // nobody's: the next run sweeps it
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			locked = append(locked, dir)
+		case !errors.Is(err, fs.ErrNotExist): // being removed
+			return nil, err
+		}
+	}
+	return locked, nil
+}
+
 // Find returns the sandboxes of this machine that live.
 func Find() ([]Running, error) {
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
+	dirs, err := live()
 	if err != nil {
 		return nil, err
 	}
 	var all []Running
 	for _, dir := range dirs {
-		lock, err := tryLock(dir)
-		if err == nil {
-			_ = lock.Close() // nobody's: the next run sweeps it
-			continue
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // being removed
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, err
-		}
 		b, err := os.ReadFile(filepath.Join(dir, "pids"))
 		if err != nil {
 			continue // just starting

@@ -92,7 +92,7 @@ func Run(ctx context.Context, opts Options, args []string) (code int, err error)
 	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, r.remove()) }()
+	defer func() { err = errors.Join(err, r.end()) }()
 
 	// The parent's death signal is sent when the *thread* that forked ends.
 	runtime.LockOSThread()

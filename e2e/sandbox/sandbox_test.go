@@ -83,7 +83,7 @@ func start(t *testing.T, mode string) (*exec.Cmd, string, []string) {
 }
 
 func TestRunLeavesNothing(t *testing.T) {
-	was := readKey(t)
+	was := clean(t)
 	cmd, dir, lines := start(t, "exit")
 	err := cmd.Wait()
 	var exit *exec.ExitError
@@ -99,7 +99,7 @@ func TestRunLeavesNothing(t *testing.T) {
 // Nobody gets to clean up after a SIGKILL: the kernel ends the processes, and
 // the next sweep does the rest.
 func TestKillLeavesNothing(t *testing.T) {
-	was := readKey(t)
+	was := clean(t)
 	cmd, dir, _ := start(t, "wait")
 	for deadline := time.Now().Add(time.Minute); sleepers(t) == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -154,6 +154,15 @@ func nothingLeft(t *testing.T, dir, key string) {
 	}
 }
 
+// clean sweeps up what the test before has killed, and returns the setting.
+func clean(t *testing.T) string {
+	t.Helper()
+	if err := Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	return readKey(t)
+}
+
 func readKey(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/sys/kernel/keys/root_maxkeys")
@@ -180,4 +189,33 @@ func sleepers(t *testing.T) int {
 		}
 	}
 	return n
+}
+
+// Two runs at once: the second must not take the first one's kernel for the
+// machine's.
+func TestRunsSideBySide(t *testing.T) {
+	was := clean(t)
+	first, dir1, _ := start(t, "wait")
+	second, dir2, _ := start(t, "wait")
+	for _, cmd := range []*exec.Cmd{first, second} {
+		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if cmd == first {
+			if err := Sweep(); err != nil {
+				t.Fatal(err)
+			}
+			if got := readKey(t); got == was {
+				t.Errorf("the end of the first run took the second one's setting away")
+			}
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); sleepers(t) > 0 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	}
+	if err := Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, dir1, was)
+	nothingLeft(t, dir2, was)
 }
