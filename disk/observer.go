@@ -52,14 +52,9 @@ type Observer struct {
 // New returns an Observer of the host whose procfs, sysfs and root directory
 // are mounted there.
 func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
-	walker, err := procwalk.New(procfs)
+	walker, root, err := openHost(procfs, rootfs)
 	if err != nil {
 		return nil, err
-	}
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		_ = walker.Close()
-		return nil, &os.PathError{Op: "open", Path: rootfs, Err: err}
 	}
 	return &Observer{
 		procfs: procfs, rootfs: root, policy: policy,

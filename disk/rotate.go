@@ -38,16 +38,25 @@ type Rotator struct {
 // NewRotator returns a Rotator of the host whose root directory and procfs are
 // mounted at rootfs and procfs. It acts below logPaths only.
 func NewRotator(procfs, rootfs string, logPaths []string) (*Rotator, error) {
-	walker, err := procwalk.New(procfs)
+	walker, root, err := openHost(procfs, rootfs)
 	if err != nil {
 		return nil, err
+	}
+	return &Rotator{procfs: procfs, rootfs: root, logPaths: logPaths, walker: walker, asked: map[inode]time.Time{}}, nil
+}
+
+// openHost opens what everything about a host is found from.
+func openHost(procfs, rootfs string) (*procwalk.Walker, int, error) {
+	walker, err := procwalk.New(procfs)
+	if err != nil {
+		return nil, -1, err
 	}
 	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		_ = walker.Close()
-		return nil, &os.PathError{Op: "open", Path: rootfs, Err: err}
+		return nil, -1, &os.PathError{Op: "open", Path: rootfs, Err: err}
 	}
-	return &Rotator{procfs: procfs, rootfs: root, logPaths: logPaths, walker: walker, asked: map[inode]time.Time{}}, nil
+	return walker, root, nil
 }
 
 // Close gives the descriptors back.
