@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,9 +18,19 @@ const (
 	Bad
 )
 
+var levels = []string{"clear", "between", "bad"}
+
 // MarshalText writes clear, between or bad.
-func (l Level) MarshalText() ([]byte, error) {
-	return []byte([...]string{"clear", "between", "bad"}[l]), nil
+func (l Level) MarshalText() ([]byte, error) { return []byte(levels[l]), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (l *Level) UnmarshalText(b []byte) error {
+	i := slices.Index(levels, string(b))
+	if i < 0 {
+		return fmt.Errorf("%q is not a level: want one of %v", b, levels)
+	}
+	*l = Level(i)
+	return nil
 }
 
 // Alarm is one judgement of a pass.

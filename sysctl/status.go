@@ -1,5 +1,7 @@
 package sysctl
 
+import "encoding/json"
+
 // Op says how a rule compares.
 type Op string
 
@@ -55,6 +57,17 @@ type Status struct {
 	// what to do about it.
 	Reason string `json:"reason,omitempty"`
 	Err    error  `json:"-"`
+}
+
+// UnmarshalJSON leaves unknown what a document leaves out.
+func (s *Status) UnmarshalJSON(b []byte) error {
+	type plain Status
+	p := plain{Rule: Rule{Want: Unknown, Ceiling: Unknown}, Value: Unknown, Before: Unknown}
+	if err := json.Unmarshal(b, &p); err != nil {
+		return err
+	}
+	*s = Status(p)
+	return nil
 }
 
 // Met reports whether nothing is left to do for s. Nobody asked for anything of
