@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -18,7 +18,8 @@ run: build
 
 .NOTPARALLEL:
 
-test: deps tidy generated vet lint race privileged fuzz cross e2e
+test:
+	.ci/parts deps tidy generated vet lint race privileged fuzz cross e2e
 
 # Debian packages the tests use as oracles and victims.
 deps:
@@ -102,11 +103,16 @@ e2e-image: deps
 	deploy/image $$($(GO) env GOARCH) e2e/bin/nodetune.tar ghcr.io/nodetune/nodetune:latest
 
 # Every test on a real cluster.
-e2e: e2e-tools e2e-image
+e2e:
+	.ci/parts e2e-tools e2e-image e2e-lint e2e-test
+
+e2e-lint:
 	$(GO) -C e2e mod tidy -diff
 	$(GO) -C e2e vet ./...
 	$(GO) -C e2e tool -modfile=../.ci/tools/go.mod golangci-lint run ./...
-	$(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -p 1 -count=1 -timeout 25m ./...
+
+e2e-test:
+	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -p 1 -count=1 -timeout 25m ./...
 
 # Rotation under load beside logrotate, at full size: some ten minutes.
 loss:
