@@ -93,7 +93,8 @@ type candidate struct {
 	last time.Time // its last rotation, or its beginning
 }
 
-// match returns the logs that a pattern names, without archives.
+// match returns the logs that a pattern names, without archives. A log that is
+// not there, but has archives, is one of them: they still expire.
 func (r *Rotator) match(pattern string) ([]candidate, error) {
 	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(pattern))
 	if err != nil {
@@ -105,7 +106,7 @@ func (r *Rotator) match(pattern string) ([]candidate, error) {
 		return nil, err
 	}
 	var all []candidate
-	for _, n := range names {
+	for _, n := range append(names, missing(names)...) {
 		if ok, err := path.Match(path.Base(pattern), n); !ok || err != nil || n[0] == '.' && path.Base(pattern)[0] != '.' {
 			continue
 		}
@@ -113,7 +114,10 @@ func (r *Rotator) match(pattern string) ([]candidate, error) {
 			continue
 		}
 		var st unix.Statx_t
-		if err := statx(d.fd, []byte(n+"\x00"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		if err := statx(d.fd, []byte(n+"\x00"), &st); errors.Is(err, unix.ENOENT) {
+			all = append(all, candidate{path: path.Join(d.path, n)})
+			continue
+		} else if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			continue
 		}
 		c := candidate{path: path.Join(d.path, n), size: st.Size, last: when(born(&st))}
@@ -123,6 +127,23 @@ func (r *Rotator) match(pattern string) ([]candidate, error) {
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// missing returns the logs of which names has archives of ours only.
+func missing(names []string) []string {
+	there := make(map[string]bool, len(names))
+	for _, n := range names {
+		there[n] = true
+	}
+	var gone []string
+	for _, n := range names {
+		base, old := archive([]byte(n))
+		if b := string(base); old && b != "" && !there[b] && len(archivesOf(b, []string{n})) > 0 {
+			there[b] = true
+			gone = append(gone, b)
+		}
+	}
+	return gone
 }
 
 func (r *Rotator) one(ctx context.Context, f candidate, rule Rotation, pressed bool, now time.Time) []Act {

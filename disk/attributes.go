@@ -51,6 +51,10 @@ func copied(name string) bool {
 }
 
 func copyXattrs(to, from *os.File) error {
+	// A default ACL of the directory may have given the new file one.
+	if err := unix.Fremovexattr(int(to.Fd()), "system.posix_acl_access"); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+		return fmt.Errorf("remove the inherited ACL of %s: %w", to.Name(), err)
+	}
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Flistxattr(int(from.Fd()), names)
 	if errors.Is(err, unix.ENOTSUP) {

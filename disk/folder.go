@@ -180,12 +180,36 @@ func (d *folder) abandonedEmpty(name string) error {
 
 // rename never replaces a file.
 func (d *folder) rename(from, to string) error {
-	return d.wrap("rename", from, unix.Renameat2(d.fd, from, d.fd, to, unix.RENAME_NOREPLACE))
+	err := unix.Renameat2(d.fd, from, d.fd, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) {
+		// FUSE, NFS and others take no flags, rename(2). Between look and rename
+		// nobody else makes this name: own has refused such a directory.
+		var st unix.Statx_t
+		if err = statx(d.fd, []byte(to+"\x00"), &st); err == nil {
+			err = unix.EEXIST
+		} else if errors.Is(err, unix.ENOENT) {
+			err = unix.Renameat(d.fd, from, d.fd, to)
+		}
+	}
+	return d.wrap("rename", from, err)
 }
 
-// exchange gives each the other's name, in one step.
-func (d *folder) exchange(a, b string) error {
-	return d.wrap("exchange", a, unix.Renameat2(d.fd, a, d.fd, b, unix.RENAME_EXCHANGE))
+// exchange gives each the other's name, in one step where the filesystem can.
+// Elsewhere base is missing for a moment, and a run that is killed in it leaves
+// that to the next Settle.
+func (d *folder) exchange(archive, base string) error {
+	err := unix.Renameat2(d.fd, archive, d.fd, base, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.EINVAL) {
+		part := "." + archive + partEnding
+		if err := d.rename(archive, part); err != nil {
+			return err
+		}
+		if err := d.rename(base, archive); err != nil {
+			return errors.Join(err, d.rename(part, archive))
+		}
+		return d.rename(part, base)
+	}
+	return d.wrap("exchange", archive, err)
 }
 
 // remove removes a name. That it is gone already is what was wanted.

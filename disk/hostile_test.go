@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -119,9 +120,10 @@ func TestHelperOnce(t *testing.T) {
 	if !isHelper(t) {
 		return // it is started by other tests
 	}
+	runtime.LockOSThread() // strace counts system calls by thread
 	file := os.Getenv("FILE")
 	r := newRotator(t, filepath.Dir(file))
-	how := How{Compress: Compression(os.Getenv("COMPRESS")), InPlace: os.Getenv("INPLACE") != ""}
+	how := How{Compress: Compression(os.Getenv("COMPRESS")), InPlace: os.Getenv("INPLACE") != "", Reopen: Reopen{PID: envInt("PID")}}
 	_, _ = r.Settle(context.Background(), file, how, time.Now())
 	_, _ = r.Rotate(context.Background(), file, how, time.Now())
 	_, _ = r.Settle(context.Background(), file, how, time.Now())

@@ -97,6 +97,9 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		if how.Reopen.isZero() {
 			return errBusy
 		}
+		if err := d.remake(base, a.name, f); err != nil {
+			return err
+		}
 		who, err := openers(ctx, r.walker, base, at)
 		if err == nil {
 			err = r.ask(ctx, how.Reopen, at, who[at], now)
@@ -133,6 +136,25 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 	a.plain, a.comp = false, how.Compress
 	s.Compressed = append(s.Compressed, path.Join(d.path, a.name+how.Compress.ending()))
 	return nil
+}
+
+// remake makes the log again that a run killed in the middle of exchange has
+// left without a name, like its archive: not every daemon creates what it opens.
+func (d *folder) remake(base, archive string, like *os.File) error {
+	var st unix.Statx_t
+	if err := statx(d.fd, []byte(base+"\x00"), &st); !errors.Is(err, unix.ENOENT) {
+		return d.wrap("stat", base, err)
+	}
+	part := "." + archive + partEnding
+	fresh, err := d.create(part)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = fresh.Close() }()
+	if err := copyAttributes(fresh, like); err != nil {
+		return errors.Join(err, d.remove(part))
+	}
+	return d.rename(part, base)
 }
 
 // settleBoth keeps of an archive and its compressed form the one that is
