@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // Cleaned is what was cleaned up on one Node.
@@ -28,7 +27,7 @@ const cleanupPage = 500
 
 // Cleanup removes the conditions that field manager nodetune owns from the Node
 // called name.
-func Cleanup(ctx context.Context, client corev1client.NodeInterface, name string, dryRun bool) (Cleaned, error) {
+func Cleanup(ctx context.Context, client NodeClient, name string, dryRun bool) (Cleaned, error) {
 	n, err := client.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return Cleaned{Node: name}, fmt.Errorf("get node %s: %w", name, err)
@@ -38,7 +37,7 @@ func Cleanup(ctx context.Context, client corev1client.NodeInterface, name string
 
 // CleanupAll does so on every Node, and goes on where one fails. It returns
 // those that carry something of ours.
-func CleanupAll(ctx context.Context, client corev1client.NodeInterface, dryRun bool) ([]Cleaned, error) {
+func CleanupAll(ctx context.Context, client NodeClient, dryRun bool) ([]Cleaned, error) {
 	all := []Cleaned{}
 	var failed []error
 	options := metav1.ListOptions{Limit: cleanupPage}
@@ -60,7 +59,7 @@ func CleanupAll(ctx context.Context, client corev1client.NodeInterface, dryRun b
 	}
 }
 
-func cleanNode(ctx context.Context, client corev1client.NodeInterface, n *corev1.Node, dryRun bool) (Cleaned, error) {
+func cleanNode(ctx context.Context, client NodeClient, n *corev1.Node, dryRun bool) (Cleaned, error) {
 	v := viewNode(n)
 	c := Cleaned{Node: n.Name, Gate: v.gate >= 0, Removed: []corev1.NodeConditionType{}}
 	for _, cond := range v.written() {

@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // Event marks something that happened to a Node or a Pod. Reason and Message
@@ -34,7 +33,7 @@ type Event struct {
 // events.k8s.io/v1: they are one object in etcd, and this one needs no second
 // client.
 type Events struct {
-	client corev1client.EventsGetter
+	client func(namespace string) EventClient
 	host   string
 	node   func() types.UID
 	limit  *rate.Limiter
@@ -44,6 +43,12 @@ type Events struct {
 	disabled []string
 	recent   map[Event]*series
 	stats    EventStats
+}
+
+// EventClient is the calls on the Events of one namespace.
+type EventClient interface {
+	Create(ctx context.Context, event *corev1.Event, o metav1.CreateOptions) (*corev1.Event, error)
+	Patch(ctx context.Context, name string, kind types.PatchType, body []byte, o metav1.PatchOptions, subresources ...string) (*corev1.Event, error)
 }
 
 // EventStats counts writes.
@@ -70,7 +75,7 @@ const (
 
 // NewEvents writes Events in the name of the agent on host, whose Node has the
 // UID that node returns; "" while it is not known, which holds up its Events.
-func NewEvents(client corev1client.EventsGetter, host string, node func() types.UID, disabled []string) *Events {
+func NewEvents(client func(namespace string) EventClient, host string, node func() types.UID, disabled []string) *Events {
 	return &Events{
 		client: client, host: host, node: node, disabled: disabled,
 		limit: rate.NewLimiter(rate.Every(eventEvery), eventBurst),
@@ -217,7 +222,7 @@ func (e *Events) send(ctx context.Context, ev Event, s series) (string, error) {
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault // where Events of cluster-scoped objects are
 	}
-	client := e.client.Events(namespace)
+	client := e.client(namespace)
 	if s.name != "" {
 		body, err := json.Marshal(map[string]any{"count": s.count, "lastTimestamp": metav1.NewTime(s.last)})
 		if err != nil {

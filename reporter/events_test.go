@@ -22,7 +22,7 @@ import (
 )
 
 func runEvents(t *testing.T, c *fake.Clientset, uid func() types.UID) *Events {
-	e := NewEvents(c.CoreV1(), "n1", uid, []string{"Quiet"})
+	e := NewEvents(func(ns string) EventClient { return c.CoreV1().Events(ns) }, "n1", uid, []string{"Quiet"})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

@@ -10,7 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/nodetune/nodetune/inotify"
 )
@@ -74,7 +74,7 @@ const askAtOnce = 16
 // AskAgents sets Live of each of nodes by asking the agent on it through the
 // API server's pod proxy, as the caller. An agent that cannot be asked has an
 // Error.
-func AskAgents(ctx context.Context, client corev1client.PodsGetter, agents Agents, nodes []NodeSummary) error {
+func AskAgents(ctx context.Context, client *Client, agents Agents, nodes []NodeSummary) error {
 	on, err := agentsOn(ctx, client, agents)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func AskAgents(ctx context.Context, client corev1client.PodsGetter, agents Agent
 
 type agentPod struct{ namespace, name, port string }
 
-func agentsOn(ctx context.Context, client corev1client.PodsGetter, agents Agents) (map[string]agentPod, error) {
+func agentsOn(ctx context.Context, client *Client, agents Agents) (map[string]agentPod, error) {
 	on := make(map[string]agentPod)
 	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: cleanupPage}
 	for {
@@ -132,10 +132,10 @@ func metricsPort(p *corev1.Pod) string {
 // can run a pod with the agents' labels can answer anything.
 const maxReportBytes = 16 << 20
 
-func ask(ctx context.Context, client corev1client.PodsGetter, pod agentPod) *LiveUse {
+func ask(ctx context.Context, client *Client, pod agentPod) *LiveUse {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	answer, err := client.Pods(pod.namespace).ProxyGet("http", pod.name, pod.port, "report", nil).Stream(ctx)
+	answer, err := client.proxy(ctx, types.NamespacedName{Namespace: pod.namespace, Name: pod.name}, "http", pod.port, "report")
 	if err != nil {
 		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
 	}

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -21,7 +21,7 @@ import (
 // reads the Node by a watch on that one object, writes only what changed, and
 // works on without an API server: what is wanted is written when it is back.
 type Node struct {
-	client corev1client.NodeInterface
+	client NodeClient
 	name   string
 	hooks  NodeHooks
 	wake   chan struct{}
@@ -35,6 +35,14 @@ type Node struct {
 	settled    Settled
 	configured []corev1.NodeConditionType // nil until the first verdicts: nothing is known to be ours to remove
 	stats      NodeStats
+}
+
+// NodeClient is the calls on Nodes that this package makes.
+type NodeClient interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (*corev1.Node, error)
+	List(ctx context.Context, o metav1.ListOptions) (*corev1.NodeList, error)
+	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+	Patch(ctx context.Context, name string, kind types.PatchType, body []byte, o metav1.PatchOptions, subresources ...string) (*corev1.Node, error)
 }
 
 // NodeHooks are called after something happened, from Node's own goroutine.
@@ -72,7 +80,7 @@ const writeTimeout = 30 * time.Second
 
 // NewNode speaks for the Node called name. With a nil client it settles the
 // conditions and tells nobody: do not run it.
-func NewNode(client corev1client.NodeInterface, name string, policy ConditionsPolicy, hooks NodeHooks) *Node {
+func NewNode(client NodeClient, name string, policy ConditionsPolicy, hooks NodeHooks) *Node {
 	return &Node{
 		client: client, name: name, policy: policy, hooks: hooks,
 		wake: make(chan struct{}, 1), settled: Settled{},

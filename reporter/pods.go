@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/nodetune/nodetune/sysctl"
@@ -20,7 +19,7 @@ import (
 // Pods watches the pods of one node and keeps what they ask for: some hundred
 // bytes of those that ask, nothing of the others.
 type Pods struct {
-	client  corev1client.PodInterface
+	client  Kind[corev1.Pod, corev1.PodList]
 	node    string
 	changed func()
 	reached func(error)
@@ -32,7 +31,7 @@ type Pods struct {
 
 // NewPods watches the pods that are bound to node. changed is called after what
 // they ask for may have changed; reached as in [NodeHooks].
-func NewPods(client corev1client.PodsGetter, node string, changed func(), reached func(error)) *Pods {
+func NewPods(client *Client, node string, changed func(), reached func(error)) *Pods {
 	return &Pods{
 		client: client.Pods(corev1.NamespaceAll), node: node, changed: changed, reached: reached,
 		demands: make(map[types.NamespacedName]Demand), misled: make(map[types.NamespacedName]Event),

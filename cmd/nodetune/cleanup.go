@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/nodetune/nodetune/reporter"
 )
@@ -48,7 +47,7 @@ the right to list nodes and to patch nodes/status.`,
 			if err != nil {
 				return err
 			}
-			client, err := corev1client.NewForConfig(config)
+			client, err := reporter.NewClient(config)
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -30,7 +29,7 @@ func (f *kubeFlags) register(flags *pflag.FlagSet) {
 }
 
 // client returns a client for the API server, or nil where none is wanted.
-func (f *kubeFlags) client() (*corev1client.CoreV1Client, error) {
+func (f *kubeFlags) client() (*reporter.Client, error) {
 	asked := f.nodeName != "" || f.kubeconfig != ""
 	if f.nodeName == "" {
 		f.nodeName = os.Getenv("NODE_NAME")
@@ -48,7 +47,7 @@ func (f *kubeFlags) client() (*corev1client.CoreV1Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("speak for node %s: %w", f.nodeName, err)
 	}
-	return corev1client.NewForConfig(c)
+	return reporter.NewClient(c)
 }
 
 func (f *kubeFlags) config() (*rest.Config, error) {
@@ -66,8 +65,6 @@ func (f *kubeFlags) config() (*rest.Config, error) {
 	// One node has little to say: whatever goes wrong here, 5,000 of them must
 	// not be felt by the API server.
 	c.QPS, c.Burst = 2, 5
-	c.ContentType = "application/vnd.kubernetes.protobuf"
-	c.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	c.DisableCompression = true // a gzip window for each watch costs more than a Node's few kilobytes
 	c.WarningHandler = rest.NoWarnings{}
 	return c, nil
@@ -84,7 +81,7 @@ type kube struct {
 	told news // Events on pods
 }
 
-func newKube(log *slog.Logger, client *corev1client.CoreV1Client, name string, p reporter.Policy) *kube {
+func newKube(log *slog.Logger, client *reporter.Client, name string, p reporter.Policy) *kube {
 	k := &kube{log: log}
 	if client == nil {
 		k.node = reporter.NewNode(nil, name, p.Conditions, reporter.NodeHooks{})
@@ -103,7 +100,7 @@ func newKube(log *slog.Logger, client *corev1client.CoreV1Client, name string, p
 			}
 		},
 	})
-	k.events = reporter.NewEvents(client, name, k.node.UID, p.Events.Disabled)
+	k.events = reporter.NewEvents(client.Events, name, k.node.UID, p.Events.Disabled)
 	k.pods = podDemands{client: client, node: name, log: log, events: k.events}
 	return k
 }

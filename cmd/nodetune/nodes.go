@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter"
@@ -104,7 +103,7 @@ func (f *nodesFlags) run(cmd *cobra.Command, o *options, names []string) error {
 	if err != nil {
 		return err
 	}
-	client, err := corev1client.NewForConfig(config)
+	client, err := reporter.NewClient(config)
 	if err != nil {
 		return err
 	}
@@ -159,7 +158,7 @@ func commandLine(args []string) []string {
 // nodesPage is how many whole Nodes are held at a time.
 const nodesPage = 500
 
-func (f *nodesFlags) list(ctx context.Context, client corev1client.NodesGetter, names []string) ([]reporter.NodeSummary, error) {
+func (f *nodesFlags) list(ctx context.Context, client *reporter.Client, names []string) ([]reporter.NodeSummary, error) {
 	all := []reporter.NodeSummary{}
 	options := metav1.ListOptions{LabelSelector: f.selector, Limit: nodesPage}
 	for {

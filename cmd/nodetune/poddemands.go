@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -15,7 +13,7 @@ import (
 // podDemands asks for the floors that pods ask for. The watch runs while the
 // configuration wants it.
 type podDemands struct {
-	client *corev1client.CoreV1Client // nil without an API server
+	client *reporter.Client // nil without an API server
 	node   string
 	log    *slog.Logger
 	events *reporter.Events

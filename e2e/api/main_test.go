@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
@@ -119,8 +118,7 @@ func speak(t *testing.T, name string, config *rest.Config, p reporter.Conditions
 			return next.RoundTrip(r)
 		})
 	})
-	config.ContentType = "application/vnd.kubernetes.protobuf"
-	client, err := corev1client.NewForConfig(config)
+	client, err := reporter.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -314,7 +314,11 @@ func TestGate(t *testing.T) {
 func TestEvents(t *testing.T) {
 	n := makeNode(t, "events")
 	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-	e := reporter.NewEvents(server.Client.CoreV1(), n.Name, s.UID, nil)
+	client, err := reporter.NewClient(server.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := reporter.NewEvents(client.Events, n.Name, s.UID, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go e.Run(ctx)
