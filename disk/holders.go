@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +22,7 @@ type opener struct {
 // microseconds whether there is anybody; this walk says who.
 func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...inode) (map[inode][]opener, error) {
 	all := map[inode][]opener{}
-	self := os.Getpid()
+	self := w.Self()
 	_, err := w.Walk(ctx, &procwalk.Visitor{
 		Enter: func(p *procwalk.Process) bool {
 			st, err := p.Stat()

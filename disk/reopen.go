@@ -102,6 +102,9 @@ func list(all []opener) string {
 // signalProcess signals o and nobody else: the pidfd is of whoever has the pid
 // now, so its start time is compared after it is held.
 func signalProcess(w *procwalk.Walker, o opener, sig unix.Signal) error {
+	if !w.Ours() {
+		return fmt.Errorf("signal %s[%d]: the pids here are those of another pid namespace: run with hostPID", safetext.String(o.Comm), o.PID)
+	}
 	fd, err := unix.PidfdOpen(o.PID, 0)
 	if err != nil {
 		return fmt.Errorf("signal %s[%d]: pidfd_open: %w", safetext.String(o.Comm), o.PID, err)

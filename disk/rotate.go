@@ -125,6 +125,9 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	if idle == Written && how.Reopen.isZero() {
 		return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
 	}
+	if idle == Written && !r.walker.Ours() {
+		return "", refusef("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, named(who[at]))
+	}
 	quiet(live)
 	if err := d.replace(live, base, archive); err != nil {
 		return "", err

@@ -17,6 +17,7 @@ import (
 type Walker struct {
 	mu      sync.Mutex
 	root    int
+	self    int
 	ours    bool
 	fdCount bool
 
@@ -61,7 +62,8 @@ func New(procfs string) (*Walker, error) {
 		name:   make([]byte, 0, 64),
 	}
 	if fs.Type == unix.PROC_SUPER_MAGIC {
-		w.ours = w.seesItself()
+		w.self = w.findSelf()
+		w.ours = w.self == os.Getpid() && w.seesOneNamespace()
 		w.fdCount = w.givesFDCount()
 	}
 	return w, nil
@@ -80,13 +82,22 @@ func (w *Walker) Close() error {
 // that take a pid would then reach somebody else.
 func (w *Walker) Ours() bool { return w.ours }
 
-// seesItself: PROC/self is this process, and its NSpid line counts a single
-// namespace (a coincidence of numbers alone would not do).
-func (w *Walker) seesItself() bool {
+// Self is the pid that this process has in this procfs, which is not
+// os.Getpid() where pids are not ours; 0 where this process is not in it.
+func (w *Walker) Self() int { return w.self }
+
+func (w *Walker) findSelf() int {
 	n, err := readlinkat(w.root, []byte("self\x00"), w.link)
-	if err != nil || string(w.link[:n]) != strconv.Itoa(os.Getpid()) {
-		return false
+	if err != nil {
+		return 0
 	}
+	pid, _ := strconv.Atoi(string(w.link[:n]))
+	return pid
+}
+
+// seesOneNamespace: the NSpid line of PROC/self counts a single namespace (a
+// coincidence of numbers alone would not do).
+func (w *Walker) seesOneNamespace() bool {
 	b, err := appendAll(w.root, []byte("self/status\x00"), w.small)
 	return err == nil && parseNSPids(b) == 1
 }

@@ -1,0 +1,67 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+// In a pod without hostPID the host's procfs counts other pids than the kernel
+// takes from us: we do not take ourselves for a reader that is behind, and
+// signal nobody.
+func TestOthersPIDs(t *testing.T) {
+	privtest.Root(t)
+	if isHelper(t) {
+		rotateAmongOthersPIDs(t, os.Getenv("ROOT"), envInt("WRITER"))
+		return
+	}
+	root := t.TempDir()
+	_, file := podLog(t, root, "web")
+	put(t, file, strings.Repeat("a line that nobody has read\n", 3*readMargin/28))
+	app := filepath.Join(root, "var/log/app.log")
+	must(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
+	put(t, app, "")
+	w := startWriter(t, app, "REOPEN=1", "RATE=1000")
+	cmd := helper(t, t.Name(), "ROOT="+root, fmt.Sprint("WRITER=", w.cmd.Process.Pid))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	if out, err := cmd.Output(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	_ = w.cmd.Process.Signal(syscall.SIGTERM)
+	<-w.done
+	if all, _ := filepath.Glob(app + ".*"); len(all) > 0 {
+		t.Errorf("rotated, though its writer cannot be told: %q", all)
+	}
+}
+
+func rotateAmongOthersPIDs(t *testing.T, root string, writer int) {
+	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	must(t, err)
+	defer r.Close()
+	if r.walker.Ours() {
+		t.Fatal("this process is not in a pid namespace of its own")
+	}
+	reopen := Runtime{Reopen: func(context.Context) error { return nil }}
+	file := "/var/log/pods/default_web_11111111-2222-3333-4444-555555555555/web/0.log"
+	if archive, err := r.RotateContainer(t.Context(), file, reopen, How{}, time.Now()); err != nil || archive == "" {
+		t.Errorf("archive %q, %v", archive, err)
+	}
+	until := time.Now().Add(time.Minute)
+	for {
+		_, err = r.Rotate(t.Context(), "/var/log/app.log", How{Reopen: Reopen{PID: writer}}, time.Now())
+		if err != nil || time.Now().After(until) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // it has written nothing yet
+	}
+	if err == nil || !strings.Contains(err.Error(), "hostPID") {
+		t.Errorf("a writer that cannot be signalled: %v", err)
+	}
+}
