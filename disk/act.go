@@ -42,9 +42,13 @@ func (a Act) failed(err error) Act {
 }
 
 // Logrotate reports which paths logrotate's configuration on the host names:
-// those are not ours to rotate.
-func (r *Rotator) Logrotate() func(file string) bool {
-	host := Observer{rootfs: r.rootfs} // for its reading below the root
+// those are not ours to rotate. Where the host's /etc is not to be seen, as in a
+// pod that does not mount it, nothing is known.
+func (r *Rotator) Logrotate() (func(file string) bool, error) {
+	host := hostRoot(r.rootfs)
+	if _, err := host.list("/etc"); err != nil {
+		return nil, refusef("whether logrotate rotates a log is not known: %v; mount the host's /etc read-only below --path.rootfs", err)
+	}
 	stanzas := readLogrotate(host.readFile, host.list)
 	return func(file string) bool {
 		for _, s := range stanzas {
@@ -53,7 +57,7 @@ func (r *Rotator) Logrotate() func(file string) bool {
 			}
 		}
 		return false
-	}
+	}, nil
 }
 
 // Pass rotates what is due by rotations, and settles the archives of every log
@@ -63,7 +67,10 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rotation, pressed bool, 
 		return nil
 	}
 	var acts []Act
-	managed := r.Logrotate()
+	managed, err := r.Logrotate()
+	if err != nil {
+		return []Act{Act{Verb: ActRotate, Path: "/etc"}.failed(err)}
+	}
 	for _, rule := range rotations {
 		for _, pattern := range rule.Paths {
 			files, err := r.match(pattern)

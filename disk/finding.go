@@ -31,18 +31,19 @@ type hostConf struct {
 // nothing; who reads them in earnest complains. What did not answer, errs, is
 // left alone.
 func (o *Observer) readHost(errs map[string]error) hostConf {
-	c := hostConf{rotated: readLogrotate(o.readFile, o.list)}
+	host := hostRoot(o.rootfs)
+	c := hostConf{rotated: readLogrotate(host.readFile, host.list)}
 	for _, p := range journals {
 		if errs[p] != nil {
 			continue // absent, or it hangs
 		}
-		if _, err := o.list(p); err == nil {
-			c.journald = readJournald(o.readFile, o.list)
+		if _, err := host.list(p); err == nil {
+			c.journald = readJournald(host.readFile, host.list)
 			break
 		}
 	}
-	if _, err := o.list(dockerLogs); err == nil {
-		b, err := o.readFile("/etc/docker/daemon.json")
+	if _, err := host.list(dockerLogs); err == nil {
+		b, err := host.readFile("/etc/docker/daemon.json")
 		if errors.Is(err, os.ErrNotExist) {
 			b, err = []byte("{}"), nil
 		}

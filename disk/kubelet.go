@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 
 	"github.com/nodetune/nodetune/internal/field"
@@ -24,6 +25,9 @@ type Kubelet struct {
 	Config  string `json:"config,omitempty"` // its --config, as the host sees it
 	RootDir string `json:"root_dir"`
 	PodLogs string `json:"pod_logs"`
+	// Error says why its configuration could not be read: then the values below
+	// are not to be acted upon.
+	Error string `json:"error,omitempty"`
 
 	// EvictionHard maps a signal, for example nodefs.available, to its
 	// threshold, "10%" or "1Gi".
@@ -220,7 +224,33 @@ func findKubelet(cmdline []byte, read func(string) ([]byte, error), list func(st
 		}
 	}
 	k.applyFlags(flags)
-	return k, true, errors.Join(errs...)
+	err = errors.Join(errs...)
+	if err != nil {
+		k.Error = err.Error()
+	}
+	return k, true, err
+}
+
+// kubelet finds the kubelet, and the UIDs of the pods it has, nil where they
+// are not known. Its files are read below the root of its process where that can
+// be opened: a pod has none of its directories mounted, and the kubelet itself
+// may live in a container, as on Talos.
+func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err error) {
+	host := hostRoot(o.rootfs)
+	if pid := o.walked.kubelet; pid != 0 {
+		if root, err := rootOf(o.procfs, pid); err == nil {
+			defer func() { _ = unix.Close(int(root)) }()
+			host = root
+		}
+	}
+	k, found, err = findKubelet(o.cmdline(o.walked.kubelet), host.readFile, host.list)
+	if names, err := host.list(path.Join(k.RootDir, "pods")); found && err == nil {
+		pods = map[string]bool{}
+		for _, uid := range names {
+			pods[uid] = true
+		}
+	}
+	return k, pods, found, err
 }
 
 // threshold returns how much of size the value of a signal is: a percentage or

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,7 +131,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		u.Scan.Skipped["inotify instances too large to read"] = o.walked.unread
 	}
 	u.Scan.Processes, u.Scan.Unreadable = o.walked.processes, o.walked.unreadable
-	kubelet, found, err := findKubelet(o.cmdline(o.walked.kubelet), o.readFile, o.list)
+	kubelet, pods, found, err := o.kubelet()
 	wrong(err)
 	if found {
 		u.Kubelet = &kubelet
@@ -156,7 +155,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		o.lastWalk = now
 	}
 	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
-	u.Orphans = o.orphans(u.Producers, kubelet, found, now)
+	u.Orphans = o.orphans(u.Producers, pods, now)
 	if full {
 		o.conf = o.readHost(errs)
 	}
@@ -385,44 +384,6 @@ func (o *Observer) isLink(p string) bool {
 	var buf [1]byte
 	_, err := unix.Readlinkat(o.rootfs, p[1:], buf[:])
 	return err == nil
-}
-
-// readFile reads a configuration file of the host, and not more of it than any
-// such file has.
-func (o *Observer) readFile(p string) ([]byte, error) {
-	fd, err := openat2(o.rootfs, []byte(p+"\x00"), unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	f := os.NewFile(uintptr(fd), p)
-	defer func() { _ = f.Close() }()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, &os.PathError{Op: "read", Path: p, Err: errors.New("not a regular file")}
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err == nil && len(b) > maxConfig {
-		err = &os.PathError{Op: "read", Path: p, Err: fmt.Errorf("larger than %d bytes", maxConfig)}
-	}
-	return b, err
-}
-
-// list returns the sorted names in a directory of the host.
-func (o *Observer) list(p string) ([]string, error) {
-	fd, err := openRoot(o.rootfs, p, unix.O_RDONLY)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	f := os.NewFile(uintptr(fd), p)
-	defer func() { _ = f.Close() }()
-	names, err := f.Readdirnames(10_000)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	slices.Sort(names)
-	return names, err
 }
 
 // cmdline returns the NUL-separated arguments of pid, or nothing.

@@ -14,19 +14,12 @@ import (
 // left an hour later it cannot see or does not come to.
 const orphanAfter = time.Hour
 
-// orphans returns the pods whose logs are here and whose directory below the
-// kubelet's root is not. Where that cannot be listed nothing is known.
-func (o *Observer) orphans(producers []Producer, k Kubelet, found bool, now time.Time) []Orphan {
-	if !found {
+// orphans returns the pods whose logs are here and that the kubelet does not
+// have: known are those whose directory is below its root. Where that could not
+// be listed (nil) nothing is known.
+func (o *Observer) orphans(producers []Producer, known map[string]bool, now time.Time) []Orphan {
+	if known == nil {
 		return nil
-	}
-	names, err := o.list(path.Join(k.RootDir, "pods"))
-	if err != nil {
-		return nil
-	}
-	known := map[string]bool{}
-	for _, uid := range names {
-		known[uid] = true
 	}
 	byPod := map[string]*Orphan{}
 	for _, p := range producers {

@@ -109,7 +109,10 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 		return unreadable(err)
 	}
 	defer func() { _ = rotator.Close() }()
-	managed := rotator.Logrotate()
+	managed, err := rotator.Logrotate()
+	if err != nil {
+		return unreadable(err)
+	}
 	failed := 0
 	for _, file := range files {
 		if file, err = filepath.Abs(file); err != nil {

@@ -177,6 +177,10 @@ func (t *burstTask) pass(ctx context.Context) error {
 	if !ok || !fresh || u.Kubelet == nil || policy.Mode == disk.Assist && u.Kubelet.LogMaxSizeBytes <= 0 {
 		return nil // the kubelet's rotation is off, and nobody has said that it is ours
 	}
+	if u.Kubelet.Error != "" { // its limits are not known, nor how many archives it keeps
+		t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: u.Kubelet.Error})
+		return nil
+	}
 	if err := t.open(ctx, *u.Kubelet, policy.Readers.RotateWait.D(), now); err != nil || t.bursts == nil {
 		return err
 	}

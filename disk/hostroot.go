@@ -1,0 +1,60 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// hostRoot is the open root directory of the host, or of one of its processes.
+type hostRoot int
+
+// readFile reads a configuration file of the host, and not more of it than any
+// such file has.
+func (r hostRoot) readFile(p string) ([]byte, error) {
+	fd, err := openat2(int(r), []byte(p+"\x00"), unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), p)
+	defer func() { _ = f.Close() }()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: p, Err: errors.New("not a regular file")}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(b) > maxConfig {
+		err = &os.PathError{Op: "read", Path: p, Err: fmt.Errorf("larger than %d bytes", maxConfig)}
+	}
+	return b, err
+}
+
+// list returns the sorted names in a directory of the host.
+func (r hostRoot) list(p string) ([]string, error) {
+	fd, err := openRoot(int(r), p, unix.O_RDONLY)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), p)
+	defer func() { _ = f.Close() }()
+	names, err := f.Readdirnames(10_000)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+// rootOf opens the root directory of a process (CAP_SYS_PTRACE).
+func rootOf(procfs string, pid int) (hostRoot, error) {
+	fd, err := unix.Open(filepath.Join(procfs, strconv.Itoa(pid), "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return hostRoot(fd), err
+}
