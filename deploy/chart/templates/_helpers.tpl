@@ -45,9 +45,37 @@ app.kubernetes.io/component: agent
 {{- end }}
 {{- end }}
 
+{{- define "nodetune.capabilities" -}}
+{{- $all := list "SYS_PTRACE" "DAC_READ_SEARCH" }}
+{{- if .Values.bpf }}
+{{- $all = concat $all (list "BPF" "PERFMON") }}
+{{- end }}
+{{- if ne .Values.disk.mode "observe" }}
+{{- $all = concat $all (list "LEASE" "CHOWN" "FOWNER" "DAC_OVERRIDE") }}
+{{- end }}
+{{- toJson $all }}
+{{- end }}
+
+{{- define "nodetune.resources" -}}
+{{- $resources := deepCopy .Values.resources }}
+{{- if ne .Values.disk.mode "observe" }}
+{{- $_ := mergeOverwrite $resources (dict "limits" (dict "cpu" .Values.disk.cpuLimit)) }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
 {{/* The configuration with what the values above imply. */}}
 {{- define "nodetune.config" -}}
 {{- $config := merge (dict "apiVersion" "nodetune.io/v1alpha1" "kind" "Configuration") (deepCopy .Values.config) }}
+{{- if dig "disk" "mode" "" .Values.config }}
+{{- fail "config.disk.mode alone lacks what acting needs: set disk.mode, which also gives the mounts and capabilities" }}
+{{- end }}
+{{- if ne .Values.disk.mode "observe" }}
+{{- if not .Values.scan }}
+{{- fail (printf "disk.mode %s needs scan: who has a log open is seen in /proc" .Values.disk.mode) }}
+{{- end }}
+{{- $_ := mergeOverwrite $config (dict "disk" (dict "mode" .Values.disk.mode)) }}
+{{- end }}
 {{- if .Values.startupTaint }}
 {{- $_ := mergeOverwrite $config (dict "reporter" (dict "openGate" true)) }}
 {{- end }}
