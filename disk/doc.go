@@ -21,27 +21,28 @@
 // What a rotation is built from, and what happens where the filesystem of the
 // logs lacks it; a test mounts each of these and looks:
 //
-//		            RENAME_EXCHANGE  F_SETLEASE  COLLAPSE_RANGE  PUNCH_HOLE  ACL, label, user.*
-//		ext4        yes              yes         yes             yes         kept
-//		ext2, ext3  yes              yes         no              yes         kept
-//		xfs         yes              yes         yes             yes         kept
-//		btrfs       yes              yes         no              yes         kept
-//		tmpfs       yes              yes         no              yes         kept
-//		overlay     as the upper     yes, blind  as the upper    as the      kept
-//		                             to mmap                     upper
-//		FUSE        no               yes         no              it depends  kept
+//	filesystem  RENAME_EXCHANGE  F_SETLEASE  COLLAPSE_RANGE  PUNCH_HOLE  ACL, label, user.*
+//	ext4        yes              yes         yes             yes         kept
+//	ext2, ext3  yes              yes         no              yes         kept
+//	xfs         yes              yes         yes             yes         kept
+//	btrfs       yes              yes         no              yes         kept
+//	tmpfs       yes              yes         no              yes         kept
+//	overlay     its upper's      but mmap    its upper's     its upper's kept
+//	FUSE        no               yes         no              it depends  kept
 //
-//	  - RENAME_EXCHANGE (renameat2(2)): two renames instead, and the path is missing
-//	    for a moment. A run killed in it leaves the log without a name; the next
-//	    makes it again, like its archive, and asks the writer to reopen.
-//	  - F_SETLEASE (fcntl(2)): nothing is compressed or removed where the kernel
-//	    does not say who has it open, as on some network filesystems. The log is
-//	    rotated, its archives stay, and the error says so.
-//	  - COLLAPSE_RANGE (fallocate(2)): a log whose writer cannot reopen it is copied
-//	    to its end and truncated. What is written in between is lost: one to seven
-//	    lines at a million lines per second, more through FUSE.
-//	  - PUNCH_HOLE (fallocate(2)): deleted files keep their space until their readers
-//	    close them.
+// Without them:
+//
+//   - RENAME_EXCHANGE (renameat2(2)): two renames instead, and the path is missing
+//     for a moment. A run killed in it leaves the log without a name; the next
+//     makes it again, like its archive, and asks the writer to reopen.
+//   - F_SETLEASE (fcntl(2)): nothing is compressed or removed where the kernel
+//     does not say who has it open, as on some network filesystems. The log is
+//     rotated, its archives stay, and the error says so.
+//   - COLLAPSE_RANGE (fallocate(2)): a log whose writer cannot reopen it is copied
+//     to its end and truncated. What is written in between is lost: one to seven
+//     lines at a million lines per second, more through FUSE.
+//   - PUNCH_HOLE (fallocate(2)): deleted files keep their space until their readers
+//     close them.
 //
 // Do not use it for images, volumes or anything that is not a log: those are
 // the kubelet's.

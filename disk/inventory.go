@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,7 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 	for _, p := range u.Producers {
 		over[p.Path] = p.Kind == KindContainer && budget > 0 && p.Bytes > budget
 	}
+	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
 	for _, top := range append(slices.Clone(r.policy.LogPaths), dumps...) {
 		err := r.walk(top, func(dir, name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) != dev || st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -44,6 +46,11 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 				inode: inode{dev, st.Ino},
 			}
 			if c.Class, c.Log = classOf(dir, name, pods); c.Class == "" {
+				if textual(dir, name, pods) {
+					if c, ok := r.live(c, st, read, managed); ok {
+						add(c)
+					}
+				}
 				return
 			}
 			if c.Class == ClassForeign && isContainerDir(pods, dir) && !over[dir] {

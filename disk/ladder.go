@@ -23,13 +23,14 @@ const (
 	ClassOrphans  Class = "orphans"          // log directories of pods that are gone
 	ClassJournal  Class = "journal"          // archived files of journald
 	ClassDeleted  Class = "deleted"          // deleted files, below every reader's offset
+	ClassLive     Class = "live"             // oversized logs that are being written
 	ClassCores    Class = "cores"            // core dumps
 	ClassUnread   Class = "unread"           // archives that somebody still reads
 )
 
 // Classes are all of them, in order.
 var Classes = []Class{
-	ClassBallast, ClassArchives, ClassForeign, ClassRotated, ClassOrphans, ClassJournal, ClassDeleted, ClassCores, ClassUnread,
+	ClassBallast, ClassArchives, ClassForeign, ClassRotated, ClassOrphans, ClassJournal, ClassDeleted, ClassLive, ClassCores, ClassUnread,
 }
 
 // ReclaimPolicy says what may go when a disk is short of space.
@@ -42,6 +43,8 @@ type ReclaimPolicy struct {
 	CoreAge field.Duration `json:"coreAge"`
 	// JournalKeep is what stays of the journal.
 	JournalKeep field.Bytes `json:"journalKeep"`
+	// LiveSize is how large a log may be before it counts as oversized.
+	LiveSize field.Bytes `json:"liveSize"`
 	// MaxFiles and MaxBytes bound one pass.
 	MaxFiles int         `json:"maxFiles"`
 	MaxBytes field.Bytes `json:"maxBytes"`
@@ -54,6 +57,7 @@ func defaultReclaim() ReclaimPolicy {
 		Grace:       field.Duration(10 * time.Minute),
 		CoreAge:     field.Duration(24 * time.Hour),
 		JournalKeep: 64 << 20,
+		LiveSize:    256 << 20, // whoever rotates at all does it before
 		// Unlinking 2,000 files takes a second; a pass of 4 GiB leaves time to
 		// look again.
 		MaxFiles: 2000,
@@ -71,6 +75,7 @@ func (p ReclaimPolicy) validate(wrong func(ok bool, at, format string, args ...a
 	wrong(p.Grace >= 0, "reclaim.grace", "%v is negative", p.Grace)
 	wrong(p.CoreAge >= 0, "reclaim.coreAge", "%v is negative", p.CoreAge)
 	wrong(p.JournalKeep >= 0, "reclaim.journalKeep", "%v is negative", p.JournalKeep)
+	wrong(p.LiveSize > 0, "reclaim.liveSize", "%v makes every log an oversized one: write, for example, \"256Mi\"", p.LiveSize)
 	wrong(p.MaxFiles > 0, "reclaim.maxFiles", "%d reclaims nothing: write at least 1", p.MaxFiles)
 	wrong(p.MaxBytes > 0, "reclaim.maxBytes", "%v reclaims nothing: write, for example, \"1Gi\"", p.MaxBytes)
 }
@@ -85,7 +90,8 @@ type Candidate struct {
 
 	inode  inode
 	holder *Holder // through which a deleted file is reached
-	below  uint64  // what of a deleted file everybody has read
+	below  uint64  // up to where everybody has read a deleted or a live file
+	rule   bool    // a rotation says how a live log is rotated
 }
 
 // Step is one act of a plan.
@@ -102,9 +108,11 @@ type Step struct {
 func Ladder(all []Candidate, p ReclaimPolicy, critical bool, now time.Time) []Step {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b Candidate) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(Classes, a.Class), slices.Index(Classes, b.Class)),
-			a.At.Compare(b.At), cmp.Compare(a.Path, b.Path))
+		class := cmp.Compare(slices.Index(Classes, a.Class), slices.Index(Classes, b.Class))
+		if a.Class == ClassLive { // all were written a moment ago
+			return cmp.Or(class, cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
+		}
+		return cmp.Or(class, a.At.Compare(b.At), cmp.Compare(a.Path, b.Path))
 	})
 	archives := map[string]int{} // how many of a log's are left
 	journal := uint64(0)
@@ -150,8 +158,16 @@ func Ladder(all []Candidate, p ReclaimPolicy, critical bool, now time.Time) []St
 			journal -= c.Bytes
 			s.Reason = fmt.Sprintf("archived; more than %v of the journal stays", p.JournalKeep)
 		case ClassDeleted:
-			s.Frees = c.below
 			s.Reason = "deleted, and everybody who has it open has read this part"
+		case ClassLive:
+			if c.rule {
+				s.Frees = c.Bytes / 5 * 4
+				s.Reason = "rotated before its time: its archive shrinks"
+				// A rotation in the configuration has handed it to us.
+				s.Allowed = true
+				break
+			}
+			s.Reason = "nobody rotates it, and everybody who reads it has read this part"
 		case ClassCores:
 			if age < p.CoreAge.D() {
 				continue

@@ -27,7 +27,10 @@ func TestLadder(t *testing.T) {
 		{Class: ClassJournal, Path: "/j/1", Bytes: 40 << 20, At: old},
 		{Class: ClassJournal, Path: "/j/2", Bytes: 40 << 20, At: old.Add(1)},
 		{Class: ClassJournal, Path: "/j/3", Bytes: 40 << 20, At: old.Add(2)},
-		{Class: ClassDeleted, Path: "/l/gone", Bytes: 10, below: 4},
+		{Class: ClassDeleted, Path: "/l/gone", Bytes: 4},
+		{Class: ClassLive, Path: "/l/small", Bytes: 5, At: noon},
+		{Class: ClassLive, Path: "/l/large", Bytes: 7, At: noon},
+		{Class: ClassLive, Path: "/l/ours", Bytes: 6, At: noon, rule: true},
 		{Class: ClassBallast, Path: "/l/.nodetune-ballast", Bytes: 64 << 20, At: old},
 	}
 	paths := func(steps []Step) string {
@@ -39,16 +42,16 @@ func TestLadder(t *testing.T) {
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	steps := Ladder(all, defaultReclaim(), false, noon)
-	if got, want := paths(steps), "/l/a.1 /l/a.2 /l/a.3 /l/a.4 /p/old /j/1 /l/gone /c/core"; got != want {
+	if got, want := paths(steps), "/l/a.1 /l/a.2 /l/a.3 /l/a.4 /p/old /j/1 /l/gone /l/large /l/ours /l/small /c/core"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	for _, s := range steps {
-		if want := s.Class == ClassArchives || s.Class == ClassRotated; s.Allowed != want {
+		if want := s.Class == ClassArchives || s.Class == ClassRotated || s.Path == "/l/ours"; s.Allowed != want {
 			t.Errorf("%s: allowed %v without being named", s.Class, s.Allowed)
 		}
 	}
 	if got, want := paths(Ladder(all, defaultReclaim(), true, noon)),
-		"/l/.nodetune-ballast /l/a.1 /l/a.2 /l/a.3 /l/a.4 /p/old /j/1 /l/gone /c/core /l/a.1"; got != want {
+		"/l/.nodetune-ballast /l/a.1 /l/a.2 /l/a.3 /l/a.4 /p/old /j/1 /l/gone /l/large /l/ours /l/small /c/core /l/a.1"; got != want {
 		t.Errorf("critical: got  %s\nwant %s", got, want)
 	}
 	if got := paths(planned(steps, 50)); got != "/l/a.1 /l/a.2 /l/a.3 /l/a.4" {

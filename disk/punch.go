@@ -31,54 +31,82 @@ func (r *Reclaimer) deleted(d Deleted) (Candidate, bool) {
 		}
 		below = min(below, h.OffsetBytes)
 	}
-	const page = 64 << 10 // a multiple of every block size
-	below = (below - min(below, readMargin)) / page * page
+	below, frees := punchable(d.Size, d.Bytes, below)
 	return Candidate{
-		Class: ClassDeleted, Path: d.Path, Bytes: d.Bytes, inode: inode{d.Device, d.Inode},
-		holder: &d.Holders[0], below: min(below, d.Bytes),
-	}, below > 0
+		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{d.Device, d.Inode},
+		holder: &d.Holders[0], below: below,
+	}, frees > 0
 }
 
-// punch gives back what everybody has read of a deleted file. Its size and what
-// is unread stay as they are.
-func (r *Reclaimer) punch(c Candidate) error {
+// punchable returns up to where a file may be punched that has been read up to
+// read, and how much of its allocated bytes that frees: where a hole is already
+// there is nothing left to free.
+func punchable(size, allocated, read uint64) (below, frees uint64) {
+	const page = 64 << 10 // a multiple of every block size
+	below = (read - min(read, readMargin)) / page * page
+	frees = allocated - min(allocated, size-min(size, below))
+	if frees < page {
+		return below, 0 // the rest of a block, or what the filesystem has for growth
+	}
+	return below, frees
+}
+
+// punchDeleted gives back what everybody has read of a deleted file, and returns
+// how much that was. Its size and what is unread stay as they are.
+func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 	// A file of a filesystem that is mounted where only the holder sees it is
 	// reached through the holder too.
 	at := filepath.Join(r.procfs, strconv.Itoa(c.holder.PID), "fd", strconv.Itoa(c.holder.FD))
 	ro, err := unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: c.Path, Err: err}
+		return 0, &os.PathError{Op: "open", Path: c.Path, Err: err}
 	}
 	defer func() { _ = unix.Close(ro) }()
 	var st unix.Stat_t
 	if err := unix.Fstat(ro, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: c.Path, Err: err}
+		return 0, &os.PathError{Op: "stat", Path: c.Path, Err: err}
 	}
 	if (inode{st.Dev, st.Ino}) != c.inode || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
+		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
 	}
 	idle, err := Probe(ro)
 	if err != nil {
-		return fmt.Errorf("probe %s: %w", c.Path, err)
+		return 0, fmt.Errorf("probe %s: %w", c.Path, err)
 	}
 	if idle == Written {
-		return fmt.Errorf("%s is written again: %w", c.Path, errBusy)
-	}
-	if err := unmapped(r.procfs, c.inode); err != nil {
-		return refusef("%s: %v", c.Path, err)
+		return 0, fmt.Errorf("%s is written again: %w", c.Path, errBusy)
 	}
 	rw, err := unix.Open(at, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: c.Path, Err: err}
+		return 0, &os.PathError{Op: "open", Path: c.Path, Err: err}
 	}
 	defer func() { _ = unix.Close(rw) }()
 	if err := unix.Fstat(rw, &st); err != nil || (inode{st.Dev, st.Ino}) != c.inode {
-		return fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
+		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
 	}
-	if err := unix.Fallocate(rw, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(c.below)); err != nil {
-		return &os.PathError{Op: "punch", Path: c.Path, Err: err}
+	return r.punch(rw, c.Path, c.below)
+}
+
+// punch makes a hole of the first below bytes of the file at path, which is open
+// as fd, and returns what that has freed.
+func (r *Reclaimer) punch(fd int, path string, below uint64) (uint64, error) {
+	var before, after unix.Stat_t
+	if err := unix.Fstat(fd, &before); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return nil
+	if err := unmapped(r.procfs, inode{before.Dev, before.Ino}); err != nil {
+		return 0, refusef("%s: %v", path, err)
+	}
+	if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(below)); err != nil {
+		return 0, &os.PathError{Op: "punch", Path: path, Err: err}
+	}
+	if err := unix.Fstat(fd, &after); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if after.Blocks >= before.Blocks {
+		return 0, fmt.Errorf("%s: nothing was left to free: %w", path, errBusy)
+	}
+	return uint64(before.Blocks-after.Blocks) * 512, nil
 }
 
 // unmapped returns an error where a process has the file mapped,

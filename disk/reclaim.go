@@ -81,7 +81,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage,
 			rotated = true
 			_ = r.rotateJournal(ctx) // without it there is less to remove
 		}
-		act := r.take(ctx, s)
+		act := r.take(ctx, s, now)
 		if errors.Is(act.Err, errBusy) || errors.Is(act.Err, unix.ENOENT) {
 			out.Skipped++
 			continue
@@ -138,12 +138,15 @@ func (r *Reclaimer) space(p string) (Filesystem, error) {
 
 // take does one step. Whether it still holds what the plan saw is looked at
 // here, on the open file.
-func (r *Reclaimer) take(ctx context.Context, s Step) Act {
+func (r *Reclaimer) take(ctx context.Context, s Step, now time.Time) Act {
 	a := Act{Verb: ActRemove, Path: s.Path, Bytes: s.Frees, Reason: s.Reason}
 	switch s.Class {
 	case ClassDeleted:
-		a.Verb = ActPunch
-		return a.failed(r.punch(s.Candidate))
+		n, err := r.punchDeleted(s.Candidate)
+		a.Verb, a.Bytes = ActPunch, n
+		return a.failed(err)
+	case ClassLive:
+		return r.takeLive(ctx, s, a, now)
 	case ClassOrphans:
 		return a.failed(r.removeOrphan(ctx, s.Path))
 	case ClassCores:

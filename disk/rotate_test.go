@@ -2,8 +2,12 @@ package disk
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -232,19 +236,28 @@ func TestRotateReaderBehind(t *testing.T) {
 	}
 }
 
-// TestHelperReader opens FILE, reads 1 MiB and stays.
+// TestHelperReader opens FILE, reads READ bytes of it, or 1 MiB, and stays. At
+// SIGUSR1 it reads the rest, says its checksum, and ends.
 func TestHelperReader(t *testing.T) {
 	if !isHelper(t) {
 		return // it is started by other tests
 	}
 	f, err := os.Open(os.Getenv("FILE"))
 	must(t, err)
-	n, err := f.Read(make([]byte, 1<<20))
-	if n != 1<<20 {
-		t.Fatal(n, err)
+	rest := make(chan os.Signal, 1)
+	signal.Notify(rest, unix.SIGUSR1)
+	n := envInt("READ")
+	if n == 0 {
+		n = 1 << 20
 	}
-	_, _ = os.Stdout.WriteString("ready\n")
-	time.Sleep(time.Hour)
+	_, err = io.CopyN(io.Discard, f, int64(n))
+	must(t, err)
+	fmt.Fprintln(os.Stdout, "ready")
+	<-rest
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	must(t, err)
+	fmt.Fprintf(os.Stdout, "%x\n", h.Sum(nil))
 }
 
 // Every state that a killed run can leave behind becomes a whole one.

@@ -30,11 +30,12 @@ func newDiskReclaim(o *options) *cobra.Command {
 		Short: "Free space on a disk of logs, what nobody misses first",
 		Long: `Frees space until no more than --until of the filesystem is in use, one safe
 step after another, and looks at the disk again after each: compressed archives,
-oldest first and never the last of a log; archives to compress; and, only where
-they are named in disk.reclaim.classes or --class, archives of others, logs of
-pods that are gone, archived journals, deleted files below every reader's offset,
-core dumps. What somebody has open stays. What is unread goes only with
---class unread --critical, and the loss is said.
+oldest first and never the last of a log; archives to compress; oversized logs
+that disk.rotations names; and, only where they are named in disk.reclaim.classes
+or --class, archives of others, logs of pods that are gone, archived journals,
+deleted files and other oversized logs below every reader's offset, core dumps.
+What somebody has open stays. What is unread goes only with --class unread
+--critical, and the loss is said.
 
 With --dry-run it touches nothing and shows the steps, also those whose class
 is not switched on. Interrupt it at any time: each step is whole or not begun.`,
