@@ -19,13 +19,13 @@ func copyAttributes(to, from *os.File) error {
 		return fmt.Errorf("stat %s: %w", from.Name(), err)
 	}
 	if err := unix.Fchown(int(to.Fd()), int(st.Uid), int(st.Gid)); err != nil {
-		return fmt.Errorf("give %s to %d:%d (CAP_CHOWN): %w", to.Name(), st.Uid, st.Gid, err)
+		return fmt.Errorf("give %s to %d:%d: %w", to.Name(), st.Uid, st.Gid, lacking(err, "CAP_CHOWN"))
 	}
 	if err := copyXattrs(to, from); err != nil {
 		return err
 	}
 	if err := unix.Fchmod(int(to.Fd()), st.Mode&0o7777); err != nil {
-		return fmt.Errorf("set the mode of %s to %04o: %w", to.Name(), st.Mode&0o7777, err)
+		return fmt.Errorf("set the mode of %s to %04o: %w", to.Name(), st.Mode&0o7777, lacking(err, "CAP_FOWNER"))
 	}
 	return nil
 }
@@ -38,7 +38,7 @@ func copyTimes(to, from *os.File) error {
 	}
 	times := []unix.Timespec{st.Atim, st.Mtim}
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", to.Fd()), times, 0); err != nil {
-		return fmt.Errorf("set the times of %s: %w", to.Name(), err)
+		return fmt.Errorf("set the times of %s: %w", to.Name(), lacking(err, "CAP_FOWNER"))
 	}
 	return nil
 }
@@ -50,10 +50,22 @@ func copied(name string) bool {
 	return name == "system.posix_acl_access" || name == "security.selinux" || strings.HasPrefix(name, "user.")
 }
 
+// needed is the capability for setting the attribute on a file of another owner,
+// xattr(7).
+func needed(name string) string {
+	switch {
+	case strings.HasPrefix(name, "security."):
+		return "CAP_SYS_ADMIN where no security module knows it"
+	case strings.HasPrefix(name, "user."):
+		return "CAP_DAC_OVERRIDE"
+	}
+	return "CAP_FOWNER"
+}
+
 func copyXattrs(to, from *os.File) error {
 	// A default ACL of the directory may have given the new file one.
 	if err := unix.Fremovexattr(int(to.Fd()), "system.posix_acl_access"); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-		return fmt.Errorf("remove the inherited ACL of %s: %w", to.Name(), err)
+		return fmt.Errorf("remove the inherited ACL of %s: %w", to.Name(), lacking(err, "CAP_FOWNER"))
 	}
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Flistxattr(int(from.Fd()), names)
@@ -77,7 +89,7 @@ func copyXattrs(to, from *os.File) error {
 			err = unix.Fsetxattr(int(to.Fd()), name, value[:n], 0)
 		}
 		if err != nil {
-			return fmt.Errorf("copy %s from %s to %s: %w", name, from.Name(), to.Name(), err)
+			return fmt.Errorf("copy %s from %s to %s: %w", name, from.Name(), to.Name(), lacking(err, needed(name)))
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ func openFolder(rootfs int, logPaths []string, dir string) (*folder, error) {
 		fd, err := openBeneath(t, []byte(rel+"\x00"), unix.O_RDONLY)
 		_ = unix.Close(t)
 		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+			return nil, &os.PathError{Op: "open", Path: dir, Err: lacking(err, "CAP_DAC_READ_SEARCH")}
 		}
 		d := &folder{fd: fd, path: dir}
 		if err := d.own(); err != nil {
@@ -72,6 +72,14 @@ func (d *folder) wrap(op, name string, err error) error {
 	return &os.PathError{Op: op, Path: path.Join(d.path, name), Err: err}
 }
 
+// lacking says which capability err is for want of, if that is what it is.
+func lacking(err error, capability string) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("%w: it takes %s", err, capability)
+	}
+	return err
+}
+
 // Refusal is why a file is left alone. It is not a failure: the file is not
 // what nodetune acts upon.
 type Refusal struct{ Reason string }
@@ -91,8 +99,10 @@ func (d *folder) file(name string, flags int) (*os.File, unix.Statx_t, error) {
 		return nil, st, refusef("%s is a symbolic link", path.Join(d.path, name))
 	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.EISDIR):
 		return nil, st, refusef("%s is not a regular file", path.Join(d.path, name))
+	case err != nil && flags&unix.O_ACCMODE == unix.O_RDONLY:
+		return nil, st, d.wrap("open", name, lacking(err, "CAP_DAC_READ_SEARCH"))
 	case err != nil:
-		return nil, st, d.wrap("open", name, err)
+		return nil, st, d.wrap("open", name, lacking(err, "CAP_DAC_OVERRIDE"))
 	}
 	f := os.NewFile(uintptr(fd), name)
 	if err = statx(fd, itself, &st); err != nil {
@@ -128,7 +138,7 @@ func (d *folder) plain(name string, st *unix.Statx_t) error {
 func (d *folder) create(name string) (*os.File, error) {
 	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, d.wrap("create", name, err)
+		return nil, d.wrap("create", name, lacking(err, "CAP_DAC_OVERRIDE"))
 	}
 	f := os.NewFile(uintptr(fd), name)
 	if err := own(f); err != nil {

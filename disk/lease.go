@@ -51,7 +51,7 @@ func Probe(fd int) (Idle, error) {
 	return Written, nil
 }
 
-func noLease(err error) error { return fmt.Errorf("%w: %w", ErrNoLease, err) }
+func noLease(err error) error { return fmt.Errorf("%w: %w", ErrNoLease, lacking(err, "CAP_LEASE")) }
 
 // lease takes, and F_UNLCK gives back, a lease of the kind. It goes to the
 // kernel without telling the scheduler: the call never sleeps.

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -42,39 +41,49 @@ func (r Reopen) signal() (unix.Signal, error) {
 	return 0, fmt.Errorf("signal %q does not make daemons reopen their logs: write HUP, USR1, USR2 or WINCH", r.Signal)
 }
 
-// ask sends the signal to those of the writers that r names, and of a parent
-// and its children, as nginx has them, to the parent only. It returns how many
-// got it.
-func (r Reopen) ask(ctx context.Context, w *procwalk.Walker, procfs string, writers []opener) (int, error) {
+// check returns why those of the writers that r names could not be asked. A log
+// that nobody would write any more is not rotated.
+func (r Reopen) check(w *procwalk.Walker, procfs string, writers []opener) error {
+	all, err := r.targets(procfs, writers)
+	for _, o := range all {
+		err = errors.Join(err, signalProcess(w, o, 0)) // kill(2): 0 only looks whether it may be sent
+	}
+	return err
+}
+
+// ask sends the signal to those of the writers that r names.
+func (r Reopen) ask(w *procwalk.Walker, procfs string, writers []opener) error {
 	sig, err := r.signal()
 	if err != nil {
-		return 0, err
+		return err
 	}
+	all, err := r.targets(procfs, writers)
+	for _, o := range all {
+		err = errors.Join(err, signalProcess(w, o, sig))
+	}
+	return err
+}
+
+// targets returns those of the writers that r names, and of a parent and its
+// children, as nginx has them, the parent only. There is at least one, or an
+// error.
+func (r Reopen) targets(procfs string, writers []opener) ([]opener, error) {
 	pids := map[int]opener{}
 	for _, o := range writers {
 		if o.Writes && (r.PID != 0 && o.PID == r.PID || r.Unit != "" && o.Who.Unit == r.Unit && o.Who.PodUID == "") {
 			pids[o.PID] = o
 		}
 	}
-	asked := 0
-	var errs []error
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("none of its writers (%s) is %s", named(writers), r)
+	}
+	var all []opener
 	for pid, o := range pids {
-		if ctx.Err() != nil {
-			break
+		if _, child := pids[parent(procfs, pid)]; !child {
+			all = append(all, o)
 		}
-		if _, child := pids[parent(procfs, pid)]; child {
-			continue
-		}
-		if err := signalProcess(w, o, sig); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		asked++
 	}
-	if asked == 0 && len(errs) == 0 && len(writers) > 0 {
-		errs = append(errs, fmt.Errorf("none of its writers (%s) is %s", list(writers), r))
-	}
-	return asked, errors.Join(errs...)
+	return all, nil
 }
 
 func (r Reopen) String() string {
@@ -119,7 +128,7 @@ func signalProcess(w *procwalk.Walker, o opener, sig unix.Signal) error {
 		}
 	}
 	if err == nil {
-		err = unix.PidfdSendSignal(fd, sig, nil, 0)
+		err = lacking(unix.PidfdSendSignal(fd, sig, nil, 0), "CAP_KILL")
 	}
 	if err != nil {
 		return fmt.Errorf("signal %s[%d]: %w", safetext.String(o.Comm), o.PID, err)

@@ -109,31 +109,37 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
 		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
 	}
+	idle, err := Probe(int(live.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("probe %s: %w", file, err)
+	}
+	if idle != Unheld && len(who[at]) == 0 && (idle == Written || !how.Force) {
+		return "", refusef("%s is %s by %s: whether it may be rotated is not known", file, idle, named(nil))
+	}
 	archive := base + "." + stamp(now)
 	if how.InPlace {
-		// A second descriptor of ours must not spoil the probe.
-		_ = live.Close()
 		if err := d.shorten(ctx, base, archive, who[at]); err != nil {
 			return "", err
 		}
 		return path.Join(d.path, archive), nil
 	}
-	idle, err := Probe(int(live.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("probe %s: %w", file, err)
-	}
-	if idle == Written && how.Reopen.isZero() {
-		return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
-	}
-	if idle == Written && !r.walker.Ours() {
-		return "", refusef("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, named(who[at]))
+	if idle == Written {
+		switch {
+		case how.Reopen.isZero():
+			return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
+		case !r.walker.Ours():
+			return "", refusef("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, named(who[at]))
+		}
+		if err := how.Reopen.check(r.walker, r.procfs, who[at]); err != nil {
+			return "", fmt.Errorf("%s stays as it is: %w", file, err)
+		}
 	}
 	quiet(live)
 	if err := d.replace(live, base, archive); err != nil {
 		return "", err
 	}
 	if idle == Written {
-		if err := r.ask(ctx, how.Reopen, at, who[at], now); err != nil {
+		if err := r.ask(how.Reopen, at, who[at], now); err != nil {
 			return path.Join(d.path, archive), err
 		}
 	}
@@ -160,7 +166,7 @@ func named(all []opener) string {
 	if s := list(all); s != "" {
 		return s
 	}
-	return "a process that cannot be seen from here"
+	return "a process that cannot be seen from here, which takes CAP_SYS_PTRACE and the pids of the host"
 }
 
 // replace makes an empty file like live and exchanges the two.
@@ -200,11 +206,11 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 // askAgain is how long a writer may take to reopen before it is asked again.
 const askAgain = 10 * time.Second
 
-func (r *Rotator) ask(ctx context.Context, how Reopen, at inode, who []opener, now time.Time) error {
+func (r *Rotator) ask(how Reopen, at inode, who []opener, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < askAgain && !now.Before(last) {
 		return nil
 	}
-	_, err := how.ask(ctx, r.walker, r.procfs, who)
+	err := how.ask(r.walker, r.procfs, who)
 	if err == nil {
 		r.asked[at] = now
 	}
