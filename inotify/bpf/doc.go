@@ -1,23 +1,33 @@
-// Package bpf reads what the kernel itself counts: how many inotify instances
-// and watches every account has, and may have.
+// Package bpf reads what the kernel itself knows: how many inotify instances
+// and watches every account has, and may have ([Table]), and which process holds
+// which of them ([Walk]).
 //
 // The counters are in struct ucounts, one for each uid in each user namespace;
 // they decide EMFILE of inotify_init1(2) and ENOSPC of inotify_add_watch(2),
-// and no file shows them. A program of type BPF_PROG_TYPE_SYSCALL reads the
-// table they are in, when it is asked to and not in between: nothing is
-// attached, nothing is pinned, nothing stays when the process ends. It changes
-// nothing, and reads no other memory than that table, the namespaces it points
-// to and nodetune's own credentials.
+// and no file shows them. Who holds an instance is in the descriptor tables,
+// which /proc/PID/fd shows, but neither whom it is charged to, nor whether two
+// descriptors are of one, nor how many events wait to be read.
+//
+// Programs of type BPF_PROG_TYPE_SYSCALL read them, when they are asked to and
+// not in between: nothing is attached, nothing is pinned, nothing stays when the
+// process ends. They change nothing, lock nothing, and read no other memory than
+// that table, the tasks with their credentials, limits, cgroups and descriptor
+// tables, and the instances in these. What changes during a walk is missed or
+// met twice. Addresses do not leave this package.
 //
 // Needs Linux 5.17 (bpf_loop; programs of this type are older) with BTF
 // (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux), CAP_BPF and CAP_PERFMON, and
-// the initial user namespace. It needs no hostPID and no other privilege. A
-// kernel_lockdown(7) for confidentiality forbids it.
+// the initial user namespace. It needs no hostPID from 6.7 on (bpf_iter_task_new);
+// before that a walk uses the kernel's iterator of tasks, which shows those of
+// its own pid namespace. A kernel_lockdown(7) for confidentiality forbids all of
+// it. An instance that was sent through a socket and not received, or that is a
+// registered file of an io_uring alone, is in no descriptor table: it is charged,
+// and not found.
 //
 // # Cost
 //
-// A look takes 15 µs of CPU time on a node and allocates three times; opening
-// it 30 ms, and 0.5 MiB that stay.
+// A look at the table takes 15 µs of CPU time on a node and allocates three
+// times; opening it 30 ms, and 0.5 MiB that stay.
 //
-// Nothing of it is believed before it was tried, see [Open].
+// Nothing of it is believed before it was tried, see [Open] and [OpenWalk].
 package bpf

@@ -4,3 +4,4 @@ package bpf
 // 12, so that building nodetune needs none; CI compiles them again and
 // compares.
 //go:generate go tool -modfile=../../.ci/tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -tags linux -go-package bpf ucounts ucounts.c -- -Wall -Werror
+//go:generate go tool -modfile=../../.ci/tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -tags linux -go-package bpf walk walk.c -- -Wall -Werror

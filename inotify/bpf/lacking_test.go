@@ -16,25 +16,65 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// openEnv makes the test binary open the table with what it was started with:
-// "seccomp" denies itself bpf(2) before.
+// openEnv makes the test binary open what it names: "table", "walk" or
+// "iterator", with "seccomp" before it after having denied itself bpf(2).
 const openEnv = "NODETUNE_TEST_OPEN"
 
 func openAndSay() int {
-	if os.Getenv(openEnv) == "seccomp" {
+	what := os.Getenv(openEnv)
+	if rest, ok := strings.CutPrefix(what, "seccomp "); ok {
+		what = rest
 		if err := denyBPF(); err != nil {
 			fmt.Fprintln(os.Stdout, "test:", err)
 			return 3
 		}
 	}
-	table, err := Open("/proc")
-	if err != nil {
+	if err := openIt(what); err != nil {
 		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
-	_, err = table.Accounts()
-	fmt.Fprintln(os.Stdout, "opened", err)
+	fmt.Fprintln(os.Stdout, "opened")
 	return 0
+}
+
+func openIt(what string) error {
+	if what == "table" {
+		table, err := Open("/proc")
+		if err != nil {
+			return err
+		}
+		_, err = table.Accounts()
+		return err
+	}
+	w, err := OpenWalk("/proc")
+	if what == "iterator" {
+		w, err = loadIteratorAndTry()
+	}
+	if err != nil {
+		return err
+	}
+	held, err := w.Holders()
+	if err == nil && held.Walk.Processes < 10 {
+		return fmt.Errorf("only %d processes are seen", held.Walk.Processes)
+	}
+	return err
+}
+
+// loadIteratorAndTry is what OpenWalk does before Linux 6.7.
+func loadIteratorAndTry() (*Walk, error) {
+	self, err := ownAccount("/proc")
+	if err != nil {
+		return nil, err
+	}
+	spec, err := loadWalk()
+	if err != nil {
+		return nil, err
+	}
+	w, err := loadIterator(spec, "/proc")
+	if err != nil {
+		return nil, lacking(err)
+	}
+	return w, w.try(self, "/proc")
 }
 
 // denyBPF is what a container runtime's default profile does.
@@ -75,32 +115,38 @@ func TestLacking(t *testing.T) {
 	holdertest.New(t, 1).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: full, Instances: 128})
 	self := executable(t)
 	hide := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$0"`}
-	for _, c := range []struct {
-		name, env string
-		run       []string
-		want      string
-	}{
-		{"everything", "1", nil, "opened"},
-		{"CAP_BPF and CAP_PERFMON", "1", as(uid, ",+bpf,+perfmon"), "opened"},
-		{"no instance left", "1", as(full, ",+bpf,+perfmon"), "opened"},
-		{"no CAP_PERFMON", "1", as(uid, ",+bpf"), "CAP_PERFMON"},
-		{"no CAP_BPF", "1", as(uid, ",+perfmon"), "CAP_BPF"},
-		{"no capability", "1", as(0, ""), "CAP_BPF"},
-		{"a user namespace", "1", []string{"unshare", "--user", "--map-root-user"}, "initial user namespace"},
-		{"no BTF", "1", hide, "CONFIG_DEBUG_INFO_BTF"},
-		{"seccomp", "seccomp", nil, "seccomp"},
-		{"another pid namespace", "1", []string{"unshare", "--pid", "--fork", "--mount-proc"}, "opened"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			args := append(c.run, self)
-			cmd := exec.Command(args[0], args[1:]...)
-			cmd.Env = append(os.Environ(), openEnv+"="+c.env)
-			cmd.Dir = "/"
-			out, err := cmd.CombinedOutput()
-			if !strings.Contains(string(out), c.want) {
-				t.Errorf("%v: %v\ngot %swant %q", args, err, bytes.TrimSpace(out), c.want)
-			}
-		})
+	for _, what := range []string{"table", "walk", "iterator"} {
+		elsewhere := "opened"
+		if what == "iterator" {
+			elsewhere = "run with hostPID"
+		}
+		for _, c := range []struct {
+			name, env string
+			run       []string
+			want      string
+		}{
+			{"everything", what, nil, "opened"},
+			{"CAP_BPF and CAP_PERFMON", what, as(uid, ",+bpf,+perfmon"), "opened"},
+			{"no instance left", what, as(full, ",+bpf,+perfmon"), "opened"},
+			{"no CAP_PERFMON", what, as(uid, ",+bpf"), "CAP_PERFMON"},
+			{"no CAP_BPF", what, as(uid, ",+perfmon"), "CAP_BPF"},
+			{"no capability", what, as(0, ""), "CAP_BPF"},
+			{"a user namespace", what, []string{"unshare", "--user", "--map-root-user"}, "initial user namespace"},
+			{"no BTF", what, hide, "CONFIG_DEBUG_INFO_BTF"},
+			{"seccomp", "seccomp " + what, nil, "seccomp"},
+			{"another pid namespace", what, []string{"unshare", "--pid", "--fork", "--mount-proc"}, elsewhere},
+		} {
+			t.Run(what+"/"+c.name, func(t *testing.T) {
+				args := append(c.run, self)
+				cmd := exec.Command(args[0], args[1:]...)
+				cmd.Env = append(os.Environ(), openEnv+"="+c.env)
+				cmd.Dir = "/"
+				out, err := cmd.CombinedOutput()
+				if !strings.Contains(string(out), c.want) {
+					t.Errorf("%v: %v\ngot %swant %q", args, err, bytes.TrimSpace(out), c.want)
+				}
+			})
+		}
 	}
 }
 

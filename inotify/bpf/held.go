@@ -1,0 +1,127 @@
+package bpf
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/nodetune/nodetune/inotify"
+)
+
+// clockTick is the unit of proc_pid_stat(5): USER_HZ is 100 on every platform
+// that this is built for.
+const clockTick = uint64(time.Second / 100)
+
+// held says what was found in the words of package inotify. Addresses in the
+// kernel's memory, which tell what is one and what is another, stay here.
+func (w *Walk) held() inotify.Held {
+	f := &w.found
+	slices.SortFunc(f.tables, func(a, b walkTable) int {
+		return cmp.Or(cmp.Compare(a.Pid, b.Pid), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Id, b.Id), cmp.Compare(a.Word, b.Word))
+	})
+	slices.SortFunc(f.holdings, func(a, b walkHolding) int {
+		return cmp.Or(cmp.Compare(a.Pid, b.Pid), cmp.Compare(a.File, b.File))
+	})
+	h := inotify.Held{
+		Instances: make([]inotify.HeldInstance, 0, len(f.holdings)),
+		Holders:   make([]inotify.Holder, 0, len(f.tables)),
+		Above:     f.above(), Walk: f.stats,
+	}
+	h.Walk.ThreadsCompared = true
+	w.names.begin()
+	number := make(map[uint64]int, len(f.holdings))
+	all := make([]int, 0, len(f.holdings)) // the instances of all holders
+	rest := f.holdings
+	for tables := f.tables; len(tables) > 0; {
+		t := &tables[0]
+		n := 1
+		for n < len(tables) && tables[n].Pid == t.Pid && tables[n].Start == t.Start {
+			n++
+		}
+		for len(rest) > 0 && rest[0].Pid < t.Pid {
+			rest = rest[1:] // its table was gone when it was told of
+		}
+		from := len(all)
+		for last := uint64(0); len(rest) > 0 && rest[0].Pid == t.Pid; rest = rest[1:] {
+			if rest[0].File == last {
+				continue
+			}
+			last = rest[0].File
+			i, known := number[last]
+			if !known {
+				i = len(h.Instances)
+				number[last] = i
+				h.Instances = append(h.Instances, instanceOf(&rest[0]))
+			}
+			all = append(all, i)
+		}
+		h.Holders = append(h.Holders, inotify.Holder{
+			PID: int(t.Pid), Start: t.Start / clockTick, UID: t.Uid, UserNS: uint64(t.Userns),
+			Comm: comm(t.Comm), Cgroup: w.cgroup(t),
+			FDs: fullest(tables[:n]), NOFILESoft: limit(t.NofileSoft), NOFILEHard: limit(t.NofileHard),
+			Instances: all[from:len(all):len(all)],
+		})
+		tables = tables[n:]
+	}
+	w.names.forget()
+	return h
+}
+
+func instanceOf(h *walkHolding) inotify.HeldInstance {
+	return inotify.HeldInstance{
+		Charged: inotify.Owner{UserNS: uint64(h.Userns), UID: h.Uid},
+		Watches: int64(h.Watches), Uncounted: h.Uncounted != 0,
+		QueuedEvents: int64(h.Queued), QueuedEventsLimit: int64(h.QueueLimit),
+	}
+}
+
+// above returns the accounts above every namespace, the outermost last.
+func (f *found) above() map[uint64][]inotify.Owner {
+	if len(f.owners) == 0 {
+		return nil
+	}
+	next := make(map[uint64]inotify.Owner, len(f.owners))
+	for _, o := range f.owners {
+		next[uint64(o.Below)] = inotify.Owner{UserNS: uint64(o.Userns), UID: o.Uid}
+	}
+	above := make(map[uint64][]inotify.Owner, len(next))
+	for ns := range next {
+		// Namespaces are nested 32 deep at most (user_namespaces(7)).
+		for at, ok := next[ns]; ok && len(above[ns]) < 32; at, ok = next[at.UserNS] {
+			above[ns] = append(above[ns], at)
+		}
+	}
+	return above
+}
+
+// fullest returns the descriptors of the fullest one of the tables of a process,
+// which come with their parts together. One that was met twice counts once.
+func fullest(tables []walkTable) int64 {
+	var most, sum int64
+	for i := range tables {
+		t := &tables[i]
+		switch {
+		case i == 0 || t.Id != tables[i-1].Id:
+			sum = int64(t.Fds)
+		case t.Word != tables[i-1].Word:
+			sum += int64(t.Fds)
+		}
+		most = max(most, sum)
+	}
+	return most
+}
+
+func comm(b [16]uint8) string {
+	name, _, _ := bytes.Cut(b[:], []byte{0})
+	return string(name)
+}
+
+// limit turns RLIM_INFINITY into no limit.
+func limit(v uint64) inotify.Limit {
+	if v > math.MaxInt64 {
+		return inotify.NoLimit
+	}
+	return inotify.Limit(v)
+}

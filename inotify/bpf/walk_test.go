@@ -1,0 +1,248 @@
+package bpf
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+func loadedWalk(t testing.TB) *ebpf.CollectionSpec {
+	t.Helper()
+	spec, err := loadWalk()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// walks are the two ways to go through the tasks.
+func walks(t *testing.T) map[string]*Walk {
+	tasks, err := OpenWalk("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tasks.Close() })
+	iterator, err := loadIteratorAndTry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { iterator.Close() })
+	return map[string]*Walk{"tasks": tasks, "iterator": iterator}
+}
+
+func holders(t *testing.T, w *Walk) (inotify.Held, map[int]inotify.Holder) {
+	t.Helper()
+	held, err := w.Holders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := make(map[int]inotify.Holder, len(held.Holders))
+	for _, h := range held.Holders {
+		by[h.PID] = h
+	}
+	return held, by
+}
+
+// TestWalk: every instance that is not in flight is found with whoever holds it,
+// once, and what users are charged for is what the kernel's own table says, but
+// for those in flight; while another user makes and closes 10,000 instances a
+// second.
+func TestWalk(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	table, all := openTable(t), walks(t)
+	specs := append(slices.Clone(herd), holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70311, Instances: 1, Watches: 5000})
+	started := holdertest.New(t, 5000).Start(specs...)
+	churned := churn(t)
+	for churned.Load() < 10_000 {
+		for name, w := range all {
+			accounts, err := table.Accounts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			held, by := holders(t, w)
+			charged := map[inotify.Owner]inotify.Charged{}
+			for _, in := range held.Instances {
+				for _, o := range append([]inotify.Owner{in.Charged}, held.Above[in.Charged.UserNS]...) {
+					c := charged[o]
+					c.Instances++
+					c.Watches += in.Watches
+					charged[o] = c
+				}
+			}
+			for _, a := range accounts {
+				if a.UID < 70301 || a.UID > 70311 {
+					continue
+				}
+				got, want := charged[a.Owner], a
+				if a.UID == 70308 { // sent through a socket and not received
+					want.Instances, want.Watches = 0, 0
+				}
+				if got.Instances != want.Instances || got.Watches != want.Watches {
+					t.Fatalf("%s: uid %d in namespace %d: found %d instances and %d watches, charged are %d and %d",
+						name, a.UID, a.UserNS, got.Instances, got.Watches, want.Instances, want.Watches)
+				}
+			}
+			for i, s := range specs {
+				for _, process := range started[i] {
+					instances, watches := 0, int64(0)
+					for _, in := range by[process.PID].Instances {
+						instances++
+						watches += held.Instances[in].Watches
+					}
+					want := s.Instances
+					if s.Kind == holdertest.Flight {
+						want = 0
+					}
+					if instances != want || watches != int64(want*s.Watches) {
+						t.Fatalf("%s: %s: process %d has %d instances and %d watches, want %d and %d", name, s.Kind, process.PID, instances, watches, want, want*s.Watches)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestHolder: what is said of a process is what /proc says.
+func TestHolder(t *testing.T) {
+	privtest.Host(t)
+	started := holdertest.New(t, 1).Start(
+		holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70320, Instances: 9000},
+		holdertest.Spec{Kind: holdertest.UserNS, Processes: 1, UID: 70321, Instances: 1, Other: 70322},
+	)
+	for name, w := range walks(t) {
+		_, by := holders(t, w)
+		for i, uid := range []uint32{70320, 70322} {
+			pid := started[i][0].PID
+			h := by[pid]
+			dir := "/proc/" + strconv.Itoa(pid)
+			fds, err := os.ReadDir(dir + "/fd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ns unix.Stat_t
+			if err := unix.Stat(dir+"/ns/user", &ns); err != nil {
+				t.Fatal(err)
+			}
+			stat, err := os.ReadFile(dir + "/stat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cgroup, err := os.ReadFile(dir + "/cgroup")
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')'):]))[20]
+			if h.FDs != int64(len(fds)) || h.UID != uid || h.UserNS != ns.Ino || h.Comm != "holder" ||
+				strconv.FormatUint(h.Start, 10) != start || h.Cgroup == "" || !strings.Contains(string(cgroup), ":"+h.Cgroup+"\n") {
+				t.Errorf("%s: got %+v, want %d descriptors, uid %d, namespace %d, start %s, a cgroup of\n%s", name, h, len(fds), uid, ns.Ino, start, cgroup)
+			}
+			limits, err := os.ReadFile(dir + "/limits")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, nofile, _ := strings.Cut(string(limits), "Max open files")
+			if f := strings.Fields(nofile); strconv.FormatInt(int64(h.NOFILESoft), 10) != f[0] || strconv.FormatInt(int64(h.NOFILEHard), 10) != f[1] {
+				t.Errorf("%s: got limits %d and %d, want %s and %s", name, h.NOFILESoft, h.NOFILEHard, f[0], f[1])
+			}
+		}
+	}
+}
+
+// TestParts: what has no room in one part of a walk is found in several.
+func TestParts(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "8192")
+	started := holdertest.New(t, 1).Start(
+		holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70330, Instances: 6000},
+		holdertest.Spec{Kind: holdertest.Plain, Processes: 30, UID: 70331, Instances: 100},
+	)
+	for name, w := range walks(t) {
+		held, by := holders(t, w)
+		found := 0
+		for _, in := range held.Instances {
+			if in.Charged.UID == 70330 || in.Charged.UID == 70331 {
+				found++
+			}
+		}
+		if found != 9000 || w.parts < 2 {
+			t.Errorf("%s: %d instances were found in %d parts", name, found, w.parts)
+		}
+		if h := by[started[0][0].PID]; len(h.Instances) != 6000 || h.FDs < 6000 || h.FDs > 6010 {
+			t.Errorf("%s: %d instances and %d descriptors, want 6,000 and the standard ones", name, len(h.Instances), h.FDs)
+		}
+	}
+}
+
+// TestQueue: events that nobody reads are counted, beyond the limit as well.
+func TestQueue(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_queued_events", "20")
+	all := walks(t) // the queue of what is made to try it overflows as well
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	dir := t.TempDir()
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE); err != nil {
+		t.Fatal(err)
+	}
+	for made := range 25 {
+		want := int64(min(made, 21)) // one says that others were lost
+		for name, w := range all {
+			held, by := holders(t, w)
+			found := false
+			for _, i := range by[os.Getpid()].Instances {
+				in := held.Instances[i]
+				found = found || in.QueuedEvents == want && in.QueuedEventsLimit == 20 && in.Watches == 1
+			}
+			if !found {
+				t.Fatalf("%s: no instance with %d events", name, want)
+			}
+		}
+		if err := os.WriteFile(dir+"/"+strconv.Itoa(made), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWrongWalk: what does not find what it should is refused.
+func TestWrongWalk(t *testing.T) {
+	privtest.Root(t)
+	self, err := ownAccount("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, want string
+		self       inotify.Owner
+		magic      uint64
+	}{
+		{"no instance", "0 were found", self, 1},
+		{"account", "said to be charged to uid 0", inotify.Owner{UserNS: self.UserNS, UID: 70399}, 0},
+	} {
+		spec := loadedWalk(t)
+		if c.magic != 0 {
+			if err := spec.Variables[walkVarAnonInodeFsMagic].Set(c.magic); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w, err := openWalk(spec, c.self, "/proc")
+		if err == nil {
+			w.Close()
+			t.Errorf("%s: believed", c.name)
+		} else if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
