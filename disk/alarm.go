@@ -190,8 +190,8 @@ func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 	}
 	if len(stalled) > 0 {
 		r := stalled[0] // the one with the most unread: readers are sorted
-		return Alarm{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s",
-			r.collector(), Size(r.LagBytes), r.logName(), others(len(stalled)-1, "logs"))}
+		return Alarm{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s; %s",
+			r.collector(), Size(r.LagBytes), r.logName(), others(len(stalled)-1, "logs"), r.Cure())}
 	}
 	var alone []Unfollowed
 	young := false
@@ -207,7 +207,7 @@ func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 	switch {
 	case len(alone) > 0 && collected:
 		x := alone[0]
-		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s",
+		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
 			x.Namespace, x.Pod, x.Container, Size(x.GrewBytes), others(len(alone)-1, "logs"))}
 	case young && collected:
 		return Alarm{Between, ReasonReading, "new logs are not followed yet"}
@@ -230,6 +230,15 @@ func (r Reader) collector() string {
 		return r.Who.Unit
 	}
 	return fmt.Sprintf("%q (pid %d)", r.Comm, r.PID)
+}
+
+// Cure says what helps a reader that stands still. What it was refused it does
+// not get by a higher limit: most programs never ask again.
+func (r Reader) Cure() string {
+	if !r.Watched {
+		return "it has no inotify watch there, and does not wake when more are allowed: restart it"
+	}
+	return "restart it"
 }
 
 func (r Reader) logName() string {

@@ -84,6 +84,10 @@ func TestReading(t *testing.T) {
 			t.Errorf("%s: %+v, want level %d %s", name, a, c.level, c.reason)
 		}
 	}
+	blind := Usage{Readers: []Reader{{LagBytes: 1, StalledSince: &long, Open: true}}}
+	if a := reading(blind, p, true, now); !strings.Contains(a.Message, "it has no inotify watch there") || !strings.Contains(a.Message, "restart it") {
+		t.Errorf("%q does not say what helps", a.Message)
+	}
 }
 
 func TestAdvance(t *testing.T) {

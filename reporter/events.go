@@ -38,6 +38,9 @@ type Events struct {
 	node   func() types.UID
 	limit  *rate.Limiter
 	wake   chan struct{}
+	refuse func(namespace string, err error)
+	// refused are the namespaces that forbid Events; of Run alone.
+	refused map[string]bool
 
 	mu       sync.Mutex
 	disabled []string
@@ -58,6 +61,7 @@ type EventStats struct{ Succeeded, Failed, Dropped uint64 }
 type series struct {
 	name        string // of the object in the API; "" until it is created
 	count       int32
+	writes      int
 	first, last time.Time
 	pending     bool
 	notBefore   time.Time
@@ -68,18 +72,20 @@ type series struct {
 const (
 	eventBurst   = 10               // at once, then
 	eventEvery   = 30 * time.Second // one
-	eventRepeat  = 5 * time.Minute  // between two writes of the same one
+	eventAgain   = 10 * time.Second // between two writes of the same one, then
+	eventRepeat  = 5 * time.Minute  // twice as long each time, up to this
 	eventKeep    = time.Hour        // after which the same one is a new one
 	eventsRecent = 128              // different ones that are remembered
 )
 
 // NewEvents writes Events in the name of the agent on host, whose Node has the
 // UID that node returns; "" while it is not known, which holds up its Events.
-func NewEvents(client func(namespace string) EventClient, host string, node func() types.UID, disabled []string) *Events {
+// refuse is called when the API server begins to forbid Events in a namespace.
+func NewEvents(client func(namespace string) EventClient, host string, node func() types.UID, disabled []string, refuse func(namespace string, err error)) *Events {
 	return &Events{
-		client: client, host: host, node: node, disabled: disabled,
+		client: client, host: host, node: node, disabled: disabled, refuse: refuse,
 		limit: rate.NewLimiter(rate.Every(eventEvery), eventBurst),
-		wake:  make(chan struct{}, 1), recent: make(map[Event]*series),
+		wake:  make(chan struct{}, 1), recent: make(map[Event]*series), refused: make(map[string]bool),
 	}
 }
 
@@ -100,6 +106,11 @@ func (e *Events) Stats() EventStats {
 // OnNode returns an Event on the agent's own Node.
 func (e *Events) OnNode(kind, reason, message string) Event {
 	return Event{Object: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: e.host}, Type: kind, Reason: reason, Message: message}
+}
+
+// OfPod returns an Event on a pod as one on the Node that names the pod.
+func (e *Events) OfPod(ev Event) Event {
+	return e.OnNode(ev.Type, ev.Reason, eventMessage(fmt.Sprintf("pod %s/%s: %s", ev.Object.Namespace, ev.Object.Name, ev.Message)))
 }
 
 // Say notes that ev happened now. It never blocks.
@@ -192,12 +203,14 @@ func (e *Events) write(ctx context.Context, ev Event) {
 		cancel()
 	}
 	now := time.Now()
+	e.notice(namespaceOf(ev), err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case err == nil:
 		e.stats.Succeeded++
-		s.name, s.failures, s.notBefore = name, 0, now.Add(eventRepeat)
+		s.name, s.failures, s.notBefore = name, 0, now.Add(min(eventAgain<<s.writes, eventRepeat))
+		s.writes = min(s.writes+1, 5)
 		s.pending = s.count != was.count // it happened again meanwhile
 	case lost(err):
 		e.stats.Failed++
@@ -209,6 +222,28 @@ func (e *Events) write(ctx context.Context, ev Event) {
 	}
 }
 
+// notice calls refuse when a namespace begins to forbid Events; one that is
+// being deleted forbids everything.
+func (e *Events) notice(namespace string, err error) {
+	forbidden := apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+	if forbidden && !e.refused[namespace] {
+		e.refuse(namespace, err)
+	}
+	if forbidden {
+		e.refused[namespace] = true
+	} else if err == nil {
+		delete(e.refused, namespace)
+	}
+}
+
+// namespaceOf returns where ev is kept.
+func namespaceOf(ev Event) string {
+	if ev.Object.Namespace == "" {
+		return metav1.NamespaceDefault // where Events of cluster-scoped objects are
+	}
+	return ev.Object.Namespace
+}
+
 var errNodeUnseen = fmt.Errorf("the UID of the Node is not known yet")
 
 // lost reports whether writing the same again cannot help.
@@ -218,10 +253,7 @@ func lost(err error) bool {
 
 // send creates the Event, or counts on where it exists.
 func (e *Events) send(ctx context.Context, ev Event, s series) (string, error) {
-	namespace := ev.Object.Namespace
-	if namespace == "" {
-		namespace = metav1.NamespaceDefault // where Events of cluster-scoped objects are
-	}
+	namespace := namespaceOf(ev)
 	client := e.client(namespace)
 	if s.name != "" {
 		body, err := json.Marshal(map[string]any{"count": s.count, "lastTimestamp": metav1.NewTime(s.last)})

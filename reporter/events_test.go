@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,8 +22,12 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
+func eventsOf(c *fake.Clientset) func(string) EventClient {
+	return func(namespace string) EventClient { return c.CoreV1().Events(namespace) }
+}
+
 func runEvents(t *testing.T, c *fake.Clientset, uid func() types.UID) *Events {
-	e := NewEvents(func(ns string) EventClient { return c.CoreV1().Events(ns) }, "n1", uid, []string{"Quiet"})
+	e := NewEvents(eventsOf(c), "n1", uid, []string{"Quiet"}, func(string, error) {})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -65,7 +70,7 @@ func TestEventsAreCounted(t *testing.T) {
 		if got := all[0].LastTimestamp.Sub(all[0].FirstTimestamp.Time); got != 590*time.Second {
 			t.Errorf("it lasted %s", got)
 		}
-		if got := len(c.Actions()) - 1; got > 4 {
+		if got := len(c.Actions()) - 1; got > 7 {
 			t.Errorf("%d requests in ten minutes for one event", got)
 		}
 		time.Sleep(time.Hour) // the API server has forgotten it
@@ -156,7 +161,7 @@ func TestEventName(t *testing.T) {
 }
 
 func TestTransitionEvents(t *testing.T) {
-	e := NewEvents(nil, "n1", known, nil)
+	e := NewEvents(nil, "n1", known, nil, func(string, error) {})
 	to := func(from, status corev1.ConditionStatus, reason string) Transition {
 		return Transition{From: from, To: corev1.NodeCondition{Type: SysctlDrift, Status: status, Reason: reason, Message: "128"}}
 	}
@@ -172,4 +177,54 @@ func TestTransitionEvents(t *testing.T) {
 			t.Errorf("event %+v, want %s", ev, want[i])
 		}
 	}
+}
+
+// Who may not write Events hears of it once for each namespace, and again after
+// it was allowed.
+func TestEventsForbidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		forbidden := true
+		c.PrependReactor("create", "events", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			if !forbidden {
+				return false, nil, nil
+			}
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no rule"))
+		})
+		var told []string
+		e := NewEvents(eventsOf(c), "n1", known, nil, func(namespace string, err error) {
+			told = append(told, namespace)
+			if !strings.Contains(err.Error(), "no rule") {
+				t.Errorf("the reason is lost: %v", err)
+			}
+		})
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		go e.Run(ctx)
+		say := func() {
+			for _, reason := range []string{"A", "B"} {
+				pod := Event{Object: podReference("logging", "p", "uid"), Type: corev1.EventTypeNormal, Reason: reason, Message: "m"}
+				e.Say(pod, time.Now())
+				e.Say(e.OfPod(pod), time.Now())
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			slices.Sort(told)
+		}
+		say()
+		if !slices.Equal(told, []string{"default", "logging"}) {
+			t.Fatalf("told of %q", told)
+		}
+		forbidden = false
+		say()
+		if all := listEvents(t, c, "default"); len(all) != 2 || all[0].InvolvedObject.Kind != "Node" || all[0].Message != "pod logging/p: m" {
+			t.Errorf("on the Node %+v", all)
+		}
+		forbidden = true
+		time.Sleep(2 * time.Hour)
+		say()
+		if len(told) != 4 {
+			t.Errorf("told of %q", told)
+		}
+	})
 }

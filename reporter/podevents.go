@@ -2,10 +2,12 @@ package reporter
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
@@ -17,13 +19,14 @@ import (
 const NOFILENearLimit = "NOFILENearLimit"
 
 // PodEvents tells the pods that are at a limit, or hold the most of one that
-// others run into: which limit it is, and what was done. settled are the
-// conditions: that a limit is not raised is told once it is one.
+// others run into: which limit it is, and what was done; and the collectors that
+// stand still. settled are the conditions: that a limit is not raised is told
+// once it is one.
 func PodEvents(s Snapshot, settled []corev1.NodeCondition, t inotify.Policy) []Event {
+	all := stalledEvents(s.Disk)
 	if s.Inotify.Err != nil {
-		return nil
+		return all
 	}
-	var all []Event
 	for _, f := range inotify.Pressure(s.Inotify.Value, t) {
 		if !f.Pressure || f.Top == nil || f.Top.Pod == "" {
 			continue
@@ -48,6 +51,27 @@ func PodEvents(s Snapshot, settled []corev1.NodeCondition, t inotify.Policy) []E
 			Object: podReference(f.Top.Namespace, f.Top.Pod, uid), Type: corev1.EventTypeWarning, Reason: reason,
 			Message: eventMessage(fmt.Sprintf("%s in container %s %s", safetext.String(f.Top.Comm), safetext.String(f.Top.Container), message)),
 		})
+	}
+	return all
+}
+
+// stalledEvents tells the collectors, once for each of their containers.
+func stalledEvents(r Result[disk.Usage]) []Event {
+	if r.Err != nil {
+		return nil
+	}
+	var all []Event
+	for _, x := range r.Value.Readers {
+		if x.StalledSince == nil || x.Who.Pod == "" {
+			continue
+		}
+		e := Event{
+			Object: podReference(x.Who.Namespace, x.Who.Pod, types.UID(x.Who.PodUID)), Type: corev1.EventTypeWarning, Reason: disk.ReasonStalled,
+			Message: eventMessage(fmt.Sprintf("%s in container %s stands still while a log it reads grows; %s", safetext.String(x.Comm), safetext.String(x.Who.Container), x.Cure())),
+		}
+		if !slices.Contains(all, e) {
+			all = append(all, e)
+		}
 	}
 	return all
 }

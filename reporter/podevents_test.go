@@ -3,10 +3,13 @@ package reporter
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -49,5 +52,21 @@ func TestPodEvents(t *testing.T) {
 		if len(events) != 1 || events[0].Reason != tt.reason || !strings.Contains(events[0].Message, tt.message) || events[0].Object.UID != uid {
 			t.Errorf("%s: %+v", tt.name, events)
 		}
+	}
+}
+
+// A collector is told once, however many logs it stands still on.
+func TestStalledCollectorsAreTold(t *testing.T) {
+	now := time.Now()
+	who := workload.Workload{Namespace: "logging", Pod: "rsyslog-x8z2k", Container: "rsyslog", PodUID: "uid"}
+	s := Snapshot{Disk: Result[disk.Usage]{Value: disk.Usage{Readers: []disk.Reader{
+		{Comm: "rsyslogd", Who: who, StalledSince: &now, Open: true, Path: "/var/log/a"},
+		{Comm: "rsyslogd", Who: who, StalledSince: &now, Open: true, Path: "/var/log/b"},
+		{Comm: "rsyslogd", Who: who, Open: true, Watched: true, Path: "/var/log/c"},
+		{Comm: "tail", StalledSince: &now, Open: true, Path: "/var/log/a"},
+	}}}}
+	events := PodEvents(s, nil, inotify.DefaultPolicy())
+	if len(events) != 1 || events[0].Reason != "CollectorStalled" || events[0].Object.UID != "uid" || !strings.Contains(events[0].Message, "rsyslogd in container rsyslog stands still") || !strings.Contains(events[0].Message, "restart it") {
+		t.Errorf("events %+v", events)
 	}
 }

@@ -29,7 +29,9 @@ type agent struct {
 	systemd  reporter.Systemd
 	kube     *kube
 	needs    needs
+	raised   raised
 	floors   task // the one that needs are for
+	disks    task // the one that raised is for
 	tasks    []task
 	look     func(context.Context) // between the passes
 	ready    sync.Once
@@ -51,10 +53,11 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	usage.look.policy, usage.look.full = func() inotify.Policy { return a.config.Load().Inotify }, counted.soon
 	a.look = usage.look.run
 	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
+	a.disks = newTask("disk", disks.every, disks.pass)
 	a.tasks = []task{
 		a.floors,
 		counted,
-		newTask("disk", disks.every, disks.pass),
+		a.disks,
 		newTask("reclaim", reclaim.every, reclaim.pass),
 		newTask("rotate", bursts.every, bursts.pass),
 	}
@@ -133,7 +136,6 @@ func (a *agent) take(v verdict[Config]) {
 		a.metrics.Reloaded(false, time.Now())
 		a.log.Error("configuration refused; the one before it stays in force", "err", v.refused)
 		a.event(corev1.EventTypeWarning, reporter.ConfigurationRefused, "the changed configuration is not valid and the one before it stays in force; the log of nodetune says what is wrong")
-		a.kube.configRefused(time.Now())
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 
 // Who reads the logs is looked up in a walk of /proc, which is most of what a
 // pass costs (60 ms of CPU with 500 processes and 10,000 watches): seldom while
-// every log is read and no disk fills, soon otherwise.
+// every log is read and no disk fills, soon otherwise, and soon after the start.
 const (
 	readersIdle = 2 * time.Minute
 	readersNear = 30 * time.Second
@@ -35,6 +35,7 @@ type diskTask struct {
 
 	observer *disk.Observer
 	policy   disk.Policy
+	since    time.Time     // of the observer's first pass
 	cost     time.Duration // CPU time of the last pass
 	unseen   sync.Once
 }
@@ -57,6 +58,9 @@ func (t *diskTask) pass(ctx context.Context) error {
 	if err != nil {
 		t.agent.log.Error("cannot observe disks and logs", "err", err)
 	}
+	if err == nil {
+		t.agent.tellVictims(t.options.rootfs, now)
+	}
 	t.agent.latest.Put(func(s *reporter.Snapshot) {
 		s.Disk = reporter.Result[disk.Usage]{Value: u, At: now, Err: err}
 	})
@@ -77,11 +81,13 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 		if err != nil {
 			return disk.Usage{}, err
 		}
-		t.observer, t.policy = o, policy
+		t.observer, t.policy, t.since = o, policy, now
 	}
 	u, err := t.observer.Observe(ctx, now)
 	t.observer.WalkEvery = readersIdle
-	if u.Pressure.Level != disk.Clear || u.Reading.Level != disk.Clear {
+	// It takes two looks to see that somebody stands still.
+	young := now.Sub(t.since) < 2*readersNear
+	if young || u.Pressure.Level != disk.Clear || u.Reading.Level != disk.Clear {
 		t.observer.WalkEvery = readersNear
 	}
 	return u, err

@@ -38,7 +38,8 @@ func (f *floorsTask) pass(ctx context.Context) error {
 		f.agent.said()
 		return err
 	}
-	rules := sysctl.WithNeeds(f.agent.config.Load().Sysctl.For(f.machine), f.agent.needs.asked())
+	configured := f.agent.config.Load().Sysctl.For(f.machine)
+	rules := sysctl.WithNeeds(configured, f.agent.needs.asked())
 	f.tree.Hold(rules)
 	locked, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
@@ -51,6 +52,7 @@ func (f *floorsTask) pass(ctx context.Context) error {
 	f.contests = f.contests.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, now) })
 	f.agent.metrics.CountSysctl(f.last, seen)
 	logSysctl(f.agent.log, f.last, seen)
+	f.agent.tellRaised(configured, seen)
 	f.last = seen
 	f.agent.latest.Put(func(s *reporter.Snapshot) {
 		s.Sysctl = reporter.Result[sysctl.Observed]{Value: seen, At: now}

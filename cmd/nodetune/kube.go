@@ -100,7 +100,9 @@ func newKube(log *slog.Logger, client *reporter.Client, name string, p reporter.
 			}
 		},
 	})
-	k.events = reporter.NewEvents(client.Events, name, k.node.UID, p.Events.Disabled)
+	k.events = reporter.NewEvents(client.Events, name, k.node.UID, p.Events.Disabled, func(namespace string, err error) {
+		log.Error("the API server takes no Events here; conditions and metrics go on without", "namespace", namespace, "err", err)
+	})
 	k.pods = podDemands{client: client, node: name, log: log, events: k.events}
 	return k
 }
@@ -157,7 +159,7 @@ func (k *kube) say(s reporter.Snapshot, cfg *Config, now time.Time) {
 	fresh := k.told.fresh(reporter.PodEvents(s, k.node.Conditions(), cfg.Inotify))
 	k.mu.Unlock()
 	for _, e := range fresh {
-		k.events.Say(e, now)
+		k.sayOfPod(e, cfg.Reporter.PodDemands, now)
 	}
 	if cfg.Reporter.OpenGate && s.Sysctl.Err == nil && !s.Sysctl.At.IsZero() && len(s.Sysctl.Value.Unmet()) == 0 {
 		k.node.OpenGate()
@@ -172,12 +174,27 @@ func (k *kube) configured(p reporter.Policy) {
 	}
 }
 
-// configRefused tells whoever looks at the Node that its file is wrong.
-func (k *kube) configRefused(now time.Time) {
-	if k.events != nil {
-		k.events.Say(k.events.OnNode(corev1.EventTypeWarning, "ConfigurationRefused",
-			"the configuration file is not valid; the one before it stays in force, see the log of nodetune on this node"), now)
+// sayOfPod tells a pod, where the agent may write Events on pods, and its Node
+// otherwise.
+func (k *kube) sayOfPod(e reporter.Event, p reporter.DemandPolicy, now time.Time) {
+	if k.events == nil {
+		return
 	}
+	if !p.Enabled {
+		e = k.events.OfPod(e)
+	}
+	k.events.Say(e, now)
+}
+
+// pressed reports whether a condition about use is True: it ends some passes
+// after its cause.
+func (k *kube) pressed() bool {
+	for _, c := range k.node.Conditions() {
+		if c.Status == corev1.ConditionTrue && (c.Type == reporter.InotifyPressure || c.Type == reporter.FileDescriptorPressure) {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *kube) wrote(w reporter.NodeWrite) {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
@@ -45,7 +44,7 @@ type usageTask struct {
 	history inotify.History
 	held    map[string]string // why a limit is not raised, as it was logged
 	cost    time.Duration     // CPU time of the last pass
-	near    bool              // somebody is near a limit
+	near    bool              // somebody is near a limit, or a condition says so
 	unseen  sync.Once
 	source  string // of what accounts use, as it was logged
 	act     bool
@@ -132,7 +131,7 @@ func (t *usageTask) raise(u inotify.Usage, now time.Time) {
 	policy := t.holders.policy
 	t.history.Add(now, u, usageNear)
 	forecasts := t.history.Forecasts(u, policy.Horizon.D())
-	t.near = len(forecasts) > 0 || nearLimit(u)
+	t.near = len(forecasts) > 0 || nearLimit(u) || t.agent.kube.pressed()
 	held := make(map[string]string)
 	more := false
 	for _, f := range inotify.Raise(u, forecasts, policy) {
@@ -146,9 +145,6 @@ func (t *usageTask) raise(u inotify.Usage, now time.Time) {
 			continue
 		}
 		more = true
-		if f.HeldBack == "" {
-			t.agent.event(corev1.EventTypeNormal, reporter.LimitRaised, f.Key+" is raised, because an account came near it")
-		}
 	}
 	t.held = held
 	if more {

@@ -25,9 +25,20 @@ const (
 	// collectorImage holds inotifywait(1), which fails at a limit as Fluent
 	// Bit does: at once and for good.
 	collectorImage = "nodetune.test/inotifywait:1"
+	// syslogImage is rsyslog's imfile, which goes blind without a word.
+	syslogImage = "nodetune.test/rsyslog:1"
 
 	maxInstances = "fs.inotify.max_user_instances"
 )
+
+// syslogConfig collects what all pods say.
+const syslogConfig = `
+module(load="imfile" mode="inotify")
+global(workDirectory="/out")
+template(name="line" type="string" string="%msg%\\n")
+input(type="imfile" file="/var/log/pods/*/*/*.log" tag="pod")
+action(type="omfile" file="/out/received" template="line")
+`
 
 var node *cluster.Cluster
 
@@ -44,12 +55,19 @@ func TestMain(m *testing.M) {
 
 func loadImages() error {
 	ctx := context.Background()
-	collector, err := cluster.FromPrograms(collectorImage, "/usr/bin/inotifywait")
+	collector, err := cluster.FromPrograms(collectorImage, "/usr/bin/inotifywait", "/bin/busybox")
 	if err != nil {
 		return err
 	}
+	collector.Links = map[string]string{"/bin/sh": "/bin/busybox", "/bin/seq": "/bin/busybox", "/bin/xargs": "/bin/busybox", "/bin/mkdir": "/bin/busybox"}
+	syslog, err := cluster.FromPrograms(syslogImage, "/usr/sbin/rsyslogd", "/usr/lib/x86_64-linux-gnu/rsyslog/imfile.so", "/usr/lib/x86_64-linux-gnu/rsyslog/lmnet.so")
+	if err != nil {
+		return err
+	}
+	syslog.Text = map[string]string{"/etc/rsyslog.conf": syslogConfig}
 	return errors.Join(
 		node.LoadImage(ctx, collector),
+		node.LoadImage(ctx, syslog),
 		node.LoadArchive(ctx, "../bin/nodetune.tar"), // make e2e-image
 	)
 }
@@ -93,11 +111,31 @@ func get(t *testing.T, key string) string {
 // install applies an overlay, or base, and takes it away when t ends.
 func install(t *testing.T, overlay string) {
 	t.Helper()
+	installText(t, kustomize(t, overlay))
+}
+
+func kustomize(t *testing.T, overlay string) string {
+	t.Helper()
 	dir := filepath.Join(deploy, "overlays", overlay)
 	if overlay == "base" {
 		dir = filepath.Join(deploy, "base")
 	}
-	installText(t, node.MustKubectl(t, "", "kustomize", dir))
+	return node.MustKubectl(t, "", "kustomize", dir)
+}
+
+// promptly is an overlay that has less patience than the default configuration.
+func promptly(t *testing.T, overlay string) string {
+	t.Helper()
+	const profile, reporter = "    profile: default\n", "    reporter:\n"
+	text := kustomize(t, overlay)
+	if !strings.Contains(text, reporter) {
+		text = strings.Replace(text, profile, profile+reporter, 1)
+	}
+	return strings.Replace(text, reporter, `    disk:
+      readers: {stalledAfter: 5s, unfollowedAfter: 5s}
+    reporter:
+      conditions: {enterPasses: 1, leavePasses: 1}
+`, 1)
 }
 
 func installText(t *testing.T, text string) {
