@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,56 +21,6 @@ import (
 )
 
 const instancesFile = "/proc/sys/fs/inotify/max_user_instances"
-
-// grow is a program that opens as many inotify instances as each line of its
-// input says, and answers with how many it has and the errno of the last call.
-func grow() {
-	have := 0
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		n, _ := strconv.Atoi(in.Text())
-		errno := syscall.Errno(0)
-		for range n {
-			if _, err := unix.InotifyInit1(unix.IN_CLOEXEC); err != nil {
-				errno, _ = errors.AsType[syscall.Errno](err)
-				break
-			}
-			have++
-		}
-		_, _ = fmt.Fprintf(os.Stdout, "%d %d\n", have, int(errno))
-	}
-	os.Exit(0)
-}
-
-// growing starts such a program as uid.
-func growing(t *testing.T, uid uint32) (by func(n int) (have, errno int)) {
-	t.Helper()
-	cmd := probeCommand("grow", uid)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	answers := bufio.NewReader(out)
-	return func(n int) (have, errno int) {
-		t.Helper()
-		fmt.Fprintln(in, n)
-		line, err := answers.ReadString('\n')
-		if err != nil {
-			t.Fatalf("the growing program says nothing: %v", err)
-		}
-		if _, err := fmt.Sscan(line, &have, &errno); err != nil {
-			t.Fatalf("it says %q: %v", line, err)
-		}
-		return have, errno
-	}
-}
 
 // hupUntil asks for passes until ok.
 func (s *started) hupUntil(what string, ok func() bool) {

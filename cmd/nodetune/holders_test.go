@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/holdertest"
@@ -99,63 +95,11 @@ func diagnose(t *testing.T, args ...string) (int, reporter.Diagnosis) {
 	return code, d
 }
 
-// victim is a program that asks the kernel for something when it is told to.
-type victim struct {
-	pid int
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-// newVictim starts perl as uid with this RLIMIT_NOFILE. For every number it
-// reads it does what perl says and prints the errno, 0 for none.
-func newVictim(t *testing.T, uid uint32, nofile, perl string) victim {
-	t.Helper()
-	cmd := exec.Command("prlimit", "--nofile="+nofile, "perl", "-MPOSIX", "-e",
-		`$|=1; while (<STDIN>) { my $errno = 0; for (1..$_) { next if `+perl+`; $errno = $!+0; last } print "$errno\n" }`)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL}
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait() // it ends with its input
-	})
-	v := victim{cmd.Process.Pid, in, bufio.NewReader(out)}
-	v.try(t, 0) // it is loaded, and opens nothing more by itself
-	return v
-}
-
-// try does it n times and returns the errno of the first that is refused.
-func (v victim) try(t *testing.T, n int) int {
-	t.Helper()
-	fmt.Fprintln(v.in, n)
-	line, err := v.out.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	errno, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return errno
-}
-
-func (v victim) String() string { return strconv.Itoa(v.pid) }
-
 // Of a process that may not be read why knows the descriptors' number, and does
 // not say that it holds no instance.
 func TestWhyOfWhatMayNotBeRead(t *testing.T) {
 	privtest.Root(t)
-	bin, v := reachable(t), newVictim(t, 0, "1024:1024", openFile)
+	bin, v := build(t), newVictim(t, 0, someFiles, 1024)
 	cmd := exec.Command(bin, "why", v.String(), "-o", "json")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.Output()
@@ -168,11 +112,6 @@ func TestWhyOfWhatMayNotBeRead(t *testing.T) {
 	}
 }
 
-// openFile keeps a file open; createInstance keeps an inotify instance.
-const openFile = `POSIX::open("/dev/null")`
-
-var createInstance = fmt.Sprintf(`syscall(%d, 0) >= 0`, unix.SYS_INOTIFY_INIT1)
-
 // For each limit a real process is refused by the kernel, and why names that
 // limit, as reached, and what helps against it; and with that help it is not
 // refused any more.
@@ -182,8 +121,8 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		privtest.Host(t)
 		privtest.Set(t, "fs.inotify.max_user_instances", "128")
 		holder := holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70211, Instances: 128})[0][0].PID
-		v := newVictim(t, 70211, "1024:4096", createInstance)
-		if errno := v.try(t, 1); errno != 24 {
+		v := newVictim(t, 70211, someInstances, 1024)
+		if _, errno := v.take(1); errno != 24 {
 			t.Fatalf("the kernel said %d, want 24", errno)
 		}
 		code, d := diagnose(t, v.String(), "--errno=24", "--probe", rootfs)
@@ -198,7 +137,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 			t.Fatalf("apply would do %+v", l.Apply)
 		}
 		privtest.Set(t, string(l.Apply.Key), l.Apply.To.String())
-		if errno := v.try(t, 1); errno != 0 {
+		if _, errno := v.take(1); errno != 0 {
 			t.Errorf("with the value of apply the kernel still says %d", errno)
 		}
 		if code, d := diagnose(t, v.String(), "--errno=24", "--probe", rootfs); code != 0 || d.Reached {
@@ -220,8 +159,8 @@ func TestWhyNamesTheLimit(t *testing.T) {
 	})
 	t.Run("NOFILE", func(t *testing.T) {
 		privtest.Root(t)
-		v := newVictim(t, 0, "64:4096", openFile)
-		if errno := v.try(t, 100); errno != 24 {
+		v := newVictim(t, 0, someFiles, 64)
+		if _, errno := v.take(100); errno != 24 {
 			t.Fatalf("the kernel said %d, want 24", errno)
 		}
 		code, d := diagnose(t, v.String(), rootfs)
@@ -241,7 +180,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", cure, err, out)
 		}
-		if errno := v.try(t, 100); errno != 0 {
+		if _, errno := v.take(100); errno != 0 {
 			t.Errorf("after %q the kernel still says %d", cure, errno)
 		}
 		if code, d := diagnose(t, v.String(), rootfs, "--errno=24"); code != 0 || d.Reached {
@@ -250,17 +189,10 @@ func TestWhyNamesTheLimit(t *testing.T) {
 	})
 	t.Run("file-max", func(t *testing.T) {
 		privtest.Host(t)
-		b, err := os.ReadFile("/proc/sys/fs/file-nr")
-		if err != nil {
-			t.Fatal(err)
-		}
-		used, err := strconv.Atoi(strings.Fields(string(b))[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := newVictim(t, 70213, "1024:4096", openFile)
+		used := openFiles(t)
+		v := newVictim(t, 70213, someFiles, 1024)
 		privtest.Set(t, "fs.file-max", strconv.Itoa(used/2))
-		errno := v.try(t, 1)
+		_, errno := v.take(1)
 		code, d := diagnose(t, v.String(), rootfs)
 		of1, exempt := diagnose(t, strconv.Itoa(os.Getpid()), "--errno=23", rootfs)
 		privtest.Set(t, "fs.file-max", strconv.Itoa(used*4)) // at once: others open files too
@@ -273,7 +205,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		if of1 != 0 || exempt.Limits[0].Exempt == "" {
 			t.Errorf("root with CAP_SYS_ADMIN: exit %d: %+v", of1, exempt.Limits)
 		}
-		if errno := v.try(t, 1); errno != 0 {
+		if _, errno := v.take(1); errno != 0 {
 			t.Errorf("with a higher fs.file-max the kernel still says %d", errno)
 		}
 	})

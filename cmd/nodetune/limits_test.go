@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,89 +18,8 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// probeEnv makes the test binary a program that opens inotify instances until
-// the kernel refuses, says how many and why, and with the mode hold keeps them
-// until its input ends.
-const probeEnv = "NODETUNE_TEST_PROBE"
-
-func probe(mode string) {
-	var limit unix.Rlimit
-	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
-	limit.Cur = limit.Max
-	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	if mode == "grow" {
-		grow()
-	}
-	for n := 0; ; n++ {
-		if _, err := unix.InotifyInit1(unix.IN_CLOEXEC); err != nil {
-			errno, _ := errors.AsType[syscall.Errno](err)
-			_, _ = fmt.Fprintf(os.Stdout, "%d %d\n", n, int(errno))
-			break
-		}
-	}
-	if mode == "hold" {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-	}
-	os.Exit(0)
-}
-
 // proberUID is an account that nobody else uses.
 const proberUID = 70201
-
-// instances runs the probe as uid and returns how many instances it got.
-func instances(t *testing.T, uid uint32) int {
-	t.Helper()
-	cmd := probeCommand("once", uid)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("probe as uid %d: %v", uid, err)
-	}
-	return granted(t, string(out))
-}
-
-// probeCommand names the binary so that any uid can reach it: its directory is
-// closed to others.
-func probeCommand(mode string, uid uint32) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{probeEnv + "=" + mode}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	return cmd
-}
-
-func granted(t *testing.T, line string) int {
-	t.Helper()
-	var n, errno int
-	if _, err := fmt.Sscanf(line, "%d %d", &n, &errno); err != nil || errno != 24 {
-		t.Fatalf("the probe says %q, want a count and errno 24", line)
-	}
-	return n
-}
-
-// holdAll takes every instance that root has left, until the returned function.
-func holdAll(t *testing.T) (release func()) {
-	t.Helper()
-	cmd := probeCommand("hold", 0)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the probe said nothing: %v", err)
-	}
-	granted(t, line)
-	release = sync.OnceFunc(func() { _ = in.Close(); _ = cmd.Wait() })
-	t.Cleanup(release)
-	return release
-}
 
 // untouched gives the machine the kernel's own limits.
 func untouched(t *testing.T) {
@@ -113,18 +28,6 @@ func untouched(t *testing.T) {
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	privtest.Set(t, "fs.inotify.max_user_watches", "8192")
 	privtest.Set(t, "fs.inotify.max_queued_events", "16384")
-}
-
-// build returns a nodetune as it is released.
-func build(t testing.TB) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "nodetune")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return bin
 }
 
 // The README's first command, on the real limits.
@@ -161,7 +64,8 @@ func TestMakeRunRaisesTheLimits(t *testing.T) {
 // A collector that cannot start, and starts after apply with no other change.
 func TestInotifywaitRunsAfterApply(t *testing.T) {
 	untouched(t)
-	release := holdAll(t)
+	holder := greedy(t, 0)
+	holder.takeAll()
 	file := filepath.Join(t.TempDir(), "app.log")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -182,7 +86,6 @@ func TestInotifywaitRunsAfterApply(t *testing.T) {
 	if out, code := wait(); code != 2 || !strings.Contains(out, "Watches established") {
 		t.Errorf("after: inotifywait exits with %d:\n%s\nwant 2", code, out)
 	}
-	release()
 }
 
 // applyHere runs apply on this machine with a store of its own.
@@ -282,7 +185,7 @@ func TestTheKernelClamps(t *testing.T) {
 // Without privilege, and with a read-only /proc/sys, it says what to do.
 func TestApplySaysWhatIsMissing(t *testing.T) {
 	untouched(t)
-	bin := reachable(t)
+	bin := build(t)
 	for name, test := range map[string]struct {
 		command []string
 		want    string
@@ -336,7 +239,7 @@ func TestWhatTheKernelDoesNotTakeIsNotRecorded(t *testing.T) {
 // uid 0 without any capability suffices (test_perm in fs/proc/proc_sysctl.c).
 func TestApplyNeedsNoCapability(t *testing.T) {
 	untouched(t)
-	bin := reachable(t)
+	bin := build(t)
 	out, err := exec.Command("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--",
 		"sh", "-c", `grep -q '^CapEff:\s0*$' /proc/self/status || { echo "capabilities are left" >&2; exit 9; }; exec "$@"`, "sh",
 		bin, "apply", "--path.rootfs", t.TempDir()).CombinedOutput()
@@ -346,18 +249,6 @@ func TestApplyNeedsNoCapability(t *testing.T) {
 	if n := instances(t, proberUID); n != 8192 {
 		t.Errorf("uid %d got %d instances, want 8192", proberUID, n)
 	}
-}
-
-// reachable returns a nodetune that any uid can run.
-func reachable(t *testing.T) string {
-	t.Helper()
-	bin := build(t)
-	for dir := filepath.Dir(bin); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return bin
 }
 
 // Of many runs at once each value is written by one.

@@ -176,10 +176,7 @@ func TestRestorePersistDryRun(t *testing.T) {
 // file. What is left is the old file or the new one, and the next run mends it.
 func TestPersistKilled(t *testing.T) {
 	privtest.Root(t)
-	bin := filepath.Join(t.TempDir(), "nodetune")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := build(t)
 	reference := newHost(t)
 	if code, stdout, stderr := reference.run("apply", "--persist"); code != exitOK {
 		t.Fatalf("code %d\n%s%s", code, stdout, stderr)

@@ -10,10 +10,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if mode := os.Getenv(probeEnv); mode != "" {
-		probe(mode)
+	if role := os.Getenv(victimEnv); role != "" {
+		beVictim(role)
 	}
-	testscript.Main(m, map[string]func(){"nodetune": main})
+	testscript.Main(built{m}, map[string]func(){"nodetune": main})
 }
 
 // TestScript runs the files of testdata/script, each one behaviour of the

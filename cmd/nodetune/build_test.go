@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// buildDir is where the released nodetune is, if a test has asked for it.
+var buildDir string
+
+// built removes it after the tests.
+type built struct{ *testing.M }
+
+func (b built) Run() int {
+	defer func() { _ = os.RemoveAll(buildDir) }()
+	return b.M.Run()
+}
+
+var buildOnce = sync.OnceValues(func() (bin string, err error) {
+	if buildDir, err = os.MkdirTemp("", "nodetune-test-"); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(buildDir, 0o755); err != nil {
+		return "", err
+	}
+	bin = filepath.Join(buildDir, "nodetune")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// build returns a nodetune as it is released, which any uid can run.
+func build(t testing.TB) string {
+	t.Helper()
+	bin, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
