@@ -33,7 +33,7 @@ func inotifySection(b *strings.Builder, r Result[inotify.Usage], colour bool) {
 	holdersTable(b, r.Value, sectionRows, colour)
 	findings(b, r.Value, colour)
 	if n := len(r.Value.Unknown); n > 0 {
-		fmt.Fprintf(b, "\n~ estimate, ≤ at most: %d things are not known, 'nodetune top --once' says which\n", n)
+		fmt.Fprintf(b, "\n%d things are not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' says which\n", n)
 	}
 }
 

@@ -99,7 +99,9 @@ func Why(s inotify.Suspect, errno int, u inotify.Usage, o sysctl.Observed) Diagn
 	}
 	d.Limit, d.Reached = guilty.Resource, guilty.Reached
 	d.Summary = summary(*guilty, errno)
-	if n := unreadable(u); n > 0 && !guilty.Reached {
+	// What the kernel counts lacks nothing.
+	lacks := func(l LimitUse) bool { return l.Owner != nil && l.Quality != inotify.Exact }
+	if n := unreadable(u); n > 0 && !guilty.Reached && slices.ContainsFunc(d.Limits, lacks) {
 		d.Summary += fmt.Sprintf("; %d of the processes could not be read, what they hold is missing", n)
 	}
 	if d.Reached || guilty.Percent >= half || errno != 0 {

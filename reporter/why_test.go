@@ -84,7 +84,7 @@ func TestWhy(t *testing.T) {
 			u.InstancesQuality, s.FDsQuality = inotify.Estimate, inotify.Unknown
 		}, inotify.Instances, false, "", "uid 1000 uses about 0 of 128"},
 		{"unreadable processes", 901, 24, func(u *inotify.Usage, s *inotify.Suspect) {
-			s.FDsQuality = inotify.Unknown
+			u.InstancesQuality, s.FDsQuality = inotify.Estimate, inotify.Unknown
 			u.Walk.Unreadable = []procwalk.Unreadable{{Reason: "refused", Processes: 109}}
 		}, inotify.Instances, false, "", "109 of the processes could not be read"},
 		{"descriptors not counted", 901, 24, func(u *inotify.Usage, s *inotify.Suspect) {
@@ -141,6 +141,17 @@ func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
 	var b strings.Builder
 	if err := d.Table(&b, false); err != nil || !strings.Contains(b.String(), "uid 0     ?     128         24 EMFILE") {
 		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
+// The kernel's own figure lacks nothing, whatever could not be read.
+func TestWhyOfWhatTheKernelCounts(t *testing.T) {
+	u := roomy()
+	u.Walk.Unreadable = []procwalk.Unreadable{{Reason: "refused", Processes: 1}}
+	p, _ := u.Process(4711)
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.Observed{Rules: drifted})
+	if !strings.HasSuffix(d.Summary, "uid 0 uses 60 of 128") {
+		t.Errorf("%q, want no word about what is missing", d.Summary)
 	}
 }
 
