@@ -68,13 +68,12 @@ func (s *Scanner) Close() error {
 }
 
 // Usage walks once. The error is that of ctx or of a procfs that cannot be
-// listed; processes that could not be read are in Usage.Unknown. The visitors
-// are shown the same walk.
-func (s *Scanner) Usage(ctx context.Context, also ...*procwalk.Visitor) (Usage, error) {
+// listed; processes that could not be read are in Usage.Unknown.
+func (s *Scanner) Usage(ctx context.Context) (Usage, error) {
 	began := time.Now()
 	clear(s.ns.chain)
 	pass := &pass{s: s, at: began, holdings: s.holdings[:0], processes: s.scratch[:0]}
-	stats, err := s.walker.Walk(ctx, append(also, pass.visitor())...)
+	stats, err := s.walker.Walk(ctx, pass.visitor())
 	if err != nil {
 		return Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
 	}

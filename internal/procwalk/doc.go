@@ -1,6 +1,5 @@
-// Package procwalk is nodetune's one walk of /proc: every process, every
-// descriptor table and every descriptor, once per pass, for everybody who
-// needs them.
+// Package procwalk walks /proc: every process, every descriptor table and every
+// descriptor, once.
 //
 // It reads, below a procfs mount given by the caller, PID/fd and, where a
 // process has more than one thread, PID/task/TID/fd; everything else about a

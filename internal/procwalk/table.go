@@ -9,12 +9,11 @@ import (
 
 // round is one walk.
 type round struct {
-	ctx      context.Context // of the walk, which this is the whole of
-	w        *Walker
-	stats    *Stats
-	visitors []*Visitor
-	wants    []bool
-	p        Process
+	ctx     context.Context // of the walk, which this is the whole of
+	w       *Walker
+	stats   *Stats
+	visitor *Visitor
+	p       Process
 }
 
 // process visits the tables of one process.
@@ -62,14 +61,9 @@ func (r *round) denied() string {
 
 // table visits one descriptor table.
 func (r *round) table() error {
-	p := &r.p
+	p, v := &r.p, r.visitor
 	r.stats.Tables++
-	any := false
-	for i, v := range r.visitors {
-		r.wants[i] = v.Enter == nil || v.Enter(p)
-		any = any || r.wants[i]
-	}
-	if !any {
+	if v.Enter != nil && !v.Enter(p) {
 		return nil
 	}
 	fds, err := r.descriptors()
@@ -77,16 +71,14 @@ func (r *round) table() error {
 		// Their number is no secret.
 		fds, _ = p.FDCount()
 	}
-	for i, v := range r.visitors {
-		if r.wants[i] && v.Leave != nil {
-			v.Leave(p, fds, err)
-		}
+	if v.Leave != nil {
+		v.Leave(p, fds, err)
 	}
 	return err
 }
 
-// descriptors shows every descriptor to those who want it. What is refused
-// for one descriptor of a table is refused for all.
+// descriptors shows every descriptor. What is refused for one descriptor of a
+// table is refused for all.
 func (r *round) descriptors() (n int, err error) {
 	dir, err := openat(r.p.table, []byte("fd\x00"), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -109,10 +101,8 @@ func (r *round) descriptors() (n int, err error) {
 				return false
 			}
 		}
-		for i, v := range r.visitors {
-			if r.wants[i] && v.FD != nil {
-				v.FD(&r.p, fd, r.w.link[:length])
-			}
+		if r.visitor.FD != nil {
+			r.visitor.FD(&r.p, fd, r.w.link[:length])
 		}
 		return true
 	})

@@ -112,8 +112,7 @@ func (w *Walker) givesFDCount() bool {
 // Visitor is told what a walk passes. Functions that are nil are not called.
 type Visitor struct {
 	// Enter is called for every table, before its descriptors. Where it
-	// returns false this visitor is not shown the descriptors; a nil Enter
-	// wants them all.
+	// returns false they are not read; a nil Enter wants them all.
 	Enter func(p *Process) bool
 	// FD is called for every descriptor with what it refers to, as in
 	// PID/fd (proc_pid_fd(5)); target is valid during the call only.
@@ -159,14 +158,14 @@ func (s *Stats) failed(reason string) {
 // its own. Processes that start or end meanwhile may be missed: /proc is not a
 // snapshot. The error is that of ctx or of reading the root; no single process
 // fails a walk.
-func (w *Walker) Walk(ctx context.Context, visitors ...*Visitor) (Stats, error) {
+func (w *Walker) Walk(ctx context.Context, v *Visitor) (Stats, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stats := Stats{ThreadsCompared: w.ours}
 	if _, err := unix.Seek(w.root, 0, 0); err != nil {
 		return stats, fmt.Errorf("rewind the root of procfs: %w", err)
 	}
-	round := round{ctx: ctx, w: w, stats: &stats, visitors: visitors, wants: make([]bool, len(visitors))}
+	round := round{ctx: ctx, w: w, stats: &stats, visitor: v}
 	err := numbered(w.root, w.pids, func(pid int, name []byte) bool {
 		if ctx.Err() != nil {
 			return false
