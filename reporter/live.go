@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -97,7 +98,7 @@ func AskAgents(ctx context.Context, client *Client, agents Agents, nodes []NodeS
 	return ctx.Err()
 }
 
-type agentPod struct{ namespace, name, port string }
+type agentPod struct{ namespace, name, scheme, port string }
 
 func agentsOn(ctx context.Context, client *Client, agents Agents) (map[string]agentPod, error) {
 	on := make(map[string]agentPod)
@@ -108,7 +109,8 @@ func agentsOn(ctx context.Context, client *Client, agents Agents) (map[string]ag
 			return nil, fmt.Errorf("list the agents' pods: %w", err)
 		}
 		for _, p := range pods.Items {
-			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, metricsPort(&p)}
+			scheme, port := endpoint(&p)
+			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, scheme, port}
 		}
 		if options.Continue = pods.Continue; options.Continue == "" {
 			return on, nil
@@ -116,16 +118,23 @@ func agentsOn(ctx context.Context, client *Client, agents Agents) (map[string]ag
 	}
 }
 
-// metricsPort is the port called metrics or http, else the default one.
-func metricsPort(p *corev1.Pod) string {
+// endpoint is the port called metrics or http, else the default one, and how
+// its probes speak to it: with TLS in --web.config.file they have to say HTTPS.
+func endpoint(p *corev1.Pod) (scheme, port string) {
 	for _, c := range p.Spec.Containers {
-		for _, port := range c.Ports {
-			if port.Name == "metrics" || port.Name == "http" {
-				return strconv.Itoa(int(port.ContainerPort))
+		for _, cp := range c.Ports {
+			if cp.Name != "metrics" && cp.Name != "http" {
+				continue
 			}
+			for _, probe := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe, c.StartupProbe} {
+				if probe != nil && probe.HTTPGet != nil && probe.HTTPGet.Scheme == corev1.URISchemeHTTPS {
+					return "https", strconv.Itoa(int(cp.ContainerPort))
+				}
+			}
+			return "http", strconv.Itoa(int(cp.ContainerPort))
 		}
 	}
-	return "9409"
+	return "http", "9409"
 }
 
 // maxReportBytes bounds an answer: 5,000 processes at 400 bytes are 2 MB. Who
@@ -135,7 +144,10 @@ const maxReportBytes = 16 << 20
 func ask(ctx context.Context, client *Client, pod agentPod) *LiveUse {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	answer, err := client.proxy(ctx, types.NamespacedName{Namespace: pod.namespace, Name: pod.name}, "http", pod.port, "report")
+	answer, err := client.proxy(ctx, types.NamespacedName{Namespace: pod.namespace, Name: pod.name}, pod.scheme, pod.port, "report")
+	if apierrors.IsUnauthorized(err) { // the API server has let us list pods
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s wants a password, which the API server does not pass on: use TLS without basic_auth_users in --web.config.file, and a NetworkPolicy", pod.namespace, pod.name)}
+	}
 	if err != nil {
 		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
 	}

@@ -50,8 +50,8 @@ to list nodes. STATE is
            just begun
 
 --live also asks the agent on each node for use and limits, through the API
-server's pod proxy and with your own rights (get pods/proxy). USE is the share
-of the fullest account's limit.
+server's pod proxy and with your own rights (get pods/proxy), over TLS where the
+probes of its pod say so. USE is the share of the fullest account's limit.
 
 Installed as kubectl-nodetune it is 'kubectl nodetune'.`,
 		Example: `  nodetune nodes

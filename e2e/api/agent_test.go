@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/nodetune/nodetune/reporter"
 )
@@ -282,14 +283,70 @@ func told(t *testing.T, pod *corev1.Pod, reason string) {
 	})
 }
 
-// nodes --live asks an agent through the API server's pod proxy. The API server
-// asks no loopback address, so the agent listens on this machine's other one.
+// nodes --live asks an agent through the API server's pod proxy, in the way of
+// the pod's probes. The API server asks no loopback address, so the agents
+// listen on this machine's other one.
 func TestNodesLive(t *testing.T) {
-	n := makeNode(t, "live")
 	mute := makeNode(t, "mute")
 	makeNamespace(t, "agents")
-	address, port := outside(t)
-	agent(t, n.Name, "/proc", "--dry-run", "--web.listen-address", net.JoinHostPort(address, port))
+	// Another server's certificate: the pod proxy does not look at it.
+	cert := filepath.Join(dir, "pki", "apiserver")
+	tls := fmt.Sprintf("tls_server_config: {cert_file: %s.crt, key_file: %s.key}\n", cert, cert)
+	for _, tt := range []struct {
+		name, web string
+		scheme    corev1.URIScheme
+		says      string // instead of an answer
+	}{
+		{name: "plain", scheme: corev1.URISchemeHTTP},
+		{name: "tls", scheme: corev1.URISchemeHTTPS, web: tls},
+		// bcrypt of "test", out of exporter-toolkit's documentation.
+		{
+			name: "password", scheme: corev1.URISchemeHTTPS, says: "wants a password",
+			web: tls + "basic_auth_users: {alice: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze}\n",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := makeNode(t, "live-"+tt.name)
+			address, port := outside(t)
+			args := []string{"--dry-run", "--web.listen-address", net.JoinHostPort(address, port)}
+			if tt.web != "" {
+				file := filepath.Join(t.TempDir(), "web.yaml")
+				if err := os.WriteFile(file, []byte(tt.web), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--web.config.file", file)
+			}
+			agent(t, n.Name, "/proc", args...)
+			makeAgentPod(t, n.Name, address, port, tt.scheme)
+			var doc struct{ Nodes []reporter.NodeSummary }
+			wait(t, "the agent answers", func() bool {
+				doc.Nodes = nil
+				if err := json.Unmarshal([]byte(nodetune(t, "nodes", n.Name, mute.Name, "--live", "--sort", "name", "-o", "json")), &doc); err != nil {
+					t.Fatal(err)
+				}
+				if len(doc.Nodes) != 2 {
+					t.Fatalf("%d nodes, want 2", len(doc.Nodes))
+				}
+				if tt.says != "" {
+					return strings.Contains(doc.Nodes[0].Live.Error, tt.says)
+				}
+				return doc.Nodes[0].Live.Error == ""
+			})
+			live, silent := doc.Nodes[0], doc.Nodes[1]
+			if tt.says == "" && (live.Live.OpenFiles.Used < 1 || live.Live.Instances.Limit < 1) {
+				t.Errorf("live %+v", live.Live)
+			}
+			if silent.State != reporter.NodeSilent || !strings.Contains(silent.Live.Error, "no running pod") {
+				t.Errorf("a node without an agent: %+v %+v", silent, silent.Live)
+			}
+			t.Log(nodetune(t, "nodes", n.Name, mute.Name, "--live"))
+		})
+	}
+}
+
+// makeAgentPod makes a running pod that stands for the agent at an address.
+func makeAgentPod(t *testing.T, node, address, port string, scheme corev1.URIScheme) {
+	t.Helper()
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		t.Fatal(err)
@@ -297,9 +354,12 @@ func TestNodesLive(t *testing.T) {
 	no := false
 	pods := server.Client.CoreV1().Pods("agents")
 	pod, err := pods.Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "agent", Labels: map[string]string{"app.kubernetes.io/name": "nodetune"}},
-		Spec: corev1.PodSpec{NodeName: n.Name, AutomountServiceAccountToken: &no, Containers: []corev1.Container{{
+		ObjectMeta: metav1.ObjectMeta{Name: node, Labels: map[string]string{"app.kubernetes.io/name": "nodetune"}},
+		Spec: corev1.PodSpec{NodeName: node, AutomountServiceAccountToken: &no, Containers: []corev1.Container{{
 			Name: "c", Image: "none", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(number)}},
+			ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+				Path: "/readyz", Port: intstr.FromString("metrics"), Scheme: scheme,
+			}}},
 		}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -309,22 +369,6 @@ func TestNodesLive(t *testing.T) {
 	if _, err := pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	var doc struct{ Nodes []reporter.NodeSummary }
-	wait(t, "the agent answers", func() bool {
-		doc.Nodes = nil
-		if err := json.Unmarshal([]byte(nodetune(t, "nodes", n.Name, mute.Name, "--live", "--sort", "name", "-o", "json")), &doc); err != nil {
-			t.Fatal(err)
-		}
-		return len(doc.Nodes) == 2 && doc.Nodes[0].Live.Error == ""
-	})
-	live, silent := doc.Nodes[0], doc.Nodes[1]
-	if live.Live.OpenFiles.Used < 1 || live.Live.Instances.Limit < 1 {
-		t.Errorf("live %+v", live.Live)
-	}
-	if silent.State != reporter.NodeSilent || !strings.Contains(silent.Live.Error, "no running pod") {
-		t.Errorf("a node without an agent: %+v %+v", silent, silent.Live)
-	}
-	t.Log(nodetune(t, "nodes", n.Name, mute.Name, "--live"))
 }
 
 // outside returns an address of this machine that is not a loopback one, and a
