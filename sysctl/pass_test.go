@@ -207,6 +207,14 @@ func TestPassWaitsForAnother(t *testing.T) {
 	if h.get(MaxUserInstances) != "128" {
 		t.Error("it wrote without the lock")
 	}
+	// A pod's pid would be somebody else's here.
+	if err := os.WriteFile(filepath.Join(h.root, "run/nodetune/lock"), []byte("1 pid:[1]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = p.Run(ctx).Rules[0]
+	if held, ok := errors.AsType[*Held](s.Err); !ok || held.PID != 0 {
+		t.Errorf("while one of another pid namespace holds the lock: %+v", s)
+	}
 	done := make(chan Observed)
 	go func() { done <- p.Run(t.Context()) }()
 	// What the other does before it lets go. Nobody may see an empty file meanwhile.

@@ -88,7 +88,7 @@ func (s *Store) open() (*os.Root, error) {
 // Held says that another nodetune holds a lock.
 type Held struct {
 	Lock string
-	PID  int // 0 where it is not known
+	PID  int // 0 where it is not known, and of another pid namespace
 }
 
 func (h *Held) Error() string {
@@ -173,21 +173,25 @@ func (s *Store) openLock(name string) (*os.File, error) {
 	return f, err
 }
 
-// flock takes f without waiting and writes our pid into it, for the message of
-// whoever finds it taken.
+// flock takes f without waiting and writes our pid and its namespace into it,
+// for the message of whoever finds it taken: a pod's pid 1 is not the host's.
 func flock(f *os.File) error {
+	ns, _ := os.Readlink("/proc/self/ns/pid") // "" compares as well
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		var buf [20]byte
+		var buf [64]byte
 		n, _ := f.ReadAt(buf[:], 0)
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(buf[:n])))
-		return &Held{Lock: f.Name(), PID: pid}
+		held := &Held{Lock: f.Name()}
+		if pid, of, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " "); of == ns {
+			held.PID, _ = strconv.Atoi(pid)
+		}
+		return held
 	}
 	if err != nil {
 		return err
 	}
 	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(&at{f}, "%d\n", os.Getpid())
+	_, _ = fmt.Fprintf(&at{f}, "%d %s\n", os.Getpid(), ns)
 	return nil
 }
 
