@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/coreos/go-systemd/v22/journal"
 )
 
 // Exit codes, the same for every command.
@@ -48,6 +50,10 @@ func exitCode(err error, stderr io.Writer) int {
 			return code
 		}
 	}
-	fmt.Fprintf(stderr, "nodetune: %v\n", err)
+	text := fmt.Sprintf("nodetune: %v", err)
+	if toJournal(stderr) {
+		text = prioritized(journal.PriErr, text)
+	}
+	fmt.Fprintln(stderr, text)
 	return code
 }

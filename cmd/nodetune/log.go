@@ -33,11 +33,17 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
 		return nil, fmt.Errorf("--log.level %q: want debug, info, warn or error", f.level)
 	}
 	o.Level = level
+	var handler func(io.Writer) slog.Handler
 	switch f.format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
+		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
+	default:
+		return nil, fmt.Errorf("--log.format %q: want text or json", f.format)
 	}
-	return nil, fmt.Errorf("--log.format %q: want text or json", f.format)
+	if toJournal(w) {
+		return slog.New(newJournalHandler(w, handler)), nil
+	}
+	return slog.New(handler(w)), nil
 }
