@@ -200,6 +200,23 @@ func MakeCgroups() error {
 	return nil
 }
 
+// JoinCgroups moves this process into the run's cgroups.
+func JoinCgroups() error {
+	if err := MakeCgroups(); err != nil {
+		return err
+	}
+	roots, err := cgroupRoots()
+	if err != nil {
+		return err
+	}
+	for _, root := range roots {
+		if err := os.WriteFile(filepath.Join(root, CgroupName(), "cgroup.procs"), []byte("0"), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func cgroupRoots() ([]string, error) {
 	b, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
