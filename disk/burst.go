@@ -24,6 +24,7 @@ type Bursts struct {
 	settler *Rotator // of Settle
 	runtime func(context.Context, workload.Log, string) (Runtime, error)
 	pods    string
+	zone    *time.Location // the kubelet's, of the names of archives
 	limit   uint64
 	how     How
 
@@ -57,7 +58,7 @@ const (
 // default limits apply. An archive is compressed when its readers have had twice
 // rotateWait, and nobody has it open.
 func NewBursts(procfs, rootfs string, k Kubelet, rotateWait time.Duration, runtime func(context.Context, workload.Log, string) (Runtime, error)) (*Bursts, error) {
-	b := &Bursts{runtime: runtime, pods: k.PodLogs, logs: map[string]*containerLog{}, unsettled: map[string]workload.Log{}}
+	b := &Bursts{runtime: runtime, pods: k.PodLogs, zone: k.location(), logs: map[string]*containerLog{}, unsettled: map[string]workload.Log{}}
 	var err error
 	if b.rotator, err = NewRotator(procfs, rootfs, []string{k.PodLogs}); err != nil {
 		return nil, err
@@ -116,7 +117,7 @@ func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size u
 	}
 	how := b.how
 	how.Force = pressed
-	archive, err := b.rotator.RotateContainer(ctx, file, rt, how, now)
+	archive, err := b.rotator.RotateContainer(ctx, file, rt, how, now.In(b.zone))
 	var lag *Behind
 	switch {
 	case errors.As(err, &lag):

@@ -72,6 +72,11 @@ func contains(files []inode, f inode) bool {
 	return false
 }
 
+// kubelet reports whether somebody looks at a log with kubectl logs -f. He is
+// not waited for: who leaves that running over a slow line would keep a log from
+// being rotated. The kubelet itself does not wait for him either.
+func (o opener) kubelet() bool { return o.Comm == "kubelet" && o.Who.PodUID == "" }
+
 // readMargin is how many bytes a reader may be from the end and still count as
 // following: what is read is not yet delivered, and some readers go back a
 // little to see whether the file is still theirs.
@@ -83,7 +88,7 @@ func behind(all []opener, size, margin uint64) (opener, bool) {
 	var worst opener
 	found := false
 	for _, o := range all {
-		if o.Writes || o.OffsetBytes+margin >= size {
+		if o.Writes || o.OffsetBytes+margin >= size || o.kubelet() {
 			continue
 		}
 		if !found || o.OffsetBytes < worst.OffsetBytes {

@@ -29,6 +29,8 @@ type Kubelet struct {
 	// are not to be acted upon.
 	Error string `json:"error,omitempty"`
 
+	zone *time.Location // of its clock; nil: UTC
+
 	// EvictionHard maps a signal, for example nodefs.available, to its
 	// threshold, "10%" or "1Gi".
 	EvictionHard map[string]string `json:"eviction_hard"`
@@ -244,6 +246,11 @@ func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err e
 		}
 	}
 	k, found, err = findKubelet(o.cmdline(o.walked.kubelet), host.readFile, host.list)
+	if tz, err := host.readFile("/etc/localtime"); err == nil {
+		if zone, err := time.LoadLocationFromTZData("the host's", tz); err == nil {
+			k.zone = zone
+		}
+	}
 	if names, err := host.list(path.Join(k.RootDir, "pods")); found && err == nil {
 		pods = map[string]bool{}
 		for _, uid := range names {
@@ -251,6 +258,16 @@ func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err e
 		}
 	}
 	return k, pods, found, err
+}
+
+// location is the time zone in which the kubelet names archives. It removes the
+// first by name: among its own, names of another zone would be older or newer
+// than they are.
+func (k Kubelet) location() *time.Location {
+	if k.zone == nil {
+		return time.UTC
+	}
+	return k.zone
 }
 
 // threshold returns how much of size the value of a signal is: a percentage or
