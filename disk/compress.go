@@ -112,15 +112,12 @@ func (d *folder) drop(name string, src *os.File, n int64) error {
 	if err := unheld(src); err != nil {
 		return err
 	}
-	var a, b unix.Stat_t
-	if err := unix.Fstat(int(src.Fd()), &a); err != nil {
-		return d.wrap("stat", name, err)
+	same, err := d.is(name, src)
+	if err != nil {
+		return err
 	}
-	if err := unix.Fstatat(d.fd, name, &b, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return d.wrap("stat", name, err)
-	}
-	if a.Ino != b.Ino || a.Dev != b.Dev || a.Size != n {
-		return fmt.Errorf("remove %s: it is not any more what was compressed: %w", name, errBusy)
+	if st, err := src.Stat(); err != nil || !same || st.Size() != n {
+		return errors.Join(err, fmt.Errorf("remove %s: it is not any more what was compressed: %w", name, errBusy))
 	}
 	if err := d.remove(name); err != nil {
 		return err
@@ -193,28 +190,31 @@ func verify(f *os.File, c Compression, n int64, sum uint32) error {
 
 // decode reads all of f and returns length and CRC32 of what is in it.
 func decode(f *os.File, c Compression) (n int64, sum uint32, err error) {
-	var r io.Reader
+	r, done, err := decoder(f, c)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer done()
+	h := crc32.NewIEEE()
+	n, err = io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 256<<10))
+	return n, h.Sum32(), err
+}
+
+// decoder returns what is in f, from its beginning, and what to call after it.
+func decoder(f *os.File, c Compression) (io.Reader, func(), error) {
 	src := io.NewSectionReader(f, 0, 1<<62)
 	switch c {
 	case Gzip:
 		z, err := gzip.NewReader(src)
-		if err != nil {
-			return 0, 0, err
-		}
-		r = z
+		return z, func() {}, err
 	case Zstd:
 		z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 		if err != nil {
-			return 0, 0, err
+			return nil, nil, err
 		}
-		defer z.Close()
-		r = z
-	default:
-		r = src
+		return z, z.Close, nil
 	}
-	h := crc32.NewIEEE()
-	n, err = io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 256<<10))
-	return n, h.Sum32(), err
+	return src, func() {}, nil
 }
 
 // sameContent reports whether the first n bytes of a and b are equal.

@@ -133,6 +133,18 @@ func (d *folder) plain(name string, st *unix.Statx_t) error {
 	return nil
 }
 
+// is reports whether name is the file f.
+func (d *folder) is(name string, f *os.File) (bool, error) {
+	var a, b unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &a); err != nil {
+		return false, d.wrap("stat", name, err)
+	}
+	if err := unix.Fstatat(d.fd, name, &b, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return false, d.wrap("stat", name, err)
+	}
+	return a.Ino == b.Ino && a.Dev == b.Dev, nil
+}
+
 // create makes a new file that only root can read: whoever opened it while its
 // owner and mode are still being set would keep it open.
 func (d *folder) create(name string) (*os.File, error) {
@@ -141,24 +153,29 @@ func (d *folder) create(name string) (*os.File, error) {
 		return nil, d.wrap("create", name, lacking(err, "CAP_DAC_OVERRIDE"))
 	}
 	f := os.NewFile(uintptr(fd), name)
-	if err := own(f); err != nil {
+	if err := d.lock(name, f); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// own takes the lock of a file that is being worked on, flock(2): what is not
-// locked was left behind by a run that was killed.
-func own(f *os.File) error {
+// lock takes the lock of the file name that is being worked on, flock(2): what
+// is not locked was left behind by a run that was killed. Whoever else had the
+// lock until now may have renamed or removed the file: then f is not ours.
+func (d *folder) lock(name string, f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("%s: another nodetune works on it: %w", f.Name(), errBusy)
+		return fmt.Errorf("%s: another nodetune works on it: %w", path.Join(d.path, name), errBusy)
 	}
 	if err != nil {
-		return fmt.Errorf("lock %s: %w", f.Name(), err)
+		return d.wrap("lock", name, err)
 	}
-	return nil
+	same, err := d.is(name, f)
+	if errors.Is(err, unix.ENOENT) || err == nil && !same {
+		return fmt.Errorf("%s: another nodetune has worked on it: %w", path.Join(d.path, name), errBusy)
+	}
+	return err
 }
 
 // abandoned removes what a killed run has left under name, of no use to anybody:
@@ -172,7 +189,7 @@ func (d *folder) abandoned(name string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if err := errors.Join(own(f), unheld(f)); err != nil {
+	if err := errors.Join(d.lock(name, f), unheld(f)); err != nil {
 		return err
 	}
 	return d.remove(name)

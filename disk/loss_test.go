@@ -454,7 +454,12 @@ func TestLossKilled(t *testing.T) {
 			if w.env[0] != "REOPEN=1" {
 				env, how.InPlace = append(env, "INPLACE=1"), true
 			}
-			for range scale(170) {
+			rotated := func() int {
+				archives, _ := filepath.Glob(filepath.Join(dir, "app.log.*.gz"))
+				return len(archives)
+			}
+			kills := 0
+			for deadline := time.Now().Add(time.Minute); kills < scale(170) || rotated() < 3 && time.Now().Before(deadline); kills++ {
 				cmd := helper(t, "TestHelperRotator", env...)
 				out, err := cmd.StdoutPipe()
 				if err == nil {
@@ -477,7 +482,7 @@ func TestLossKilled(t *testing.T) {
 			n := <-writer.done
 			finish(t, r, file, how)
 			got := count(t, dir, "app.log", n)
-			t.Logf("%v, %d kills", got, scale(170))
+			t.Logf("%v, %d kills", got, kills)
 			if got.missing+got.duplicated+got.garbled != 0 {
 				t.Error("lost")
 			}
@@ -485,9 +490,8 @@ func TestLossKilled(t *testing.T) {
 			if err != nil || len(left) != 0 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
-			archives, _ := filepath.Glob(filepath.Join(dir, "app.log.*.gz"))
-			if len(archives) < 3 {
-				t.Errorf("%d archives: hardly anything was rotated", len(archives))
+			if n := rotated(); n < 3 {
+				t.Errorf("%d archives: hardly anything was rotated", n)
 			}
 		})
 	}

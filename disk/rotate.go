@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -116,9 +117,9 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	if idle != Unheld && len(who[at]) == 0 && (idle == Written || !how.Force) {
 		return "", refusef("%s is %s by %s: whether it may be rotated is not known", file, idle, named(nil))
 	}
-	archive := base + "." + stamp(now)
 	if how.InPlace {
-		if err := d.shorten(ctx, base, archive, who[at]); err != nil {
+		archive, err := d.shorten(ctx, base, who[at], now)
+		if err != nil {
 			return "", err
 		}
 		return path.Join(d.path, archive), nil
@@ -133,6 +134,10 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		if err := how.Reopen.check(r.walker, r.procfs, who[at]); err != nil {
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
+	}
+	archive, err := d.claim(live, base, now)
+	if err != nil {
+		return "", err
 	}
 	quiet(live)
 	if err := d.replace(live, base, archive); err != nil {
@@ -187,12 +192,8 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 		return undo(err)
 	}
 	// Whatever had the name when it was looked at may have lost it since.
-	var was, is unix.Stat_t
-	err = unix.Fstat(int(live.Fd()), &was)
-	if err == nil {
-		err = unix.Fstatat(d.fd, archive, &is, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err == nil && (was.Ino != is.Ino || was.Dev != is.Dev) {
+	same, err := d.is(archive, live)
+	if err == nil && !same {
 		if err := d.exchange(archive, base); err != nil {
 			return err
 		}
@@ -200,7 +201,7 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 	}
 	// Nothing is synced: a crash brings back the old names or the new ones, and
 	// both are whole. An fsync here would wait for what the writers have written.
-	return d.wrap("stat", archive, err)
+	return err
 }
 
 // askAgain is how long a writer may take to reopen before it is asked again.
@@ -209,6 +210,9 @@ const askAgain = 10 * time.Second
 func (r *Rotator) ask(how Reopen, at inode, who []opener, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < askAgain && !now.Before(last) {
 		return nil
+	}
+	if !slices.ContainsFunc(who, func(o opener) bool { return o.Writes }) {
+		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
 	err := how.ask(r.walker, r.procfs, who)
 	if err == nil {

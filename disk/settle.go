@@ -112,7 +112,11 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		s.Waiting++
 		return errBusy
 	case st.Size == 0: // killed before the exchange
-		if err := errors.Join(own(f), d.remove(a.name)); err != nil {
+		// Or opened before the exchange that made it the log: lock looks.
+		if err := d.lock(a.name, f); err != nil {
+			return err
+		}
+		if err := d.remove(a.name); err != nil {
 			return err
 		}
 		a.plain = false

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,40 +24,44 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func (d *folder) shorten(ctx context.Context, base, archive string, who []opener) (err error) {
+func (d *folder) shorten(ctx context.Context, base string, who []opener, now time.Time) (archive string, err error) {
 	for _, o := range who {
 		if o.Writes && !o.appends {
-			return refusef("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
+			return "", refusef("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
 				path.Join(d.path, base), o.Comm, o.PID)
 		}
 	}
-	live, st, err := d.file(base, unix.O_RDWR)
+	live, _, err := d.file(base, unix.O_RDWR)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = live.Close() }()
 	// Two that cut off what each has copied would cut off more than that.
-	if err := own(live); err != nil {
-		return err
+	if archive, err = d.claim(live, base, now); err != nil {
+		return "", err
+	}
+	st, err := live.Stat() // not before: another nodetune may have cut off what was there
+	if err != nil {
+		return "", d.wrap("stat", base, err)
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(live.Fd()), &fs); err != nil {
-		return d.wrap("statfs", base, err)
+		return "", d.wrap("statfs", base, err)
 	}
 	block := max(fs.Bsize, 1)
-	cut := (int64(st.Size) - 1) / block * block
+	cut := (st.Size() - 1) / block * block
 	if cut <= 0 {
-		return refusef("%s has %d bytes: less than a block is not worth a copy", path.Join(d.path, base), st.Size)
+		return "", refusef("%s has %d bytes: less than a block is not worth a copy", path.Join(d.path, base), st.Size())
 	}
 	part := "." + archive + copyEnding
 	dst, err := d.create(part)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = dst.Close() }()
 	if err = d.copyHead(ctx, dst, live, cut); err != nil {
 		_ = d.remove(part)
-		return err
+		return "", err
 	}
 	err = unix.Fallocate(int(live.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, cut)
 	if errors.Is(err, unix.EOPNOTSUPP) {
@@ -64,20 +69,34 @@ func (d *folder) shorten(ctx context.Context, base, archive string, who []opener
 	}
 	if err != nil {
 		_ = d.remove(part)
-		return d.wrap("shorten", base, err)
+		return "", d.wrap("shorten", base, err)
 	}
 	if err := d.rename(part, archive); err != nil {
-		return err
+		return "", err
 	}
-	return d.sync()
+	return archive, d.sync()
+}
+
+// claim locks a log for being rotated and returns the name of its next archive,
+// which sorts after those that are there, whatever has become of the clock. The
+// lock ends with live.
+func (d *folder) claim(live *os.File, base string, now time.Time) (archive string, err error) {
+	if err := d.lock(base, live); err != nil {
+		return "", err
+	}
+	names, err := d.names()
+	if err != nil {
+		return "", err
+	}
+	if all := archivesOf(base, names); len(all) > 0 && !now.After(all[len(all)-1].at) {
+		now = all[len(all)-1].at.Add(time.Microsecond)
+	}
+	return base + "." + stamp(now), nil
 }
 
 // copyHead copies the first n bytes and makes them durable under their name.
 func (d *folder) copyHead(ctx context.Context, dst, live *os.File, n int64) error {
-	m, err := io.CopyBuffer(struct{ io.Writer }{dst}, &interruptible{ctx, io.NewSectionReader(live, 0, n)}, make([]byte, 1<<20))
-	if err == nil && m != n {
-		err = fmt.Errorf("%s was truncated by somebody else meanwhile: %w", live.Name(), io.ErrUnexpectedEOF)
-	}
+	err := copyData(ctx, dst, live, n)
 	if err == nil {
 		err = copyAttributes(dst, live)
 	}
@@ -94,6 +113,39 @@ func (d *folder) copyHead(ctx context.Context, dst, live *os.File, n int64) erro
 		return fmt.Errorf("copy %s: %w", path.Join(d.path, live.Name()), err)
 	}
 	return nil
+}
+
+// copyData copies the first n bytes and leaves holes where src has them,
+// lseek(2): the copy of a log with a hole of a terabyte must not take one. What a
+// hole becomes while it is looked at comes with the next rotation.
+func copyData(ctx context.Context, dst, src *os.File, n int64) error {
+	buf := make([]byte, 1<<20)
+	for at := int64(0); at < n; {
+		from, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break // nothing but a hole up to the end
+		}
+		if err != nil {
+			return err
+		}
+		to, err := unix.Seek(int(src.Fd()), from, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		if to = min(to, n); from >= to {
+			break
+		}
+		part := &interruptible{ctx, io.NewSectionReader(src, from, to-from)}
+		m, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(dst, from)}, part, buf)
+		if err == nil && m != to-from {
+			err = fmt.Errorf("%s was truncated by somebody else meanwhile: %w", src.Name(), io.ErrUnexpectedEOF)
+		}
+		if err != nil {
+			return err
+		}
+		at = to
+	}
+	return dst.Truncate(n)
 }
 
 // chase copies what live has beyond at until there is no more, and truncates
@@ -129,7 +181,7 @@ func (d *folder) settleCopy(base string, r archived) error {
 		return err
 	}
 	defer func() { _ = dst.Close() }()
-	if err := own(dst); err != nil {
+	if err := d.lock(r.copy, dst); err != nil {
 		return err
 	}
 	live, lst, err := d.file(base, unix.O_RDONLY)
