@@ -8,7 +8,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
 build:
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
@@ -104,15 +104,22 @@ e2e-image: deps
 
 # Every test on a real cluster.
 e2e:
-	.ci/parts e2e-tools e2e-image e2e-lint e2e-test
+	.ci/parts e2e-tools e2e-image e2e-lint e2e-test e2e-api e2e-clusters
 
 e2e-lint:
 	$(GO) -C e2e mod tidy -diff
 	$(GO) -C e2e vet ./...
 	$(GO) -C e2e tool -modfile=../.ci/tools/go.mod golangci-lint run ./...
 
+# What is asked of the API server alone is five minutes of waiting.
 e2e-test:
-	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -p 1 -count=1 -timeout 25m ./...
+	.ci/beside e2e-api e2e-clusters
+
+e2e-api:
+	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -count=1 -timeout 25m ./api
+
+e2e-clusters:
+	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -p 1 -count=1 -timeout 25m $$($(GO) -C e2e list ./... | grep -v /api$$)
 
 # Rotation under load beside logrotate, at full size: some ten minutes.
 loss:
