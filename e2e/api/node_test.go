@@ -318,7 +318,7 @@ func TestEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := reporter.NewEvents(client.Events, n.Name, s.UID, nil)
+	e := reporter.NewEvents(client.Events, n.Name, s.UID, nil, func(string, error) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go e.Run(ctx)

@@ -69,6 +69,9 @@ func startAPI(ctx context.Context, dir, address string, port int) (*API, error) 
 		return nil, err
 	}
 
+	if err := os.WriteFile(filepath.Join(dir, "audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return nil, err
+	}
 	etcd, err := etcdProcess(dir)
 	if err != nil {
 		return nil, err
@@ -96,6 +99,9 @@ func startAPI(ctx context.Context, dir, address string, port int) (*API, error) 
 			"--authorization-mode=Node,RBAC",
 			"--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged=true",
+			"--audit-policy-file=" + filepath.Join(dir, "audit.yaml"),
+			"--audit-log-path=" + filepath.Join(dir, "audit.log"),
+			"--audit-log-mode=blocking", // written when the request is answered
 		},
 		log: filepath.Join(dir, "kube-apiserver.log"),
 		ready: func(ctx context.Context) error {

@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+)
+
+// auditPolicy notes what service accounts of one namespace ask for.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+  - level: Metadata
+    userGroups: ["system:serviceaccounts:nodetune"]
+    omitStages: [RequestReceived]
+  - level: None
+`
+
+// A Request is what somebody asked the API server for.
+type Request struct {
+	User      string
+	Verb      string
+	Resource  string // with its subresource; a path where there is none
+	Namespace string
+	Refused   bool
+}
+
+// Requests returns what the service accounts of the namespace nodetune have
+// asked for so far, in order. A watch that has ended is there twice.
+func (a *API) Requests() ([]Request, error) {
+	f, err := os.Open(filepath.Join(a.dir, "audit.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	var all []Request
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e struct {
+			Verb, RequestURI string
+			User             struct{ Username string }
+			ObjectRef        *struct{ Resource, Subresource, Namespace string }
+			ResponseStatus   struct{ Code int }
+			Annotations      map[string]string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return nil, err
+		}
+		r := Request{User: e.User.Username, Verb: e.Verb, Resource: e.RequestURI}
+		if o := e.ObjectRef; o != nil {
+			r.Resource, r.Namespace = o.Resource, o.Namespace
+			if o.Subresource != "" {
+				r.Resource += "/" + o.Subresource
+			}
+		}
+		r.Refused = e.Annotations["authorization.k8s.io/decision"] == "forbid"
+		all = append(all, r)
+	}
+	return all, lines.Err()
+}
