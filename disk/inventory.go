@@ -67,6 +67,13 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 			return all, err
 		}
 	}
+	if c, ok := readCoreDir(r.procfs); ok && kindOf(c.dir) != KindCore {
+		c.each(r.rootfs, func(name string, st *unix.Statx_t) {
+			if unix.Mkdev(st.Dev_major, st.Dev_minor) == dev {
+				add(Candidate{Class: ClassCores, Path: path.Join(c.dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime), inode: inode{dev, st.Ino}})
+			}
+		})
+	}
 	for _, o := range u.Orphans {
 		if on, err := r.device(o.Path); err == nil && on == dev {
 			add(Candidate{Class: ClassOrphans, Path: o.Path, Bytes: o.Bytes, At: o.Modified})

@@ -46,6 +46,7 @@ type Observer struct {
 	lastWalk time.Time
 	walked   walked
 	written  map[string]uint64 // by producer, at the last pass
+	dumped   []Producer        // core dumps, as the last full pass saw them
 }
 
 // New returns an Observer of the host whose procfs, sysfs and root directory
@@ -337,6 +338,10 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 		}
 	}
 	u.Producers = append(u.Producers, o.journal.producers(o.rootfs, journal, seconds)...)
+	if full {
+		o.dumped = o.cores(now)
+	}
+	u.Producers = append(u.Producers, o.dumped...)
 }
 
 // How much is unpacked in a pass to see whether archives are whole: in the

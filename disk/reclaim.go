@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -150,7 +151,11 @@ func (r *Reclaimer) take(ctx context.Context, s Step, now time.Time) Act {
 	case ClassOrphans:
 		return a.failed(r.removeOrphan(ctx, s.Path))
 	case ClassCores:
-		return a.failed(r.removeFile(s, append(r.logPaths, dumps...)))
+		below := slices.Concat(r.logPaths, dumps)
+		if c, ok := readCoreDir(r.procfs); ok {
+			below = append(below, c.dir)
+		}
+		return a.failed(r.removeFile(s, below))
 	case ClassRotated:
 		a.Verb = ActCompress
 		return a.failed(r.in(s.Path, func(d *folder, name string) error { return d.compress(ctx, name, Gzip) }))

@@ -1,0 +1,133 @@
+package disk
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// coreDir is where the kernel itself writes core dumps, and how it calls them.
+type coreDir struct{ dir, glob string }
+
+// readCoreDir reads kernel.core_pattern. ok is false where dumps go to a program
+// or to the working directory of whoever crashes.
+func readCoreDir(procfs string) (c coreDir, ok bool) {
+	b, err := os.ReadFile(filepath.Join(procfs, "sys/kernel/core_pattern"))
+	if err != nil {
+		return coreDir{}, false
+	}
+	return parseCorePattern(string(b))
+}
+
+// parseCorePattern understands core(5): %% is a percent sign, any other
+// specifier whatever the kernel puts there, and a pid may follow at the end
+// (kernel.core_uses_pid).
+func parseCorePattern(pattern string) (coreDir, bool) {
+	dir, name := path.Split(strings.TrimSuffix(pattern, "\n"))
+	dir = path.Clean(dir)
+	if !path.IsAbs(dir) || strings.Contains(dir, "%") || name == "" {
+		return coreDir{}, false
+	}
+	var glob strings.Builder
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '%' && i+1 < len(name) && name[i+1] == '%':
+			glob.WriteByte('%')
+			i++
+		case c == '%':
+			if i++; i < len(name) { // a lone one at the end is dropped
+				glob.WriteByte('*')
+			}
+		case strings.IndexByte(`*?[\`, c) >= 0:
+			glob.WriteByte('\\')
+			glob.WriteByte(c)
+		default:
+			glob.WriteByte(c)
+		}
+	}
+	return coreDir{dir, glob.String()}, true
+}
+
+// names reports whether the kernel may have called a dump so.
+func (c coreDir) names(name string) bool {
+	for _, glob := range []string{c.glob, c.glob + ".*"} {
+		if ok, err := path.Match(glob, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// each visits the core dumps in c. The directory may be anybody's, /tmp for
+// example: a name is not enough, the file's own header must say so.
+func (c coreDir) each(rootfs int, visit func(name string, st *unix.Statx_t)) {
+	fd, err := openRoot(rootfs, c.dir, unix.O_RDONLY)
+	if err != nil {
+		return // nothing has crashed yet
+	}
+	d := &folder{fd: fd, path: c.dir}
+	defer d.close()
+	names, err := d.names()
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		if !c.names(n) {
+			continue
+		}
+		var st unix.Statx_t
+		if err := statx(d.fd, []byte(n+"\x00"), &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && d.isCore(n) {
+			visit(n, &st)
+		}
+	}
+}
+
+// isCore reports whether name begins as a core dump does, elf(5): ET_CORE.
+func (d *folder) isCore(name string) bool {
+	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	b := make([]byte, 18)
+	n, err := unix.Pread(fd, b, 0)
+	if err != nil || n < len(b) || !bytes.HasPrefix(b, []byte(elf.ELFMAG)) {
+		return false
+	}
+	kind := elf.Type(b[16]) | elf.Type(b[17])<<8
+	if elf.Data(b[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		kind = elf.Type(b[17]) | elf.Type(b[16])<<8
+	}
+	return kind == elf.ET_CORE
+}
+
+// cores returns what the core dumps take that no scan of a directory shows.
+func (o *Observer) cores(now time.Time) []Producer {
+	c, ok := readCoreDir(o.procfs)
+	for _, top := range slices.Concat(o.policy.LogPaths, dumps) {
+		_, below := within(c.dir, top)
+		ok = ok && !below
+	}
+	if !ok {
+		return nil
+	}
+	if _, errs := o.prober.ask([]string{c.dir}, o.policy.StatfsDeadline.D(), now); errs[c.dir] != nil {
+		return nil // not there, or a mount that hangs
+	}
+	p := Producer{Kind: KindCore, Path: c.dir}
+	c.each(o.rootfs, func(_ string, st *unix.Statx_t) {
+		p.Files++
+		p.Bytes += st.Blocks * 512
+	})
+	if p.Files == 0 {
+		return nil
+	}
+	return []Producer{p}
+}

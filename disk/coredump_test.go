@@ -1,0 +1,134 @@
+package disk
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestParseCorePattern(t *testing.T) {
+	for pattern, want := range map[string]coreDir{
+		"core\n": {},
+		"|/lib/systemd/systemd-coredump %P %u %g %s %t %c %h\n": {},
+		"cores/core\n":                    {},
+		"/var/cores/core.%e.%p\n":         {"/var/cores", "core.*.*"},
+		"/var/cores/%%core[%p]*\n":        {"/var/cores", `%core\[*]\*`},
+		"/tmp/core\n":                     {"/tmp", "core"},
+		"/core%\n":                        {"/", "core"},
+		"/var/%h/core\n":                  {}, // a directory for each host
+		"/var/cores/\n":                   {},
+		"/var//cores/../x/core\n":         {"/var/x", "core"},
+		"":                                {},
+		"/var/cores/" + `a\b?` + "core\n": {"/var/cores", `a\\b\?core`},
+	} {
+		if got, ok := parseCorePattern(pattern); got != want || ok != (want.dir != "") {
+			t.Errorf("%q: got %q, %v", pattern, got, ok)
+		}
+	}
+	c, _ := parseCorePattern("/var/cores/core.%e")
+	for name, want := range map[string]bool{"core.sh": true, "core.sh.4711": true, "core": false, "score.sh": false} {
+		if c.names(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
+// What the kernel makes of a pattern is found by the glob that comes out of it.
+func FuzzCorePattern(f *testing.F) {
+	f.Add("/var/cores/core.%e.%p")
+	f.Add("/a/%%[%")
+	f.Fuzz(func(t *testing.T, pattern string) {
+		c, ok := parseCorePattern(pattern)
+		if !ok {
+			return
+		}
+		if !path.IsAbs(c.dir) || path.Clean(c.dir) != c.dir {
+			t.Errorf("%q lies in %q", pattern, c.dir)
+		}
+		if _, err := path.Match(c.glob, ""); err != nil {
+			t.Fatalf("%q: %q: %v", pattern, c.glob, err)
+		}
+		var name strings.Builder // as format_corename in fs/coredump.c writes it
+		for rest := path.Base(strings.TrimSuffix(pattern, "\n")); rest != ""; {
+			switch {
+			case strings.HasPrefix(rest, "%%"):
+				name.WriteByte('%')
+				rest = rest[2:]
+			case rest[0] == '%' && len(rest) > 1:
+				name.WriteString("4711")
+				rest = rest[2:]
+			case rest[0] == '%':
+				rest = ""
+			default:
+				name.WriteByte(rest[0])
+				rest = rest[1:]
+			}
+		}
+		if n := name.String(); strings.ToValidUTF8(n, "") == n && (!c.names(n) || !c.names(n+".1")) {
+			t.Errorf("%q: the kernel writes %q, which %q does not match", pattern, n, c.glob)
+		}
+	})
+}
+
+// Core dumps where core_pattern says are seen, and go when they are old; what is
+// only called so stays.
+func TestCoreDumps(t *testing.T) {
+	proc, root := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(proc, "sys/kernel"), 0o755))
+	put(t, filepath.Join(proc, "sys/kernel/core_pattern"), "/var/cores/core.%e.%p\n")
+	cores := filepath.Join(root, "var/cores")
+	must(t, os.MkdirAll(cores, 0o755))
+	must(t, os.MkdirAll(filepath.Join(root, "var/log"), 0o755))
+	old := time.Now().Add(-48 * time.Hour)
+	dump := func(name string, kind elf.Type, at time.Time) {
+		head := make([]byte, 1<<20)
+		copy(head, elf.ELFMAG)
+		head[elf.EI_CLASS], head[elf.EI_DATA] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB)
+		binary.LittleEndian.PutUint16(head[16:], uint16(kind))
+		must(t, os.WriteFile(filepath.Join(cores, name), head, 0o600))
+		must(t, os.Chtimes(filepath.Join(cores, name), at, at))
+	}
+	dump("core.web.1", elf.ET_CORE, old)
+	dump("core.web.2", elf.ET_CORE, time.Now())
+	dump("core.dll.so", elf.ET_DYN, old)
+	dump("other.web.1", elf.ET_CORE, old)
+	must(t, os.WriteFile(filepath.Join(cores, "core.notes.txt"), bytes.Repeat([]byte("x"), 1<<20), 0o600))
+	must(t, os.Chtimes(filepath.Join(cores, "core.notes.txt"), old, old))
+	must(t, os.Symlink("other.web.1", filepath.Join(cores, "core.link.1")))
+	must(t, unix.Mkfifo(filepath.Join(cores, "core.fifo.1"), 0o600))
+
+	p := DefaultPolicy()
+	p.Reclaim.Classes = []Class{ClassCores}
+	r, err := NewReclaimer(proc, root, p)
+	must(t, err)
+	defer r.Close()
+	o, err := New(proc, "/sys", root, p)
+	must(t, err)
+	defer o.Close()
+	if got := o.cores(time.Now()); len(got) != 1 || got[0].Files != 2 || got[0].Bytes < 2<<20 || got[0].Path != "/var/cores" {
+		t.Errorf("seen: %+v", got)
+	}
+	space, err := r.space("/var/log")
+	must(t, err)
+	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}, false, time.Now(), nil)
+	must(t, err)
+	did := ""
+	for _, a := range got.Acts {
+		did += fmt.Sprintln(a.Verb, a.Path, a.Err)
+	}
+	if did != "remove /var/cores/core.web.1 <nil>\n" {
+		t.Errorf("did:\n%s", did)
+	}
+	if left := ls(t, cores); len(left) != 6 {
+		t.Errorf("left: %v", left)
+	}
+}
