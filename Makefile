@@ -104,7 +104,7 @@ e2e-image: deps
 
 # Every test on a real cluster.
 e2e:
-	.ci/parts e2e-tools e2e-image e2e-lint e2e-test e2e-api e2e-clusters
+	.ci/parts e2e-tools e2e-image e2e-lint e2e-test
 
 e2e-lint:
 	$(GO) -C e2e mod tidy -diff
