@@ -3,7 +3,6 @@ package reporter
 import (
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -142,15 +141,10 @@ func perSecond(v *float64) string {
 
 // seconds writes a time to come, "-" where it does not come.
 func seconds(s *float64) string {
-	switch {
-	case s == nil:
+	if s == nil {
 		return "-"
-	case *s >= 365*24*3600:
-		return "> 1y"
-	case *s >= 48*3600:
-		return strconv.Itoa(int(*s/24/3600)) + "d"
 	}
-	return (time.Duration(math.Round(*s)) * time.Second).String()
+	return Span(time.Duration(min(*s, 1e9)) * time.Second)
 }
 
 func producerTable(b *strings.Builder, all []disk.Producer, rows int, colour bool) {

@@ -92,7 +92,7 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	for _, p := range u.Processes[:min(rows, len(u.Processes))] {
 		watches := Figure(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
-			watches += fmt.Sprintf(" (%s ago)", time.Duration(p.WatchesAgeSeconds)*time.Second)
+			watches += " (" + Span(time.Duration(p.WatchesAgeSeconds)*time.Second) + " ago)"
 		}
 		table = append(table, []cell{
 			{text: strconv.Itoa(p.PID)},

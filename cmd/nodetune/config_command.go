@@ -41,7 +41,7 @@ func newConfig() *cobra.Command {
 where the file cannot be read.`,
 			Example: `  nodetune config validate nodetune.yaml
   nodetune config print-default | nodetune config validate -`,
-			Args: cobra.ExactArgs(1),
+			Args: named("config validate: which file? Give its path, or - for the standard input", 1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return validateConfig(cmd, args[0])
 			},

@@ -46,7 +46,7 @@ Interrupt it at any time: what is half done, it puts right when it is called
 again.`,
 		Example: `  sudo nodetune disk rotate --unit nginx.service --signal USR1 /var/log/nginx/access.log
   sudo nodetune disk rotate --in-place /var/log/app/app.log`,
-		Args: cobra.MinimumNArgs(1),
+		Args: named("disk rotate: which logs? Give their paths", 0),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			return f.run(cmd, o, files)
 		},

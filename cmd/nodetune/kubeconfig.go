@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/pflag"
@@ -26,6 +27,9 @@ func (f *kubeconfigFlags) register(flags *pflag.FlagSet) {
 
 func (f *kubeconfigFlags) config() (*rest.Config, error) {
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(&f.rules, &f.overrides).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, errors.New("find the API server: there is no kubeconfig; give --kubeconfig, or set KUBECONFIG")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}

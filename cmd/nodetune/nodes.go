@@ -241,21 +241,12 @@ func useColumn(u reporter.Use) string {
 	return fmt.Sprintf("%d/%d %.0f%%", u.Used, u.Limit, u.Percent())
 }
 
-// ago is how long ago t was, in one unit as kubectl has it.
+// ago is how long ago t was.
 func ago(t, now time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	d := max(0, now.Sub(t))
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
+	return reporter.Span(now.Sub(t))
 }
 
 func joinTypes(types []corev1.NodeConditionType) string {

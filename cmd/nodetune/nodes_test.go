@@ -80,14 +80,3 @@ w3     True    ok        -       ?             ?           ?            ?
 		}
 	}
 }
-
-func TestAgo(t *testing.T) {
-	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0s", 90 * time.Second: "90s", 5 * time.Minute: "5m", 3 * time.Hour: "3h", 72 * time.Hour: "3d",
-	} {
-		if got := ago(now.Add(-d), now); got != want {
-			t.Errorf("%s ago is %s, want %s", d, got, want)
-		}
-	}
-}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,20 @@ raises what is too low, never lowers, and proves it by reading back.`,
 		newConfig(), newVersion(o),
 	)
 	return root
+}
+
+// named wants arguments, most at most (0: as many as there are), and asks for
+// them in words.
+func named(ask string, most int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return errors.New(ask)
+		case most > 0 && len(args) > most:
+			return fmt.Errorf("%s; %d at a time, got %d", ask, most, len(args))
+		}
+		return nil
+	}
 }
 
 func (o *options) validate() error {

@@ -51,7 +51,11 @@ func newVersion(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := buildVersion()
 			return o.print(cmd.OutOrStdout(), v, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "nodetune %s %s %s %s\n", v.Version, v.Revision, v.Go, v.Platform)
+				revision := ""
+				if v.Revision != "" {
+					revision = v.Revision + " "
+				}
+				_, err := fmt.Fprintf(w, "nodetune %s %s%s %s\n", v.Version, revision, v.Go, v.Platform)
 				return err
 			})
 		},

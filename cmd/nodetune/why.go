@@ -37,7 +37,7 @@ The exit code is 1 where a limit is reached.`,
 		Example: `  sudo nodetune why fluent-bit
   sudo nodetune why logging/fluent-bit-x7k2p:fluent-bit --errno 24
   sudo nodetune why 4711 --probe -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: named("why: which process? Give a pid, a comm, a pod or a unit", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := parseErrno(errno)
 			if err != nil {
@@ -48,7 +48,7 @@ The exit code is 1 where a limit is reached.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&errno, "errno", "", "the error it fails with: 24, 23 or 28, or EMFILE, ENFILE, ENOSPC")
-	f.BoolVar(&probe, "probe", false, "ask the kernel for up to 8 instances in the name of its user and give them\nback, to know for certain where its\ncounters cannot be read (CAP_SETUID; for microseconds nobody else may get one)")
+	f.BoolVar(&probe, "probe", false, "where the kernel's counters cannot be read, take up to 8 instances in the name\nof its user, to know for certain, and give them back at once (CAP_SETUID)")
 	_ = cmd.RegisterFlagCompletionFunc("errno", cobra.FixedCompletions([]cobra.Completion{"24", "23", "28"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

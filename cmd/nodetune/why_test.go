@@ -25,7 +25,8 @@ func TestWhyArguments(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{[]string{"why"}, 2, "accepts 1 arg"},
+		{[]string{"why"}, 2, "which process? Give a pid"},
+		{[]string{"why", "1", "2"}, 2, "1 at a time, got 2"},
 		{[]string{"why", " "}, 2, "want a pid, or the name"},
 		{[]string{"why", "no-such-program-anywhere"}, 2, `goes by "no-such-program-anywhere"`},
 		{[]string{"why", "\x1b[2J"}, 2, `goes by "\x1b[2J"`},

@@ -1,7 +1,6 @@
 package top
 
 import (
-	"time"
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
@@ -114,21 +113,4 @@ func (m *model) setFilter(s string) {
 	}
 	m.filter, m.offset = s, 0
 	m.arrange()
-}
-
-// seconds renders a duration in at most four columns: 7s, 12m, 3h, 40d.
-func seconds(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < 2*time.Minute:
-		return itoa(int64(d/time.Second)) + "s"
-	case d < 2*time.Hour:
-		return itoa(int64(d/time.Minute)) + "m"
-	case d < 48*time.Hour:
-		return itoa(int64(d/time.Hour)) + "h"
-	case d < 1000*24*time.Hour:
-		return itoa(int64(d/(24*time.Hour))) + "d"
-	}
-	return ">2y"
 }

@@ -78,7 +78,7 @@ func (m *model) state() string {
 	}
 	if m.usage != nil {
 		if age := m.now.Sub(m.at); age > 3*m.every && age > 5*time.Second {
-			say = append(say, warm.Render("as of "+seconds(age)+" ago"))
+			say = append(say, warm.Render("as of "+reporter.Span(age)+" ago"))
 		}
 		if n := len(m.usage.Unknown); n > 0 {
 			say = append(say, faint.Render("not known: "+itoa(int64(n))+" (u lists them)"))
@@ -114,7 +114,7 @@ func (m *model) owners() []string {
 		g := m.usage.owners[a.Owner]
 		full := ""
 		if g.full > 0 {
-			full = seconds(g.full)
+			full = reporter.Span(g.full)
 		}
 		line := ownerLine(
 			strconv.FormatUint(uint64(a.UID), 10), reporter.UserNS(a.UserNS),
@@ -145,7 +145,7 @@ func (m *model) processes() []string {
 	for _, p := range m.rows[m.offset:min(len(m.rows), m.offset+m.page())] {
 		watches := reporter.Figure(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
-			watches += "@" + seconds(time.Duration(p.WatchesAgeSeconds)*time.Second)
+			watches += "@" + reporter.Span(time.Duration(p.WatchesAgeSeconds)*time.Second)
 		}
 		line := m.line(itoa(int64(p.PID)), strconv.FormatUint(uint64(p.UID), 10), safetext.String(p.Comm),
 			reporter.Figure(p.Instances, p.Quality), watches, of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
