@@ -2,6 +2,7 @@ package inotify
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/bits"
 	"os/exec"
@@ -43,7 +44,10 @@ var heavy = []holdertest.Spec{
 //	x-nofdinfo      a pass without them, in units of one with
 //	x-fdcount       counting all descriptors by the size of PID/fd, in the same
 //	x-find, x-lsof, x-procfs   the others, in units of a pass
+//	x-walk, x-table            the kernel's descriptor tables and counters, in the same
+//	x-kernelpass               a pass that asks both, in the same
 //	allocs/pass, rss-MiB       of a pass, and of a process that makes ten
+//	kernel-open-ms, kernel-rssanon-MiB   loading both, and what a process keeps
 func BenchmarkPass(b *testing.B) {
 	privtest.Host(b)
 	privtest.Set(b, "fs.inotify.max_user_instances", "1024")
@@ -57,6 +61,8 @@ func BenchmarkPass(b *testing.B) {
 	}
 	bare := newBare(b, s)
 
+	only := buildOnly(b, "onlykernel")
+	var kernel onlyKernel
 	var cpu struct{ pass, nofdinfo, fdcount, bare, bareNoFD, find, lsof, procfs time.Duration }
 	var allocs uint64
 	b.ReportAllocs()
@@ -74,6 +80,7 @@ func BenchmarkPass(b *testing.B) {
 		cpu.find += used(unix.RUSAGE_CHILDREN, func() { run("sh", "-c", "find /proc/[0-9]*/fd -lname anon_inode:inotify") })
 		cpu.lsof += used(unix.RUSAGE_CHILDREN, func() { run("lsof", "-nPl") })
 		cpu.procfs += used(unix.RUSAGE_SELF, func() { fileDescriptorsInfo(b) })
+		kernel.add(b, only)
 	}
 	per := func(d, of time.Duration) float64 { return float64(d) / float64(of) }
 	b.ReportMetric(float64(cpu.pass.Milliseconds())/float64(b.N), "cpu-ms/pass")
@@ -84,6 +91,11 @@ func BenchmarkPass(b *testing.B) {
 	b.ReportMetric(per(cpu.find, cpu.pass), "x-find")
 	b.ReportMetric(per(cpu.lsof, cpu.pass), "x-lsof")
 	b.ReportMetric(per(cpu.procfs, cpu.pass), "x-procfs")
+	b.ReportMetric(per(kernel.Walk, cpu.pass), "x-walk")
+	b.ReportMetric(per(kernel.Table, cpu.pass), "x-table")
+	b.ReportMetric(per(kernel.Pass, cpu.pass), "x-kernelpass")
+	b.ReportMetric(float64(kernel.Open.Milliseconds())/float64(b.N), "kernel-open-ms")
+	b.ReportMetric(float64(kernel.RSSAnonKiB)/1024, "kernel-rssanon-MiB")
 	b.ReportMetric(float64(allocs)/float64(b.N), "allocs/pass")
 	b.ReportMetric(rss(b), "rss-MiB")
 	b.ReportMetric(0, "ns/op") // of all of them together: says nothing
@@ -140,14 +152,41 @@ func fileDescriptorsInfo(b *testing.B) {
 	}
 }
 
+func buildOnly(b *testing.B, name string) string {
+	bin := filepath.Join(b.TempDir(), name)
+	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/"+name).CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return bin
+}
+
+// onlyKernel is what testdata/onlykernel prints, summed up.
+type onlyKernel struct {
+	Open, Walk, Table, Pass time.Duration
+	Instances               int64
+	RSSAnonKiB              int64 // the most
+}
+
+func (k *onlyKernel) add(b *testing.B, bin string) {
+	out, err := exec.Command(bin).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var one onlyKernel
+	if err := json.Unmarshal(out, &one); err != nil || one.Instances < 400 {
+		b.Fatalf("%v: %s", err, out)
+	}
+	k.Open += one.Open
+	k.Walk += one.Walk
+	k.Table += one.Table
+	k.Pass += one.Pass
+	k.RSSAnonKiB = max(k.RSSAnonKiB, one.RSSAnonKiB)
+}
+
 // rss returns the most memory that a process which does nothing else takes for
 // ten passes.
 func rss(b *testing.B) float64 {
-	bin := filepath.Join(b.TempDir(), "onlyscan")
-	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/onlyscan").CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
-	}
-	out, err := exec.Command(bin).Output()
+	out, err := exec.Command(buildOnly(b, "onlyscan")).Output()
 	if err != nil {
 		b.Fatal(err)
 	}

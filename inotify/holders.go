@@ -17,6 +17,8 @@ type Held struct {
 
 // HeldInstance is an instance that is in somebody's descriptor table.
 type HeldInstance struct {
+	// Number stays the same from one answer to the next.
+	Number  uint64
 	Charged Owner // who made it, whoever holds it now
 	Watches int64
 	// Uncounted: there are more watches than were counted.

@@ -39,9 +39,12 @@ type Policy struct {
 	// CountPercent is the share of a core that reading records may take.
 	// The first pass may take up to two seconds at once.
 	CountPercent float64 `json:"countPercent"`
-	// KernelCounters reads what accounts use from the kernel itself, with a
-	// BPF program, where there are CAP_BPF and CAP_PERFMON.
+	// KernelCounters reads what accounts use and who holds it from the kernel
+	// itself, with BPF programs, where there are CAP_BPF and CAP_PERFMON.
 	KernelCounters bool `json:"kernelCounters"`
+	// EventsUnreadAfter is how long a log collector may leave its events unread
+	// while more come.
+	EventsUnreadAfter field.Duration `json:"eventsUnreadAfter"`
 	// CanaryUIDs are users whose exact headroom is asked of the kernel by
 	// taking up to CanaryInstances instances in their name for some
 	// microseconds. Where fewer are left than are asked for, nobody else
@@ -76,6 +79,7 @@ func DefaultPolicy() Policy {
 		MaxInstances:       65536,
 		CountWatches:       true,
 		KernelCounters:     true,
+		EventsUnreadAfter:  field.Duration(2 * time.Minute),
 		MaxReadWatches:     50_000,
 		CountPercent:       1,
 		CanaryInstances:    MaxCanary,
@@ -109,6 +113,9 @@ func (p Policy) Validate() error {
 	}
 	if p.Horizon.D() < time.Minute || p.Horizon.D() > 30*24*time.Hour {
 		errs = append(errs, field.Errorf("horizon", "is %s, want 1m to 720h", p.Horizon))
+	}
+	if p.EventsUnreadAfter.D() < time.Second {
+		errs = append(errs, field.Errorf("eventsUnreadAfter", "is %s, want 1s or more", p.EventsUnreadAfter))
 	}
 	if p.CanaryInstances < 1 || p.CanaryInstances > MaxCanary {
 		errs = append(errs, field.Errorf("canaryInstances", "is %d, want 1 to %d", p.CanaryInstances, MaxCanary))

@@ -13,14 +13,16 @@ import (
 // Scanner counts by walking procfs. It remembers what it counted, so keep one;
 // it is not safe for concurrent use.
 type Scanner struct {
-	policy Policy
-	procfs string
-	walker *procwalk.Walker
-	limits *limitFiles
-	ns     namespaces
-	known  map[int]*known
-	reader *instances.Reader
-	ledger Ledger // or nil
+	policy  Policy
+	procfs  string
+	walker  *procwalk.Walker
+	limits  *limitFiles
+	ns      namespaces
+	known   map[int]*known
+	reader  *instances.Reader
+	ledger  Ledger  // or nil
+	holders Holders // or nil
+	queues  queues
 	// whole is false where only the processes of a pid namespace are seen.
 	whole bool
 
@@ -57,6 +59,7 @@ func NewScanner(procfs, sysfs string, p Policy) (*Scanner, error) {
 		known:    map[int]*known{},
 		reader:   instances.NewReader(w, procfs, sysfs),
 		accounts: map[Owner]int{},
+		queues:   queues{},
 		whole:    !w.Ours() || initialPIDNS(procfs),
 	}, nil
 }
@@ -67,20 +70,25 @@ func (s *Scanner) Close() error {
 	return s.walker.Close()
 }
 
-// Usage walks once. The error is that of ctx or of a procfs that cannot be
-// listed; processes that could not be read are in Usage.Unknown.
+// Usage counts once: it asks who holds what, see [Scanner.SetHolders], or walks
+// procfs. The error is that of ctx or of a procfs that cannot be listed;
+// processes that could not be read are in Usage.Unknown.
 func (s *Scanner) Usage(ctx context.Context) (Usage, error) {
 	began := time.Now()
 	clear(s.ns.chain)
 	pass := &pass{s: s, at: began, holdings: s.holdings[:0], processes: s.scratch[:0]}
-	stats, err := s.walker.Walk(ctx, pass.visitor())
-	if err != nil {
-		return Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
+	u := Usage{Source: SourceProcfs, HoldersSource: SourceProcfs, Limits: s.limits.read()}
+	found := pass.found(&u)
+	if !found {
+		stats, err := s.walker.Walk(ctx, pass.visitor())
+		if err != nil {
+			return Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
+		}
+		u.Walk = stats
+		pass.sum(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
 	}
-	u := Usage{Source: SourceProcfs, Limits: s.limits.read(), Walk: stats}
-	pass.sum(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
 	if !pass.charge(&u) {
-		pass.estimated()
+		pass.estimated(found)
 		if err := s.canaries(&u); err != nil {
 			pass.gap("exact headroom", err.Error())
 		}

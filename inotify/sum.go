@@ -1,10 +1,5 @@
 package inotify
 
-import (
-	"cmp"
-	"slices"
-)
-
 // sum adds up per process and per account what the instances are. It asks the
 // kernel nothing.
 func (p *pass) sum(u *Usage, all []counted) {
@@ -38,20 +33,7 @@ func (p *pass) sum(u *Usage, all []counted) {
 		p.processes[creator].created.count(in)
 	}
 	p.accounts(u)
-
-	for _, i := range p.fullest {
-		p.processes[i].keep = true
-	}
-	u.Processes = make([]Process, 0, len(p.processes))
-	for i := range p.processes {
-		if p.processes[i].keep {
-			u.Processes = append(u.Processes, p.processes[i].Process)
-		}
-	}
-	slices.SortFunc(u.Processes, func(a, b Process) int {
-		return cmp.Or(cmp.Compare(b.Instances, a.Instances), cmp.Compare(b.Watches, a.Watches),
-			cmp.Compare(b.FDs, a.FDs), cmp.Compare(a.PID, b.PID))
-	})
+	p.report(u)
 }
 
 func (l *listed) count(in *counted) {

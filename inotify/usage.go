@@ -88,9 +88,9 @@ type Account struct {
 	// WatchesAgeSeconds is the age of the oldest count in Watches: large
 	// instances are counted seldom.
 	WatchesAgeSeconds int64 `json:"watches_age_seconds"`
-	// InstancesUnattributed are charged to the account, and held by no process
-	// that seems to have created them: they are in flight, or their creator
-	// has changed its uid. It is 0 where nobody has asked the kernel.
+	// InstancesUnattributed are charged to the account, and held by no process:
+	// they are in flight. Where holders are from procfs, their creator may have
+	// changed its uid as well. It is 0 where nobody has asked the kernel.
 	InstancesUnattributed int64 `json:"instances_unattributed,omitempty"`
 	// TopPID holds the most instances of the account, TopWatchesPID the most
 	// watches; 0 where nobody is known to.
@@ -116,8 +116,16 @@ type Process struct {
 	Quality        Quality `json:"quality"` // of Instances
 	WatchesQuality Quality `json:"watches_quality"`
 	// WatchesAgeSeconds is the age of the oldest count in Watches.
-	WatchesAgeSeconds int64  `json:"watches_age_seconds"`
-	Cgroup            string `json:"cgroup"`
+	WatchesAgeSeconds int64 `json:"watches_age_seconds"`
+	// QueuedEvents wait to be read in the fullest queue of its instances, of at
+	// most QueuedEventsLimit; both are 0 where holders are from procfs, which
+	// does not show them.
+	QueuedEvents      int64 `json:"queued_events"`
+	QueuedEventsLimit int64 `json:"queued_events_limit"`
+	// EventsUnreadSeconds is for how long one of its queues was seen neither
+	// empty nor to become shorter.
+	EventsUnreadSeconds int64  `json:"events_unread_seconds"`
+	Cgroup              string `json:"cgroup"`
 
 	// Where the process belongs, as far as its cgroup says.
 	Namespace string `json:"namespace,omitempty"`
@@ -157,20 +165,24 @@ type Gap struct {
 	Processes int `json:"processes,omitempty"`
 }
 
-// The sources of what accounts use.
+// The sources of what accounts use, and of who holds it.
 const (
-	SourceKernel = "ebpf"   // the kernel's own counters
-	SourceProcfs = "procfs" // what processes hold
+	SourceKernel = "ebpf"      // the kernel's own counters: of accounts alone
+	SourceWalk   = "ebpf_walk" // a walk through the descriptor tables in the kernel
+	SourceProcfs = "procfs"    // a walk of procfs
 )
 
 // Usage is what one pass saw.
 type Usage struct {
-	// Source is where the figures of accounts are from. Those of processes
-	// are from procfs.
+	// Source is where the figures of accounts are from.
 	Source string `json:"source"`
 	// SourceReason says why it is not the kernel's counters.
 	SourceReason string `json:"source_reason,omitempty"`
-	Limits       Limits `json:"limits"`
+	// HoldersSource is where the figures of processes are from.
+	HoldersSource string `json:"holders_source"`
+	// HoldersReason says why it is not the walk in the kernel.
+	HoldersReason string `json:"holders_source_reason,omitempty"`
+	Limits        Limits `json:"limits"`
 
 	// Instances and Watches are those of the node, each counted once.
 	Instances        int64   `json:"instances"`

@@ -48,12 +48,13 @@ func (p *pass) distinct(u *Usage) []instances.Instance {
 	return all
 }
 
-// estimated says what working out an account from its processes cannot know.
-func (p *pass) estimated() {
-	p.gaps = append(p.gaps,
-		Gap{What: "instances in flight", Why: "a descriptor that was sent through a socket and not received yet is charged, but in no process's table"},
-		Gap{What: "the charged uid of a process that changed its own", Why: "the kernel charges the effective uid at inotify_init1(2), procfs shows the present one"},
-	)
+// estimated says what working out an account from its processes cannot know;
+// found says that each instance is known with whom it is charged to.
+func (p *pass) estimated(found bool) {
+	p.gaps = append(p.gaps, Gap{What: "instances in flight", Why: "a descriptor that was sent through a socket and not received yet is charged, but in no process's table"})
+	if !found {
+		p.gaps = append(p.gaps, Gap{What: "the charged uid of a process that changed its own", Why: "the kernel charges the effective uid at inotify_init1(2), procfs shows the present one"})
+	}
 	for i := range p.processes {
 		if p.processes[i].UserNS != p.s.ns.self {
 			p.gaps = append(p.gaps, Gap{What: "the limits of user namespaces", Why: "user.max_inotify_* of a namespace can only be read inside of it"})

@@ -26,7 +26,9 @@ func Conditions(s Snapshot, now time.Time, staleAfter time.Duration, t inotify.P
 		judge(InotifyPressure, s.Inotify, now, staleAfter, func(inotify.Usage) Verdict {
 			return inotifyPressure(findings, t)
 		}),
-		judge(LogCollectorStalled, s.Disk, now, staleAfter, func(u disk.Usage) Verdict { return verdictOf(u.Reading) }),
+		judge(LogCollectorStalled, s.Disk, now, staleAfter, func(u disk.Usage) Verdict {
+			return logCollectors(u, s.Inotify, now, staleAfter, t)
+		}),
 		judge(LogDiskPressure, s.Disk, now, staleAfter, func(u disk.Usage) Verdict { return verdictOf(u.Pressure) }),
 		judge(SysctlDrift, s.Sysctl, now, staleAfter, sysctlDrift),
 	}

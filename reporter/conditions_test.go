@@ -51,6 +51,17 @@ func alarms(level disk.Level, pressure, reading string) Snapshot {
 	}}}
 }
 
+// unread is a node where all logs are read, but pid does not read its events.
+func unread(pid int, seconds int64) Snapshot {
+	s := alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)
+	s.Disk.Value.Readers = []disk.Reader{{PID: 7, Start: 5}, {PID: 8, Start: 4}}
+	s.Inotify.Value = accounts(1, 1, &inotify.Process{
+		PID: pid, Start: 5, Comm: "fluent-bit", Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit",
+		QueuedEvents: 321, QueuedEventsLimit: 16384, EventsUnreadSeconds: seconds,
+	})
+	return s
+}
+
 // conditionCases are snapshots a minute before noon, and what they come to is
 // in testdata/conditions.golden.
 var conditionCases = []struct {
@@ -118,6 +129,9 @@ var conditionCases = []struct {
 	{name: "disk: eviction soon", s: alarms(disk.Bad, disk.ReasonEvictionSoon, disk.ReasonStalled)},
 	{name: "disk: full soon", s: alarms(disk.Bad, disk.ReasonFullSoon, disk.ReasonStalled)},
 	{name: "disk: hung", s: alarms(disk.Bad, disk.ReasonUnusable, disk.ReasonStalled)},
+	{name: "a collector does not read its events", s: unread(7, 120)},
+	{name: "it did a minute ago", s: unread(7, 60)},
+	{name: "who does not read events reads no log", s: unread(8, 120)},
 	{name: "a pass that fails", s: Snapshot{Inotify: Result[inotify.Usage]{Err: errors.New("read /proc: permission denied")}}},
 }
 

@@ -3,6 +3,7 @@ package reporter
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,12 +90,16 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	}
 	more(b, len(u.Accounts)-rows, "users")
 	table = [][]cell{{{text: "PID"}, {text: "UID"}, {text: "COMM"}, {text: "INSTANCES"}, {text: "WATCHES"}, {text: "FDS/NOFILE"}, {text: "POD OR UNIT"}}}
+	events := u.HoldersSource == inotify.SourceWalk // procfs does not show them
+	if events {
+		table[0] = slices.Insert(table[0], eventsColumn, cell{text: "EVENTS"})
+	}
 	for _, p := range u.Processes[:min(rows, len(u.Processes))] {
 		watches := Figure(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
 			watches += " (" + Span(time.Duration(p.WatchesAgeSeconds)*time.Second) + " ago)"
 		}
-		table = append(table, []cell{
+		row := []cell{
 			{text: strconv.Itoa(p.PID)},
 			{text: strconv.FormatUint(uint64(p.UID), 10)},
 			{text: safetext.String(p.Comm)},
@@ -102,7 +107,11 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 			{text: watches},
 			{text: strconv.FormatInt(p.FDs, 10) + "/" + limitText(p.NOFILESoft), paint: heat(p.NOFILESoft.Percent(p.FDs))},
 			{text: Who(p.Namespace, p.Pod, p.Container, p.Unit)},
-		})
+		}
+		if events {
+			row = slices.Insert(row, eventsColumn, eventsCell(p))
+		}
+		table = append(table, row)
 	}
 	if len(u.Processes) > 0 {
 		b.WriteString("\n")
@@ -112,8 +121,25 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	if u.SourceReason != "" {
 		fmt.Fprintf(b, "\nusers are counted by their processes, not by the kernel: %s\n", safetext.String(u.SourceReason))
 	}
+	if u.HoldersReason != "" && u.HoldersReason != u.SourceReason {
+		fmt.Fprintf(b, "\nprocesses are read from procfs, not from the kernel's descriptor tables: %s\n", safetext.String(u.HoldersReason))
+	}
 	if u.InstancesUnattributed > 0 {
 		fmt.Fprintf(b, "\n%d instances are in no process: sent through a socket and not received, or made or closed meanwhile\n", u.InstancesUnattributed)
+	}
+}
+
+// eventsColumn is after the watches.
+const eventsColumn = 5
+
+// eventsCell says how many events wait to be read, and of how many that may.
+func eventsCell(p inotify.Process) cell {
+	if p.QueuedEvents == 0 {
+		return cell{text: "0"}
+	}
+	return cell{
+		text:  fmt.Sprintf("%d/%d", p.QueuedEvents, p.QueuedEventsLimit),
+		paint: heat(inotify.Limit(p.QueuedEventsLimit).Percent(p.QueuedEvents)),
 	}
 }
 

@@ -58,3 +58,20 @@ func TestFindingText(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsColumn: where queues are known, what waits in them is shown.
+func TestEventsColumn(t *testing.T) {
+	u := roomy()
+	u.HoldersSource = inotify.SourceWalk
+	u.Processes = u.Processes[:2]
+	u.Processes[0].QueuedEvents, u.Processes[0].QueuedEventsLimit = 321, 16384
+	var b strings.Builder
+	if err := HoldersTable(&b, u, 3, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"WATCHES  EVENTS     FDS/NOFILE", "  321/16384  310/", "  0          9/"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+}

@@ -32,6 +32,10 @@ var (
 		"Inotify instances that the processes of this name hold; the 20 with most. One that several share counts for each.", consumerLabels...)
 	consumerWatches = desc("nodetune_inotify_consumer_watches",
 		"Inotify watches in those instances; the 20 with most.", consumerLabels...)
+	consumerQueue = desc("nodetune_inotify_consumer_queued_events",
+		"Inotify events that wait to be read in the fullest queue of the processes of this name; the 20 with most.", consumerLabels...)
+	consumerQueueLimit = desc("nodetune_inotify_consumer_queued_events_limit",
+		"Inotify events that may wait in that queue: what comes then is lost.", consumerLabels...)
 	fdUsed = desc("nodetune_process_open_fds",
 		"Open descriptors of the process of this name that is nearest to its own RLIMIT_NOFILE; the 20 nearest.", consumerLabels...)
 	fdLimit = desc("nodetune_process_max_fds",
@@ -42,16 +46,19 @@ var (
 		"Open files that the node may have (fs.file-max).")
 	kernelCounters = desc("nodetune_inotify_kernel_counters",
 		"1 where the use of accounts is what the kernel counts, 0 where it is worked out from processes. 'nodetune check' says why.")
+	kernelHolders = desc("nodetune_inotify_kernel_holders",
+		"1 where who holds instances is read from the kernel's descriptor tables, 0 where it is read from procfs. 'nodetune check' says why.")
 	unattributed = desc("nodetune_inotify_unattributed_instances",
 		"Inotify instances that the kernel charges and no process holds: sent through a socket and not received.")
 	scanProcesses = desc("nodetune_scan_processes",
-		"Processes that the last walk of /proc saw.")
+		"Processes that the last walk saw.")
 	scanUnreadable = desc("nodetune_scan_unreadable_processes",
 		"Processes whose descriptors the last walk could not read: what they hold is not counted. 'nodetune check' says why.")
 
 	inotifyDescs = []*prometheus.Desc{
 		ownerInstances, ownerInstancesLimit, ownerWatches, ownerWatchesLimit, consumerInstances, consumerWatches,
-		fdUsed, fdLimit, openFiles, openFilesLimit, kernelCounters, unattributed, scanProcesses, scanUnreadable,
+		consumerQueue, consumerQueueLimit,
+		fdUsed, fdLimit, openFiles, openFilesLimit, kernelCounters, kernelHolders, unattributed, scanProcesses, scanUnreadable,
 	}
 )
 
@@ -69,6 +76,11 @@ func collectInotify(ch chan<- prometheus.Metric, r Result[inotify.Usage]) {
 		gauge(ch, unattributed, float64(u.InstancesUnattributed))
 	} else {
 		gauge(ch, kernelCounters, 0)
+	}
+	if u.HoldersSource == inotify.SourceWalk {
+		gauge(ch, kernelHolders, 1)
+	} else {
+		gauge(ch, kernelHolders, 0)
 	}
 	gauge(ch, scanProcesses, float64(u.Walk.Processes))
 	unreadable := 0
@@ -100,6 +112,7 @@ type consumer struct {
 	watchesKnown       bool
 	fds                int64 // of the process nearest its limit
 	nofile             inotify.Limit
+	queue, queueLimit  int64 // the fullest
 }
 
 func consumers(processes []inotify.Process) []consumer {
@@ -117,6 +130,9 @@ func consumers(processes []inotify.Process) []consumer {
 		c.instances += p.Instances
 		c.watches += p.Watches
 		c.watchesKnown = c.watchesKnown || p.WatchesQuality != inotify.Unknown
+		if p.QueuedEvents > c.queue {
+			c.queue, c.queueLimit = p.QueuedEvents, p.QueuedEventsLimit
+		}
 		if p.NOFILESoft.Percent(p.FDs) > c.nofile.Percent(c.fds) {
 			c.fds, c.nofile = p.FDs, p.NOFILESoft
 		}
@@ -140,6 +156,12 @@ func collectConsumers(ch chan<- prometheus.Metric, processes []inotify.Process) 
 	for _, c := range top(func(a, b consumer) int { return cmp.Compare(b.watches, a.watches) }) {
 		if c.watches > 0 && c.watchesKnown {
 			gauge(ch, consumerWatches, float64(c.watches), c.name[:]...)
+		}
+	}
+	for _, c := range top(func(a, b consumer) int { return cmp.Compare(b.queue, a.queue) }) {
+		if c.queue > 0 {
+			gauge(ch, consumerQueue, float64(c.queue), c.name[:]...)
+			gauge(ch, consumerQueueLimit, float64(c.queueLimit), c.name[:]...)
 		}
 	}
 	nearest := func(a, b consumer) int { return cmp.Compare(b.nofile.Percent(b.fds), a.nofile.Percent(a.fds)) }

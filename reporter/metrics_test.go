@@ -44,7 +44,7 @@ func full(now time.Time) Snapshot {
 			},
 		}},
 		Inotify: Result[inotify.Usage]{At: now, Value: inotify.Usage{
-			Source: inotify.SourceKernel, InstancesUnattributed: 5,
+			Source: inotify.SourceKernel, HoldersSource: inotify.SourceWalk, InstancesUnattributed: 5,
 			Limits: inotify.Limits{FileMax: 2466170, OpenFiles: 4032},
 			Walk:   procwalk.Stats{Processes: 512, Unreadable: []procwalk.Unreadable{{Reason: "a", Processes: 2}, {Reason: "b", Processes: 1}}},
 			Accounts: []inotify.Account{
@@ -54,7 +54,7 @@ func full(now time.Time) Snapshot {
 			Processes: []inotify.Process{
 				{Comm: "containerd-shim", Instances: 2, FDs: 12, NOFILESoft: 1024},
 				{Comm: "containerd-shim", Instances: 2, FDs: 20, NOFILESoft: 1024},
-				{Comm: "fluent-bit", Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit", Instances: 1, Watches: 4800, FDs: 900, NOFILESoft: 1024},
+				{Comm: "fluent-bit", Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit", Instances: 1, Watches: 4800, FDs: 900, NOFILESoft: 1024, QueuedEvents: 321, QueuedEventsLimit: 16384},
 				// A program chooses its own name.
 				{Comm: "evil\"\n\x1b[2J\xff", Instances: 1, Watches: 3, WatchesQuality: inotify.Unknown, FDs: 3, NOFILESoft: inotify.NoLimit},
 			},

@@ -19,6 +19,7 @@ const (
 	WriteFailed               = "WriteFailed"
 	KernelRefused             = "KernelRefused"
 	ContestedByWriter         = "Contested"
+	EventsUnread              = "CollectorEventsUnread"
 	PassStale                 = "PassStale"
 	PassFailed                = "PassFailed"
 )
@@ -60,6 +61,7 @@ var Reasons = []Reason{
 	{LogDiskPressure, corev1.ConditionFalse, disk.ReasonSpace, "every filesystem with logs has space"},
 	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonStalled, "a log collector stands still while a log it reads grows; a limit that is raised does not wake it, a restart does"},
 	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonUnfollowed, "a container's log grows and no collector follows it; one that was refused a watch may need a restart"},
+	{LogCollectorStalled, corev1.ConditionTrue, EventsUnread, "a log collector does not read its inotify events; when their queue is full it misses what happens to the logs"},
 	{LogCollectorStalled, corev1.ConditionFalse, disk.ReasonReading, "the log collectors read what is written"},
 	{"", corev1.ConditionUnknown, PassStale, "the pass that evaluates this has not ended in time"},
 	{"", corev1.ConditionUnknown, PassFailed, "the pass that evaluates this fails"},

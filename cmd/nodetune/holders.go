@@ -19,6 +19,7 @@ import (
 type holders struct {
 	scanner *inotify.Scanner
 	ledger  *bpf.Table // or nil
+	walk    *bpf.Walk  // or nil
 	policy  inotify.Policy
 	names   *workload.Index
 }
@@ -29,30 +30,49 @@ func (o *options) openHolders(p inotify.Policy) (*holders, error) {
 		return nil, err
 	}
 	h := &holders{scanner: scanner, policy: p, names: workload.NewIndex(o.rootfs)}
-	if h.ledger, err = o.openLedger(p); err != nil {
-		scanner.SetLedger(inotify.NoLedger{Why: err})
-	} else {
-		scanner.SetLedger(h.ledger)
-	}
+	h.askKernel(o)
 	return h, nil
 }
 
-// openLedger opens the kernel's counters.
-func (o *options) openLedger(p inotify.Policy) (*bpf.Table, error) {
+// askKernel makes the kernel the source, as far as it can be.
+func (h *holders) askKernel(o *options) {
+	err := o.ownKernel(h.policy)
+	if err != nil {
+		h.scanner.SetLedger(inotify.NoLedger{Why: err})
+		h.scanner.SetHolders(inotify.NoHolders{Why: err})
+		return
+	}
+	if h.ledger, err = bpf.Open(o.procfs); err != nil {
+		h.scanner.SetLedger(inotify.NoLedger{Why: err})
+	} else {
+		h.scanner.SetLedger(h.ledger)
+	}
+	if h.walk, err = bpf.OpenWalk(o.procfs); err != nil {
+		h.scanner.SetHolders(inotify.NoHolders{Why: err})
+	} else {
+		h.scanner.SetHolders(h.walk)
+	}
+}
+
+// ownKernel says why the kernel is not to be asked by itself.
+func (o *options) ownKernel(p inotify.Policy) error {
 	if !p.KernelCounters {
-		return nil, errors.New("inotify.kernelCounters is false")
+		return errors.New("inotify.kernelCounters is false")
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(o.procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return nil, fmt.Errorf("%s is not of this kernel", o.procfs)
+		return fmt.Errorf("%s is not of this kernel", o.procfs)
 	}
-	return bpf.Open(o.procfs)
+	return nil
 }
 
 func (h *holders) close() {
 	_ = h.scanner.Close()
 	if h.ledger != nil {
 		_ = h.ledger.Close()
+	}
+	if h.walk != nil {
+		_ = h.walk.Close()
 	}
 }
 

@@ -33,20 +33,28 @@ func TestLargeWatcher(t *testing.T) {
 	alone := w.latencies(span)
 	t.Logf("inotify_add_watch next to %d watches, median and maximum: alone %v %v", watches, median(alone), slices.Max(alone))
 	bin := build(t)
+	inGroup := []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), bin}
+	procfs := configured(t, "inotify:\n  kernelCounters: false\n")
 	for _, c := range []struct {
-		name string
+		name   string
+		exact  bool
+		config string
 		// The shell enters the group first, so that every page counts.
 		run []string
 	}{
-		{"in 32 MiB", []string{"sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), bin}},
-		{"in all of the memory", []string{bin}},
+		{"from the kernel, in 32 MiB", true, configured(t, ""), inGroup},
+		{"from procfs, in 32 MiB", false, procfs, inGroup},
+		{"from procfs, in all of the memory", false, procfs, []string{bin}},
 	} {
-		beside, passes, u := w.beside(span, append(c.run, "check", "-o", "json"))
+		beside, passes, u := w.beside(span, append(slices.Clone(c.run), "check", "-o", "json", "--config="+c.config))
 		p, listed := u.Process(os.Getpid())
 		if !listed || p.Instances != 1 {
 			t.Fatalf("%s: listed %v, %+v", c.name, listed, p)
 		}
-		if p.WatchesQuality == inotify.Exact {
+		if c.exact && (p.WatchesQuality != inotify.Exact || p.Watches != watches) {
+			t.Errorf("%s: got %d watches, %s", c.name, p.Watches, p.WatchesQuality)
+		}
+		if !c.exact && p.WatchesQuality == inotify.Exact {
 			t.Errorf("%s: the record of %d watches was read: %+v", c.name, watches, p)
 		}
 		if p.WatchesQuality == inotify.UpperBound && p.Watches < watches || u.WatchesQuality == inotify.UpperBound && u.Watches < watches {

@@ -21,7 +21,8 @@ const (
 	// limit. A pass over 500 processes and 10,000 watches takes some 80 ms of CPU
 	// (BenchmarkAgent), 0.07 % of a core.
 	usageIdle = 2 * time.Minute
-	// usageNear is how often where somebody is near a limit, or will be.
+	// usageNear is how often where somebody is near a limit, or will be, and where
+	// holders are read from the kernel's descriptor tables: that takes 0.01 of it.
 	usageNear = 30 * time.Second
 	// nearPercent of a limit in use is near it.
 	nearPercent = 50
@@ -45,8 +46,9 @@ type usageTask struct {
 	held    map[string]string // why a limit is not raised, as it was logged
 	cost    time.Duration     // CPU time of the last pass
 	near    bool              // somebody is near a limit, or a condition says so
+	walked  bool              // holders are read from the kernel
 	unseen  sync.Once
-	source  string // of what accounts use, as it was logged
+	source  string // of the figures, as it was logged
 	act     bool
 	paused  func() string
 	refused map[string]bool // messages about RLIMIT_NOFILE that were logged
@@ -54,7 +56,7 @@ type usageTask struct {
 
 func (t *usageTask) every() time.Duration {
 	every := usageIdle
-	if t.near {
+	if t.near || t.walked {
 		every = usageNear
 	}
 	return min(max(every, time.Duration(float64(t.cost)/usageShare)), usageSeldom)
@@ -78,6 +80,7 @@ func (t *usageTask) pass(ctx context.Context) error {
 		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
 	})
 	if err == nil {
+		t.walked = u.HoldersSource == inotify.SourceWalk
 		t.sayWhence(u)
 		t.raise(u, now)
 		t.raiseNOFILE(u)
@@ -86,15 +89,22 @@ func (t *usageTask) pass(ctx context.Context) error {
 	return err
 }
 
-// sayWhence logs where the figures of accounts are from, when that changes.
+// sayWhence logs where the figures are from, when that changes.
 func (t *usageTask) sayWhence(u inotify.Usage) {
-	if whence := u.Source + u.SourceReason; whence != t.source {
-		t.source = whence
-		if u.SourceReason == "" {
-			t.agent.log.Info("what users have in use is read from the kernel's own counters")
-		} else {
-			t.agent.log.Info("what users have in use is worked out from their processes", "why", u.SourceReason)
-		}
+	whence := u.Source + u.SourceReason + u.HoldersSource + u.HoldersReason
+	if whence == t.source {
+		return
+	}
+	t.source = whence
+	if u.SourceReason == "" {
+		t.agent.log.Info("what users have in use is read from the kernel's own counters")
+	} else {
+		t.agent.log.Info("what users have in use is worked out from their processes", "why", u.SourceReason)
+	}
+	if u.HoldersReason == "" {
+		t.agent.log.Info("who holds it is read from the kernel's descriptor tables")
+	} else {
+		t.agent.log.Info("who holds it is read from procfs", "why", u.HoldersReason)
 	}
 }
 

@@ -16,6 +16,7 @@ func TestUsageCadence(t *testing.T) {
 	}{
 		{"far from every limit", &usageTask{cost: 80 * time.Millisecond}, usageIdle},
 		{"near one", &usageTask{cost: 80 * time.Millisecond, near: true}, usageNear},
+		{"read from the kernel", &usageTask{cost: 4 * time.Millisecond, walked: true}, usageNear},
 		{"near one on a large node", &usageTask{cost: 500 * time.Millisecond, near: true}, 100 * time.Second},
 		{"on a very large node", &usageTask{cost: 10 * time.Second, near: true}, usageSeldom},
 	} {

@@ -83,7 +83,7 @@ func TestAmbiguous(t *testing.T) {
 // check.
 func TestTopWithoutTerminal(t *testing.T) {
 	code, stdout, stderr := nodetune("top")
-	if code != 0 || !strings.Contains(stdout, "Not known") {
+	if code != 0 || !strings.Contains(stdout, "FDS/NOFILE") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, _ = nodetune("top", "-o", "json")

@@ -3,6 +3,7 @@ package bpf
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -31,7 +32,7 @@ func (w *Walk) held() inotify.Held {
 	}
 	h.Walk.ThreadsCompared = true
 	w.names.begin()
-	number := make(map[uint64]int, len(f.holdings))
+	index := make(map[uint64]int, len(f.holdings))
 	all := make([]int, 0, len(f.holdings)) // the instances of all holders
 	rest := f.holdings
 	for tables := f.tables; len(tables) > 0; {
@@ -49,11 +50,12 @@ func (w *Walk) held() inotify.Held {
 				continue
 			}
 			last = rest[0].File
-			i, known := number[last]
-			if !known {
+			i, met := index[last]
+			if !met {
 				i = len(h.Instances)
-				number[last] = i
+				index[last] = i
 				h.Instances = append(h.Instances, instanceOf(&rest[0]))
+				h.Instances[i].Number = w.number(last)
 			}
 			all = append(all, i)
 		}
@@ -66,7 +68,22 @@ func (w *Walk) held() inotify.Held {
 		tables = tables[n:]
 	}
 	w.names.forget()
+	maps.DeleteFunc(w.numbers, func(file, _ uint64) bool {
+		_, met := index[file]
+		return !met
+	})
 	return h
+}
+
+// number returns the number of an instance.
+func (w *Walk) number(file uint64) uint64 {
+	n, known := w.numbers[file]
+	if !known {
+		w.numbered++
+		n = w.numbered
+		w.numbers[file] = n
+	}
+	return n
 }
 
 func instanceOf(h *walkHolding) inotify.HeldInstance {

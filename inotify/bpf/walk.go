@@ -43,8 +43,10 @@ type Walk struct {
 	parts uint32 // of the next walk
 	open  int    // descriptors that this process has for a walk only
 
-	found found // reused
-	names cgroups
+	found    found // reused
+	names    cgroups
+	numbers  map[uint64]uint64 // of instances
+	numbered uint64            // the last one
 }
 
 // found is what the parts of a walk found.
@@ -153,7 +155,7 @@ func newWalk(maps walkMaps, vars walkVariables, named, walk *ebpf.Program) *Walk
 	return &Walk{
 		maps: maps, vars: vars, named: named, parts: 1,
 		close: []io.Closer{&maps, named, walk},
-		names: cgroups{known: map[uint64]*cgroupName{}},
+		names: cgroups{known: map[uint64]*cgroupName{}}, numbers: map[uint64]uint64{},
 	}
 }
 

@@ -24,6 +24,7 @@ const help = `  i w f g p o    sort by instances, watches, share of NOFILE, grow
   ~128           estimate
   9000@5m        counted 5 minutes ago: reading a large instance stalls its owner
   +/MIN          growth of the instances, watches or FDs, per minute
+  EVENTS         that wait to be read in its fullest queue (not known from /proc)
   FDS/NOFILE     open descriptors and the soft RLIMIT_NOFILE of the process
   FULL IN        until the account reaches its limit if it goes on like this
 

@@ -141,15 +141,15 @@ func ownerLine(owner, userns, instances, ishare, watches, wshare, rate, full str
 }
 
 func (m *model) processes() []string {
-	lines := []string{header.Render(fill(m.line("PID", "UID", "COMM", "INST", "WATCHES", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
+	lines := []string{header.Render(fill(m.line("PID", "UID", "COMM", "INST", "WATCHES", "EVENTS", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
 	for _, p := range m.rows[m.offset:min(len(m.rows), m.offset+m.page())] {
 		watches := reporter.Figure(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
 			watches += "@" + reporter.Span(time.Duration(p.WatchesAgeSeconds)*time.Second)
 		}
 		line := m.line(itoa(int64(p.PID)), strconv.FormatUint(uint64(p.UID), 10), safetext.String(p.Comm),
-			reporter.Figure(p.Instances, p.Quality), watches, of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
-		lines = append(lines, heat(line, p.NOFILESoft.Percent(p.FDs)))
+			reporter.Figure(p.Instances, p.Quality), watches, itoa(p.QueuedEvents), of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
+		lines = append(lines, heat(line, max(p.NOFILESoft.Percent(p.FDs), inotify.Limit(p.QueuedEventsLimit).Percent(p.QueuedEvents))))
 	}
 	if m.usage != nil && len(m.rows) == 0 {
 		lines = append(lines, faint.Render("no process has "+strconv.Quote(m.filter)+": Esc shows all"))
@@ -157,15 +157,20 @@ func (m *model) processes() []string {
 	return lines
 }
 
-// line is one row of the lower part. Below 100 columns the uid gives way.
-func (m *model) line(pid, uid, comm, instances, watches, fds, rate, belongs string) string {
+// line is one row of the lower part. Below 100 columns the uid gives way. The
+// events that wait are shown where they are known, procfs does not show them.
+func (m *model) line(pid, uid, comm, instances, watches, events, fds, rate, belongs string) string {
 	s := right(pid, 7) + " "
 	if m.width >= 100 {
 		s += right(uid, 10) + " " + left(comm, 15)
 	} else {
 		s += left(comm, 12)
 	}
-	return s + " " + right(instances, 5) + " " + right(watches, 10) + " " + right(fds, 13) + " " + right(rate, 6) + " " + belongs
+	s += " " + right(instances, 5) + " " + right(watches, 10) + " "
+	if m.usage != nil && m.usage.HoldersSource == inotify.SourceWalk && m.width >= 100 {
+		s += right(events, 7) + " "
+	}
+	return s + right(fds, 13) + " " + right(rate, 6) + " " + belongs
 }
 
 // page is how many rows of processes fit.
