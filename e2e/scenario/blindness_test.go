@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
 )
@@ -175,23 +174,4 @@ func resume(t *testing.T) {
 	if err := os.Remove(pauseFile); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// told waits for an Event of nodetune on a pod.
-func told(t *testing.T, ns, pod, reason, says string) {
-	t.Helper()
-	cluster.Eventually(t, fmt.Sprintf("an Event %s on pod %s", reason, pod), func(ctx context.Context) error {
-		events, err := node.Client.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod})
-		if err != nil {
-			return err
-		}
-		var said []string
-		for _, e := range events.Items {
-			if e.Reason == reason && e.ReportingController == "nodetune" && strings.Contains(e.Message, says) {
-				return nil
-			}
-			said = append(said, e.Reason+": "+e.Message)
-		}
-		return fmt.Errorf("there are only %q", said)
-	})
 }

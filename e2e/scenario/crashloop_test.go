@@ -42,6 +42,7 @@ func TestCrashLoop(t *testing.T) {
 	if got := get(t, maxInstances); got != "8192" {
 		t.Errorf("%s is %s, want 8192", maxInstances, got)
 	}
+	toldNode(t, "LimitRaised", "pod "+ns+"/"+after.Name+": the log of container collector ends with errno 24 (EMFILE), and "+maxInstances+" was too low; nodetune has raised it")
 	want := `nodetune_sysctl_writes_total{key="fs.inotify.max_user_instances",result="success"} 1`
 	if got := metrics(t); !strings.Contains(got, want) {
 		t.Errorf("the metrics do not say %s", want)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
+	"github.com/nodetune/nodetune/e2e/sandbox"
 )
 
 // reportDoc is what the tests read of a Report.
@@ -168,35 +169,81 @@ func TestGrantProc(t *testing.T) {
 // The rights of the token, each taken away from a running agent.
 func TestGrantsOfToken(t *testing.T) {
 	holdKernel(t)
+	const taint = "nodetune.io/not-ready"
 	for _, g := range []struct {
-		row  string
-		lose string // the resource whose rule is taken away
-		says string
+		row     string
+		overlay string
+		right   string // resource and verb that are taken away
+		works   func(t *testing.T)
+		without func(t *testing.T) // before the agent starts again
+		says    string
 	}{
-		{"token: list, watch `nodes`", "nodes", "the API server does not show this node"},
-		{"token: patch `nodes/status`", "nodes/status", "the API server does not take this"},
+		{row: "token: list, watch `nodes`", overlay: "base", right: "nodes list", says: "the API server does not show this node"},
+		{row: "token: patch `nodes/status`", overlay: "base", right: "nodes/status patch", says: "the API server does not take this"},
+		{
+			row: "token: create, patch `events` in `default`", overlay: "base", right: "events create", says: "the API server takes no Events here",
+			works: func(t *testing.T) { toldNode(t, "LimitRaised", maxInstances+" was below its floor, and is raised") },
+		},
+		{
+			row: "token: patch `nodes` (startup-taint)", overlay: "startup-taint", right: "nodes patch", says: `cannot patch resource \"nodes\" in API group`,
+			without: func(t *testing.T) {
+				node.MustKubectl(t, "", "taint", "node", sandbox.Hostname, taint+"=:NoSchedule")
+				t.Cleanup(func() {
+					_, _ = node.Kubectl(context.Background(), "taint", "node", sandbox.Hostname, taint+"-")
+				})
+			},
+		},
+		{
+			row: "token: list, watch `pods`; create, patch `events` everywhere (pod-demands)", overlay: "pod-demands", right: "pods list",
+			says: "the API server does not show this node's pods",
+		},
 	} {
 		t.Run(g.row, func(t *testing.T) {
 			inTable(t, g.row)
 			set(t, maxInstances, "128")
-			install(t, "base")
+			node.MustKubectl(t, "", "-n", metav1.NamespaceDefault, "delete", "events", "--all") // those of other tests
+			install(t, g.overlay)
 			waitCondition(t, "SysctlDrift", corev1.ConditionFalse)
-			role, err := node.Client.RbacV1().ClusterRoles().Get(t.Context(), "nodetune", metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
+			if g.works != nil {
+				g.works(t)
 			}
-			role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, g.lose) })
-			if _, err := node.Client.RbacV1().ClusterRoles().Update(t.Context(), role, metav1.UpdateOptions{}); err != nil {
-				t.Fatal(err)
+			take(t, g.right)
+			if g.without != nil {
+				g.without(t)
 			}
 			if err := cleanConditions(t.Context()); err != nil { // something to write
 				t.Fatal(err)
 			}
+			set(t, maxInstances, "128") // something to raise, and to tell
 			node.MustKubectl(t, "", "-n", namespace, "delete", "pod", "--selector=app.kubernetes.io/component=agent", "--wait=true")
 			waitLog(t, g.says)
-			set(t, maxInstances, "128")
-			waitValue(t, maxInstances, "8192") // and runs on
+			waitValue(t, maxInstances, "8192") // and it works on
 		})
+	}
+}
+
+// take takes a right away from the agent: "RESOURCE VERB", and its rule's others.
+func take(t *testing.T, right string) {
+	t.Helper()
+	resource, verb, _ := strings.Cut(right, " ")
+	is := func(r rbacv1.PolicyRule) bool {
+		return slices.Contains(r.Resources, resource) && slices.Contains(r.Verbs, verb)
+	}
+	role, err := node.Client.RbacV1().ClusterRoles().Get(t.Context(), "nodetune", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	role.Rules = slices.DeleteFunc(role.Rules, is)
+	if _, err := node.Client.RbacV1().ClusterRoles().Update(t.Context(), role, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	events, err := node.Client.RbacV1().Roles("default").Get(t.Context(), "nodetune-events", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events.Rules = slices.DeleteFunc(events.Rules, is)
+	if _, err := node.Client.RbacV1().Roles("default").Update(t.Context(), events, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -140,9 +140,11 @@ func promptly(t *testing.T, overlay string) string {
 
 func installText(t *testing.T, text string) {
 	t.Helper()
+	before := requests(t)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cluster.Patience)
 		defer cancel()
+		notRefused(t, requests(t)[len(before):])
 		if t.Failed() {
 			out, err := node.Kubectl(ctx, "-n", namespace, "logs", "daemonset/nodetune", "--tail=40")
 			t.Logf("nodetune's log: %v\n%s", err, out)
@@ -156,6 +158,28 @@ func installText(t *testing.T, text string) {
 	})
 	node.MustKubectl(t, text, "apply", "-f", "-")
 	waitAgent(t)
+}
+
+func requests(t *testing.T) []cluster.Request {
+	t.Helper()
+	all, err := node.Requests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// notRefused fails t where an agent has asked for what it has no right to.
+func notRefused(t *testing.T, all []cluster.Request) {
+	t.Helper()
+	if strings.HasPrefix(t.Name(), "TestGrantsOfToken/") {
+		return // which takes rights away
+	}
+	for _, r := range all {
+		if r.Refused {
+			t.Errorf("the API server refused %+v", r)
+		}
+	}
 }
 
 // waitAgent waits until the agent's pod is Ready, and returns it.
@@ -231,4 +255,34 @@ func waitCondition(t *testing.T, kind corev1.NodeConditionType, want corev1.Cond
 		return nil
 	})
 	return last
+}
+
+// told waits for an Event of nodetune on a pod.
+func told(t *testing.T, ns, pod, reason, says string) {
+	t.Helper()
+	waitEvent(t, ns, pod, reason, says)
+}
+
+// toldNode waits for one on the Node.
+func toldNode(t *testing.T, reason, says string) {
+	t.Helper()
+	waitEvent(t, metav1.NamespaceDefault, sandbox.Hostname, reason, says)
+}
+
+func waitEvent(t *testing.T, ns, object, reason, says string) {
+	t.Helper()
+	cluster.Eventually(t, fmt.Sprintf("an Event %s on %s", reason, object), func(ctx context.Context) error {
+		events, err := node.Client.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + object})
+		if err != nil {
+			return err
+		}
+		var said []string
+		for _, e := range events.Items {
+			if e.Reason == reason && e.ReportingController == "nodetune" && strings.Contains(e.Message, says) {
+				return nil
+			}
+			said = append(said, e.Reason+": "+e.Message)
+		}
+		return fmt.Errorf("there are only %q", said)
+	})
 }
