@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // Floor is what a sysctl should at least be, from what was measured.
@@ -57,7 +58,7 @@ func (p Policy) FloorFor(used int64) int64 {
 // Raise returns the limits to raise now, each by one step: where RaisePercent
 // are in use, or where forecasts say that the limit is reached within the
 // horizon. A step doubles the limit, and goes on until less than RaisePercent
-// are in use; it ends at the ceiling that the memory or the policy sets. A
+// are in use, and will be after [SurgeWithin]; it ends at the ceiling that the memory or the policy sets. A
 // limit that should be raised and is not comes back unchanged with the reason.
 func Raise(u Usage, forecasts []Forecast, p Policy) []Floor {
 	var raised []Floor
@@ -65,20 +66,23 @@ func Raise(u Usage, forecasts []Forecast, p Policy) []Floor {
 		if r.fullest == nil || r.now < 1 {
 			continue
 		}
-		percent := r.now.Percent(r.used)
+		percent, grown := r.now.Percent(r.used), int64(0)
 		f := Floor{Key: r.key, AtLeast: int64(r.now)}
 		soon := slices.IndexFunc(forecasts, func(f Forecast) bool {
 			return f.Resource == r.resource && f.Owner != nil && *f.Owner == r.fullest.Owner && f.In <= p.Horizon.D()
 		})
+		if soon >= 0 {
+			grown = int64(min(forecasts[soon].PerHour*SurgeWithin.Hours(), math.MaxInt32))
+		}
 		switch {
 		case percent >= p.RaisePercent:
 			f.Reason = fmt.Sprintf("uid %d uses %d of %d", r.fullest.UID, r.used, r.now)
 		case soon >= 0:
-			f.Reason = fmt.Sprintf("uid %d uses %d of %d and reaches the limit in %s", r.fullest.UID, r.used, r.now, forecasts[soon].In.Round(1e9))
+			f.Reason = fmt.Sprintf("uid %d uses %d of %d and reaches the limit in %s", r.fullest.UID, r.used, r.now, forecasts[soon].In.Round(time.Millisecond))
 		default:
 			continue
 		}
-		for f.AtLeast *= 2; Limit(f.AtLeast).Percent(r.used) >= p.RaisePercent; f.AtLeast *= 2 {
+		for f.AtLeast *= 2; Limit(f.AtLeast).Percent(r.used+grown) >= p.RaisePercent; f.AtLeast *= 2 {
 		}
 		f.holdBack(r, p, int64(r.now))
 		raised = append(raised, f)

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -30,8 +29,9 @@ type agent struct {
 	kube     *kube
 	needs    needs
 	raised   raised
-	floors   task // the one that needs are for
-	disks    task // the one that raised is for
+	floors   task                       // the one that needs are for
+	raise    func(context.Context) bool // writes them at once
+	disks    task                       // the one that raised is for
 	tasks    []task
 	look     func(context.Context) // between the passes
 	ready    sync.Once
@@ -50,8 +50,8 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	a.metrics.Register(hands.acts)
 	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
 	counted := newTask("inotify", usage.every, usage.pass)
-	usage.look.policy, usage.look.full = func() inotify.Policy { return a.config.Load().Inotify }, counted.soon
-	a.look = usage.look.run
+	usage.look = newLook(usage, counted.soon)
+	a.look, a.raise = usage.look.run, floors.now
 	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
 	a.disks = newTask("disk", disks.every, disks.pass)
 	a.tasks = []task{

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nodetune/nodetune/reporter"
@@ -21,6 +23,8 @@ type floorsTask struct {
 	store  *sysctl.Store
 	act    bool
 
+	mu       sync.Mutex        // a surge does not wait for the task
+	early    []sysctl.Observed // what now has seen, and nobody has told yet
 	tree     *sysctl.Tree
 	machine  sysctl.Machine
 	last     sysctl.Observed
@@ -29,7 +33,9 @@ type floorsTask struct {
 }
 
 func (f *floorsTask) pass(ctx context.Context) error {
-	err := f.open()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, err := f.write(ctx)
 	if err != nil {
 		f.agent.log.Error("cannot read the kernel's settings", "err", err)
 		f.agent.latest.Put(func(s *reporter.Snapshot) {
@@ -38,27 +44,51 @@ func (f *floorsTask) pass(ctx context.Context) error {
 		f.agent.said()
 		return err
 	}
-	configured := f.agent.config.Load().Sysctl.For(f.machine)
-	rules := sysctl.WithNeeds(configured, f.agent.needs.asked())
-	f.tree.Hold(rules)
-	locked, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	pass := sysctl.Pass{
-		Procfs: f.procfs, Tree: f.tree, Store: f.store, Rules: rules,
-		Act: f.act, Deferred: f.contests.Deferred(time.Now()),
-	}
-	seen := pass.Run(locked)
 	now := time.Now()
-	f.contests = f.contests.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, now) })
-	f.agent.metrics.CountSysctl(f.last, seen)
-	logSysctl(f.agent.log, f.last, seen)
-	f.agent.tellRaised(configured, seen)
-	f.last = seen
+	configured := f.agent.config.Load().Sysctl.For(f.machine)
+	for _, seen := range append(f.early, seen) {
+		f.contests = f.contests.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, now) })
+		f.agent.metrics.CountSysctl(f.last, seen)
+		logSysctl(f.agent.log, f.last, seen)
+		f.agent.tellRaised(configured, seen)
+		f.last = seen
+	}
+	f.early = nil
 	f.agent.latest.Put(func(s *reporter.Snapshot) {
-		s.Sysctl = reporter.Result[sysctl.Observed]{Value: seen, At: now}
+		s.Sysctl = reporter.Result[sysctl.Observed]{Value: f.last, At: now}
 	})
 	f.agent.said()
 	return nil
+}
+
+// now writes what is asked for in the goroutine of whoever cannot wait, and
+// leaves the rest of a pass to the next one. It reports whether it has changed
+// anything.
+func (f *floorsTask) now(ctx context.Context) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, err := f.write(ctx)
+	if err != nil {
+		return false
+	}
+	f.early = append(f.early, seen)
+	f.agent.floors.soon()
+	return slices.ContainsFunc(seen.Rules, func(s sysctl.Status) bool { return s.Changed })
+}
+
+// write is the part of a pass that reads and writes the settings.
+func (f *floorsTask) write(ctx context.Context) (sysctl.Observed, error) {
+	if err := f.open(); err != nil {
+		return sysctl.Observed{}, err
+	}
+	rules := sysctl.WithNeeds(f.agent.config.Load().Sysctl.For(f.machine), f.agent.needs.asked())
+	f.tree.Hold(rules)
+	locked, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	return sysctl.Pass{
+		Procfs: f.procfs, Tree: f.tree, Store: f.store, Rules: rules,
+		Act: f.act, Deferred: f.contests.Deferred(time.Now()),
+	}.Run(locked), nil
 }
 
 // open opens what is not open yet, and looks at the machine again: memory can

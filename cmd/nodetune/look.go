@@ -2,34 +2,70 @@ package main
 
 import (
 	"context"
-	"sync/atomic"
+	"errors"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/inotify/bpf"
 )
 
 // lookEvery is how often the kernel's counters are looked at between two
 // passes. A look takes 15 µs, so that this is 0.02 % of a core.
 const lookEvery = 100 * time.Millisecond
 
-// look asks for a pass as soon as an account uses so much of a limit that it is
-// to be raised, rather than up to two minutes later. It does not raise by
-// itself: whether growth is a leak only a pass over the processes can tell.
+// look looks at the kernel's counters between two passes, and as soon as the
+// kernel rings an alarm. Where an account uses so much of a limit that it is to
+// be raised, it asks for a pass over the processes, which can tell growth from a
+// leak. In a surge that would come too late: what nobody can have leaked is
+// raised at once.
 type look struct {
-	ledger atomic.Pointer[ledger] // nil while there is none
 	policy func() inotify.Policy
-	full   func()
+	last   func() inotify.Usage // what the last pass has seen
+	full   func()               // asks for a pass
+	raise  func(ctx context.Context, floors []inotify.Floor, since func() time.Duration) bool
+
+	mu     sync.Mutex
+	ledger inotify.Ledger // nil while there is none
+	alarm  *bpf.Alarm     // nil while there is none
+	was    []inotify.Charged
+	at     time.Time
+	muted  []uint32 // for whom it has rung since, and nothing was raised
 	// The limits that full was called for last.
 	instances, watches met
 }
 
-// ledger is an inotify.Ledger that can be pointed to.
-type ledger struct{ inotify.Ledger }
+func newLook(t *usageTask, full func()) *look {
+	return &look{
+		policy: func() inotify.Policy { return t.agent.config.Load().Inotify },
+		last:   func() inotify.Usage { return t.agent.latest.Snapshot().Inotify.Value },
+		full:   full, raise: t.raiseNow,
+	}
+}
 
 // met is a limit that was nearly used up.
 type met struct {
 	limit inotify.Limit
 	at    time.Time
+}
+
+// from makes l what is looked at, and ends the alarm that was of another one.
+func (l *look) from(ledger inotify.Ledger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.alarm != nil {
+		_ = l.alarm.Close()
+	}
+	l.ledger, l.alarm, l.was = ledger, nil, nil
+}
+
+// ring makes l look whenever the alarm rings.
+func (l *look) ring(ctx context.Context, alarm *bpf.Alarm) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alarm = alarm
+	go l.listen(ctx, alarm)
 }
 
 func (l *look) run(ctx context.Context) {
@@ -46,12 +82,10 @@ func (l *look) run(ctx context.Context) {
 
 // once looks once. A ledger that fails is the next pass's to report.
 func (l *look) once(now time.Time) {
-	from := l.ledger.Load()
-	if from == nil {
-		return
-	}
-	accounts, err := from.Accounts()
-	if err != nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	accounts, ok := l.look(now)
+	if !ok {
 		return
 	}
 	share := l.policy().RaisePercent
@@ -66,6 +100,87 @@ func (l *look) once(now time.Time) {
 	if ask {
 		l.full()
 	}
+}
+
+// look reads the accounts, and sets the alarm by them.
+func (l *look) look(now time.Time) ([]inotify.Charged, bool) {
+	if l.ledger == nil {
+		return nil, false
+	}
+	accounts, err := l.ledger.Accounts()
+	if err != nil {
+		return nil, false
+	}
+	l.was, l.at, l.muted = accounts, now, nil
+	l.set()
+	return accounts, true
+}
+
+// set sets the alarm by what was seen last.
+func (l *look) set() {
+	if l.alarm != nil {
+		_ = l.alarm.Set(inotify.LookAgain(l.was, l.muted)) // else it is looked at in a tenth of a second
+	}
+}
+
+// listen looks whenever the alarm rings, until it is closed.
+func (l *look) listen(ctx context.Context, alarm *bpf.Alarm) {
+	for {
+		rung, err := alarm.Wait()
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err == nil {
+			l.rung(ctx, rung.Account, rung.Since)
+		}
+	}
+}
+
+const (
+	// surgeLooks is how often a surge is looked at once it has begun, or once
+	// something was raised, at least surgeLook apart: the first look may come
+	// when the agent has just taken the CPU from whoever it looks for.
+	surgeLooks = 3
+	surgeLook  = time.Millisecond
+)
+
+// rung raises what would be used up before the next look, until nothing would.
+func (l *look) rung(ctx context.Context, then inotify.Charged, since func() time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ledger == nil {
+		return
+	}
+	was, at := []inotify.Charged{then}, time.Now().Add(-since())
+	raised, unsure := false, false
+	for looks := 0; looks < surgeLooks && ctx.Err() == nil; looks++ {
+		if looks > 0 {
+			time.Sleep(surgeLook)
+		}
+		accounts, err := l.ledger.Accounts()
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		surges := append(inotify.Surge(was, accounts, now.Sub(at)), inotify.Surge(l.was, accounts, now.Sub(l.at))...)
+		var raise []inotify.Floor
+		raise, unsure = inotify.RaiseBetween(l.last(), accounts, surges, l.policy())
+		was, at = accounts, now
+		if len(raise) > 0 && l.raise(ctx, raise, since) {
+			raised, looks = true, 0
+		}
+	}
+	if unsure {
+		l.full()
+	}
+	if raised {
+		l.was, l.at, l.muted = was, at, nil
+	} else {
+		// Anybody could make it ring at every tick by taking instances and
+		// closing them: for one user ten times a second at most.
+		l.muted = append(l.muted, then.UID)
+	}
+	l.set()
 }
 
 // again reports whether so much of a limit is used that it is worth a pass. One

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"testing"
@@ -20,7 +21,7 @@ func TestLook(t *testing.T) {
 	table := &fixedLedger{}
 	l := &look{policy: inotify.DefaultPolicy, full: func() { asked++ }}
 	l.once(time.Now()) // without a ledger
-	l.ledger.Store(&ledger{table})
+	l.from(table)
 	began := time.Now()
 	for _, c := range []struct {
 		after              time.Duration
@@ -76,5 +77,43 @@ sysctl:
 	}
 	if took := time.Since(began); took > usageNear*8/10 {
 		t.Errorf("three raises took %s: no sooner than by the passes every %s", took, usageNear)
+	}
+}
+
+// A surge is raised for at once, and where that may feed a leak a pass is asked
+// for instead.
+func TestRung(t *testing.T) {
+	table := &fixedLedger{}
+	var asked int
+	var raised []inotify.Floor
+	policy := inotify.DefaultPolicy()
+	l := &look{
+		policy: func() inotify.Policy { return policy },
+		last:   func() inotify.Usage { return inotify.Usage{Accounts: []inotify.Account{{Instances: 130}}} },
+		full:   func() { asked++ },
+		raise: func(_ context.Context, floors []inotify.Floor, _ func() time.Duration) bool {
+			raised = append(raised, floors...)
+			return true
+		},
+	}
+	now := func(instances int64) []inotify.Charged {
+		return []inotify.Charged{{Instances: instances, InstancesLimit: 8192, WatchesLimit: inotify.NoLimit}}
+	}
+	ago := func() time.Duration { return time.Millisecond }
+	l.rung(t.Context(), now(2000)[0], ago) // without a ledger
+	l.from(table)
+	for _, c := range []struct {
+		then, is       int64
+		raised, passes int
+	}{
+		{1000, 1001, 0, 0}, // no surge
+		{2000, 2700, 1, 0}, // 700 within a millisecond
+		{3000, 5000, 1, 1}, // more than leakInstances since the last pass
+	} {
+		table.accounts = now(c.is)
+		l.rung(t.Context(), now(c.then)[0], ago)
+		if len(raised) != c.raised || asked != c.passes {
+			t.Errorf("%d, then %d: raised %+v, asked for %d passes", c.then, c.is, raised, asked)
+		}
 	}
 }

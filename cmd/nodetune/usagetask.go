@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
@@ -41,7 +42,7 @@ type usageTask struct {
 	options *options
 
 	holders *holders
-	look    look
+	look    *look
 	history inotify.History
 	held    map[string]string // why a limit is not raised, as it was logged
 	cost    time.Duration     // CPU time of the last pass
@@ -116,7 +117,7 @@ var errNoProcesses = errors.New("no processes")
 func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 	policy := t.agent.config.Load().Inotify
 	if t.holders != nil && !reflect.DeepEqual(t.holders.policy, policy) {
-		t.look.ledger.Store(nil)
+		t.look.from(nil)
 		t.holders.close()
 		t.holders = nil
 	}
@@ -130,10 +131,25 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 		}
 		t.holders = h
 		if h.ledger != nil {
-			t.look.ledger.Store(&ledger{h.ledger})
+			t.look.from(h.ledger)
+			t.rouse(ctx, h.ledger)
 		}
 	}
 	return t.holders.pass(ctx)
+}
+
+// rouse has the kernel ring when a surge begins.
+func (t *usageTask) rouse(ctx context.Context, table *bpf.Table) {
+	if !t.act {
+		return
+	}
+	alarm, err := table.NewAlarm()
+	if err != nil {
+		t.agent.log.Info("a surge of inotify instances or watches is noticed only by looking ten times a second", "why", err)
+		return
+	}
+	context.AfterFunc(ctx, func() { _ = alarm.Close() })
+	t.look.ring(ctx, alarm)
 }
 
 // raise asks for more of what is used for a large share, or will be.
@@ -151,15 +167,32 @@ func (t *usageTask) raise(u inotify.Usage, now time.Time) {
 				t.agent.log.Warn("a limit is used for a large share and not raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
 			}
 		}
-		if !t.agent.needs.ask(sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason}) {
-			continue
-		}
-		more = true
+		more = t.ask(f) || more
 	}
 	t.held = held
 	if more {
 		t.agent.floors.soon()
 	}
+}
+
+// ask asks for a floor, and reports whether it is higher than what was asked
+// for before.
+func (t *usageTask) ask(f inotify.Floor) bool {
+	return t.agent.needs.ask(sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason})
+}
+
+// raiseNow raises between two passes, in this goroutine: on a node whose CPUs
+// are all busy another one may have to wait for milliseconds.
+func (t *usageTask) raiseNow(ctx context.Context, floors []inotify.Floor, since func() time.Duration) bool {
+	more := false
+	for _, f := range floors {
+		more = t.ask(f) || more
+	}
+	if !more || !t.agent.raise(ctx) {
+		return false
+	}
+	t.agent.log.Info("met a surge", "after", since().Round(time.Microsecond))
+	return true
 }
 
 // nearLimit reports whether a limit is in use for a share that should be looked

@@ -9,11 +9,15 @@
 // descriptors are of one, nor how many events wait to be read.
 //
 // Programs of type BPF_PROG_TYPE_SYSCALL read them, when they are asked to and
-// not in between: nothing is attached, nothing is pinned, nothing stays when the
-// process ends. They change nothing, lock nothing, and read no other memory than
-// that table, the tasks with their credentials, limits, cgroups and descriptor
-// tables, and the instances in these. What changes during a walk is missed or
-// met twice. Addresses do not leave this package.
+// not in between: nothing is pinned, nothing stays when the process ends. They
+// change nothing, lock nothing, and read no other memory than that table, the
+// tasks with their credentials, limits, cgroups and descriptor tables, and the
+// instances in these. What changes during a walk is missed or met twice.
+// Addresses do not leave this package.
+//
+// Who asks from time to time finds out late: a loop of inotify_init1(2) takes
+// 8192 instances within milliseconds. An [Alarm] is another program, attached to
+// the tick of busy CPUs, which wakes the reader then.
 //
 // Needs Linux 5.17 (bpf_loop; programs of this type are older) with BTF
 // (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux), CAP_BPF and CAP_PERFMON, and
@@ -27,7 +31,9 @@
 // # Cost
 //
 // A look at the table takes 15 µs of CPU time on a node and allocates three
-// times; opening it 30 ms, and 0.5 MiB that stay.
+// times; opening it 30 ms, and 0.5 MiB that stay. An alarm costs
+// 0.4 µs a tick of a busy CPU, 0.01 % of it with 250 ticks a second, and no
+// system call anything.
 //
 // Nothing of it is believed before it was tried, see [Open] and [OpenWalk].
 package bpf

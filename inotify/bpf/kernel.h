@@ -18,7 +18,7 @@ typedef __u32 __be32;
 typedef __u32 __wsum;
 typedef __u16 __sum16;
 
-enum { BPF_MAP_TYPE_ARRAY = 2, BPF_F_MMAPABLE = 1024 };
+enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_RINGBUF = 27, BPF_F_MMAPABLE = 1024 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -34,6 +34,8 @@ enum ucount_type {
 	UCOUNT_INOTIFY_WATCHES = 9,
 	UCOUNT_COUNTS = 12,
 };
+
+struct ucounts;
 
 struct user_namespace {
 	int level;

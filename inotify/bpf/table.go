@@ -20,10 +20,17 @@ const buckets = 1024
 // Table is the kernel's table of accounts. It is safe for concurrent use.
 type Table struct {
 	mu   sync.Mutex
-	objs ucountsObjects
+	objs tableObjects
 	// Reused between runs.
 	found [512]ucountsAccount
 	sums  map[inotify.Owner]int
+}
+
+// tableObjects are those of ucounts.c that reading the table takes.
+type tableObjects struct {
+	Ucounts *ebpf.Program `ebpf:"ucounts"`
+	Memory  *ebpf.Map     `ebpf:".bss"`
+	ucountsVariables
 }
 
 // Open loads the program and tries it: the account of nodetune is in the table,
@@ -64,7 +71,7 @@ func open(spec *ebpf.CollectionSpec, self inotify.Owner) (*Table, error) {
 func (t *Table) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.objs.Close()
+	return errors.Join(t.objs.Ucounts.Close(), t.objs.Memory.Close())
 }
 
 // ownAccount is whom the kernel charges for what this process makes.

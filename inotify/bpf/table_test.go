@@ -15,7 +15,7 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-const initialNS = 0xEFFFFFFD // PROC_USER_INIT_INO in linux/proc_ns.h
+const initialNS = initialUserNS
 
 func openTable(t testing.TB) *Table {
 	t.Helper()

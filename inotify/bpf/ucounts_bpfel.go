@@ -25,6 +25,14 @@ type ucountsAccount struct {
 	Pad            uint32
 }
 
+type ucountsLevel struct {
+	_         structs.HostLayout
+	Instances int64
+	Watches   int64
+	Uid       uint32
+	Set       uint32
+}
+
 type ucountsRun struct {
 	_         structs.HostLayout
 	Next      uint32
@@ -34,15 +42,28 @@ type ucountsRun struct {
 	Own       uint32
 }
 
+type ucountsRung struct {
+	_         structs.HostLayout
+	At        uint64
+	Instances int64
+	Watches   int64
+	Uid       uint32
+	Pad       uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	ucountsMapAlarms      = "alarms"
+	ucountsProgAlarm      = "alarm"
 	ucountsProgUcounts    = "ucounts"
 	ucountsVarAccounts    = "accounts"
 	ucountsVarFrom        = "from"
 	ucountsVarGoldenRatio = "golden_ratio"
+	ucountsVarLevels      = "levels"
 	ucountsVarRun         = "run"
+	ucountsVarUnused      = "unused"
 )
 
 // loadUcounts returns the embedded CollectionSpec for ucounts.
@@ -87,6 +108,7 @@ type ucountsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsProgramSpecs struct {
+	Alarm   *ebpf.ProgramSpec `ebpf:"alarm"`
 	Ucounts *ebpf.ProgramSpec `ebpf:"ucounts"`
 }
 
@@ -94,6 +116,7 @@ type ucountsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsMapSpecs struct {
+	Alarms *ebpf.MapSpec `ebpf:"alarms"`
 }
 
 // ucountsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -103,7 +126,9 @@ type ucountsVariableSpecs struct {
 	Accounts    *ebpf.VariableSpec `ebpf:"accounts"`
 	From        *ebpf.VariableSpec `ebpf:"from"`
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
+	Levels      *ebpf.VariableSpec `ebpf:"levels"`
 	Run         *ebpf.VariableSpec `ebpf:"run"`
+	Unused      *ebpf.VariableSpec `ebpf:"unused"`
 }
 
 // ucountsObjects contains all objects after they have been loaded into the kernel.
@@ -126,10 +151,13 @@ func (o *ucountsObjects) Close() error {
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsMaps struct {
+	Alarms *ebpf.Map `ebpf:"alarms"`
 }
 
 func (m *ucountsMaps) Close() error {
-	return _UcountsClose()
+	return _UcountsClose(
+		m.Alarms,
+	)
 }
 
 // ucountsVariables contains all global variables after they have been loaded into the kernel.
@@ -139,18 +167,22 @@ type ucountsVariables struct {
 	Accounts    *ebpf.Variable `ebpf:"accounts"`
 	From        *ebpf.Variable `ebpf:"from"`
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
+	Levels      *ebpf.Variable `ebpf:"levels"`
 	Run         *ebpf.Variable `ebpf:"run"`
+	Unused      *ebpf.Variable `ebpf:"unused"`
 }
 
 // ucountsPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsPrograms struct {
+	Alarm   *ebpf.Program `ebpf:"alarm"`
 	Ucounts *ebpf.Program `ebpf:"ucounts"`
 }
 
 func (p *ucountsPrograms) Close() error {
 	return _UcountsClose(
+		p.Alarm,
 		p.Ucounts,
 	)
 }

@@ -1,0 +1,132 @@
+package inotify
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// SurgeWithin is how far ahead is looked between two passes: as long as it may
+// take a busy node to notice growth again and to raise once more.
+const SurgeWithin = 250 * time.Millisecond
+
+// Surge returns the limits that are reached within SurgeWithin if accounts go
+// on taking as much as they did between two looks, the nearest first. Accounts
+// of user namespaces are left out: what limits them is charged above as well.
+func Surge(was, is []Charged, took time.Duration) []Forecast {
+	if took <= 0 {
+		return nil
+	}
+	var found []Forecast
+	add := func(r Resource, o Owner, was, is int64, limit Limit) {
+		f := Forecast{Resource: r, Owner: &o, Used: is, Limit: limit, PerHour: float64(is-was) / took.Hours()}
+		if limit < 0 || f.PerHour <= 0 {
+			return
+		}
+		hours := max(0, float64(int64(limit)-is)/f.PerHour)
+		if hours <= SurgeWithin.Hours() {
+			f.In = time.Duration(hours * float64(time.Hour))
+			found = append(found, f)
+		}
+	}
+	for _, b := range is {
+		i := slices.IndexFunc(was, func(a Charged) bool { return a.Owner == b.Owner })
+		if i < 0 || b.Level > 0 {
+			continue
+		}
+		add(Instances, b.Owner, was[i].Instances, b.Instances, b.InstancesLimit)
+		add(Watches, b.Owner, was[i].Watches, b.Watches, b.WatchesLimit)
+	}
+	slices.SortStableFunc(found, func(a, b Forecast) int { return cmp.Compare(a.In, b.In) })
+	return found
+}
+
+// RaiseBetween is [Raise] between two passes: what accounts use is of now, who
+// holds it of the last pass. So much more may have been taken since that a
+// process could be a leak by now: then no more instances are given, and unsure
+// is true, since only a pass can tell. Limits that stay as they are are left out.
+func RaiseBetween(last Usage, now []Charged, forecasts []Forecast, p Policy) (raise []Floor, unsure bool) {
+	most := int64(0)
+	for i := range last.Processes {
+		most = max(most, last.Processes[i].Instances)
+	}
+	for _, a := range now {
+		was := int64(0)
+		for i := range last.Accounts {
+			if last.Accounts[i].Owner == a.Owner {
+				was = last.Accounts[i].Instances
+			}
+		}
+		if a.Level == 0 {
+			unsure = unsure || most+a.Instances-was >= p.LeakInstances
+			last.Limits.Instances, last.Limits.Watches = a.InstancesLimit, a.WatchesLimit
+		}
+	}
+	last.charge(now)
+	for _, f := range Raise(last, forecasts, p) {
+		now := last.Limits.Watches
+		if f.Key == KeyInstances {
+			now = last.Limits.Instances
+		}
+		if f.AtLeast > int64(now) && (f.Key != KeyInstances || !unsure) {
+			raise = append(raise, f)
+		}
+	}
+	return raise, unsure
+}
+
+// Level is what an account uses when it is worth another look.
+type Level struct {
+	UID                uint32 // of the initial user namespace
+	Instances, Watches int64
+}
+
+// Levels are those of all accounts: of the fullest, and of everybody else.
+type Levels struct {
+	Fullest [8]Level
+	N       int // of Fullest
+	Others  Level
+}
+
+// LookAgain returns the levels at which accounts will have taken an eighth of
+// what they have left now. Those of muted users are out of reach.
+func LookAgain(now []Charged, muted []uint32) Levels {
+	// How full an account is, of what it uses most of.
+	full := func(c Charged) float64 {
+		return max(c.InstancesLimit.Percent(c.Instances), c.WatchesLimit.Percent(c.Watches))
+	}
+	var all []Charged
+	others := Charged{InstancesLimit: NoLimit, WatchesLimit: NoLimit}
+	for _, c := range now {
+		if c.Level == 0 {
+			all = append(all, c)
+			others.InstancesLimit, others.WatchesLimit = c.InstancesLimit, c.WatchesLimit
+		}
+	}
+	slices.SortFunc(all, func(a, b Charged) int { return cmp.Compare(full(b), full(a)) })
+	var l Levels
+	for i, c := range all {
+		if i < len(l.Fullest) {
+			l.Fullest[i], l.N = levelOf(c), i+1
+			if slices.Contains(muted, c.UID) {
+				l.Fullest[i].Instances, l.Fullest[i].Watches = math.MaxInt64, math.MaxInt64
+			}
+		} else {
+			others.Instances, others.Watches = max(others.Instances, c.Instances), max(others.Watches, c.Watches)
+		}
+	}
+	l.Others = levelOf(others)
+	return l
+}
+
+func levelOf(c Charged) Level {
+	return Level{UID: c.UID, Instances: eighth(c.Instances, c.InstancesLimit), Watches: eighth(c.Watches, c.WatchesLimit)}
+}
+
+func eighth(used int64, limit Limit) int64 {
+	if limit < 0 {
+		return math.MaxInt64
+	}
+	return used + max(1, (int64(limit)-used)/8)
+}
