@@ -57,8 +57,8 @@ fuzz:
 	.ci/fuzz $(FUZZTIME)
 
 cross:
-	GOARCH=amd64 $(GO) build -o /dev/null ./cmd/nodetune
-	GOARCH=arm64 $(GO) build -o /dev/null ./cmd/nodetune
+	GOARCH=amd64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
+	GOARCH=arm64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 
 # As root: some are about the real limits of this machine, and put them back.
 bench:
