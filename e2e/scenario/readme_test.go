@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +12,8 @@ import (
 	"github.com/nodetune/nodetune/e2e/cluster"
 )
 
-// From nothing to a tuned cluster with what the README says, but for the clone.
+// From nothing to a tuned cluster with what the README says, word for word. Git
+// takes the repository of this checkout for the one on GitHub.
 func TestReadme(t *testing.T) {
 	b, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -24,8 +26,20 @@ func TestReadme(t *testing.T) {
 	_, block, _ := strings.Cut(section, "```sh\n")
 	block, _, _ = strings.Cut(block, "```")
 	commands := strings.Split(strings.TrimSpace(block), "\n")
-	if len(commands) != 3 || !strings.HasPrefix(commands[0], "git clone ") {
+	const github = "https://github.com/nodetune/nodetune"
+	if len(commands) != 3 || !strings.HasPrefix(commands[0], "git clone "+github+" ") {
 		t.Fatalf("the README has %q, want a clone and two commands", commands)
+	}
+	top, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := t.TempDir()
+	git := filepath.Join(work, "gitconfig")
+	// A checkout of another user is what sudo finds.
+	text := fmt.Sprintf("[url %q]\n\tinsteadOf = %s\n[safe]\n\tdirectory = *\n", "file://"+top, github)
+	if err := os.WriteFile(git, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 
 	holdKernel(t)
@@ -43,9 +57,9 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(commands[1:], "\n"))
-	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig, "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(commands, "\n"))
+	cmd.Dir = work
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig, "PATH="+bin+":"+os.Getenv("PATH"), "GIT_CONFIG_GLOBAL="+git)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
