@@ -155,6 +155,24 @@ func TestTreeDoesNotLeaveTheRoot(t *testing.T) {
 	}
 }
 
+// A container that was given /proc/sys/fs alone cannot tell what the kernel
+// lacks elsewhere.
+func TestNotMountedIsNotAbsent(t *testing.T) {
+	procfs := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(procfs, "sys"), 0o755), os.Symlink("/proc/sys/fs", filepath.Join(procfs, "sys/fs"))); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := OpenTree(procfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	s := judge(Rule{Key: "vm.max_map_count", Op: AtLeast, Want: 1}, tree.Read("vm.max_map_count"))
+	if want := "the host's /proc/sys/vm is not mounted below "; s.Outcome != Failed || !strings.HasPrefix(s.Reason, want) {
+		t.Errorf("got %s: %s, want %s: %s...", s.Outcome, s.Reason, Failed, want)
+	}
+}
+
 func TestReadRefusesWhatIsNoNumber(t *testing.T) {
 	for _, text := range []string{"", " ", "abc", "1 2 3", "-1", "0x10", "9223372036854775808", strings.Repeat("1", 4096), "1\x00", "\xff"} {
 		h := newHost(t, map[Key]string{FileMax: text})

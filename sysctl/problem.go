@@ -9,6 +9,9 @@ import (
 
 // readProblem says why k could not be read and what to do.
 func readProblem(k Key, tree string, err error) error {
+	if _, ok := errors.AsType[*notMounted](err); ok {
+		return fmt.Errorf("%w below %s, so %s cannot be seen", err, tree, k)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("read %s: %w", k, unix.ENOENT)

@@ -153,6 +153,9 @@ func (t *Tree) openat(k Key, mode int) (int, error) {
 			flags = mode | unix.O_NONBLOCK // a pipe must not hold us up
 		}
 		fd, err := openRetry(dir, part, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC)
+		if errors.Is(err, unix.ENOENT) && !onProcfs(dir) && t.mounted() {
+			err = &notMounted{strings.Join(parts[:i+1], "/")}
+		}
 		if dir != t.dir {
 			_ = unix.Close(dir)
 		}
@@ -167,6 +170,28 @@ func (t *Tree) openat(k Key, mode int) (int, error) {
 		return -1, errors.Join(err, errNotAFile)
 	}
 	return dir, nil
+}
+
+// A notMounted directory of /proc/sys is one that a container was not given:
+// that the key is missing says nothing of the kernel.
+type notMounted struct{ dir string }
+
+func (n *notMounted) Error() string { return "the host's /proc/sys/" + n.dir + " is not mounted" }
+
+// mounted reports whether /proc/sys/fs was put where procfs is not, as a
+// container is given it that may see nothing else.
+func (t *Tree) mounted() bool {
+	fd, err := openRetry(t.dir, "fs", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return onProcfs(fd)
+}
+
+func onProcfs(dir int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(dir, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
 var errNotAFile = errors.New("is not a regular file")
