@@ -1,7 +1,9 @@
 package disk
 
 import (
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -173,4 +175,50 @@ func FuzzDocker(f *testing.F) {
 			t.Fatalf("%+v with %v", c, err)
 		}
 	})
+}
+
+// What a pod does not see is said, and nothing is assumed of it.
+func TestFindingsOfWhatIsNotSeen(t *testing.T) {
+	logs := Filesystem{Path: "/var/log", Source: "/dev/x", State: StateOK, SizeBytes: 100 << 30, AvailBytes: 50 << 30, Roles: []Role{RoleLogs}}
+	both := logs
+	both.Roles = []Role{RoleLogs, RoleKubelet}
+	unread := defaultKubelet()
+	unread.Error = "permission denied"
+	seen := defaultKubelet()
+	seen.LogMaxWorkers = 4
+	for name, tt := range map[string]struct {
+		conf hostConf
+		fs   Filesystem
+		path string
+	}{
+		"/etc":                  {hostConf{etc: os.ErrNotExist}, both, "/etc"},
+		"kubelet configuration": {hostConf{kubelet: &unread}, both, unread.Config},
+		"kubelet directory":     {hostConf{kubelet: &seen}, logs, "/var/lib/kubelet"},
+	} {
+		got := findings(tt.conf, []Filesystem{tt.fs})
+		if len(got) != 1 || got[0].Reason != FindingNotSeen || got[0].Path != tt.path || got[0].Severity != SeverityInfo {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// The kubelet's directory is not mounted in a pod, but its filesystem may be
+// that of the logs.
+func TestMark(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "kubelet"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	host := hostRoot(root.Fd())
+	places := []place{{"/kubelet", RoleKubelet}, {"/containerd", RoleRuntime}, {"/logs", RoleLogs}}
+	all := []Filesystem{{Path: "/logs", Device: host.device("/"), Paths: []string{"/logs"}}, {Path: "/other", Device: "0:0"}}
+	host.mark(places, all)
+	if !slices.Equal(all[0].Roles, []Role{RoleKubelet}) || all[1].Roles != nil {
+		t.Errorf("got %+v", all)
+	}
 }

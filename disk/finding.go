@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // The reasons of findings.
@@ -17,10 +19,12 @@ const (
 	FindingCopyTruncate       = "LogrotateCopyTruncate"
 	FindingDockerUnbounded    = "DockerLogsUnbounded"
 	FindingReservedBlocks     = "ReservedBlocks"
+	FindingNotSeen            = "NotSeen"
 )
 
 // hostConf is what the configuration files of a host say.
 type hostConf struct {
+	etc      error // why /etc could not be read: the others but kubelet are unknown
 	kubelet  *Kubelet
 	journald map[string]string // nil where there is no journal
 	rotated  []stanza
@@ -32,6 +36,14 @@ type hostConf struct {
 // left alone.
 func (o *Observer) readHost(errs map[string]error) hostConf {
 	host := hostRoot(o.rootfs)
+	if _, err := host.list("/etc"); err != nil { // a pod that does not mount it
+		root, e := rootOf(o.procfs, 1)
+		if e != nil {
+			return hostConf{etc: err}
+		}
+		defer func() { _ = unix.Close(int(root)) }()
+		host = root
+	}
 	c := hostConf{rotated: readLogrotate(host.readFile, host.list)}
 	for _, p := range journals {
 		if errs[p] != nil {
@@ -64,7 +76,18 @@ func findings(c hostConf, all []Filesystem) []Finding {
 			found = append(found, f)
 		}
 	}
-	if k := c.kubelet; k != nil {
+	add(c.etc != nil, Finding{
+		Reason: FindingNotSeen, Severity: SeverityInfo, Path: "/etc",
+		Message: fmt.Sprintf("how journald, logrotate and Docker keep logs is not known: %v", c.etc),
+		Do:      "mount the host's /etc read-only below --path.rootfs, or its /proc with CAP_SYS_PTRACE",
+	})
+	if k := c.kubelet; k != nil && k.Error != "" {
+		add(true, Finding{
+			Reason: FindingNotSeen, Severity: SeverityInfo, Path: k.Config,
+			Message: fmt.Sprintf("how the kubelet rotates logs and when it evicts is not known, its defaults are assumed: %s", k.Error),
+			Do:      "mount the file read-only below --path.rootfs, or the host's /proc with CAP_SYS_PTRACE",
+		})
+	} else if k != nil {
 		add(k.LogMaxSizeBytes < 0, Finding{
 			Reason: FindingKubeletRotationOff, Severity: SeverityWarning, Path: k.Config,
 			Message: "the kubelet rotates no container log: containerLogMaxSize is negative",
@@ -120,6 +143,13 @@ func findings(c hostConf, all []Filesystem) []Finding {
 func unwatched(k *Kubelet, all []Filesystem) []Finding {
 	if k == nil {
 		return nil
+	}
+	if !slices.ContainsFunc(all, func(f Filesystem) bool { return slices.Contains(f.Roles, RoleKubelet) }) {
+		return []Finding{{
+			Reason: FindingNotSeen, Severity: SeverityInfo, Path: k.RootDir,
+			Message: fmt.Sprintf("%s cannot be seen: whether the kubelet watches the filesystems with logs, and when it evicts, is not known", k.RootDir),
+			Do:      "mount it read-only below --path.rootfs, or the host's /proc with CAP_SYS_PTRACE",
+		}}
 	}
 	var found []Finding
 	for _, f := range all {

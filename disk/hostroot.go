@@ -58,3 +58,34 @@ func rootOf(procfs string, pid int) (hostRoot, error) {
 	fd, err := unix.Open(filepath.Join(procfs, strconv.Itoa(pid), "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return hostRoot(fd), err
 }
+
+// device names the filesystem that a directory lies on as mountinfo does, ""
+// where that cannot be told.
+func (r hostRoot) device(dir string) string {
+	fd, err := openRoot(int(r), dir, unix.O_PATH)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Statx_t
+	if err := statx(fd, itself, &st); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor)
+}
+
+// mark gives their roles to filesystems of which the kubelet's or the runtime's
+// directory is not mounted here, as in a pod.
+func (r hostRoot) mark(places []place, all []Filesystem) {
+	for _, p := range places {
+		if p.role != RoleKubelet && p.role != RoleRuntime || slices.ContainsFunc(all, func(f Filesystem) bool { return slices.Contains(f.Paths, p.path) }) {
+			continue
+		}
+		device := r.device(p.path)
+		for i := range all {
+			if device != "" && all[i].Device == device && !slices.Contains(all[i].Roles, p.role) {
+				all[i].Roles = append(all[i].Roles, p.role)
+			}
+		}
+	}
+}

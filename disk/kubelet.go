@@ -238,13 +238,8 @@ func findKubelet(cmdline []byte, read func(string) ([]byte, error), list func(st
 // be opened: a pod has none of its directories mounted, and the kubelet itself
 // may live in a container, as on Talos.
 func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err error) {
-	host := hostRoot(o.rootfs)
-	if pid := o.walked.kubelet; pid != 0 {
-		if root, err := rootOf(o.procfs, pid); err == nil {
-			defer func() { _ = unix.Close(int(root)) }()
-			host = root
-		}
-	}
+	host, done := o.kubeletRoot()
+	defer done()
 	k, found, err = findKubelet(o.cmdline(o.walked.kubelet), host.readFile, host.list)
 	if tz, err := host.readFile("/etc/localtime"); err == nil {
 		if zone, err := time.LoadLocationFromTZData("the host's", tz); err == nil {
@@ -268,6 +263,16 @@ func (k Kubelet) location() *time.Location {
 		return time.UTC
 	}
 	return k.zone
+}
+
+// kubeletRoot is the root directory of the kubelet's process, or else the host's.
+func (o *Observer) kubeletRoot() (host hostRoot, done func()) {
+	if pid := o.walked.kubelet; pid != 0 {
+		if root, err := rootOf(o.procfs, pid); err == nil {
+			return root, func() { _ = unix.Close(int(root)) }
+		}
+	}
+	return hostRoot(o.rootfs), func() {}
 }
 
 // threshold returns how much of size the value of a signal is: a percentage or

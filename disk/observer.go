@@ -143,6 +143,11 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	places := mountsBelow(o.places(kubelet), mounts)
 	answers, errs := o.prober.ask(paths(places), o.policy.StatfsDeadline.D(), now)
 	u.Filesystems = filesystems(places, mounts, answers, errs)
+	if found {
+		host, done := o.kubeletRoot()
+		host.mark(places, u.Filesystems)
+		done()
+	}
 	o.grow(u.Filesystems, u.Kubelet, now)
 
 	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)

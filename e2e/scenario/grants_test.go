@@ -30,7 +30,8 @@ type reportDoc struct {
 		Unknown   []struct{ What, Why string }
 	}
 	Disk struct {
-		Filesystems []struct{ Mount string }
+		Filesystems []struct{ Roles []string }
+		Findings    []struct{ Reason, Path string }
 	}
 }
 
@@ -64,8 +65,9 @@ var grants = []struct {
 		lose:  func(p *corev1.PodSpec) { dropVolume(p, "run") },
 	},
 	{
-		row: "`SYS_PTRACE`", args: []string{"check"}, works: seesHolder, says: "it needs CAP_SYS_PTRACE",
-		lose: func(p *corev1.PodSpec) { dropCapability(p, "SYS_PTRACE") },
+		row: "`SYS_PTRACE`", args: []string{"check"}, says: "it needs CAP_SYS_PTRACE",
+		works: func(d reportDoc) bool { return seesHolder(d) && knowsEviction(d) },
+		lose:  func(p *corev1.PodSpec) { dropCapability(p, "SYS_PTRACE") },
 	},
 	{
 		row: "`DAC_READ_SEARCH`", args: []string{"check"}, works: seesHolder, says: "it needs CAP_DAC_READ_SEARCH",
@@ -93,6 +95,16 @@ func seesHolder(d reportDoc) bool {
 	for _, p := range d.Inotify.Processes {
 		if p.Comm == "inotifywait" && p.Watches == 1 {
 			return true
+		}
+	}
+	return false
+}
+
+// knowsEviction: of no directory of the kubelet is anything mounted.
+func knowsEviction(d reportDoc) bool {
+	for _, f := range d.Disk.Filesystems {
+		if slices.Contains(f.Roles, "logs") && slices.Contains(f.Roles, "kubelet") {
+			return !slices.ContainsFunc(d.Disk.Findings, func(f struct{ Reason, Path string }) bool { return f.Reason == "NotSeen" })
 		}
 	}
 	return false
@@ -160,6 +172,13 @@ func TestGrantProc(t *testing.T) {
 	out := node.MustKubectl(t, "", "-n", namespace, "exec", agent.Name, "--", "/nodetune", "version")
 	if !strings.HasPrefix(out, "nodetune ") {
 		t.Errorf("exec: %s", out)
+	}
+	// Its exit code tells of what minimal cannot see.
+	out, _ = node.Kubectl(t.Context(), "-n", namespace, "exec", agent.Name, "--", "/nodetune", "check", "-o", "json", "--path.procfs=/host/proc", "--path.rootfs=/host/root")
+	for _, r := range parse(t, out).Sysctl.Rules {
+		if strings.HasPrefix(r.Key, "user.") && (r.Outcome != "Failed" || !strings.HasPrefix(r.Reason, "the host's /proc/sys/user is not mounted")) {
+			t.Errorf("without /proc/sys/user %s is %s: %s", r.Key, r.Outcome, r.Reason)
+		}
 	}
 	if c, err := condition(t.Context(), "SysctlDrift"); err != nil || c != nil {
 		t.Errorf("minimal has no token, yet the node has %+v (%v)", c, err)
