@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -197,7 +198,7 @@ func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 	young := false
 	for _, x := range u.Unfollowed {
 		switch {
-		case x.GrewBytes == 0 || x.Since == nil:
+		case x.GrewBytes == 0 || x.Since == nil || p.leavesOut(x.Namespace, x.Pod):
 		case now.Sub(*x.Since) >= p.UnfollowedAfter.D():
 			alone = append(alone, x)
 		default:
@@ -213,6 +214,16 @@ func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 		return Alarm{Between, ReasonReading, "new logs are not followed yet"}
 	}
 	return Alarm{Clear, ReasonReading, "every reader moves"}
+}
+
+// leavesOut reports whether the collectors are not meant to read a pod's logs.
+func (p ReadersPolicy) leavesOut(namespace, pod string) bool {
+	for _, pattern := range p.Uncollected {
+		if ok, err := path.Match(pattern, namespace+"/"+pod); ok && err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func others(n int, what string) string {

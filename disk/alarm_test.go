@@ -84,6 +84,14 @@ func TestReading(t *testing.T) {
 			t.Errorf("%s: %+v, want level %d %s", name, a, c.level, c.reason)
 		}
 	}
+	p.Uncollected = []string{"kube-system/*", "logging/fluent-bit-?????"}
+	for pod, want := range map[string]Level{"kube-system/coredns-1": Clear, "logging/fluent-bit-x7k2p": Clear, "logging/other": Bad, "shop/fluent-bit-x7k2p": Bad} {
+		x := grew(long, 10)
+		x.Namespace, x.Pod, _ = strings.Cut(pod, "/")
+		if a := reading(Usage{Unfollowed: []Unfollowed{x}}, p, true, now); a.Level != want {
+			t.Errorf("%s: %+v, want level %d", pod, a, want)
+		}
+	}
 	blind := Usage{Readers: []Reader{{LagBytes: 1, StalledSince: &long, Open: true}}}
 	if a := reading(blind, p, true, now); !strings.Contains(a.Message, "it has no inotify watch there") || !strings.Contains(a.Message, "restart it") {
 		t.Errorf("%q does not say what helps", a.Message)

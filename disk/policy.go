@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nodetune/nodetune/internal/field"
@@ -57,6 +58,9 @@ type ReadersPolicy struct {
 	StalledAfter field.Duration `json:"stalledAfter"`
 	// UnfollowedAfter is how long a growing container log may have no reader.
 	UnfollowedAfter field.Duration `json:"unfollowedAfter"`
+	// Uncollected are pods that the collectors leave out, NAMESPACE/POD with the
+	// wildcards of path.Match: nobody has to follow their logs.
+	Uncollected []string `json:"uncollected"`
 	// RotateWait is how long the readers go on with a rotated file.
 	RotateWait field.Duration `json:"rotateWait"`
 }
@@ -78,6 +82,7 @@ func DefaultPolicy() Policy {
 			// Fluent Bit looks for new files every 60 s by default.
 			StalledAfter:    field.Duration(2 * time.Minute),
 			UnfollowedAfter: field.Duration(2 * time.Minute),
+			Uncollected:     []string{},
 			RotateWait:      field.Duration(5 * time.Second), // Fluent Bit's Rotate_Wait
 		},
 		StatfsDeadline: field.Duration(2 * time.Second),
@@ -129,6 +134,10 @@ func (p Policy) Validate() error {
 	span("pressure.horizon", p.Pressure.Horizon, 0)
 	span("readers.stalledAfter", p.Readers.StalledAfter, time.Second)
 	span("readers.unfollowedAfter", p.Readers.UnfollowedAfter, time.Second)
+	for i, s := range p.Readers.Uncollected {
+		_, err := path.Match(s, "")
+		wrong(err == nil && strings.Count(s, "/") == 1, index("readers.uncollected", i), "%q is not NAMESPACE/POD: write for example logging/fluent-bit-*, or kube-system/*", s)
+	}
 	span("readers.rotateWait", p.Readers.RotateWait, 0)
 	span("statfsDeadline", p.StatfsDeadline, 10*time.Millisecond)
 	span("growthWindow", p.GrowthWindow, time.Second)

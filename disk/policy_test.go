@@ -38,6 +38,8 @@ func TestPolicyValidate(t *testing.T) {
 		"pressure.inodesPercent":       func(p *Policy) { p.Pressure.InodesPercent = 100 },
 		"pressure.horizon":             func(p *Policy) { p.Pressure.Horizon = -1 },
 		"readers.stalledAfter":         func(p *Policy) { p.Readers.StalledAfter = 0 },
+		"readers.uncollected[0]":       func(p *Policy) { p.Readers.Uncollected = []string{"fluent-bit"} },
+		"readers.uncollected[1]":       func(p *Policy) { p.Readers.Uncollected = []string{"a/b", "a/["} },
 		"readers.unfollowedAfter":      func(p *Policy) { p.Readers.UnfollowedAfter = 0 },
 		"readers.rotateWait":           func(p *Policy) { p.Readers.RotateWait = -1 },
 		"statfsDeadline":               func(p *Policy) { p.StatfsDeadline = 0 },
