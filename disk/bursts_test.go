@@ -1,12 +1,16 @@
 package disk
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -42,5 +46,44 @@ func TestBehindPassesOverTheKubelet(t *testing.T) {
 	k.Who.PodUID = "11111111-2222-3333-4444-555555555555"
 	if _, ok := behind([]opener{k}, 10<<20, 0); !ok {
 		t.Error("a pod is taken for the kubelet")
+	}
+}
+
+// A second archive of one second, made when the first was compressed already,
+// costs neither.
+func TestArchivesOfOneSecond(t *testing.T) {
+	root := t.TempDir()
+	rel, file := podLog(t, root, "web")
+	put(t, file, "third\n")
+	put(t, file+".20260131-120000", "second\n")
+	var first bytes.Buffer
+	_, err := encode(t.Context(), &first, strings.NewReader("first\n"), Gzip)
+	must(t, err)
+	put(t, file+".20260131-120000.gz", first.String())
+	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	must(t, err)
+	defer r.Close()
+	for range 2 {
+		_, err := r.SettleContainer(t.Context(), rel, nil, How{Compress: Gzip}, time.Now())
+		must(t, err)
+	}
+	for name, want := range map[string]string{".20260131-120000.gz": "first\n", ".20260131-120000000001.gz": "second\n"} {
+		f, err := os.Open(file + name)
+		must(t, err)
+		z, err := gzip.NewReader(f)
+		must(t, err)
+		if got, err := io.ReadAll(z); err != nil || string(got) != want {
+			t.Errorf("%s holds %q, %v", name, got, err)
+		}
+		_ = f.Close()
+	}
+	if _, err := os.Stat(file + ".20260131-120000"); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+	// Nor does the rotation make one.
+	now := time.Date(2026, 1, 31, 12, 0, 0, 1000, time.UTC)
+	archive, err := r.RotateContainer(t.Context(), rel, Runtime{Reopen: func(context.Context) error { return nil }}, How{}, now)
+	if err != nil || archive != rel+".20260131-120000000001" {
+		t.Errorf("%s, %v", archive, err)
 	}
 }

@@ -189,7 +189,7 @@ func verify(f *os.File, c Compression, n int64, sum uint32) error {
 }
 
 // decode reads all of f and returns length and CRC32 of what is in it.
-func decode(f *os.File, c Compression) (n int64, sum uint32, err error) {
+func decode(f io.ReaderAt, c Compression) (n int64, sum uint32, err error) {
 	r, done, err := decoder(f, c)
 	if err != nil {
 		return 0, 0, err
@@ -201,7 +201,7 @@ func decode(f *os.File, c Compression) (n int64, sum uint32, err error) {
 }
 
 // decoder returns what is in f, from its beginning, and what to call after it.
-func decoder(f *os.File, c Compression) (io.Reader, func(), error) {
+func decoder(f io.ReaderAt, c Compression) (io.Reader, func(), error) {
 	src := io.NewSectionReader(f, 0, 1<<62)
 	switch c {
 	case Gzip:

@@ -69,7 +69,7 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
 		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
 	}
-	archive := base + "." + now.Format(containerStamp)
+	archive := d.newArchive(base, now)
 	give := func() error {
 		if rt.Replaces {
 			return d.rename(base, archive)
@@ -89,6 +89,17 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 		return "", errors.Join(err, d.undo(base, archive, rt))
 	}
 	return path.Join(d.path, archive), nil
+}
+
+// newArchive returns the kubelet's name for an archive. Where the first of this
+// second is compressed already its plain name is free, and not to be used again.
+func (d *folder) newArchive(base string, now time.Time) string {
+	name := base + "." + now.Format(containerStamp)
+	var st unix.Statx_t
+	if statx(d.fd, []byte(name+Gzip.ending()+"\x00"), &st) == nil {
+		return base + "." + strings.Replace(now.Format(stampLayout), ".", "", 1)
+	}
+	return name
 }
 
 // undo gives a log its name back after the runtime could not open the new one,
@@ -208,7 +219,16 @@ func (r *Rotator) reopenAgain(ctx context.Context, d *folder, base, archive stri
 		return fmt.Errorf("probe %s: %w", path.Join(d.path, archive), err)
 	}
 	at := inode{d.dev, st.Ino}
-	if last, ok := r.asked[at]; idle != Written || ok && now.Sub(last) < askAgain {
+	if idle != Written {
+		return nil
+	}
+	last, ok := r.asked[at]
+	if !ok {
+		// It may be in the middle of a rotation. containerd, asked twice within
+		// moments, opens the log twice and writes its lines in the wrong order.
+		r.asked[at] = now
+	}
+	if !ok || now.Sub(last) < askAgain {
 		return nil
 	}
 	rt, err := runtime(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"time"
@@ -162,7 +163,8 @@ func (d *folder) remake(base, archive string, like *os.File) error {
 }
 
 // settleBoth keeps of an archive and its compressed form the one that is
-// surely whole.
+// surely whole. A compressed form that is whole and of something else is never
+// removed: the archive gets another name.
 func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(string)) error {
 	name := a.name + a.comp.ending()
 	z, _, err := d.file(name, unix.O_RDONLY)
@@ -171,20 +173,27 @@ func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(s
 	}
 	defer func() { _ = z.Close() }()
 	n, sum, err := decode(z, a.comp)
-	m, want, plainErr := decode(f, None)
-	if plainErr != nil {
-		return d.wrap("read", a.name, plainErr)
-	}
-	if err == nil && n == m && sum == want && m == size {
-		if err := z.Sync(); err != nil { // it may have been renamed a moment before the crash
-			return d.wrap("sync", name, err)
+	if err == nil {
+		m, want, err := decode(io.NewSectionReader(f, 0, n), None)
+		switch {
+		case err != nil:
+			return d.wrap("read", a.name, err)
+		case m != n || want != sum: // two archives of one second, both whole
+			if len(path.Ext(a.name)) != len(".")+len(containerStamp) {
+				return fmt.Errorf("%s and %s are both whole and differ: they are left as they are", path.Join(d.path, a.name), name)
+			}
+			return d.rename(a.name, a.name+"000001") // seen by the next call
+		case n == size:
+			if err := z.Sync(); err != nil { // it may have been renamed a moment before the crash
+				return d.wrap("sync", name, err)
+			}
+			if err := d.drop(a.name, f, n); err != nil {
+				return err
+			}
+			a.plain = false
+			repaired(a.name)
+			return nil
 		}
-		if err := d.drop(a.name, f, m); err != nil {
-			return err
-		}
-		a.plain = false
-		repaired(a.name)
-		return nil
 	}
 	if err := d.remove(name); err != nil {
 		return err
