@@ -16,6 +16,7 @@ type Act struct {
 	Archive string `json:"archive,omitempty"`
 	Bytes   uint64 `json:"bytes"` // freed, or moved into an archive
 	Reason  string `json:"reason"`
+	Asked   string `json:"asked,omitempty"`        // who was asked to reopen the log, and how
 	Unread  uint64 `json:"unread_bytes,omitempty"` // gone before a reader had them
 	Err     error  `json:"-"`
 	Error   string `json:"error,omitempty"`
@@ -60,8 +61,9 @@ func (r *Rotator) Logrotate() (func(file string) bool, error) {
 	}, nil
 }
 
-// Pass rotates what is due by rotations, and settles the archives of every log
-// they name. With pressed a reader that is behind is not waited for.
+// Pass rotates what is due by rotations, and then settles the archives of every
+// log they name: compressing lasts, and no log that grows waits for it. With
+// pressed a reader that is behind is not waited for.
 func (r *Rotator) Pass(ctx context.Context, rotations []Rotation, pressed bool, now time.Time) []Act {
 	if len(rotations) == 0 {
 		return nil
@@ -71,6 +73,11 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rotation, pressed bool, 
 	if err != nil {
 		return []Act{Act{Verb: ActRotate, Path: "/etc"}.failed(err)}
 	}
+	type log struct {
+		path string
+		how  How
+	}
+	var logs []log
 	for _, rule := range rotations {
 		for _, pattern := range rule.Paths {
 			files, err := r.match(pattern)
@@ -86,11 +93,36 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rotation, pressed bool, 
 						refusef("%s is rotated by logrotate: take it out of /etc/logrotate.d, or out of disk.rotations", f.path)))
 					continue
 				}
-				acts = append(acts, r.one(ctx, f, rule, pressed, now)...)
+				how := rule.How()
+				how.Force = pressed
+				logs = append(logs, log{f.path, how})
+				if why := rule.due(f.size, f.last, now, pressed); why != "" {
+					acts = append(acts, r.rotateDue(ctx, f, how, why, now)...)
+				}
 			}
 		}
 	}
+	for _, l := range logs {
+		if ctx.Err() != nil {
+			break
+		}
+		s, err := r.Settle(ctx, l.path, l.how, now)
+		acts = append(acts, s.acts(l.path)...)
+		if err != nil {
+			acts = append(acts, Act{Verb: ActRepair, Path: l.path}.failed(err))
+		}
+	}
 	return acts
+}
+
+func (r *Rotator) rotateDue(ctx context.Context, f candidate, how How, why string, now time.Time) []Act {
+	a := Act{Verb: ActRotate, Path: f.path, Bytes: f.size, Reason: why}
+	how.Asked = func(who string) { a.Asked = who }
+	var err error
+	if a.Archive, err = r.Rotate(ctx, f.path, how, now); a.Archive == "" && err == nil {
+		return nil // it has become empty meanwhile
+	}
+	return []Act{a.failed(err)}
 }
 
 // candidate is a log that a pattern matches.
@@ -151,24 +183,6 @@ func missing(names []string) []string {
 		}
 	}
 	return gone
-}
-
-func (r *Rotator) one(ctx context.Context, f candidate, rule Rotation, pressed bool, now time.Time) []Act {
-	var acts []Act
-	how := rule.How()
-	how.Force = pressed
-	s, err := r.Settle(ctx, f.path, how, now)
-	acts = append(acts, s.acts(f.path)...)
-	if err != nil {
-		acts = append(acts, Act{Verb: ActRepair, Path: f.path}.failed(err))
-	}
-	if why := rule.due(f.size, f.last, now, pressed); why != "" {
-		to, err := r.Rotate(ctx, f.path, how, now)
-		if to != "" || err != nil {
-			acts = append(acts, Act{Verb: ActRotate, Path: f.path, Archive: to, Bytes: f.size, Reason: why}.failed(err))
-		}
-	}
-	return acts
 }
 
 func (s Settled) acts(file string) []Act {

@@ -34,7 +34,8 @@ import (
 //   - links, FIFOs (23 24 90 91 112): TestRotateRefuses, TestRotateSwap,
 //     TestRotateImmutable
 //   - state and locks (46 49 50 68 87 92 93): there is no state beside the names;
-//     TestRotateTogether, TestSettleRepairs, TestLossKilled
+//     TestRotateTogether, TestRotateAfterKilledCopy, TestSettleRepairs,
+//     TestLossKilled
 //   - scripts that fail (19 20 39 44 45 109): there are none; a writer that does
 //     not reopen, or cannot be asked: TestRotateWriterUnknown,
 //     TestActWithoutCapability
@@ -329,6 +330,25 @@ func TestRotateSparse(t *testing.T) {
 		must(t, err)
 		if string(b[:8]) != "a line\n\x00" {
 			t.Errorf("at %d: %q", at, b)
+		}
+	}
+}
+
+// A run was killed after it had copied the head of the log, and before it had cut
+// it off. The log is rotated before anybody has settled that: once the log has
+// changed, nobody could tell.
+func TestRotateAfterKilledCopy(t *testing.T) {
+	for _, inPlace := range []bool{true, false} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "app.log")
+		must(t, os.WriteFile(file, numbered(1000), 0o640))
+		must(t, os.WriteFile(filepath.Join(dir, ".app.log."+stamp(noon)+copyEnding), numbered(500), 0o640))
+		r := newRotator(t, dir)
+		how := How{Compress: Gzip, InPlace: inPlace}
+		rotate(t, r, file, how, noon.Add(time.Minute))
+		finish(t, r, file, how)
+		if got := count(t, dir, "app.log", 1000); got.missing+got.duplicated+got.garbled > 0 {
+			t.Errorf("in place %v: %v, %v", inPlace, got, ls(t, dir))
 		}
 	}
 }

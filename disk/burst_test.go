@@ -282,9 +282,9 @@ func TestLossSlowReader(t *testing.T) {
 	}
 }
 
-// burster rotates the logs of containers below root until done. The signal does
-// what the runtime does.
-func burster(t testing.TB, root string, limit int64, wait time.Duration, writers map[string]*writer, done <-chan struct{}) {
+// burster rotates the logs of containers below root until done, and returns how
+// long the longest pass took. The signal does what the runtime does.
+func burster(t testing.TB, root string, limit int64, wait time.Duration, writers map[string]*writer, done <-chan struct{}) (longest time.Duration) {
 	k := defaultKubelet()
 	k.LogMaxSizeBytes = limit
 	b, err := NewBursts("/proc", root, k, wait, func(_ context.Context, l workload.Log, _ string) (Runtime, error) {
@@ -296,7 +296,7 @@ func burster(t testing.TB, root string, limit int64, wait time.Duration, writers
 	})
 	if err != nil {
 		t.Error(err)
-		return
+		return 0
 	}
 	defer b.Close()
 	say := func(all []Act) {
@@ -318,15 +318,13 @@ func burster(t testing.TB, root string, limit int64, wait time.Duration, writers
 			}
 		}
 	})
-	var longest time.Duration
-	defer func() { t.Logf("longest pass: %v", longest) }()
 	for tick := time.NewTicker(BurstEvery); ; {
 		began := time.Now()
 		say(b.Pass(context.Background(), false, time.Now()))
 		longest = max(longest, time.Since(began))
 		select {
 		case <-done:
-			return
+			return longest
 		case <-tick.C:
 		}
 	}
@@ -334,6 +332,9 @@ func burster(t testing.TB, root string, limit int64, wait time.Duration, writers
 
 // Two containers that write 32 MB/s each stay near their limit of 10 MiB, five
 // files each.
+//
+// On a machine that lets nobody look every quarter of a second, they come as much
+// further as is written between two looks.
 func TestOvershootForReal(t *testing.T) {
 	privtest.Root(t)
 	root := t.TempDir()
@@ -349,7 +350,8 @@ func TestOvershootForReal(t *testing.T) {
 	var running sync.WaitGroup
 	var tree, largest uint64
 	running.Go(func() { tree, largest = peak(root, done) })
-	running.Go(func() { burster(t, root, limit, 0, writers, done) })
+	var longest time.Duration
+	running.Go(func() { longest = burster(t, root, limit, 0, writers, done) })
 	began := time.Now()
 	time.Sleep(max(time.Duration(scale(40))*time.Second, 8*time.Second))
 	close(done)
@@ -360,11 +362,13 @@ func TestOvershootForReal(t *testing.T) {
 		_ = w.cmd.Process.Signal(unix.SIGTERM)
 		total += <-w.done
 	}
-	t.Logf("%.1f MB/s in all: largest live log %d MiB, tree %d MiB", float64(total)*162/1e6/seconds, largest>>20, tree>>20)
-	if largest > 2*limit {
-		t.Errorf("a live log of %d bytes, more than twice its limit", largest)
+	between := float64(200_000*162) * (max(BurstEvery, longest) + longest).Seconds()
+	most := max(2*limit, limit+uint64(between))
+	t.Logf("%.1f MB/s in all: largest live log %d MiB, tree %d MiB; the longest pass took %v", float64(total)*162/1e6/seconds, largest>>20, tree>>20, longest)
+	if largest > most {
+		t.Errorf("a live log of %d bytes, more than %d", largest, most)
 	}
-	if tree > uint64(len(files))*5*limit {
-		t.Errorf("%d bytes in all, more than five files of %d for each container", tree, limit)
+	if tree > uint64(len(files))*5*most/2 {
+		t.Errorf("%d bytes in all, more than five files of %d for each container", tree, most/2)
 	}
 }

@@ -4,9 +4,9 @@
 // It reads, all below roots given by the caller: PROC/self/mountinfo, statfs(2)
 // of the filesystems that carry logs, the kubelet, the container runtime or the
 // journal; names and sizes (never content) below the log directories; the
-// headers of journal files and of compressed archives; PROC/PID/fd and fdinfo
-// of whoever holds a log; PROC/sys/kernel/core_pattern; and the configuration files of the kubelet,
-// journald, logrotate and Docker.
+// headers of journal files, compressed archives and core dumps; PROC/PID/fd and
+// fdinfo of whoever holds a log; PROC/sys/kernel/core_pattern; and the
+// configuration files of the kubelet, journald, logrotate and Docker.
 //
 // In the mode observe, the default, it writes nothing. It needs
 // CAP_DAC_READ_SEARCH to list log directories of other owners, CAP_SYS_PTRACE

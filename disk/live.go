@@ -64,6 +64,7 @@ func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) 
 	if rule, ok := r.policy.RotationOf(s.Path); ok {
 		how := rule.How()
 		how.Force = true
+		how.Asked = func(who string) { a.Asked = who }
 		archive, err := r.Rotate(ctx, s.Path, how, now)
 		a.Verb, a.Archive, a.Bytes = ActRotate, archive, s.Bytes
 		return a.failed(err)

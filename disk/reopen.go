@@ -44,38 +44,47 @@ func (r Reopen) signal() (unix.Signal, error) {
 // check returns why those of the writers that r names could not be asked. A log
 // that nobody would write any more is not rotated.
 func (r Reopen) check(w *procwalk.Walker, procfs string, writers []opener) error {
-	all, err := r.targets(procfs, writers)
-	for _, o := range all {
-		err = errors.Join(err, signalProcess(w, o, 0)) // kill(2): 0 only looks whether it may be sent
-	}
+	_, err := r.send(w, procfs, writers, 0) // kill(2): 0 only looks whether it may be sent
 	return err
 }
 
-// ask sends the signal to those of the writers that r names.
-func (r Reopen) ask(w *procwalk.Walker, procfs string, writers []opener) error {
+// ask sends the signal to those of the writers that r names, and returns who got
+// it. That they are of the unit their cgroup says, in which systemd has put them
+// and out of which no user gets; that they are still those, the pidfd.
+func (r Reopen) ask(w *procwalk.Walker, procfs string, writers []opener) (asked string, err error) {
 	sig, err := r.signal()
 	if err != nil {
-		return err
+		return "", err
 	}
-	all, err := r.targets(procfs, writers)
-	for _, o := range all {
-		err = errors.Join(err, signalProcess(w, o, sig))
+	all, err := r.send(w, procfs, writers, sig)
+	return unix.SignalName(sig) + " to " + list(all), err
+}
+
+// send signals those of the writers that r names and returns who they were, at
+// least one, or an error. A child that has ended meanwhile writes no more.
+func (r Reopen) send(w *procwalk.Walker, procfs string, writers []opener, sig unix.Signal) (sent []opener, err error) {
+	for _, o := range r.targets(procfs, writers) {
+		switch e := signalProcess(w, o, sig); {
+		case e == nil:
+			sent = append(sent, o)
+		case !errors.Is(e, unix.ESRCH) && !errors.Is(e, unix.ENOENT):
+			err = errors.Join(err, e)
+		}
 	}
-	return err
+	if len(sent) == 0 && err == nil {
+		err = fmt.Errorf("none of its writers (%s) is %s", named(writers), r)
+	}
+	return sent, err
 }
 
 // targets returns those of the writers that r names, and of a parent and its
-// children, as nginx has them, the parent only. There is at least one, or an
-// error.
-func (r Reopen) targets(procfs string, writers []opener) ([]opener, error) {
+// children, as nginx has them, the parent only.
+func (r Reopen) targets(procfs string, writers []opener) []opener {
 	pids := map[int]opener{}
 	for _, o := range writers {
 		if o.Writes && (r.PID != 0 && o.PID == r.PID || r.Unit != "" && o.Who.Unit == r.Unit && o.Who.PodUID == "") {
 			pids[o.PID] = o
 		}
-	}
-	if len(pids) == 0 {
-		return nil, fmt.Errorf("none of its writers (%s) is %s", named(writers), r)
 	}
 	var all []opener
 	for pid, o := range pids {
@@ -83,7 +92,7 @@ func (r Reopen) targets(procfs string, writers []opener) ([]opener, error) {
 			all = append(all, o)
 		}
 	}
-	return all, nil
+	return all
 }
 
 func (r Reopen) String() string {

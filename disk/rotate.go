@@ -25,6 +25,9 @@ type How struct {
 	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
 	Grace    time.Duration // an archive is left alone for so long after it was last written
 	Force    bool          // also where a reader is behind, whose lines may be lost to it
+
+	// Asked is told who was asked to reopen the log, and how; nil for nobody.
+	Asked func(who string)
 }
 
 // Rotator rotates the logs of one host. It is for one goroutine.
@@ -144,7 +147,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", err
 	}
 	if idle == Written {
-		if err := r.ask(how.Reopen, at, who[at], now); err != nil {
+		if err := r.ask(how, at, who[at], now); err != nil {
 			return path.Join(d.path, archive), err
 		}
 	}
@@ -207,16 +210,19 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 // askAgain is how long a writer may take to reopen before it is asked again.
 const askAgain = 10 * time.Second
 
-func (r *Rotator) ask(how Reopen, at inode, who []opener, now time.Time) error {
+func (r *Rotator) ask(how How, at inode, who []opener, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < askAgain && !now.Before(last) {
 		return nil
 	}
 	if !slices.ContainsFunc(who, func(o opener) bool { return o.Writes }) {
 		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
-	err := how.ask(r.walker, r.procfs, who)
+	asked, err := how.Reopen.ask(r.walker, r.procfs, who)
 	if err == nil {
 		r.asked[at] = now
+		if how.Asked != nil {
+			how.Asked(asked)
+		}
 	}
 	return err
 }

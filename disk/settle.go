@@ -103,7 +103,7 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		}
 		who, err := openers(ctx, r.walker, base, at)
 		if err == nil {
-			err = r.ask(how.Reopen, at, who[at], now)
+			err = r.ask(how, at, who[at], now)
 		}
 		return err
 	}

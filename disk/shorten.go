@@ -88,7 +88,18 @@ func (d *folder) claim(live *os.File, base string, now time.Time) (archive strin
 	if err != nil {
 		return "", err
 	}
-	if all := archivesOf(base, names); len(all) > 0 && !now.After(all[len(all)-1].at) {
+	all := archivesOf(base, names)
+	for _, a := range all {
+		if a.copy == "" {
+			continue
+		}
+		// Left behind: whoever makes one holds the lock of the log. Whether it has
+		// been cut off the log can be told only until the log changes again.
+		if err := d.settleCopy(base, a); err != nil {
+			return "", err
+		}
+	}
+	if len(all) > 0 && !now.After(all[len(all)-1].at) {
 		now = all[len(all)-1].at.Add(time.Microsecond)
 	}
 	return base + "." + stamp(now), nil

@@ -143,8 +143,11 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 
 // rotate rotates one log and stays until its archive is settled.
 func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *disk.Rotator, file string, how disk.How) error {
+	how.Asked = func(who string) {
+		fmt.Fprintf(out, "asked to reopen it: %s\n", safetext.String(who))
+	}
 	// What a killed run left behind comes first: it may be the very same log.
-	if _, err := r.Settle(ctx, file, disk.How{Reopen: how.Reopen, Compress: disk.None}, time.Now()); err != nil {
+	if _, err := r.Settle(ctx, file, disk.How{Reopen: how.Reopen, Compress: disk.None, Asked: how.Asked}, time.Now()); err != nil {
 		return err
 	}
 	archive, err := r.Rotate(ctx, file, how, time.Now())

@@ -62,7 +62,7 @@ func (h *hands) did(acts ...disk.Act) {
 			h.failed(a)
 			continue
 		}
-		h.agent.log.Info("log file: "+a.Verb, "path", a.Path, "archive", a.Archive, "bytes", a.Bytes, "reason", a.Reason, "unread_bytes", a.Unread)
+		h.agent.log.Info("log file: "+a.Verb, "path", a.Path, "archive", a.Archive, "bytes", a.Bytes, "reason", a.Reason, "asked", a.Asked, "unread_bytes", a.Unread)
 		if a.Unread > 0 && h.agent.kube.events != nil {
 			h.agent.kube.events.Say(h.agent.kube.events.OnNode(corev1.EventTypeWarning, "UnreadLogsRemoved",
 				"removed an archive that its reader had not read to the end: "+safetext.String(a.Path)), time.Now())
