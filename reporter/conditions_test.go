@@ -3,7 +3,6 @@ package reporter
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -17,8 +16,6 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/sysctl"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 func accounts(instances, watches int64, top *inotify.Process) inotify.Usage {
 	u := inotify.Usage{
@@ -164,19 +161,7 @@ func TestConditionsGolden(t *testing.T) {
 			t.Errorf("no snapshot shows the reason %s", r.Reason)
 		}
 	}
-	const name = "testdata/conditions.golden"
-	if *update {
-		if err := os.WriteFile(name, []byte(got.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.String() != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", &got, want)
-	}
+	golden(t, "conditions.golden", got.String())
 }
 
 func knownReason(v Verdict) bool {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,19 +55,7 @@ func TestDiskTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.String()
-	golden := filepath.Join("testdata", "disk.txt")
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("the table is not %s; if it should not be, run go test ./reporter -update. Got:\n%s", golden, got)
-	}
+	golden(t, "disk.txt", got)
 	if strings.Contains(got, "\x1b") {
 		t.Error("a file name commands the terminal")
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -98,20 +97,7 @@ func fullExposition(t *testing.T) string {
 }
 
 func TestGoldenExposition(t *testing.T) {
-	got := fullExposition(t)
-	golden := filepath.Join("testdata", "metrics.txt")
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("the exposition is not %s; if it should not be, run go test ./reporter -update. Got:\n%s", golden, got)
-	}
+	golden(t, "metrics.txt", fullExposition(t))
 }
 
 func TestExpositionLint(t *testing.T) {
