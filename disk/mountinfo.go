@@ -19,7 +19,7 @@ type mount struct {
 	point   string
 	fstype  string
 	source  string
-	ro      bool // this mount or its superblock
+	ro      bool // its superblock: nobody can write. A mount may be ro for us alone, as /var/log in a pod
 	stopped bool // ext4 and xfs since Linux 6.15 show that they were shut down
 }
 
@@ -70,7 +70,7 @@ func parseMount(line []byte) (mount, error) {
 		fstype: f[dash+1], source: unescape(f[dash+2]),
 	}
 	super := f[len(f)-1]
-	m.ro = option(f[5], "ro") || option(super, "ro") || option(super, "emergency_ro")
+	m.ro = option(super, "ro") || option(super, "emergency_ro")
 	m.stopped = option(super, "shutdown")
 	if n, err := fmt.Sscanf(f[0]+" "+f[2], "%d %d:%d", &m.id, new(uint32), new(uint32)); n != 3 || err != nil {
 		return mount{}, errMountinfo

@@ -25,7 +25,7 @@ func TestReadMounts(t *testing.T) {
 		{id: 22, dev: "0:21", root: "/", point: "/proc", fstype: "proc", source: "proc"},
 		{id: 27, dev: "254:0", root: "/", point: "/", fstype: "ext4", source: "/dev/vda"},
 		{id: 30, dev: "0:40", root: "/", point: "/var/lib/containerd/overlay/merged", fstype: "overlay", source: "overlay"},
-		{id: 31, dev: "8:1", root: "/sub", point: `/mnt/a b\c`, fstype: "ext4", source: "/dev/disk#1", ro: true},
+		{id: 31, dev: "8:1", root: "/sub", point: `/mnt/a b\c`, fstype: "ext4", source: "/dev/disk#1"},
 		{id: 32, dev: "8:2", root: "/", point: "/var/log", fstype: "xfs", source: "/dev/sdb", stopped: true},
 		{id: 33, dev: "8:3", root: "/", point: "/var/log", fstype: "ext4", source: "/dev/sdc", ro: true},
 		{id: 34, dev: "0:50", root: "/", point: "/empty/source", fstype: "tmpfs"},

@@ -199,7 +199,7 @@ func newFilesystem(m mount, f figures, err error) Filesystem {
 		return fs
 	case m.stopped:
 		fs.State = StateShutDown
-	case m.ro || f.fs.Flags&unix.ST_RDONLY != 0:
+	case m.ro:
 		fs.State = StateReadOnly
 	default:
 		fs.State = StateOK

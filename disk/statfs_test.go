@@ -13,7 +13,7 @@ import (
 
 func TestFilesystems(t *testing.T) {
 	mounts := []mount{
-		{id: 1, dev: "254:0", point: "/", fstype: "ext4", source: "/dev/vda"},
+		{id: 1, dev: "254:0", point: "/", fstype: "ext4", source: "/dev/vda", ro: true},
 		{id: 2, dev: "8:1", point: "/var/log", fstype: "xfs", source: "/dev/sdb"},
 		{id: 3, dev: "8:1", point: "/mnt/very/long", fstype: "xfs", source: "/dev/sdb"}, // the same disk
 		{id: 4, dev: "0:50", point: "/var/log/nfs", fstype: "nfs4", source: "server:/log"},
@@ -29,10 +29,10 @@ func TestFilesystems(t *testing.T) {
 	}
 	fs := unix.Statfs_t{Bsize: 4096, Blocks: 1000, Bfree: 300, Bavail: 250, Files: 100, Ffree: 40}
 	ro := fs
-	ro.Flags = unix.ST_RDONLY
+	ro.Flags = unix.ST_RDONLY // our mount of it: the disk is not
 	got := filesystems(places, mounts,
 		map[string]figures{
-			"/var/log": {2, fs}, "/var/lib/kubelet": {1, ro}, "/var/lib/containerd": {0, ro}, // an old kernel: no mount id
+			"/var/log": {2, ro}, "/var/lib/kubelet": {1, fs}, "/var/lib/containerd": {0, fs}, // an old kernel: no mount id
 			"/mnt/very/long": {3, fs}, "/var/log/audit": {6, fs},
 		},
 		map[string]error{"/var/log/nfs": &errHung{time.Minute}, "/none": unix.ENOENT})

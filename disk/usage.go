@@ -40,7 +40,7 @@ type State string
 // The states of a filesystem. Only OK and ReadOnly carry figures.
 const (
 	StateOK       State = "ok"
-	StateReadOnly State = "read_only" // mounted so, or remounted after an error
+	StateReadOnly State = "read_only" // for everybody, as after an error
 	StateShutDown State = "shut_down" // the kernel has given it up; every write fails
 	StateHung     State = "hung"      // statfs(2) has not answered within the deadline
 	StateFailed   State = "failed"    // statfs(2) returned an error

@@ -18,7 +18,7 @@ var (
 	diskUsable = desc("nodetune_disk_usable",
 		"1 if the filesystem answers and was not shut down, 0 if it hangs or failed: then it has no other series.", diskLabels...)
 	diskReadOnly = desc("nodetune_disk_read_only",
-		"1 if the filesystem is mounted read-only.", diskLabels...)
+		"1 if nobody can write to the filesystem, as after an error.", diskLabels...)
 	diskSize = desc("nodetune_disk_size_bytes",
 		"Size of the filesystem.", diskLabels...)
 	diskAvail = desc("nodetune_disk_avail_bytes",
