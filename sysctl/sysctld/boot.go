@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Loader is a program that reads sysctl.d at boot.
@@ -132,6 +134,12 @@ func Problems(all []*Boot) []Problem {
 
 // find fills in the files.
 func (b *Boot) find(t *tree) {
+	if etc, err := t.openat("/etc", unix.O_PATH|unix.O_DIRECTORY); err == nil {
+		_ = etc.Close()
+	} else if errors.Is(err, fs.ErrNotExist) {
+		// A pod that has some directories of the host, and not this one.
+		b.problem(Problem{File: "/etc", Problem: "is not below the root given by --path.rootfs: what is loaded at the next boot is not seen from here", Opaque: true})
+	}
 	seen := make(map[string]string) // file name: path
 	var ids []dirID
 	for _, dir := range dirs {
