@@ -222,11 +222,14 @@ func (c *container) tell(t *testing.T, name string) {
 
 // bursts rotates the logs of n above limit, and keeps every archive.
 func (n *node) bursts(limit int64, wait time.Duration, reopen func(context.Context, string) error) (*disk.Bursts, error) {
-	k := disk.Kubelet{RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", LogMaxSizeBytes: limit, LogMaxFiles: 100_000}
-	return disk.NewBursts("/proc", n.root, k, wait, func(ctx context.Context, l workload.Log, file string) (disk.Runtime, error) {
+	return disk.NewBursts("/proc", n.root, kubelet(limit), wait, func(ctx context.Context, l workload.Log, file string) (disk.Runtime, error) {
 		id, err := n.client.Container(ctx, l, file)
 		return disk.Runtime{Reopen: func(ctx context.Context) error { return reopen(ctx, id) }, Replaces: n.client.Replaces}, err
 	})
+}
+
+func kubelet(limit int64) disk.Kubelet {
+	return disk.Kubelet{RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", LogMaxSizeBytes: limit, LogMaxFiles: 100_000}
 }
 
 func must(t *testing.T, err error) {

@@ -160,6 +160,11 @@ func (n *node) rotateUntil(t *testing.T, limit int64, wait time.Duration, done f
 	t.Helper()
 	b, err := n.bursts(limit, wait, n.client.Reopen)
 	must(t, err)
+	return rotateUntil(t, b, done)
+}
+
+func rotateUntil(t *testing.T, b *disk.Bursts, done func(rotations int) bool) []disk.Act {
+	t.Helper()
 	var mu sync.Mutex
 	var acts []disk.Act
 	say := func(all []disk.Act) {
