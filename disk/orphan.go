@@ -1,7 +1,10 @@
 package disk
 
 import (
+	"context"
+	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +50,22 @@ func (o *Observer) orphans(producers []Producer, known map[string]bool, now time
 		}
 	}
 	return all
+}
+
+// gone returns an error unless the container runtime has no sandbox of the pod
+// whose log directory has this name, NAMESPACE_POD_UID.
+func (r *Reclaimer) gone(ctx context.Context, name string) error {
+	if r.Sandboxes == nil {
+		return nil
+	}
+	uids, err := r.Sandboxes(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the container runtime for the pod of %s: %w", name, err)
+	}
+	if uids[name[strings.LastIndexByte(name, '_')+1:]] {
+		return refusef("the container runtime still has the pod of %s", name)
+	}
+	return nil
 }
 
 // changed returns the mtime of a directory, or zero where it cannot be known.

@@ -16,6 +16,11 @@ import (
 // goroutine.
 type Reclaimer struct {
 	*Rotator
+	// Sandboxes, where it is set, returns the UIDs of the pods of which the
+	// container runtime has a sandbox: their logs are no orphans, whatever the
+	// kubelet has.
+	Sandboxes func(context.Context) (map[string]bool, error)
+
 	policy   Policy
 	journald string // its varlink socket, below the root of the host
 }
@@ -257,6 +262,9 @@ func (r *Reclaimer) removeOrphan(ctx context.Context, p string) error {
 				d.close()
 			}
 		}()
+		if err := r.gone(ctx, name); err != nil {
+			return err
+		}
 		pod, err := pods.folder(name)
 		if err != nil {
 			return err

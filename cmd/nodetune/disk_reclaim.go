@@ -91,6 +91,7 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 		return unreadable(err)
 	}
 	defer func() { _ = r.Close() }()
+	r.Sandboxes = sandboxes(o.rootfs)
 	goal, err := r.Until(f.path, used)
 	if err != nil {
 		return err

@@ -119,6 +119,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("act upon logs: %w", err)
 		}
+		r.Sandboxes = sandboxes(t.options.rootfs)
 		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
 	}
 	now := time.Now()
@@ -149,6 +150,22 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sandboxes asks the container runtime, where there is one to be reached, of which
+// pods it has a sandbox. That is seldom asked: for an orphan that is to be removed.
+func sandboxes(rootfs string) func(context.Context) (map[string]bool, error) {
+	return func(ctx context.Context) (map[string]bool, error) {
+		c, err := cri.Dial(ctx, rootfs, "")
+		if errors.Is(err, cri.ErrNoSocket) {
+			return nil, nil // the kubelet alone says what it has
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = c.Close() }()
+		return c.Sandboxes(ctx)
+	}
 }
 
 // burstTask rotates logs of containers that outgrow their limit between two

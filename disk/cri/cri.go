@@ -3,7 +3,7 @@
 //
 // It needs the socket, for example /run/containerd/containerd.sock, and whoever
 // may speak to that owns the node. Nothing but ListContainers, ContainerStatus,
-// Version and ReopenContainerLog is ever called (CRI v1: containerd 1.6, CRI-O
+// ListPodSandbox, Version and ReopenContainerLog is ever called (CRI v1: containerd 1.6, CRI-O
 // 1.23).
 //
 // Do not call Reopen before the log got another name: CRI-O's conmon renames an
@@ -109,6 +109,22 @@ func (c *Client) Container(ctx context.Context, log workload.Log, file string) (
 		}
 	}
 	return "", fmt.Errorf("%s: no running container of %s/%s writes it: %w", file, log.Namespace, log.Pod, os.ErrNotExist)
+}
+
+// Sandboxes returns the UIDs of the pods of which the runtime has a sandbox,
+// running or not.
+func (c *Client) Sandboxes(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	list, err := c.client.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("list the sandboxes: %w", err)
+	}
+	uids := map[string]bool{}
+	for _, s := range list.Items {
+		uids[s.GetMetadata().GetUid()] = true
+	}
+	return uids, nil
 }
 
 // Reopen makes the runtime open the log of the container again.
