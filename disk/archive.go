@@ -49,6 +49,7 @@ type archived struct {
 	parts []string    // unfinished files of it
 	copy  string      // an unfinished copy of it
 	bytes uint64      // allocated, where it matters
+	fate  fate
 }
 
 // archivesOf returns the archives of the log base that nodetune has made, the

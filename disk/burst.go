@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"os"
 	"path"
 	"strconv"
 	"sync"
@@ -28,8 +29,11 @@ type Bursts struct {
 	limit   uint64
 	how     How
 
-	logs   map[string]*containerLog
-	listed time.Time
+	fates   *fates
+	logs    map[string]*containerLog
+	listed  time.Time
+	changed unix.StatxTimestamp // when a pod last came or went
+	fresh   time.Time           // and when that was seen
 
 	mu        sync.Mutex
 	unsettled map[string]workload.Log // by path below pods
@@ -40,14 +44,25 @@ type containerLog struct {
 	log  workload.Log
 	name []byte    // below pods, with its NUL
 	wait time.Time // not looked at before: its reader is behind, or it failed
+	lags bool      // its reader is behind
+	read time.Time // when somebody was last seen to read it
+	file inode     // the last that was seen under its name, unless that was ours to change
 }
+
+// followed reports whether somebody reads the log, whatever file it has now.
+func (l *containerLog) followed(now time.Time) bool { return now.Sub(l.read) < followedFor }
 
 const (
 	// BurstEvery is how often the sizes are looked at: 1.5 µs a log. At 32 MB/s
 	// 8 MB come between two looks, less than the kubelet's default limit.
 	BurstEvery = 250 * time.Millisecond
-	// relistEvery is how often the logs are listed, as often as the kubelet looks.
+	// relistEvery is how often the logs are listed, as often as the kubelet looks,
+	// and relistSoon while a pod is new: it can write 200 MB in ten seconds.
 	relistEvery = 10 * time.Second
+	relistSoon  = time.Second
+	// followedFor is how long whoever read a log is expected to go on with its
+	// next file: Fluent Bit looks for new files every 60 s.
+	followedFor = time.Minute
 	// readSpeed is how fast a reader that is behind is taken to be, for when to
 	// look again: each look walks /proc.
 	readSpeed = 16 << 20
@@ -58,7 +73,7 @@ const (
 // default limits apply. An archive is compressed when its readers have had twice
 // rotateWait, and nobody has it open.
 func NewBursts(procfs, rootfs string, k Kubelet, rotateWait time.Duration, runtime func(context.Context, workload.Log, string) (Runtime, error)) (*Bursts, error) {
-	b := &Bursts{runtime: runtime, pods: k.PodLogs, zone: k.location(), logs: map[string]*containerLog{}, unsettled: map[string]workload.Log{}}
+	b := &Bursts{runtime: runtime, pods: k.PodLogs, zone: k.location(), logs: map[string]*containerLog{}, unsettled: map[string]workload.Log{}, fates: newFates()}
 	var err error
 	if b.rotator, err = NewRotator(procfs, rootfs, []string{k.PodLogs}); err != nil {
 		return nil, err
@@ -75,19 +90,20 @@ func NewBursts(procfs, rootfs string, k Kubelet, rotateWait time.Duration, runti
 		k.LogMaxFiles = d.LogMaxFiles
 	}
 	b.limit = uint64(k.LogMaxSizeBytes)
-	b.how = How{Compress: Gzip, Archives: k.LogMaxFiles - 1, KeepSize: b.limit * uint64(k.LogMaxFiles), Grace: 2 * rotateWait}
+	b.how = How{Compress: Gzip, Archives: k.LogMaxFiles - 1, KeepSize: b.limit * uint64(k.LogMaxFiles), Grace: 2 * rotateWait, fates: b.fates}
 	return b, nil
 }
 
 // Close gives the descriptors back.
 func (b *Bursts) Close() error { return errors.Join(b.rotator.Close(), b.settler.Close()) }
 
+// Space returns the figures of the filesystem that the logs lie on, as they are
+// now.
+func (b *Bursts) Space() (Filesystem, error) { return b.rotator.space(b.pods) }
+
 // Pass looks at every log once. With pressed a reader that is behind is not
-// waited for.
+// waited for; what it has not read stays.
 func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
-	if now.Sub(b.listed) >= relistEvery || now.Before(b.listed) {
-		b.list(now)
-	}
 	top, err := openRoot(b.rotator.rootfs, b.pods, unix.O_PATH)
 	if err != nil {
 		return nil // no pods yet
@@ -95,13 +111,33 @@ func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 	defer func() { _ = unix.Close(top) }()
 	var acts []Act
 	var st unix.Statx_t
+	if err := statx(top, itself, &st); err == nil && st.Mtime != b.changed {
+		b.changed, b.fresh = st.Mtime, now
+	}
+	every := relistEvery
+	if now.Sub(b.fresh) < relistEvery {
+		every = relistSoon
+	}
+	if now.Sub(b.listed) >= every || now.Before(b.listed) {
+		b.list(now)
+	}
 	for rel, l := range b.logs {
 		if ctx.Err() != nil {
 			break
 		}
 		// A name that leads elsewhere meanwhile shows a wrong size at worst:
 		// to act, every component is opened anew and none may be a link.
-		if err := statx(top, l.name, &st); err == nil && st.Size >= b.limit && !now.Before(l.wait) {
+		if err := statx(top, l.name, &st); err != nil {
+			continue
+		}
+		if at := (inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}); l.file != at {
+			if l.file != (inode{}) && l.followed(now) { // the kubelet was faster
+				b.fates.lost(l.file)
+				b.unsettle(rel, l.log)
+			}
+			l.file = at
+		}
+		if st.Size >= b.limit && (!now.Before(l.wait) || pressed && l.lags) {
 			acts = append(acts, b.rotate(ctx, rel, l, st.Size, pressed, now)...)
 		}
 	}
@@ -111,16 +147,24 @@ func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size uint64, pressed bool, now time.Time) []Act {
 	file := path.Join(b.pods, rel)
 	rt, err := b.runtime(ctx, l.log, file)
+	if errors.Is(err, os.ErrNotExist) { // the container has ended: the log is complete
+		l.wait = now.Add(relistEvery)
+		return nil
+	}
 	if err != nil {
 		l.wait = now.Add(relistEvery)
 		return []Act{Act{Verb: ActRotate, Path: file}.failed(err)}
 	}
 	how := b.how
-	how.Force = pressed
-	archive, err := b.rotator.RotateContainer(ctx, file, rt, how, now.In(b.zone))
+	how.Force, how.Followed = pressed, l.followed(now)
+	done, err := b.rotator.RotateContainer(ctx, file, rt, how, now.In(b.zone))
+	if done.Followed {
+		l.read = now
+	}
 	var lag *Behind
 	switch {
 	case errors.As(err, &lag):
+		l.lags = true
 		l.wait = now.Add(min(max(time.Duration(lag.LagBytes/readSpeed)*time.Second, BurstEvery), relistEvery))
 		return nil
 	case errors.Is(err, unix.ENOENT):
@@ -128,9 +172,15 @@ func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size u
 	case err != nil:
 		l.wait = now.Add(relistEvery)
 	}
+	l.lags, l.file = false, inode{}
 	b.unsettle(rel, l.log)
+	if done.Archive != "" && !done.Unread {
+		b.fates.set(done.Archive, fateRead)
+	} else if done.Archive != "" {
+		b.fates.set(done.Archive, fateUnread)
+	}
 	return []Act{Act{
-		Verb: ActRotate, Path: file, Archive: archive, Bytes: size,
+		Verb: ActRotate, Path: file, Archive: done.Archive, Bytes: size,
 		Reason: "it is larger than " + Size(b.limit) + ", and grows faster than the kubelet looks",
 	}.failed(err)}
 }
@@ -192,6 +242,11 @@ func (b *Bursts) list(now time.Time) {
 		}
 	}
 	b.logs = logs
+	b.fates.keep(func(dir string) bool {
+		rel, _ := within(dir, b.pods)
+		_, ok := newest[rel]
+		return ok
+	})
 }
 
 func restartName(n int) string { return strconv.Itoa(n) + ".log" }

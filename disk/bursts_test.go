@@ -82,8 +82,8 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	}
 	// Nor does the rotation make one.
 	now := time.Date(2026, 1, 31, 12, 0, 0, 1000, time.UTC)
-	archive, err := r.RotateContainer(t.Context(), rel, Runtime{Reopen: func(context.Context) error { return nil }}, How{}, now)
-	if err != nil || archive != rel+".20260131-120000000001" {
-		t.Errorf("%s, %v", archive, err)
+	done, err := r.RotateContainer(t.Context(), rel, Runtime{Reopen: func(context.Context) error { return nil }}, How{}, now)
+	if err != nil || done.Archive != rel+".20260131-120000000001" {
+		t.Errorf("%s, %v", done.Archive, err)
 	}
 }

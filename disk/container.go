@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,41 +35,58 @@ const (
 // the archive.
 const containerStamp = "20060102-150405"
 
+// Rotated is what has come of the rotation of a container's log.
+type Rotated struct {
+	Archive string // its path; "" for an empty log, which is left alone
+	// Followed says that somebody read the log, and Unread that it was forced:
+	// a reader had still to read what the archive has.
+	Followed, Unread bool
+}
+
 // RotateContainer rotates a container's log as the kubelet does, with its name
-// for the archive, and returns the archive's path. Where the runtime opens what
-// has the name, the path is never missing. The log is never truncated, punched or
-// collapsed: kubectl logs reads a hole into memory, 12 GB of it for 300 MB.
+// for the archive. Where the runtime opens what has the name, the path is never
+// missing. The log is never truncated, punched or collapsed: kubectl logs reads a
+// hole into memory, 12 GB of it for 300 MB.
 //
 // What the kubelet did meanwhile shows as ENOENT, and is as good.
-func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, how How, now time.Time) (string, error) {
+func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, how How, now time.Time) (Rotated, error) {
+	var done Rotated
 	if _, ok := workload.ParseLogPath(file); !ok {
-		return "", refusef("%s is no container's log", file)
+		return done, refusef("%s is no container's log", file)
 	}
 	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	defer d.close()
 	if err := d.room(); err != nil {
-		return "", err
+		return done, err
 	}
 	base := path.Base(file)
 	live, st, err := d.file(base, unix.O_RDONLY)
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	defer func() { _ = live.Close() }()
 	if st.Size == 0 {
-		return "", nil
+		return done, nil
 	}
 	at := inode{d.dev, st.Ino}
 	who, err := openers(ctx, r.walker, base, at)
 	if err != nil {
-		return "", err
+		return done, err
 	}
-	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
-		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+	done.Followed = slices.ContainsFunc(who[at], opener.reads)
+	var lag *Behind
+	if o, ok := behind(who[at], st.Size, readMargin); ok {
+		lag = &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+	} else if how.Followed && !done.Followed {
+		lag = &Behind{Path: file, LagBytes: st.Size}
 	}
+	if lag != nil && !how.Force {
+		return done, lag
+	}
+	done.Unread = lag != nil
 	archive := d.newArchive(base, now)
 	give := func() error {
 		if rt.Replaces {
@@ -83,12 +101,13 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 		err = give()
 	}
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	if err := rt.Reopen(ctx); err != nil {
-		return "", errors.Join(err, d.undo(base, archive, rt))
+		return done, errors.Join(err, d.undo(base, archive, rt))
 	}
-	return path.Join(d.path, archive), nil
+	done.Archive = path.Join(d.path, archive)
+	return done, nil
 }
 
 // newArchive returns the kubelet's name for an archive. Where the first of this
@@ -153,6 +172,11 @@ func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func
 	base := path.Base(file)
 	all := archivesOf(base, names)
 	var errs []error
+	if how.fates != nil {
+		if err := r.learn(ctx, d, base, all, how.fates, now); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
 	for i := range all {
 		a := &all[i]
 		if ctx.Err() != nil {

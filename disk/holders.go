@@ -17,6 +17,9 @@ type opener struct {
 	appends bool // O_APPEND: it writes at the end, wherever that is
 }
 
+// reads reports whether o reads the file, and is to be waited for.
+func (o opener) reads() bool { return !o.Writes && !o.kubelet() }
+
 // openers returns who has which of the files open, this process left out. hint
 // is a part of every path that one of them can have. The lease says in
 // microseconds whether there is anybody; this walk says who.
@@ -88,7 +91,7 @@ func behind(all []opener, size, margin uint64) (opener, bool) {
 	var worst opener
 	found := false
 	for _, o := range all {
-		if o.Writes || o.OffsetBytes+margin >= size || o.kubelet() {
+		if !o.reads() || o.OffsetBytes+margin >= size {
 			continue
 		}
 		if !found || o.OffsetBytes < worst.OffsetBytes {

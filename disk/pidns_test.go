@@ -50,8 +50,8 @@ func rotateAmongOthersPIDs(t *testing.T, root string, writer int) {
 	}
 	reopen := Runtime{Reopen: func(context.Context) error { return nil }}
 	file := "/var/log/pods/default_web_11111111-2222-3333-4444-555555555555/web/0.log"
-	if archive, err := r.RotateContainer(t.Context(), file, reopen, How{}, time.Now()); err != nil || archive == "" {
-		t.Errorf("archive %q, %v", archive, err)
+	if done, err := r.RotateContainer(t.Context(), file, reopen, How{}, time.Now()); err != nil || done.Archive == "" {
+		t.Errorf("%+v, %v", done, err)
 	}
 	until := time.Now().Add(time.Minute)
 	for {

@@ -125,7 +125,7 @@ func planned(steps []Step, need uint64) []Step {
 
 // space asks the filesystem under p. It has answered a moment ago, in the look
 // at the host that led here.
-func (r *Reclaimer) space(p string) (Filesystem, error) {
+func (r *Rotator) space(p string) (Filesystem, error) {
 	fd, err := openRoot(r.rootfs, p, unix.O_RDONLY)
 	if err != nil {
 		return Filesystem{}, &os.PathError{Op: "open", Path: p, Err: err}

@@ -25,6 +25,10 @@ type How struct {
 	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
 	Grace    time.Duration // an archive is left alone for so long after it was last written
 	Force    bool          // also where a reader is behind, whose lines may be lost to it
+	// Followed says that somebody read what had the log's name before: until
+	// they have opened what has it now, they are behind.
+	Followed bool
+	fates    *fates // nil: every archive is read
 
 	// Asked is told who was asked to reopen the log, and how; nil for nobody.
 	Asked func(who string)
@@ -37,6 +41,7 @@ type Rotator struct {
 	logPaths []string
 	walker   *procwalk.Walker
 	asked    map[inode]time.Time // when the writer of an archive was last asked to reopen
+	learned  time.Time           // when it was last looked who reads archives
 }
 
 // NewRotator returns a Rotator of the host whose root directory and procfs are
@@ -75,6 +80,9 @@ type Behind struct {
 }
 
 func (b *Behind) Error() string {
+	if b.Reader.PID == 0 {
+		return b.Path + ": whoever reads it has not opened the new file yet; wait for it, or rotate all the same with force"
+	}
 	return fmt.Sprintf("%s: its reader %s[%d] has %d bytes to go; wait for it, or rotate all the same with force",
 		b.Path, b.Reader.Comm, b.Reader.PID, b.LagBytes)
 }

@@ -390,6 +390,33 @@ func TestExcess(t *testing.T) {
 	}
 }
 
+// What nobody has read stays, and what somebody else rotated goes by number.
+func TestExcessByFate(t *testing.T) {
+	all := []archived{
+		{name: "a", fate: fateUnread}, {name: "b", fate: fateUnknown}, {name: "c", fate: fateRead}, {name: "d", fate: fateUnread}, {name: "e"}, {name: "f"},
+	}
+	for i := range all {
+		all[i].plain, all[i].comp, all[i].bytes, all[i].at = true, None, 10, noon
+	}
+	for _, c := range []struct {
+		how  How
+		want string
+	}{
+		{How{KeepSize: 1}, "ce"},
+		{How{KeepSize: 50}, "c"},
+		{How{Archives: 5}, "b"},
+		{How{Archives: 1}, "bce"},
+	} {
+		got := ""
+		for _, a := range excess(all, c.how, noon) {
+			got += a.name
+		}
+		if got != c.want {
+			t.Errorf("%d archives, %d bytes: got %q, want %q", c.how.Archives, c.how.KeepSize, got, c.want)
+		}
+	}
+}
+
 // Whatever a directory holds, an archive's parts lead to names that exist in it.
 func FuzzArchivesOf(f *testing.F) {
 	f.Add("app.log", "app.log.20260131-110000000000\n.app.log.20260131-110000000000.gz.part\napp.log.20260131-110000.gz")

@@ -203,8 +203,8 @@ func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(s
 	return d.sync()
 }
 
-// excess returns the archives that are too many or too old, the oldest first.
-// The last one always stays.
+// excess returns the archives that are too many, too old or too large, the
+// oldest first. The last one always stays, and so does what is unread.
 func excess(all []archived, how How, now time.Time) []archived {
 	var whole []archived
 	for _, a := range all {
@@ -212,21 +212,24 @@ func excess(all []archived, how How, now time.Time) []archived {
 			whole = append(whole, a)
 		}
 	}
-	n, bytes := 0, uint64(0)
+	bytes := uint64(0)
 	for _, a := range whole {
 		bytes += a.bytes
 	}
-	for n < len(whole)-1 &&
-		(how.Archives > 0 && len(whole)-n > how.Archives || how.KeepFor > 0 && now.Sub(whole[n].at) > how.KeepFor ||
-			how.KeepSize > 0 && bytes > how.KeepSize) {
-		bytes -= whole[n].bytes
-		n++
-	}
-	gone := whole[:n:n]
-	for i := range gone {
-		if gone[i].plain {
-			gone[i].comp = None
+	var gone []archived
+	for i, a := range whole {
+		n := len(whole) - len(gone) // with this one
+		many := how.Archives > 0 && n > how.Archives
+		old := how.KeepFor > 0 && now.Sub(a.at) > how.KeepFor
+		large := how.KeepSize > 0 && bytes > how.KeepSize && a.fate == fateRead
+		if i == len(whole)-1 || a.fate == fateUnread || !many && !old && !large {
+			continue
 		}
+		bytes -= a.bytes
+		if a.plain {
+			a.comp = None
+		}
+		gone = append(gone, a)
 	}
 	return gone
 }

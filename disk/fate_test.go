@@ -1,0 +1,182 @@
+package disk
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// hold starts a process that has file open for reading, and nothing else to do.
+// It has read as much as the returned file's offset says: they share it.
+func hold(t testing.TB, file string) (reader *os.File, end func()) {
+	t.Helper()
+	f, err := os.Open(file)
+	must(t, err)
+	cmd := exec.Command("sleep", "1000")
+	cmd.Stdin = f
+	must(t, cmd.Start())
+	end = sync.OnceFunc(func() { _, _, _ = cmd.Process.Kill(), cmd.Wait(), f.Close() })
+	t.Cleanup(end)
+	return f, end
+}
+
+// A log whose reader has not opened its new file yet, or is behind in it, is not
+// rotated before the disk is short; and then what it has not read stays.
+func TestBurstsKeepWhatIsUnread(t *testing.T) {
+	root := t.TempDir()
+	_, file := podLog(t, root, "web")
+	k := defaultKubelet()
+	k.LogMaxSizeBytes, k.LogMaxFiles = 4<<20, 2
+	b, err := NewBursts("/proc", root, k, 0, func(context.Context, workload.Log, string) (Runtime, error) {
+		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
+	})
+	must(t, err)
+	defer b.Close()
+	write := func() { must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
+	now := time.Now()
+	pass := func(pressed bool) int {
+		t.Helper()
+		now = now.Add(2 * time.Second)
+		acts := b.Pass(t.Context(), pressed, now)
+		for _, a := range acts {
+			if a.Err != nil {
+				t.Fatal(a.Err)
+			}
+		}
+		return len(acts)
+	}
+	archives := func() int {
+		all, err := filepath.Glob(file + ".*")
+		must(t, err)
+		return len(all)
+	}
+	write()
+	reader, end := hold(t, file)
+	if n := pass(false); n != 0 {
+		t.Error("rotated though its reader has not begun")
+	}
+	_, err = reader.Seek(0, io.SeekEnd)
+	must(t, err)
+	if n := pass(false); n != 1 {
+		t.Error("not rotated, and its reader is at the end")
+	}
+	write()
+	if n := pass(false); n != 0 {
+		t.Error("rotated though its reader has not opened the new file")
+	}
+	end()
+	if n := pass(false); n != 0 {
+		t.Error("rotated while its reader may be about to open the new file")
+	}
+	for range 3 {
+		write()
+		if n := pass(true); n != 1 {
+			t.Error("not rotated, and the disk is short")
+		}
+	}
+	for range 3 {
+		b.Settle(t.Context(), now)
+	}
+	if n := archives(); n != 3 {
+		t.Errorf("%d archives are left, want the 3 that nobody has read", n)
+	}
+	write()
+	now = now.Add(followedFor)
+	if n := pass(false); n != 1 {
+		t.Error("not rotated, and nobody has read it for a minute")
+	}
+}
+
+// What the kubelet rotates under a reader stays until somebody has read it to its
+// end. (Nothing is compressed for hours here.)
+func TestBurstsLearnWhatIsRead(t *testing.T) {
+	root := t.TempDir()
+	_, file := podLog(t, root, "web")
+	k := defaultKubelet()
+	k.LogMaxSizeBytes, k.LogMaxFiles, k.zone = 4<<20, 2, time.UTC
+	b, err := NewBursts("/proc", root, k, time.Hour, func(context.Context, workload.Log, string) (Runtime, error) {
+		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
+	})
+	must(t, err)
+	defer b.Close()
+	now := time.Now().UTC()
+	pass := func(pressed bool) {
+		t.Helper()
+		now = now.Add(2 * time.Second)
+		for _, a := range b.Pass(t.Context(), pressed, now) {
+			if a.Err != nil {
+				t.Error(a.Err)
+			}
+		}
+		b.Settle(t.Context(), now)
+	}
+	write := func() { must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
+	theirs := ""
+	there := func() bool {
+		all, err := filepath.Glob(file + ".2*")
+		must(t, err)
+		return slices.ContainsFunc(all, func(p string) bool { return strings.HasPrefix(p, theirs) })
+	}
+	write()
+	_, end := hold(t, file)
+	pass(false) // sees that it is read, and waits
+	end()
+	theirs = file + "." + now.Format(containerStamp)
+	must(t, os.Rename(file, theirs))
+	for range 3 {
+		write()
+		pass(true) // ours, and newer
+	}
+	if !there() {
+		t.Fatal("removed, and nobody has read it to its end")
+	}
+	reader, end := hold(t, theirs)
+	_, err = reader.Seek(0, io.SeekEnd)
+	must(t, err)
+	write()
+	pass(true)
+	end()
+	write()
+	pass(true)
+	if there() {
+		t.Error("kept, though its reader was at the end and there are too many")
+	}
+}
+
+// The log of a pod that has just come is rotated before the logs would be listed
+// again: in ten seconds it can have 200 MB.
+func TestBurstsSeeNewPods(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, "var/log/pods"), 0o755))
+	k := defaultKubelet()
+	k.LogMaxSizeBytes = 4 << 10
+	b, err := NewBursts("/proc", root, k, 0, func(_ context.Context, l workload.Log, _ string) (Runtime, error) {
+		if l.Container == "ended" {
+			return Runtime{}, os.ErrNotExist
+		}
+		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
+	})
+	must(t, err)
+	defer b.Close()
+	now := time.Now()
+	b.Pass(t.Context(), false, now)
+	for _, name := range []string{"new", "ended"} {
+		_, file := podLog(t, root, name)
+		put(t, file, strings.Repeat("x", 5<<10))
+	}
+	// A first look lists at once, since the directory has changed; the pods'
+	// own directories may come after that.
+	acts := b.Pass(t.Context(), false, now.Add(relistSoon))
+	if len(acts) != 1 || acts[0].Err != nil || !strings.Contains(acts[0].Path, "/new/") {
+		t.Errorf("%+v, want the new pod's log rotated, and nothing said of one that has ended", acts)
+	}
+}
