@@ -220,16 +220,29 @@ const (
 	restAbove     = 5 // from where acting begins to where it ends
 )
 
+// low is below how many bytes available f is short of space.
+func (p PressurePolicy) low(f Filesystem) uint64 {
+	low := points(f.SizeBytes, p.AvailPercent)
+	if f.EvictionAvailBytes != nil {
+		low = max(low, *f.EvictionAvailBytes+points(f.SizeBytes, actAbove))
+	}
+	return low
+}
+
+// Short reports whether f is short of space now, not only soon.
+func (p PressurePolicy) Short(f Filesystem) bool {
+	return f.AvailBytes < p.low(f) || f.Inodes > 0 && f.InodesFree < points(f.Inodes, p.InodesPercent)
+}
+
 // Goal says whether f is so short that space must be reclaimed, and until when.
 // acting says that this has begun already: it ends higher than it begins.
 func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {
 	if !f.Measured() || f.State == StateReadOnly || f.SizeBytes == 0 {
 		return Goal{}, false
 	}
-	low := points(f.SizeBytes, p.AvailPercent)
+	low := p.low(f)
 	critical := low / 2 // where no kubelet says it
 	if f.EvictionAvailBytes != nil {
-		low = max(low, *f.EvictionAvailBytes+points(f.SizeBytes, actAbove))
 		critical = *f.EvictionAvailBytes + points(f.SizeBytes, criticalAbove)
 	}
 	inodes := points(f.Inodes, p.InodesPercent)

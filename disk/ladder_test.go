@@ -93,6 +93,26 @@ func TestGoal(t *testing.T) {
 	}
 }
 
+// A disk that only fills fast is not short yet: readers are still waited for.
+func TestShort(t *testing.T) {
+	p := DefaultPolicy().Pressure
+	soon := 60.0
+	for _, c := range []struct {
+		f    Filesystem
+		want bool
+	}{
+		{Filesystem{AvailBytes: 16, SecondsToEviction: &soon}, false},
+		{Filesystem{AvailBytes: 14}, true},
+		{Filesystem{AvailBytes: 17, EvictionAvailBytes: ptr(uint64(13))}, true},
+		{Filesystem{AvailBytes: 50, Inodes: 100, InodesFree: 9}, true},
+	} {
+		c.f.SizeBytes = 100
+		if got := p.Short(c.f); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.f, got, c.want)
+		}
+	}
+}
+
 func TestClassOf(t *testing.T) {
 	const pod = "/var/log/pods/default_web-0_11111111-2222-3333-4444-555555555555/web"
 	for _, c := range []struct {

@@ -41,7 +41,13 @@ type diskTask struct {
 }
 
 func (t *diskTask) every() time.Duration {
-	return min(max(diskEvery, time.Duration(float64(t.cost)/diskShare)), usageSeldom)
+	seldom := usageSeldom
+	if t.agent.config.Load().Disk.Mode != disk.Observe {
+		// Nothing is done upon an older look, and what is done meanwhile, which
+		// the process's CPU time has too, must not keep it from being taken.
+		seldom = freshUsage / 2
+	}
+	return min(max(diskEvery, time.Duration(float64(t.cost)/diskShare)), seldom)
 }
 
 func (t *diskTask) pass(ctx context.Context) error {

@@ -124,12 +124,13 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 	}
 	now := time.Now()
 	u, fresh := t.usage(now)
-	short := map[string]disk.Goal{}
+	short, pressed := map[string]disk.Goal{}, false
 	for _, f := range u.Filesystems {
 		if top := f.LogPath(policy.LogPaths); fresh && top != "" {
 			g, ok := policy.Pressure.Goal(f, t.acting[f.Device])
 			if t.acting[f.Device] = ok; ok {
 				short[top] = g
+				pressed = pressed || policy.Pressure.Short(f)
 			} else if policy.Reclaim.Has(disk.ClassBallast) {
 				if err := t.reclaimer.Ballast(top); err != nil {
 					t.agent.log.Warn("no ballast", "path", top, "err", err)
@@ -137,7 +138,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 			}
 		}
 	}
-	t.did(t.reclaimer.Pass(ctx, policy.Rotations, len(short) > 0, now)...)
+	t.did(t.reclaimer.Pass(ctx, policy.Rotations, pressed, now)...)
 	var errs []error
 	for top, goal := range short {
 		got, err := t.reclaimer.Reclaim(ctx, top, goal, u, false, now, func(a disk.Act) { t.did(a) })
@@ -181,8 +182,11 @@ type burstTask struct {
 }
 
 func (t *burstTask) every() time.Duration {
-	if _, ok := t.may(); !ok || t.bursts == nil {
+	switch _, ok := t.may(); {
+	case !ok:
 		return reclaimEvery
+	case t.bursts == nil: // until the first look at the host
+		return time.Second
 	}
 	return disk.BurstEvery
 }
@@ -203,8 +207,14 @@ func (t *burstTask) pass(ctx context.Context) error {
 	}
 	pressed := false
 	for _, f := range u.Filesystems {
-		_, short := policy.Pressure.Goal(f, false)
-		pressed = pressed || short && f.LogPath([]string{u.Kubelet.PodLogs}) != ""
+		if f.LogPath([]string{u.Kubelet.PodLogs}) == "" {
+			continue
+		}
+		// The last look is ten seconds old, in which a disk of 1 GB fills.
+		if is, err := t.bursts.Space(); err == nil {
+			f.AvailBytes, f.InodesFree = is.AvailBytes, is.InodesFree
+			pressed = policy.Pressure.Short(f)
+		}
 	}
 	t.did(t.bursts.Pass(ctx, pressed, now)...)
 	if t.settling.CompareAndSwap(false, true) {
