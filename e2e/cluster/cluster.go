@@ -29,8 +29,6 @@ type Cluster struct {
 
 // Options change the node.
 type Options struct {
-	// Kubelet is appended to the kubelet's configuration file.
-	Kubelet string
 	// Progress is told of each part that is up, and how long that took.
 	Progress func(part string, took time.Duration)
 }
@@ -66,7 +64,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		return nil, err
 	}
 	step("containerd")
-	if err := c.startKubelet(ctx, opts.Kubelet); err != nil {
+	if err := c.startKubelet(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.WaitReady(ctx); err != nil {
@@ -125,8 +123,6 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 
 // kubeletConfig: the first part holds on any machine.
 //   - cgroup v1 still exists where this is developed (failCgroupV1).
-//   - The machine's disk is not ours to judge: no eviction because of it.
-//     Tests that want evictions give the node a disk of its own.
 //   - The node's allocatable is not enforced: it would need a cgroup above
 //     every process of the machine.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
@@ -142,18 +138,29 @@ cgroupRoot: /%[2]s
 failCgroupV1: false
 failSwapOn: false
 enforceNodeAllocatable: []
-localStorageCapacityIsolation: false
 resolvConf: ""
 clusterDomain: cluster.local
 nodeStatusUpdateFrequency: 5s
-evictionHard:
-  memory.available: 50Mi
-  nodefs.available: "0%%"
-  nodefs.inodesFree: "0%%"
-  imagefs.available: "0%%"
 `
 
-func (c *Cluster) startKubelet(ctx context.Context, more string) error {
+// noEviction: the machine's disk is not ours to judge. Tests that want
+// evictions give the node a disk of its own ([Cluster.OwnDisk]).
+const noEviction = `localStorageCapacityIsolation: false
+evictionHard:
+  memory.available: 50Mi
+  nodefs.available: "0%"
+  nodefs.inodesFree: "0%"
+  imagefs.available: "0%"
+`
+
+func (c *Cluster) configureKubelet(more string) error {
+	text := fmt.Sprintf(kubeletConfig, c.pki.path("ca.crt"), sandbox.CgroupName()) + more
+	return os.WriteFile(c.kubeletConfig(), []byte(text), 0o600)
+}
+
+func (c *Cluster) kubeletConfig() string { return filepath.Join(c.dir, "kubelet.yaml") }
+
+func (c *Cluster) startKubelet(ctx context.Context) error {
 	kubelet, err := tool("kubelet")
 	if err != nil {
 		return err
@@ -167,16 +174,14 @@ func (c *Cluster) startKubelet(ctx context.Context, more string) error {
 	if err != nil {
 		return err
 	}
-	config := filepath.Join(c.dir, "kubelet.yaml")
-	text := fmt.Sprintf(kubeletConfig, c.pki.path("ca.crt"), sandbox.CgroupName()) + more
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := c.configureKubelet(noEviction); err != nil {
 		return err
 	}
 	c.Kubelet = &Process{
 		name: "kubelet",
 		args: []string{
 			kubelet,
-			"--config=" + config,
+			"--config=" + c.kubeletConfig(),
 			"--kubeconfig=" + kubeconfig,
 			"--hostname-override=" + sandbox.Hostname,
 			"--node-ip=" + sandbox.NodeAddress,
