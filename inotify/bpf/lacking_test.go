@@ -70,6 +70,9 @@ func loadIteratorAndTry() (*Walk, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := spec.Variables[walkVarOldKernel].Set(uint32(1)); err != nil {
+		return nil, err
+	}
 	w, err := loadIterator(spec, "/proc")
 	if err != nil {
 		return nil, lacking(err)

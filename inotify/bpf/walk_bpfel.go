@@ -87,6 +87,7 @@ const (
 	walkVarCgroupNode       = "cgroup_node"
 	walkVarCgroupPath       = "cgroup_path"
 	walkVarManyFds          = "many_fds"
+	walkVarOldKernel        = "old_kernel"
 	walkVarPart             = "part"
 	walkVarParts            = "parts"
 	walkVarRun              = "run"
@@ -156,6 +157,7 @@ type walkVariableSpecs struct {
 	CgroupNode       *ebpf.VariableSpec `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.VariableSpec `ebpf:"cgroup_path"`
 	ManyFds          *ebpf.VariableSpec `ebpf:"many_fds"`
+	OldKernel        *ebpf.VariableSpec `ebpf:"old_kernel"`
 	Part             *ebpf.VariableSpec `ebpf:"part"`
 	Parts            *ebpf.VariableSpec `ebpf:"parts"`
 	Run              *ebpf.VariableSpec `ebpf:"run"`
@@ -202,6 +204,7 @@ type walkVariables struct {
 	CgroupNode       *ebpf.Variable `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.Variable `ebpf:"cgroup_path"`
 	ManyFds          *ebpf.Variable `ebpf:"many_fds"`
+	OldKernel        *ebpf.Variable `ebpf:"old_kernel"`
 	Part             *ebpf.Variable `ebpf:"part"`
 	Parts            *ebpf.Variable `ebpf:"parts"`
 	Run              *ebpf.Variable `ebpf:"run"`
