@@ -42,12 +42,14 @@ func (h *holders) askKernel(o *options) {
 		h.scanner.SetHolders(inotify.NoHolders{Why: err})
 		return
 	}
-	if h.ledger, err = bpf.Open(o.procfs); err != nil {
+	types := bpf.NewTypes()
+	defer types.Forget()
+	if h.ledger, err = bpf.Open(o.procfs, types); err != nil {
 		h.scanner.SetLedger(inotify.NoLedger{Why: err})
 	} else {
 		h.scanner.SetLedger(h.ledger)
 	}
-	if h.walk, err = bpf.OpenWalk(o.procfs); err != nil {
+	if h.walk, err = bpf.OpenWalk(o.procfs, types); err != nil {
 		h.scanner.SetHolders(inotify.NoHolders{Why: err})
 	} else {
 		h.scanner.SetHolders(h.walk)

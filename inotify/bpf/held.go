@@ -61,7 +61,7 @@ func (w *Walk) held() inotify.Held {
 		}
 		h.Holders = append(h.Holders, inotify.Holder{
 			PID: int(t.Pid), Start: t.Start / clockTick, UID: t.Uid, UserNS: uint64(t.Userns),
-			Comm: comm(t.Comm), Cgroup: w.cgroup(t),
+			Comm: w.comm(t.Comm), Cgroup: w.cgroup(t),
 			FDs: fullest(tables[:n]), NOFILESoft: limit(t.NofileSoft), NOFILEHard: limit(t.NofileHard),
 			Instances: all[from:len(all):len(all)],
 		})
@@ -130,9 +130,21 @@ func fullest(tables []walkTable) int64 {
 	return most
 }
 
-func comm(b [16]uint8) string {
-	name, _, _ := bytes.Cut(b[:], []byte{0})
-	return string(name)
+// mostComms are remembered: programs are few, but may call themselves anything.
+const mostComms = 1024
+
+// comm returns the name of a program, the same string each time.
+func (w *Walk) comm(b [16]uint8) string {
+	s, known := w.comms[b]
+	if !known {
+		if len(w.comms) >= mostComms {
+			clear(w.comms)
+		}
+		name, _, _ := bytes.Cut(b[:], []byte{0})
+		s = string(name)
+		w.comms[b] = s
+	}
+	return s
 }
 
 // limit turns RLIM_INFINITY into no limit.

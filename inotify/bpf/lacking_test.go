@@ -39,14 +39,14 @@ func openAndSay() int {
 
 func openIt(what string) error {
 	if what == "table" {
-		table, err := Open("/proc")
+		table, err := Open("/proc", NewTypes())
 		if err != nil {
 			return err
 		}
 		_, err = table.Accounts()
 		return err
 	}
-	w, err := OpenWalk("/proc")
+	w, err := OpenWalk("/proc", NewTypes())
 	if what == "iterator" {
 		w, err = loadIteratorAndTry()
 	}
@@ -73,7 +73,7 @@ func loadIteratorAndTry() (*Walk, error) {
 	if err := spec.Variables[walkVarOldKernel].Set(uint32(1)); err != nil {
 		return nil, err
 	}
-	w, err := loadIterator(spec, "/proc")
+	w, err := loadIterator(spec, "/proc", NewTypes())
 	if err != nil {
 		return nil, lacking(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -38,9 +37,8 @@ type tableObjects struct {
 // instances and a watch that are made and given back move the account by that.
 // The error says which of them failed, or what the kernel or nodetune lack.
 //
-// It takes some 30 ms, most of it for the kernel's BTF, which is let go.
-// procfs is where to find nodetune's user namespace.
-func Open(procfs string) (*Table, error) {
+// It takes some 15 ms, and as much for the types. procfs is where to find nodetune's user namespace.
+func Open(procfs string, types *Types) (*Table, error) {
 	self, err := ownAccount(procfs)
 	if err != nil {
 		return nil, err
@@ -49,15 +47,12 @@ func Open(procfs string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := open(spec, self)
-	// Decoding the kernel's BTF takes some 5 MiB, which the runtime would keep.
-	debug.FreeOSMemory()
-	return t, err
+	return open(spec, self, types)
 }
 
-func open(spec *ebpf.CollectionSpec, self inotify.Owner) (*Table, error) {
+func open(spec *ebpf.CollectionSpec, self inotify.Owner, types *Types) (*Table, error) {
 	t := &Table{sums: map[inotify.Owner]int{}}
-	if err := spec.LoadAndAssign(&t.objs, nil); err != nil {
+	if err := spec.LoadAndAssign(&t.objs, types.options()); err != nil {
 		return nil, lacking(err)
 	}
 	if err := t.try(self); err != nil {

@@ -19,7 +19,7 @@ const initialNS = initialUserNS
 
 func openTable(t testing.TB) *Table {
 	t.Helper()
-	table, err := Open("/proc")
+	table, err := Open("/proc", NewTypes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestWrong(t *testing.T) {
 		if err := spec.Variables[ucountsVarGoldenRatio].Set(uint64(0x9E3779B97F4A7C15)); err != nil {
 			t.Fatal(err)
 		}
-		if table, err := open(spec, self); err == nil {
+		if table, err := open(spec, self, NewTypes()); err == nil {
 			table.Close()
 			t.Error("believed with another hash")
 		} else {
@@ -159,7 +159,7 @@ func TestWrong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table, err := open(spec, inotify.Owner{UserNS: self.UserNS, UID: 70399})
+		table, err := open(spec, inotify.Owner{UserNS: self.UserNS, UID: 70399}, NewTypes())
 		if err == nil {
 			table.Close()
 			t.Fatal("believed with an account that is not charged")

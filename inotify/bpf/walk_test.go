@@ -26,7 +26,7 @@ func loadedWalk(t testing.TB) *ebpf.CollectionSpec {
 
 // walks are the two ways to go through the tasks.
 func walks(t *testing.T) map[string]*Walk {
-	tasks, err := OpenWalk("/proc")
+	tasks, err := OpenWalk("/proc", NewTypes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestWrongWalk(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w, err := openWalk(spec, c.self, "/proc")
+		w, err := openWalk(spec, c.self, "/proc", NewTypes())
 		if err == nil {
 			w.Close()
 			t.Errorf("%s: believed", c.name)

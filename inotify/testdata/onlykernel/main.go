@@ -35,14 +35,16 @@ func run() error {
 		return err
 	}
 	began := used()
-	table, err := bpf.Open("/proc")
+	types := bpf.NewTypes()
+	table, err := bpf.Open("/proc", types)
 	if err != nil {
 		return err
 	}
-	walk, err := bpf.OpenWalk("/proc")
+	walk, err := bpf.OpenWalk("/proc", types)
 	if err != nil {
 		return err
 	}
+	types.Forget()
 	took.Open = used() - began
 	s.SetLedger(table)
 	s.SetHolders(walk)
