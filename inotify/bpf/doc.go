@@ -31,7 +31,10 @@
 // # Cost
 //
 // A look at the table takes 15 µs of CPU time on a node and allocates three
-// times; opening it 30 ms, and 0.5 MiB that stay. An alarm costs
+// times; a walk 0.1 ms with 50 processes, and 5 ms of a busy machine with 2,000 that
+// have 70,000 descriptors, 400 instances and 200,000 watches, where a pass over
+// procfs takes 1 s. Opening both takes 60 ms, and 1.2 MiB of the kernel's memory
+// stay. An alarm costs
 // 0.4 µs a tick of a busy CPU, 0.01 % of it with 250 ticks a second, and no
 // system call anything.
 //
