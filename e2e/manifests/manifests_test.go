@@ -264,7 +264,7 @@ func sorted(v any) any {
 func TestChartIsAccepted(t *testing.T) {
 	text := helm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--namespace", "nodetune", "--set", strings.Join([]string{
 		"namespace.create=true", "exact=true", "startupTaint=true", "openshift=true", "networkPolicy.enabled=true",
-		"metrics.podMonitor.enabled=true", "metrics.podMonitor.interval=30s", "metrics.podMonitor.sampleLimit=1000",
+		"metrics.tls.secretName=nodetune-tls", "metrics.podMonitor.enabled=true", "metrics.podMonitor.interval=30s", "metrics.podMonitor.sampleLimit=1000",
 		"metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true",
 		"metrics.vmPodScrape.enabled=true", "metrics.vmRule.enabled=true", "metrics.dashboard.enabled=true",
 		"metrics.prometheusRule.disabled={NodetuneAbsent}",

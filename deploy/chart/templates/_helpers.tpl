@@ -85,6 +85,15 @@ app.kubernetes.io/component: agent
 {{- toYaml $config }}
 {{- end }}
 
+{{/* How the metrics are scraped: no certificate names the address of a pod. */}}
+{{- define "nodetune.scrapeTLS" -}}
+{{- if .Values.metrics.tls.secretName -}}
+scheme: https
+tlsConfig:
+  insecureSkipVerify: true
+{{- end }}
+{{- end }}
+
 {{/* files/rules.yaml without the alerts that are disabled. */}}
 {{- define "nodetune.rules" -}}
 {{- $groups := list }}
