@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,13 +25,14 @@ func TestFollowersForReal(t *testing.T) {
 			file, got := filepath.Join(dir, "app.log"), filepath.Join(out, "got")
 			put(t, file, "")
 			put(t, got, "")
+			var follower *exec.Cmd
 			if name == "tail" {
 				f, err := os.OpenFile(got, os.O_WRONLY|os.O_APPEND, 0)
 				must(t, err)
-				cmd := exec.Command("tail", "-n", "+1", "-F", file)
-				cmd.Stdout = f
-				must(t, cmd.Start())
-				t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); f.Close() })
+				follower = exec.Command("tail", "-n", "+1", "-F", file)
+				follower.Stdout = f
+				must(t, follower.Start())
+				t.Cleanup(func() { _ = follower.Process.Kill(); _ = follower.Wait(); f.Close() })
 			} else {
 				conf := filepath.Join(out, "conf")
 				put(t, conf, fmt.Sprintf(`global(workDirectory=%q)
@@ -39,7 +41,7 @@ template(name="raw" type="string" string="%%msg%%\n")
 input(type="imfile" File=%q Tag="x" ruleset="r" reopenOnTruncate="on")
 ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 `, out, file, got))
-				start(t, "rsyslogd", "-n", "-i", filepath.Join(out, "pid"), "-f", conf)
+				follower = start(t, "rsyslogd", "-n", "-i", filepath.Join(out, "pid"), "-f", conf)
 			}
 			// The first line is there before anything is rotated.
 			w := startWriter(t, file, "REOPEN=1", "BURST=5000", "PAUSE=300")
@@ -48,7 +50,11 @@ ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 			how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, Grace: time.Second}
 			rotations := 0
 			for range 8 {
-				time.Sleep(400 * time.Millisecond)
+				// Nobody rotates before the followers of the last file have come over.
+				waitUntil(t, "lines in the new file and its follower", func() bool {
+					st, err := os.Stat(file)
+					return err == nil && st.Size() > 0 && hasOpen(follower.Process.Pid, st)
+				})
 				if archive, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
 					t.Log(err)
 				} else if archive != "" {
@@ -71,6 +77,14 @@ ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 			}
 		})
 	}
+}
+
+func hasOpen(pid int, file os.FileInfo) bool {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return slices.ContainsFunc(fds, func(fd string) bool {
+		st, err := os.Stat(fd)
+		return err == nil && os.SameFile(st, file)
+	})
 }
 
 func waitUntil(t testing.TB, what string, ok func() bool) {

@@ -149,6 +149,7 @@ func TestRotateFailing(t *testing.T) {
 	must(t, err)
 	for _, way := range []struct{ name, compress, inPlace string }{{"exchange", "gzip", ""}, {"in place", "gzip", "1"}} {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			runs := 0
 			for _, call := range []string{"fchown", "fchmod", "renameat2", "fsync", "utimensat", "unlinkat", "write", "fallocate", "ftruncate"} {
 				for _, failure := range []string{"error=ENOSPC", "signal=KILL"} {
