@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,9 +45,16 @@ func TestCrashLoop(t *testing.T) {
 	}
 	toldNode(t, "LimitRaised", "pod "+ns+"/"+after.Name+": the log of container collector ends with errno 24 (EMFILE), and "+maxInstances+" was too low; nodetune has raised it")
 	want := `nodetune_sysctl_writes_total{key="fs.inotify.max_user_instances",result="success"} 1`
-	if got := metrics(t); !strings.Contains(got, want) {
-		t.Errorf("the metrics do not say %s", want)
-	}
+	cluster.Eventually(t, "the metrics say what was written, and what root uses", func(context.Context) error {
+		got := metrics(t)
+		if !strings.Contains(got, want) {
+			return fmt.Errorf("they do not say %s", want)
+		}
+		if m := rootInstances.FindStringSubmatch(got); m == nil || len(m[1]) < 3 {
+			return fmt.Errorf("root's instances are %q, want 100 or more", m)
+		}
+		return nil
+	})
 	drift := waitCondition(t, "SysctlDrift", corev1.ConditionFalse)
 	if drift.Reason != "FloorsInForce" {
 		t.Errorf("SysctlDrift is False for the reason %q, want FloorsInForce", drift.Reason)
@@ -91,6 +99,9 @@ func TestCrashLoopNeverWithStartupTaint(t *testing.T) {
 		}
 	}
 }
+
+// rootInstances is the metric of what root has in use.
+var rootInstances = regexp.MustCompile(`\nnodetune_inotify_instances\{[^}]*uid="0"[^}]*\} ([0-9]+)\n`)
 
 // useUpInstances takes every inotify instance that root has left, as dozens of
 // pods do: two for each shim, 50 for a kubelet.

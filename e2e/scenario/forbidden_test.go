@@ -3,11 +3,9 @@ package scenario
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
 )
@@ -30,21 +28,7 @@ func TestSysctlForbidden(t *testing.T) {
 	}
 
 	install(t, "pod-demands")
-	cluster.Eventually(t, "an Event on the refused pod explains", func(ctx context.Context) error {
-		events, err := node.Client.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=lakefs"})
-		if err != nil {
-			return err
-		}
-		var said []string
-		for _, e := range events.Items {
-			if strings.Contains(e.Message, "nodetune.io/sysctl-floor") {
-				t.Logf("%s %s: %s", e.Type, e.Reason, e.Message)
-				return nil
-			}
-			said = append(said, e.Reason+": "+e.Message)
-		}
-		return fmt.Errorf("there are only %q", said)
-	})
+	told(t, ns, "lakefs", "NodeWideSysctl", "nodetune.io/sysctl-floor")
 
 	pod = cluster.Shell(ns, "annotated", "exec sleep 1000")
 	pod.Annotations = map[string]string{"nodetune.io/sysctl-floor": maxInstances + "=9000"}
@@ -56,19 +40,7 @@ func TestSysctlForbidden(t *testing.T) {
 	pod = cluster.Shell(ns, "greedy", "exec sleep 1000")
 	pod.Annotations = map[string]string{"nodetune.io/sysctl-floor": maxInstances + "=100000000"}
 	node.Create(t, pod)
-	cluster.Eventually(t, "a Warning on the pod that asks for too much", func(ctx context.Context) error {
-		events, err := node.Client.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=greedy"})
-		if err != nil {
-			return err
-		}
-		for _, e := range events.Items {
-			if e.Type == corev1.EventTypeWarning && e.Source.Component == "nodetune" || e.ReportingController == "nodetune" {
-				t.Logf("%s %s: %s", e.Type, e.Reason, e.Message)
-				return nil
-			}
-		}
-		return fmt.Errorf("there is none among %d", len(events.Items))
-	})
+	told(t, ns, "greedy", "DemandOverCeiling", "")
 
 	// Who leaves lowers nothing.
 	node.MustKubectl(t, "", "-n", ns, "delete", "pod", "annotated", "greedy", "--now")

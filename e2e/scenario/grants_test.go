@@ -26,6 +26,7 @@ type reportDoc struct {
 		Warnings []string
 	}
 	Inotify struct {
+		Source    string
 		Processes []processDoc
 		Unknown   []struct{ What, Why string }
 	}
@@ -72,6 +73,14 @@ var grants = []struct {
 	{
 		row: "`DAC_READ_SEARCH`", args: []string{"check"}, works: seesHolder, says: "it needs CAP_DAC_READ_SEARCH",
 		lose: func(p *corev1.PodSpec) { dropCapability(p, "DAC_READ_SEARCH") },
+	},
+	{
+		row: "`BPF`, `PERFMON` (overlay bpf)", args: []string{"check"}, says: "it needs CAP_BPF and CAP_PERFMON", gained: true,
+		works: func(d reportDoc) bool { return d.Inotify.Source == "ebpf" },
+		lose: func(p *corev1.PodSpec) {
+			c := p.Containers[0].SecurityContext.Capabilities
+			c.Add = append(c.Add, "BPF", "PERFMON")
+		},
 	},
 	{
 		row: "`hostPID` (overlay exact)", args: []string{"check"}, says: "run with hostPID", gained: true,

@@ -23,7 +23,7 @@ import (
 // nodetune stays behind but the floors and what /run holds until the next boot.
 func TestLifecycle(t *testing.T) {
 	holdKernel(t)
-	before := everything(t)
+	before, asked := everything(t), requests(t)
 	chart := filepath.Join(deploy, "chart")
 	t.Cleanup(func() { // when the test fails half way
 		_, _ = helm(context.Background(), "uninstall", "nodetune", "--namespace", namespace, "--ignore-not-found", "--no-hooks")
@@ -62,6 +62,7 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("the rollback changed %s to %s; a floor never lowers", maxInstances, got)
 	}
 
+	notRefused(t, requests(t)[len(asked):])
 	mustHelm(t, "uninstall", "nodetune", "--namespace", namespace, "--wait", "--timeout", "3m")
 	cluster.Eventually(t, "no condition of nodetune is left", func(ctx context.Context) error {
 		n, err := node.Client.CoreV1().Nodes().Get(ctx, sandbox.Hostname, metav1.GetOptions{})

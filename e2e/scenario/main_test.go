@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,9 +77,13 @@ func loadImages() error {
 // sets them.
 func holdKernel(t *testing.T) {
 	t.Helper()
+	asked := time.Now()
 	release, err := sandbox.HoldKernel()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if waited := time.Since(asked); waited > time.Second {
+		t.Logf("other tests had the machine's settings for %s", waited.Round(time.Second))
 	}
 	t.Cleanup(func() {
 		if err := release(); err != nil {
