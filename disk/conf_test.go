@@ -222,3 +222,24 @@ func TestMark(t *testing.T) {
 		t.Errorf("got %+v", all)
 	}
 }
+
+// What keeps the mode from being carried out is said before anything is due.
+func TestFindingsOfMissingGrants(t *testing.T) {
+	for name, tt := range map[string]struct {
+		conf hostConf
+		want string // in the message; "" for no finding
+	}{
+		"observe":   {hostConf{mode: Observe, lacks: []string{"CAP_LEASE"}, readOnly: []string{"/var/log"}}, ""},
+		"all there": {hostConf{mode: Assist}, ""},
+		"lease":     {hostConf{mode: Assist, lacks: []string{"CAP_LEASE"}}, "without CAP_LEASE:"},
+		"read-only": {hostConf{mode: Own, readOnly: []string{"/var/log"}}, "/var/log is mounted read-only here"},
+	} {
+		got := findings(tt.conf, nil)
+		if tt.want == "" && len(got) == 0 {
+			continue
+		}
+		if len(got) != 1 || got[0].Reason != FindingCannotAct || !strings.Contains(got[0].Message, tt.want) || got[0].Do == "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -20,10 +20,15 @@ const (
 	FindingDockerUnbounded    = "DockerLogsUnbounded"
 	FindingReservedBlocks     = "ReservedBlocks"
 	FindingNotSeen            = "NotSeen"
+	FindingCannotAct          = "CannotAct"
 )
 
 // hostConf is what the configuration files of a host say.
 type hostConf struct {
+	mode     Mode
+	lacks    []string // capabilities
+	readOnly []string // log directories
+
 	etc      error // why /etc could not be read: the others but kubelet are unknown
 	kubelet  *Kubelet
 	journald map[string]string // nil where there is no journal
@@ -35,16 +40,18 @@ type hostConf struct {
 // nothing; who reads them in earnest complains. What did not answer, errs, is
 // left alone.
 func (o *Observer) readHost(errs map[string]error) hostConf {
+	c := hostConf{mode: o.policy.Mode, lacks: o.policy.lacks(), readOnly: o.readOnlyHere(errs)}
 	host := hostRoot(o.rootfs)
 	if _, err := host.list("/etc"); err != nil { // a pod that does not mount it
 		root, e := rootOf(o.procfs, 1)
 		if e != nil {
-			return hostConf{etc: err}
+			c.etc = err
+			return c
 		}
 		defer func() { _ = unix.Close(int(root)) }()
 		host = root
 	}
-	c := hostConf{rotated: readLogrotate(host.readFile, host.list)}
+	c.rotated = readLogrotate(host.readFile, host.list)
 	for _, p := range journals {
 		if errs[p] != nil {
 			continue // absent, or it hangs
@@ -103,6 +110,7 @@ func findings(c hostConf, all []Filesystem) []Finding {
 			Do: "set containerLogMaxWorkers: 4 and containerLogMonitorInterval: 3s in the kubelet's configuration",
 		})
 	}
+	found = append(found, cannotAct(c)...)
 	found = append(found, unwatched(c.kubelet, all)...)
 	if c.journald != nil {
 		add(c.journald["SystemMaxUse"] == "" && c.journald["Storage"] != "volatile" && c.journald["Storage"] != "none", Finding{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,22 @@ type diskTask struct {
 	since    time.Time     // of the observer's first pass
 	cost     time.Duration // CPU time of the last pass
 	unseen   sync.Once
+	grants   []disk.Finding // that were missing in the pass before
+}
+
+// logGrants says what newly keeps disk.mode from being carried out.
+func (t *diskTask) logGrants(all []disk.Finding) {
+	var missing []disk.Finding
+	for _, f := range all {
+		if f.Reason != disk.FindingCannotAct {
+			continue
+		}
+		if !slices.Contains(t.grants, f) {
+			t.agent.log.Warn(f.Message, "do", f.Do)
+		}
+		missing = append(missing, f)
+	}
+	t.grants = missing
 }
 
 func (t *diskTask) every() time.Duration {
@@ -65,6 +82,7 @@ func (t *diskTask) pass(ctx context.Context) error {
 		t.agent.log.Error("cannot observe disks and logs", "err", err)
 	}
 	if err == nil {
+		t.logGrants(u.Findings)
 		t.agent.tellVictims(t.options.rootfs, now)
 	}
 	t.agent.latest.Put(func(s *reporter.Snapshot) {

@@ -56,6 +56,9 @@ func TestRotateUnit(t *testing.T) {
 		}
 		return nil
 	})
+	if log := h.run(t, "journalctl -b -u nodetune -o cat"); strings.Contains(log, "disk.mode is own") {
+		t.Errorf("the drop-in lacks a grant:\n%s", log)
+	}
 	h.run(t, "systemctl stop nodetune; systemctl start bystander")
 	pids := h.show(t, "writer bystander", "MainPID")
 	before := len(archives())
