@@ -43,13 +43,14 @@ func (a Act) failed(err error) Act {
 }
 
 // Logrotate reports which paths logrotate's configuration on the host names:
-// those are not ours to rotate. Where the host's /etc is not to be seen, as in a
-// pod that does not mount it, nothing is known.
+// those are not ours to rotate. Where the host's /etc is not to be seen nothing is
+// known.
 func (r *Rotator) Logrotate() (func(file string) bool, error) {
-	host := hostRoot(r.rootfs)
-	if _, err := host.list("/etc"); err != nil {
-		return nil, refusef("whether logrotate rotates a log is not known: %v; mount the host's /etc read-only below --path.rootfs", err)
+	host, done, err := rootWithEtc(r.procfs, r.rootfs)
+	if err != nil {
+		return nil, refusef("whether logrotate rotates a log is not known: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
 	}
+	defer done()
 	stanzas := readLogrotate(host.readFile, host.list)
 	return func(file string) bool {
 		for _, s := range stanzas {

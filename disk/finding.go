@@ -6,8 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // The reasons of findings.
@@ -41,16 +39,12 @@ type hostConf struct {
 // left alone.
 func (o *Observer) readHost(errs map[string]error) hostConf {
 	c := hostConf{mode: o.policy.Mode, lacks: o.policy.lacks(), readOnly: o.readOnlyHere(errs)}
-	host := hostRoot(o.rootfs)
-	if _, err := host.list("/etc"); err != nil { // a pod that does not mount it
-		root, e := rootOf(o.procfs, 1)
-		if e != nil {
-			c.etc = err
-			return c
-		}
-		defer func() { _ = unix.Close(int(root)) }()
-		host = root
+	host, done, err := rootWithEtc(o.procfs, o.rootfs)
+	if err != nil {
+		c.etc = err
+		return c
 	}
+	defer done()
 	c.rotated = readLogrotate(host.readFile, host.list)
 	for _, p := range journals {
 		if errs[p] != nil {

@@ -59,6 +59,21 @@ func rootOf(procfs string, pid int) (hostRoot, error) {
 	return hostRoot(fd), err
 }
 
+// rootWithEtc returns the root of the host below which its /etc is, and what to
+// call after it: that of PID 1 where /etc is not mounted below rootfs, as in a pod.
+func rootWithEtc(procfs string, rootfs int) (hostRoot, func(), error) {
+	host := hostRoot(rootfs)
+	_, err := host.list("/etc")
+	if err == nil {
+		return host, func() {}, nil
+	}
+	root, e := rootOf(procfs, 1)
+	if e != nil {
+		return 0, nil, err
+	}
+	return root, func() { _ = unix.Close(int(root)) }, nil
+}
+
 // device names the filesystem that a directory lies on as mountinfo does, ""
 // where that cannot be told.
 func (r hostRoot) device(dir string) string {

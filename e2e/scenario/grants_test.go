@@ -303,32 +303,37 @@ func inTable(t *testing.T, row string) {
 // and returns its Report.
 func runOnce(t *testing.T, ns, name string, change func(*corev1.PodSpec), args ...string) string {
 	t.Helper()
-	spec := agentSpec(t)
-	dropVolume(&spec, "config")
+	spec := agentSpec(t, "base")
 	change(&spec)
+	return runPod(t, ns, name, spec, append(slices.Clone(args), "--output=json")...)
+}
+
+// runPod runs a command of nodetune in a pod and returns its output.
+func runPod(t *testing.T, ns, name string, spec corev1.PodSpec, args ...string) string {
+	t.Helper()
+	dropVolume(&spec, "config")
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	spec.ServiceAccountName = "default"
 	no := false
 	spec.AutomountServiceAccountToken = &no
 	c := &spec.Containers[0]
 	c.StartupProbe, c.LivenessProbe, c.ReadinessProbe = nil, nil, nil
-	c.Args = append(slices.Clone(args), "--output=json", "--path.procfs=/host/proc", "--path.rootfs=/host/root")
+	c.Args = append(slices.Clone(args), "--path.procfs=/host/proc", "--path.rootfs=/host/root")
 	node.Create(t, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Spec: spec})
 	node.WaitPod(t, ns, name, "done", cluster.PodDone)
 	return node.Logs(t, ns, name)
 }
 
-// agentSpec is the pod of base's DaemonSet.
-func agentSpec(t *testing.T) corev1.PodSpec {
+// agentSpec is the pod of an overlay's DaemonSet.
+func agentSpec(t *testing.T, overlay string) corev1.PodSpec {
 	t.Helper()
-	text := node.MustKubectl(t, "", "kustomize", deploy+"/base")
-	for _, doc := range strings.Split(text, "\n---\n") {
+	for _, doc := range strings.Split(kustomize(t, overlay), "\n---\n") {
 		var ds appsv1.DaemonSet
 		if err := yaml.Unmarshal([]byte(doc), &ds); err == nil && ds.Kind == "DaemonSet" {
 			return ds.Spec.Template.Spec
 		}
 	}
-	t.Fatal("base has no DaemonSet")
+	t.Fatalf("%s has no DaemonSet", overlay)
 	return corev1.PodSpec{}
 }
 
