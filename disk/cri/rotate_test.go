@@ -35,17 +35,16 @@ func TestRotateThroughContainerd(t *testing.T) {
 
 	t.Run("full speed", func(t *testing.T) {
 		c := n.start(t, "full", endless(20_000, "0"))
+		// The logs of a pod that the runtime has are no orphans.
+		if uids, err := n.client.Sandboxes(t.Context()); err != nil || !uids[podUID] {
+			t.Errorf("the runtime's pods are %v, %v", uids, err)
+		}
 		acts := n.rotateUntil(t, limit, 0, func(rotations int) bool { return rotations >= 20 })
 		c.tell(t, "stop")
 		await(t, "the last line", func() bool { return c.has(t, "end") })
 		lines, parts := c.complete(t, numbered)
 		t.Logf("%d lines, %d rotations, %d archives compressed meanwhile, %d lines in two archives", lines, count(acts, disk.ActRotate), count(acts, disk.ActCompress), parts)
 	})
-
-	// The logs of a pod that the runtime has are no orphans.
-	if uids, err := n.client.Sandboxes(t.Context()); err != nil || !uids[podUID] {
-		t.Errorf("the runtime's pods are %v, %v", uids, err)
-	}
 
 	t.Run("long lines", func(t *testing.T) {
 		c := n.start(t, "long", `x=$(head -c 39991 /dev/zero | tr '\0' x); i=1; until [ -e /tmp/stop ]; do printf '%08d:%s\n' $i $x; i=$((i+1)); done; echo end; exec sleep 1000`)
