@@ -38,6 +38,7 @@ func stampTime(s string) (time.Time, bool) {
 const (
 	partEnding = ".part" // an archive being compressed
 	copyEnding = ".copy" // the head of a log being copied away
+	lockEnding = ".lock" // empty: the log is being rotated
 )
 
 // archived is one archive of a log, in whatever forms it is there.

@@ -34,8 +34,8 @@ import (
 //   - links, FIFOs (23 24 90 91 112): TestRotateRefuses, TestRotateSwap,
 //     TestRotateImmutable
 //   - state and locks (46 49 50 68 87 92 93): there is no state beside the names;
-//     TestRotateTogether, TestRotateAfterKilledCopy, TestSettleRepairs,
-//     TestLossKilled
+//     TestRotateTogether, TestRotateLockedByOthers, TestRotateAfterKilledCopy,
+//     TestSettleRepairs, TestLossKilled
 //   - scripts that fail (19 20 39 44 45 109): there are none; a writer that does
 //     not reopen, or cannot be asked: TestRotateWriterUnknown,
 //     TestActWithoutCapability
@@ -330,6 +330,28 @@ func TestRotateSparse(t *testing.T) {
 		must(t, err)
 		if string(b[:8]) != "a line\n\x00" {
 			t.Errorf("at %d: %q", at, b)
+		}
+	}
+}
+
+// Whoever may read a log may lock it, and keeps nobody from rotating it.
+func TestRotateLockedByOthers(t *testing.T) {
+	for _, inPlace := range []bool{false, true} {
+		r, logs := hostDir(t)
+		file := filepath.Join(logs, "a.log")
+		put(t, file, strings.Repeat("a line\n", 10_000))
+		start(t, "flock", "--no-fork", file, "sleep", "300")
+		waitUntil(t, "the lock", func() bool {
+			f, err := os.Open(file)
+			must(t, err)
+			defer f.Close()
+			return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+		})
+		if archive := rotate(t, r, "/var/log/a.log", How{InPlace: inPlace}, noon); archive == "" {
+			t.Errorf("in place %v: it was left alone", inPlace)
+		}
+		if got := ls(t, logs); len(got) != 2 {
+			t.Errorf("in place %v: left %v", inPlace, got)
 		}
 	}
 }

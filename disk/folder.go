@@ -178,6 +178,26 @@ func (d *folder) lock(name string, f *os.File) error {
 	return err
 }
 
+// alone lets one nodetune at a time rotate the log base, until release. The lock
+// is a file that nobody but root can open: a lock of the log itself is for anybody
+// who may read it, and would keep it from ever being rotated.
+func (d *folder) alone(base string) (release func(), err error) {
+	name := "." + base + lockEnding
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, d.wrap("create", name, lacking(err, "CAP_DAC_OVERRIDE"))
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := d.lock(name, f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() {
+		_ = d.remove(name) // or the next Settle does
+		_ = f.Close()
+	}, nil
+}
+
 // abandoned removes what a killed run has left under name, of no use to anybody:
 // nobody works on it, and nobody has it open.
 func (d *folder) abandoned(name string) error {

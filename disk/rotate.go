@@ -146,10 +146,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
 	}
-	archive, err := d.claim(live, base, now)
+	archive, release, err := d.claim(live, base, now)
 	if err != nil {
 		return "", err
 	}
+	defer release()
 	quiet(live)
 	if err := d.replace(live, base, archive); err != nil {
 		return "", err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,11 @@ func (r *Rotator) Settle(ctx context.Context, file string, how How, now time.Tim
 		return s, err
 	}
 	base := path.Base(file)
+	if slices.Contains(names, "."+base+lockEnding) {
+		if release, err := d.alone(base); err == nil {
+			release() // of a run that was killed
+		}
+	}
 	all := archivesOf(base, names)
 	var errs []error
 	for i := range all {

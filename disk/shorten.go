@@ -24,7 +24,7 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func (d *folder) shorten(ctx context.Context, base string, who []opener, now time.Time) (archive string, err error) {
+func (d *folder) shorten(ctx context.Context, base string, who []opener, now time.Time) (string, error) {
 	for _, o := range who {
 		if o.Writes && !o.appends {
 			return "", refusef("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
@@ -37,9 +37,11 @@ func (d *folder) shorten(ctx context.Context, base string, who []opener, now tim
 	}
 	defer func() { _ = live.Close() }()
 	// Two that cut off what each has copied would cut off more than that.
-	if archive, err = d.claim(live, base, now); err != nil {
+	archive, release, err := d.claim(live, base, now)
+	if err != nil {
 		return "", err
 	}
+	defer release()
 	st, err := live.Stat() // not before: another nodetune may have cut off what was there
 	if err != nil {
 		return "", d.wrap("stat", base, err)
@@ -77,12 +79,25 @@ func (d *folder) shorten(ctx context.Context, base string, who []opener, now tim
 	return archive, d.sync()
 }
 
-// claim locks a log for being rotated and returns the name of its next archive,
-// which sorts after those that are there, whatever has become of the clock. The
-// lock ends with live.
-func (d *folder) claim(live *os.File, base string, now time.Time) (archive string, err error) {
-	if err := d.lock(base, live); err != nil {
+// claim keeps others from rotating a log until release, and returns the name of
+// its next archive, which sorts after those that are there, whatever has become
+// of the clock.
+func (d *folder) claim(live *os.File, base string, now time.Time) (archive string, release func(), err error) {
+	if release, err = d.alone(base); err != nil {
+		return "", nil, err
+	}
+	if archive, err = d.next(live, base, now); err != nil {
+		release()
+		return "", nil, err
+	}
+	return archive, release, nil
+}
+
+func (d *folder) next(live *os.File, base string, now time.Time) (archive string, err error) {
+	if same, err := d.is(base, live); err != nil {
 		return "", err
+	} else if !same {
+		return "", fmt.Errorf("%s was rotated by another nodetune: %w", path.Join(d.path, base), errBusy)
 	}
 	names, err := d.names()
 	if err != nil {
@@ -93,8 +108,8 @@ func (d *folder) claim(live *os.File, base string, now time.Time) (archive strin
 		if a.copy == "" {
 			continue
 		}
-		// Left behind: whoever makes one holds the lock of the log. Whether it has
-		// been cut off the log can be told only until the log changes again.
+		// Left behind: nobody else makes one now. Whether it has been cut off the
+		// log can be told only until the log changes again.
 		if err := d.settleCopy(base, a); err != nil {
 			return "", err
 		}
