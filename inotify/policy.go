@@ -45,6 +45,9 @@ type Policy struct {
 	// EventsUnreadAfter is how long a log collector may leave its events unread
 	// while more come.
 	EventsUnreadAfter field.Duration `json:"eventsUnreadAfter"`
+	// Refusals traces the calls of inotify that fail. It costs every system call
+	// of the node some nanoseconds.
+	Refusals bool `json:"refusals"`
 	// CanaryUIDs are users whose exact headroom is asked of the kernel by
 	// taking up to CanaryInstances instances in their name for some
 	// microseconds. Where fewer are left than are asked for, nobody else

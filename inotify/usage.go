@@ -206,6 +206,10 @@ type Usage struct {
 	// where somebody has asked [Pressure].
 	Findings []Finding `json:"findings"`
 
+	// Refusals are those of the last ten minutes, the latest first, where they
+	// are traced.
+	Refusals []Refusal `json:"refusals,omitempty"`
+
 	Walk procwalk.Stats `json:"walk"`
 	// Unknown lists what this pass could not know, and why.
 	Unknown []Gap `json:"unknown"`

@@ -18,6 +18,7 @@ func HoldersTable(w io.Writer, u inotify.Usage, rows int, colour bool) error {
 	var b strings.Builder
 	holdersTable(&b, u, rows, colour)
 	findings(&b, u, colour)
+	refusedLately(&b, u.Refusals, colour)
 	gaps(&b, u.Unknown)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -33,6 +34,7 @@ func inotifySection(b *strings.Builder, r Result[inotify.Usage], colour bool) {
 	}
 	holdersTable(b, r.Value, sectionRows, colour)
 	findings(b, r.Value, colour)
+	refusedLately(b, r.Value.Refusals, colour)
 	if n := len(r.Value.Unknown); n > 0 {
 		fmt.Fprintf(b, "\n%d things are not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' says which\n", n)
 	}
@@ -45,6 +47,18 @@ func findings(b *strings.Builder, u inotify.Usage, colour bool) {
 			fmt.Fprintf(b, "\n%s %s\n", paint(colour, yellow, "pressure:"), findingText(f))
 		}
 	}
+}
+
+// refusalRows is how many refusals are shown: the rest is in the document.
+const refusalRows = 5
+
+// refusedLately names whom a limit has refused.
+func refusedLately(b *strings.Builder, all []inotify.Refusal, colour bool) {
+	met := MetLimits(all)
+	for _, f := range met[:min(len(met), refusalRows)] {
+		fmt.Fprintf(b, "\n%s %s\n", paint(colour, red, "refused:"), RefusedText(f))
+	}
+	more(b, len(met)-refusalRows, "refusals")
 }
 
 func findingText(f inotify.Finding) string {

@@ -75,3 +75,14 @@ func TestEventsColumn(t *testing.T) {
 		}
 	}
 }
+
+// What a limit refused is shown, and what failed otherwise is not.
+func TestRefusedInTheTable(t *testing.T) {
+	var b strings.Builder
+	if err := HoldersTable(&b, inotify.Usage{Refusals: refusedOfEachKind}, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "refused: "); n != refusalRows || !strings.Contains(b.String(), "... and 2 more refusals") || strings.Contains(b.String(), "ENOENT") {
+		t.Errorf("%d lines of refusals in\n%s", n, b.String())
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -28,12 +29,14 @@ type agent struct {
 	systemd  reporter.Systemd
 	kube     *kube
 	needs    needs
+	refused  inotify.Refused // lately
 	raised   raised
 	floors   task                       // the one that needs are for
 	raise    func(context.Context) bool // writes them at once
 	disks    task                       // the one that raised is for
 	tasks    []task
 	look     func(context.Context) // between the passes
+	end      func()                // of what is not to outlive the agent
 	ready    sync.Once
 }
 
@@ -49,6 +52,9 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	hands := &hands{agent: a, options: o, act: act, paused: store.Paused, acts: reporter.NewActs()}
 	a.metrics.Register(hands.acts)
 	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
+	refusals := &refusalTask{agent: a, options: o, counts: reporter.NewRefusals()}
+	a.metrics.Register(refusals.counts)
+	a.end = refusals.end
 	counted := newTask("inotify", usage.every, usage.pass)
 	usage.look = newLook(usage, counted.soon)
 	a.look, a.raise = usage.look.run, floors.now
@@ -60,6 +66,7 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 		a.disks,
 		newTask("reclaim", reclaim.every, reclaim.pass),
 		newTask("rotate", bursts.every, bursts.pass),
+		newTask("refusals", refusals.every, refusals.pass),
 	}
 	return a
 }

@@ -22,6 +22,7 @@ type holders struct {
 	walk    *bpf.Walk  // or nil
 	policy  inotify.Policy
 	names   *workload.Index
+	refused *refusals // or nil
 }
 
 func (o *options) openHolders(p inotify.Policy) (*holders, error) {
@@ -61,6 +62,11 @@ func (o *options) ownKernel(p inotify.Policy) error {
 	if !p.KernelCounters {
 		return errors.New("inotify.kernelCounters is false")
 	}
+	return o.isProcfs()
+}
+
+// isProcfs says whether pids and settings are those of this kernel.
+func (o *options) isProcfs() error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(o.procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
 		return fmt.Errorf("%s is not of this kernel", o.procfs)
@@ -76,6 +82,9 @@ func (h *holders) close() {
 	if h.walk != nil {
 		_ = h.walk.Close()
 	}
+	if h.refused != nil {
+		h.refused.close()
+	}
 }
 
 // pass walks once.
@@ -90,6 +99,12 @@ func (h *holders) pass(ctx context.Context) (inotify.Usage, error) {
 	}
 	u.Name(h.names)
 	u.Findings = inotify.Pressure(u, h.policy)
+	if h.refused != nil {
+		if _, _, err := h.refused.read(time.Now()); err != nil {
+			u.Unknown = append(u.Unknown, inotify.Gap{What: "refusals", Why: err.Error()})
+		}
+		u.Refusals = h.refused.lately.Lately(time.Now())
+	}
 	return u, nil
 }
 

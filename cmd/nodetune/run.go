@@ -97,6 +97,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	v := buildVersion()
 	log.Info("nodetune runs", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
 	loop(ctx, a.tasks, &a.progress)
+	a.end()
 	a.systemd.Stopping()
 	log.Info("nodetune ends; every limit stays as it is")
 	return nil

@@ -82,6 +82,11 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
 		return unreadable(err)
 	}
 	defer h.close()
+	if cfg.Inotify.Refusals {
+		if h.refused, err = o.openRefusals(cfg.Inotify); err != nil {
+			return unreadable(fmt.Errorf("trace what inotify refuses (inotify.refusals): %w", err))
+		}
+	}
 	if err := top.Run(cmd.Context(), h.pass, every); err != nil {
 		return unreadable(fmt.Errorf("show the live view (try --once): %w", err))
 	}

@@ -104,7 +104,7 @@ func busy(d time.Duration) {
 // BenchmarkTick is what a tick of a busy CPU costs more, as the kernel measures
 // it: while nothing is near its level, and before any is set.
 func BenchmarkTick(b *testing.B) {
-	privtest.Host(b)
+	privtest.Root(b)
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
 		b.Fatal(err)

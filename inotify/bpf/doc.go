@@ -17,7 +17,8 @@
 //
 // Who asks from time to time finds out late: a loop of inotify_init1(2) takes
 // 8192 instances within milliseconds. An [Alarm] is another program, attached to
-// the tick of busy CPUs, which wakes the reader then.
+// the tick of busy CPUs, which wakes the reader then. [Refusals] are two more,
+// for those who ask for them.
 //
 // Needs Linux 5.17 (bpf_loop; programs of this type are older) with BTF
 // (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux), CAP_BPF and CAP_PERFMON, and

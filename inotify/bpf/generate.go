@@ -5,3 +5,4 @@ package bpf
 // compares.
 //go:generate go tool -modfile=../../.ci/tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -tags linux -go-package bpf -type rung ucounts ucounts.c -- -Wall -Werror
 //go:generate go tool -modfile=../../.ci/tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -tags linux -go-package bpf walk walk.c -- -Wall -Werror
+//go:generate go tool -modfile=../../.ci/tools/go.mod bpf2go -cc clang-14 -strip llvm-strip-14 -tags linux -go-package bpf refusals refusals.c -- -Wall -Werror

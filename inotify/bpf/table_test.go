@@ -174,6 +174,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(openEnv) != "" {
 		os.Exit(openAndSay())
 	}
+	if how := os.Getenv(failEnv); how != "" {
+		os.Exit(fail(how))
+	}
 	os.Exit(m.Run())
 }
 

@@ -56,7 +56,7 @@ static __u64 heads[BUCKETS];
  * The entry that is charged for what the caller's user makes. The kernel has two
  * of uid 0, of which the credentials of a process may point to the other one.
  */
-static struct ucounts *charged;
+struct ucounts *charged;
 static struct user_namespace *charged_ns;
 static __u32 charged_uid;
 

@@ -59,6 +59,7 @@ const (
 	ucountsProgAlarm      = "alarm"
 	ucountsProgUcounts    = "ucounts"
 	ucountsVarAccounts    = "accounts"
+	ucountsVarCharged     = "charged"
 	ucountsVarFrom        = "from"
 	ucountsVarGoldenRatio = "golden_ratio"
 	ucountsVarLevels      = "levels"
@@ -124,6 +125,7 @@ type ucountsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsVariableSpecs struct {
 	Accounts    *ebpf.VariableSpec `ebpf:"accounts"`
+	Charged     *ebpf.VariableSpec `ebpf:"charged"`
 	From        *ebpf.VariableSpec `ebpf:"from"`
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
 	Levels      *ebpf.VariableSpec `ebpf:"levels"`
@@ -165,6 +167,7 @@ func (m *ucountsMaps) Close() error {
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsVariables struct {
 	Accounts    *ebpf.Variable `ebpf:"accounts"`
+	Charged     *ebpf.Variable `ebpf:"charged"`
 	From        *ebpf.Variable `ebpf:"from"`
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
 	Levels      *ebpf.Variable `ebpf:"levels"`

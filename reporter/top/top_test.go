@@ -315,3 +315,16 @@ func BenchmarkRefresh(b *testing.B) {
 		}
 	}
 }
+
+// The last one whom a limit refused is on the screen.
+func TestRefused(t *testing.T) {
+	u := full()
+	u.Refusals = []inotify.Refusal{
+		{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit, Comm: "tail", PID: 8},
+		{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40, Comm: "fluent-bit", PID: 7, Count: 3},
+	}
+	const want = "refused: fluent-bit[7] 3 times inotify_init1: EMFILE, its own RLIMIT_NOFILE"
+	if screen := shown(t, u, 120, 24).screen(); !strings.Contains(screen, want) || strings.Contains(screen, "ENOENT") {
+		t.Errorf("no %q in\n%s", want, screen)
+	}
+}

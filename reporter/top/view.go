@@ -83,6 +83,9 @@ func (m *model) state() string {
 		if n := len(m.usage.Unknown); n > 0 {
 			say = append(say, faint.Render("not known: "+itoa(int64(n))+" (u lists them)"))
 		}
+		if met := reporter.MetLimits(m.usage.Refusals); len(met) > 0 {
+			say = append(say, hot.Render("refused: "+reporter.RefusedText(met[0])))
+		}
 	}
 	return strings.Join(say, "  ")
 }

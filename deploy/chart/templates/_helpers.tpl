@@ -76,6 +76,12 @@ app.kubernetes.io/component: agent
 {{- end }}
 {{- $_ := mergeOverwrite $config (dict "disk" (dict "mode" .Values.disk.mode)) }}
 {{- end }}
+{{- if .Values.refusals }}
+{{- if not (and .Values.bpf .Values.scan) }}
+{{- fail "refusals needs bpf and scan: programs tell them" }}
+{{- end }}
+{{- $_ := mergeOverwrite $config (dict "inotify" (dict "refusals" true)) }}
+{{- end }}
 {{- if .Values.startupTaint }}
 {{- $_ := mergeOverwrite $config (dict "reporter" (dict "openGate" true)) }}
 {{- end }}

@@ -1,0 +1,275 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * Counts the calls of inotify_init1(2) and inotify_add_watch(2) that fail, by
+ * process and by what has refused them. What is known of the process is read
+ * when it fails for the first time since the reader has looked; after that a
+ * failure is one more, however many there are a second.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+/* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define ROOM 512  /* processes between two looks; the one that failed longest ago goes */
+#define LEVELS 33 /* of user namespaces, create_user_ns() in kernel/user_namespace.c */
+#define NAMES 8	  /* of a cgroup's path */
+#define NAME 96
+#define FD_WORDS (1 << 14) /* 1,048,576 descriptors, the kernel's fs.nr_open */
+#define RLIMIT_NOFILE 7
+
+#define ENOMEM 12
+#define ENFILE 23
+#define EMFILE 24
+#define ENOSPC 28
+
+enum call { INIT, ADD_WATCH };
+enum resource { NONE, INSTANCES, WATCHES, NOFILE, OPEN_FILES, MEMORY };
+
+/* The entry that uid 0 of the initial user namespace is charged to: it has two. */
+const volatile __u64 root_account;
+
+struct refused {
+	__u32 tgid;
+	__u32 call;
+	__u32 error;
+	__u32 resource;
+};
+
+struct refusal {
+	__u64 count;
+	__u64 at; /* CLOCK_MONOTONIC */
+	__u32 uid; /* effective */
+	/* The account or what else was at its limit. */
+	__u32 userns;
+	__u32 owner;
+	__u32 level;
+	__s64 used;
+	__s64 limit; /* 0 where it is not known */
+	__u32 names; /* of the cgroup, the innermost first; 0 where it is not known */
+	char comm[16];
+	char cgroup[NAMES][NAME];
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, ROOM);
+	__type(key, struct refused);
+	__type(value, struct refusal);
+} refusals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct refusal);
+} scratch SEC(".maps");
+
+/* struct trace_event_raw_sys_exit, the same since 2.6.32. */
+struct sys_exit {
+	__u64 common;
+	__s64 id;
+	__s64 ret;
+};
+
+static __s64 counter(const void *array, __u64 type)
+{
+	__s64 v = 0;
+	bpf_probe_read_kernel(&v, sizeof(v), (const __s64 *)array + type);
+	return v;
+}
+
+/*
+ * The innermost account that is at its limit, as inc_ucount() looks for it.
+ * Where none is, it was a moment ago: the outermost.
+ */
+static __attribute__((noinline)) int charge(struct refusal *r, struct ucounts *u, __u64 type)
+{
+	struct user_namespace *ns;
+
+	for (int i = 0; i < LEVELS; i++) {
+		ns = BPF_CORE_READ(u, ns);
+		r->level = BPF_CORE_READ(ns, level);
+		r->owner = BPF_CORE_READ(u, uid.val);
+		if (!r->level && !r->owner && root_account)
+			u = (void *)root_account;
+		r->userns = BPF_CORE_READ(ns, ns.inum);
+		r->used = counter(&u->ucount, type);
+		r->limit = counter(&ns->ucount_max, type);
+		if (r->used >= r->limit)
+			return 1;
+		if (!r->level)
+			return 0;
+		u = BPF_CORE_READ(ns, ucounts);
+	}
+	return 0;
+}
+
+struct words {
+	unsigned long *at;
+	__u32 count;
+	__u32 full;
+};
+
+static long full(__u32 i, struct words *w)
+{
+	__u64 v = 0;
+
+	if (i >= w->count)
+		return 1;
+	bpf_probe_read_kernel(&v, sizeof(v), w->at + i);
+	if (v != ~0ULL) {
+		for (int bit = 0; bit < 64 && v & 1; bit++) {
+			v >>= 1;
+			w->full++;
+		}
+		return 1;
+	}
+	w->full += 64;
+	return 0;
+}
+
+/* The descriptor that the kernel would give next is past the soft limit. */
+static int no_fd(struct task_struct *task, struct refusal *r)
+{
+	struct words w = {};
+
+	w.at = BPF_CORE_READ(task, files, fdt, open_fds);
+	w.count = BPF_CORE_READ(task, files, fdt, max_fds) / 64;
+	bpf_loop(FD_WORDS, full, &w, 0);
+	r->used = w.full;
+	r->limit = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
+	r->owner = r->userns = r->level = 0;
+	return r->used >= r->limit;
+}
+
+/* Whom a watch is charged to: who made the instance that the call names. */
+static struct ucounts *charged(struct task_struct *task)
+{
+	void *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct ucounts *u = BPF_CORE_READ(task, cred, ucounts), *maker;
+	struct file **fds, *file = 0;
+	struct fsnotify_group *group;
+	__u64 fd = ~0ULL;
+
+	if (bpf_core_field_exists(struct pt_regs___x86, di))
+		fd = BPF_CORE_READ((struct pt_regs___x86 *)regs, di);
+	else if (bpf_core_field_exists(struct pt_regs___arm64, orig_x0))
+		fd = BPF_CORE_READ((struct pt_regs___arm64 *)regs, orig_x0);
+	fd = (__u32)fd;
+	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
+		return u;
+	fds = BPF_CORE_READ(task, files, fdt, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
+	group = BPF_CORE_READ(file, private_data);
+	maker = BPF_CORE_READ(group, inotify_data.ucounts);
+	return maker ? maker : u;
+}
+
+static struct kernfs_node *parent_of(struct kernfs_node *node)
+{
+	if (bpf_core_field_exists(struct kernfs_node, __parent))
+		return BPF_CORE_READ(node, __parent);
+	return BPF_CORE_READ((struct kernfs_node___before_6_15 *)node, parent);
+}
+
+/* The cgroup of v2, or of the memory controller where v1 is used. */
+static struct kernfs_node *cgroup_of(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct kernfs_node *node = BPF_CORE_READ(set, dfl_cgrp, kn);
+	struct cgroup_subsys_state *css = 0;
+
+	if (parent_of(node) || !bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+		return node;
+	bpf_probe_read_kernel(&css, sizeof(css), (void **)&set->subsys + bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
+	return BPF_CORE_READ(css, cgroup, kn);
+}
+
+static void belongs(struct task_struct *task, struct refusal *r)
+{
+	struct kernfs_node *node = cgroup_of(task), *parent;
+
+	r->names = 0;
+	for (__u32 i = 0; i < NAMES; i++) {
+		parent = parent_of(node);
+		if (!parent) {
+			r->names = i;
+			return;
+		}
+		bpf_probe_read_kernel_str(r->cgroup[i], NAME, BPF_CORE_READ(node, name));
+		node = parent;
+	}
+}
+
+static int refused(struct sys_exit *ctx, __u32 call)
+{
+	struct task_struct *task, *leader;
+	struct refused key = {.call = call, .error = -ctx->ret};
+	struct refusal *r;
+	struct ucounts *own;
+	__u64 instances = bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES);
+	__u32 zero = 0;
+
+	if (ctx->ret >= 0)
+		return 0;
+	task = (void *)bpf_get_current_task();
+	r = bpf_map_lookup_elem(&scratch, &zero);
+	if (!r)
+		return 0;
+	key.tgid = BPF_CORE_READ(task, tgid);
+	r->used = r->limit = 0;
+	r->owner = r->userns = r->level = 0;
+	switch (key.error) {
+	case EMFILE: /* the account is asked before the descriptor table */
+		key.resource = INSTANCES;
+		own = BPF_CORE_READ(task, cred, ucounts);
+		if (charge(r, own, instances))
+			break;
+		if (no_fd(task, r))
+			key.resource = NOFILE;
+		else
+			charge(r, own, instances);
+		break;
+	case ENOSPC:
+		key.resource = WATCHES;
+		charge(r, charged(task), bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES));
+		break;
+	case ENFILE:
+		key.resource = OPEN_FILES;
+		break;
+	case ENOMEM:
+		key.resource = MEMORY;
+		break;
+	}
+	struct refusal *known = bpf_map_lookup_elem(&refusals, &key);
+	if (known) {
+		__sync_fetch_and_add(&known->count, 1);
+		known->at = bpf_ktime_get_ns();
+		return 0;
+	}
+	r->count = 1;
+	r->at = bpf_ktime_get_ns();
+	r->uid = BPF_CORE_READ(task, cred, euid.val);
+	leader = BPF_CORE_READ(task, group_leader);
+	BPF_CORE_READ_STR_INTO(&r->comm, leader, comm);
+	belongs(task, r);
+	bpf_map_update_elem(&refusals, &key, r, 0);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_exit_inotify_init1")
+int init_refused(struct sys_exit *ctx)
+{
+	return refused(ctx, INIT);
+}
+
+SEC("tp/syscalls/sys_exit_inotify_add_watch")
+int watch_refused(struct sys_exit *ctx)
+{
+	return refused(ctx, ADD_WATCH);
+}

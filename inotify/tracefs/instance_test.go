@@ -1,0 +1,171 @@
+package tracefs
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/privtest"
+)
+
+// lineOf is what the kernel prints.
+func lineOf(comm []byte, tid, errno int) []byte {
+	return fmt.Appendf(nil, "%16s-%-7d [001] ..... 14526.197980: sys_inotify_init1 -> 0x%x\n", comm, tid, uint64(-int64(errno)))
+}
+
+// failEnv makes the test binary a program whose inotify fails, until its input
+// ends.
+const failEnv = "NODETUNE_TEST_FAIL"
+
+func TestMain(m *testing.M) {
+	if how := os.Getenv(failEnv); how != "" {
+		fail(how)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const times = 100
+
+func fail(how string) {
+	fd, _ := unix.InotifyInit1(unix.IN_CLOEXEC)
+	call := func() error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err }
+	switch how {
+	case "nofile":
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40})
+	case "path":
+		call = func() error { _, err := unix.InotifyAddWatch(fd, "/nonexistent", unix.IN_CREATE); return err }
+	}
+	var err error
+	for n := 0; n < times; {
+		if err = call(); err != nil {
+			n++
+		}
+	}
+	fmt.Fprintln(os.Stdout, err)
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+}
+
+// mounted returns a tracefs of this test's own mount.
+func mounted(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tracefs", dir, "tracefs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func instances(t *testing.T, dir string) (ours []string) {
+	t.Helper()
+	all, err := os.ReadDir(filepath.Join(dir, "instances"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if strings.HasPrefix(e.Name(), fmt.Sprint(prefix, os.Getpid(), "-")) || strings.HasPrefix(e.Name(), prefix+"1-") {
+			ours = append(ours, e.Name())
+		}
+	}
+	return ours
+}
+
+// TestRefusals: what fails is told while its process lives, and nothing is left.
+func TestRefusals(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	dir := mounted(t)
+	stale := filepath.Join(dir, "instances", prefix+"1-99999999999") // of no process that lives
+	if err := os.Mkdir(stale, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(dir, "/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if names := instances(t, dir); len(names) != 1 || !strings.HasPrefix(filepath.Base(r.dir), names[0]) {
+		t.Errorf("instances %q: want the stale one gone and ours there", names)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		how  string
+		uid  int
+		want inotify.Refusal
+	}{
+		{"instances", 70391, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
+		{"nofile", 0, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{"path", 0, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+	} {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args = []string{self}
+		cmd.Env = append(os.Environ(), failEnv+"="+c.how, "GOMAXPROCS=1")
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.uid)}}
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+			t.Fatalf("%s: %v", c.how, err)
+		}
+		all, err := r.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, f := range all {
+			if f.PID != cmd.Process.Pid {
+				continue // somebody else's
+			}
+			found = true
+			if time.Since(f.At) > time.Minute || f.Cgroup == "" {
+				t.Errorf("%s: got %+v", c.how, f)
+			}
+			c.want.PID, c.want.At, c.want.Cgroup, c.want.Comm, c.want.Count = f.PID, f.At, f.Cgroup, "exe", times
+			if f != c.want {
+				t.Errorf("%s: got %+v\nwant %+v", c.how, f, c.want)
+			}
+		}
+		if !found {
+			t.Errorf("%s: not told: %+v", c.how, all)
+		}
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if names := instances(t, dir); len(names) != 0 {
+		t.Errorf("left behind: %q", names)
+	}
+}
+
+// Without tracefs the error says what to do.
+func TestNoTracefs(t *testing.T) {
+	if _, err := Open(t.TempDir(), "/proc"); err == nil || !strings.Contains(err.Error(), "mount -t tracefs") {
+		t.Errorf("got %v", err)
+	}
+}
