@@ -119,7 +119,7 @@ e2e-api:
 	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -count=1 -timeout 25m ./api
 
 e2e-clusters:
-	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -p 1 -count=1 -timeout 25m $$($(GO) -C e2e list ./... | grep -v /api$$)
+	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -p 1 -count=1 -timeout 45m $$($(GO) -C e2e list ./... | grep -v /api$$)
 
 # Rotation under load beside logrotate, at full size: some ten minutes.
 loss:

@@ -23,9 +23,9 @@ func TestRestartsAroundIt(t *testing.T) {
 		if err := p.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		set(t, maxInstances, "128")
-		waitValue(t, maxInstances, "8192")
 	}
+	set(t, maxInstances, "128")
+	waitValue(t, maxInstances, "8192")
 
 	node.Server.Stop()
 	set(t, maxInstances, "128")
