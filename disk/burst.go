@@ -21,6 +21,10 @@ import (
 // Pass is for one goroutine and Settle for another: compressing waits for disks,
 // and a log that is being written does not.
 type Bursts struct {
+	// Collected says that somebody collects the logs of containers on this node,
+	// so that a new log is not rotated before they have found it, for a minute.
+	Collected bool
+
 	rotator *Rotator // of Pass
 	settler *Rotator // of Settle
 	runtime func(context.Context, workload.Log, string) (Runtime, error)
@@ -45,7 +49,7 @@ type containerLog struct {
 	name []byte    // below pods, with its NUL
 	wait time.Time // not looked at before: its reader is behind, or it failed
 	lags bool      // its reader is behind
-	read time.Time // when somebody was last seen to read it
+	read time.Time // when somebody was last seen to read it, or expected to begin
 	file inode     // the last that was seen under its name, unless that was ours to change
 }
 
@@ -237,7 +241,11 @@ func (b *Bursts) list(now time.Time) {
 		rel := path.Join(dir, restartName(l.Restart))
 		if logs[rel] = b.logs[rel]; logs[rel] == nil {
 			// What a run before left behind is looked at once.
-			logs[rel] = &containerLog{log: l, name: []byte(rel + "\x00")}
+			fresh := &containerLog{log: l, name: []byte(rel + "\x00")}
+			if b.Collected {
+				fresh.read = now
+			}
+			logs[rel] = fresh
 			b.unsettle(rel, l)
 		}
 	}

@@ -169,6 +169,20 @@ func TestBurstsSeeNewPods(t *testing.T) {
 	defer b.Close()
 	now := time.Now()
 	b.Pass(t.Context(), false, now)
+	b.Collected = true
+	_, late := podLog(t, root, "late") // a collector looks for it every minute, too
+	put(t, late, strings.Repeat("x", 5<<10))
+	for range 3 {
+		now = now.Add(followedFor / 4)
+		if acts := b.Pass(t.Context(), false, now); len(acts) != 0 {
+			t.Errorf("%+v, and no collector has found the log yet", acts)
+		}
+	}
+	now = now.Add(followedFor / 2)
+	if acts := b.Pass(t.Context(), false, now); len(acts) != 1 {
+		t.Errorf("%+v, want the log rotated that no collector wants", acts)
+	}
+	b.Collected = false
 	for _, name := range []string{"new", "ended"} {
 		_, file := podLog(t, root, name)
 		put(t, file, strings.Repeat("x", 5<<10))

@@ -172,7 +172,8 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	}
 	u.sort()
 	u.Pressure = pressure(u, o.policy.Pressure)
-	u.Reading = reading(u, o.policy.Readers, o.follow.collected, now)
+	u.Collected = o.follow.collected
+	u.Reading = reading(u, o.policy.Readers, u.Collected, now)
 	o.last = now
 	if full {
 		o.lastFull = now

@@ -18,6 +18,7 @@ type Usage struct {
 	Findings    []Finding    `json:"findings"`
 	Pressure    Alarm        `json:"pressure"` // of the filesystems that hold logs
 	Reading     Alarm        `json:"reading"`  // of whoever reads the logs
+	Collected   bool         `json:"-"`        // somebody has followed a container's log since the start
 	Kubelet     *Kubelet     `json:"kubelet,omitempty"`
 	Scan        Scan         `json:"scan"`
 }

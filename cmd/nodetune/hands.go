@@ -216,6 +216,7 @@ func (t *burstTask) pass(ctx context.Context) error {
 			pressed = policy.Pressure.Short(f)
 		}
 	}
+	t.bursts.Collected = u.Collected
 	t.did(t.bursts.Pass(ctx, pressed, now)...)
 	if t.settling.CompareAndSwap(false, true) {
 		go func() { // compressing waits for the disk, and the next look does not
