@@ -87,6 +87,18 @@ func (p *Process) Stop() {
 	p.cmd = nil
 }
 
+// Kill ends the program at once, with SIGKILL.
+func (p *Process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.done
+	p.cmd = nil
+}
+
 // Restart is Stop and Start.
 func (p *Process) Restart(ctx context.Context) error {
 	p.Stop()
