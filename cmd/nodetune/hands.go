@@ -195,11 +195,15 @@ func (t *burstTask) pass(ctx context.Context) error {
 	policy, ok := t.may()
 	now := time.Now()
 	u, fresh := t.usage(now)
-	if !ok || !fresh || u.Kubelet == nil || policy.Mode == disk.Assist && u.Kubelet.LogMaxSizeBytes <= 0 {
-		return nil // the kubelet's rotation is off, and nobody has said that it is ours
+	if !ok || !fresh || u.Kubelet == nil {
+		return nil
 	}
-	if u.Kubelet.Error != "" { // its limits are not known, nor how many archives it keeps
-		t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: u.Kubelet.Error})
+	why := u.Kubelet.Error // its limits are not known, nor how many archives it keeps
+	if why == "" && policy.Mode == disk.Assist && u.Kubelet.LogMaxSizeBytes <= 0 {
+		why = "the kubelet's rotation of containers' logs is off; disk.mode: own takes it over"
+	}
+	if why != "" {
+		t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: why})
 		return nil
 	}
 	if err := t.open(ctx, *u.Kubelet, policy.Readers.RotateWait.D(), now); err != nil || t.bursts == nil {

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
+	"github.com/nodetune/nodetune/e2e/sandbox"
 )
 
 // A pod bursts through several times the kubelet's limit between two of its
@@ -123,6 +124,62 @@ func TestBurst(t *testing.T) {
 		// It was rotated after its last line.
 		t.Log("the live log is empty")
 	}
+}
+
+// With the kubelet's rotation switched off assist leaves containers' logs alone,
+// and own rotates them.
+func TestOwn(t *testing.T) {
+	holdKernel(t)
+	config := filepath.Join(sandbox.Dir(), "cluster", "kubelet.yaml")
+	was, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure := func(ctx context.Context, text []byte) error {
+		if err := os.WriteFile(config, text, 0o600); err != nil {
+			return err
+		}
+		return node.Kubelet.Restart(ctx)
+	}
+	t.Cleanup(func() {
+		if err := configure(context.Background(), was); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := configure(t.Context(), append(slices.Clone(was), "containerLogMaxSize: \"-1\"\n"...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ns := node.Namespace(t, nil)
+	const lines = 400_000 // 20 MB
+	node.Create(t, cluster.Shell(ns, "own", fmt.Sprintf("seq 1 %d; exec sleep 1000", lines)))
+	pod := node.WaitPod(t, ns, "own", "Ready", cluster.PodReady)
+	dir := fmt.Sprintf("/var/log/pods/%s_own_%s/own", ns, pod.UID)
+	waitLine(t, dir, lines)
+	text := kustomize(t, "assist")
+	t.Run("assist", func(t *testing.T) {
+		installText(t, text)
+		waitLog(t, "rotation of containers' logs is off")
+		if names := allArchives(t, dir); len(names) > 0 {
+			t.Errorf("assist has made %q", names)
+		}
+	})
+	t.Run("own", func(t *testing.T) {
+		own := strings.Replace(text, "mode: assist", "mode: own", 1)
+		if own == text {
+			t.Fatal("assist does not say so")
+		}
+		installText(t, own)
+		cluster.Eventually(t, "the log is rotated", func(context.Context) error {
+			if names := allArchives(t, dir); len(names) == 0 {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		complete(t, dir, lines)
+	})
 }
 
 // kubelets is an archive as the kubelet names it.
