@@ -26,9 +26,10 @@ type reportDoc struct {
 		Warnings []string
 	}
 	Inotify struct {
-		Source    string
-		Processes []processDoc
-		Unknown   []struct{ What, Why string }
+		Source        string
+		HoldersSource string `json:"holders_source"`
+		Processes     []processDoc
+		Unknown       []struct{ What, Why string }
 	}
 	Disk struct {
 		Filesystems []struct{ Roles []string }
@@ -75,11 +76,14 @@ var grants = []struct {
 		lose: func(p *corev1.PodSpec) { dropCapability(p, "DAC_READ_SEARCH") },
 	},
 	{
+		// With which the two above are not needed.
 		row: "`BPF`, `PERFMON` (overlay bpf)", args: []string{"check"}, says: "it needs CAP_BPF and CAP_PERFMON", gained: true,
-		works: func(d reportDoc) bool { return d.Inotify.Source == "ebpf" },
+		works: func(d reportDoc) bool {
+			return d.Inotify.Source == "ebpf" && d.Inotify.HoldersSource == "ebpf_walk" && seesHolder(d) && namesHolder(d) &&
+				!slices.ContainsFunc(d.Inotify.Processes, func(p processDoc) bool { return p.Quality != "exact" })
+		},
 		lose: func(p *corev1.PodSpec) {
-			c := p.Containers[0].SecurityContext.Capabilities
-			c.Add = append(c.Add, "BPF", "PERFMON")
+			p.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"BPF", "PERFMON"}
 		},
 	},
 	{

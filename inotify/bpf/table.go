@@ -37,7 +37,8 @@ type tableObjects struct {
 // instances and a watch that are made and given back move the account by that.
 // The error says which of them failed, or what the kernel or nodetune lack.
 //
-// It takes some 15 ms, and as much for the types. procfs is where to find nodetune's user namespace.
+// It takes some 15 ms, and as much for the types if they are not decoded yet.
+// procfs is where to find nodetune's user namespace.
 func Open(procfs string, types *Types) (*Table, error) {
 	self, err := ownAccount(procfs)
 	if err != nil {

@@ -62,7 +62,8 @@ type found struct {
 // found in this process, with their watches, with the events that wait, and
 // each once. The error says what was not, or what the kernel or nodetune lack.
 //
-// It takes some 30 ms, and 15 for the types if they are not decoded yet. procfs is where to find nodetune's namespaces.
+// It takes some 30 ms, and 15 for the types if they are not decoded yet. procfs
+// is where to find nodetune's namespaces.
 func OpenWalk(procfs string, types *Types) (*Walk, error) {
 	self, err := ownAccount(procfs)
 	if err != nil {
