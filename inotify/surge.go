@@ -124,9 +124,14 @@ func levelOf(c Charged) Level {
 	return Level{UID: c.UID, Instances: eighth(c.Instances, c.InstancesLimit), Watches: eighth(c.Watches, c.WatchesLimit)}
 }
 
+// surgeLeast is what anybody may take at once: where little is left it is not
+// worth a look at every instance.
+const surgeLeast = 16
+
 func eighth(used int64, limit Limit) int64 {
 	if limit < 0 {
 		return math.MaxInt64
 	}
-	return used + max(1, (int64(limit)-used)/8)
+	left := max(1, int64(limit)-used)
+	return used + max(left/8, min(left, surgeLeast))
 }

@@ -59,7 +59,9 @@ func monotonic() uint64 {
 // NewAlarm attaches the program and waits for an alarm of its own making, as
 // long as a busy CPU needs for a tick. It needs what [Open] needs, and Linux
 // 5.8 (ring buffer).
-func (t *Table) NewAlarm() (*Alarm, error) {
+func (t *Table) NewAlarm() (*Alarm, error) { return t.newAlarm("hrtimer_expire_entry") }
+
+func (t *Table) newAlarm(tracepoint string) (*Alarm, error) {
 	spec, err := loadUcounts()
 	if err != nil {
 		return nil, err
@@ -71,7 +73,7 @@ func (t *Table) NewAlarm() (*Alarm, error) {
 		return nil, lacking(err)
 	}
 	if a.rings, err = ringbuf.NewReader(a.objs.Alarms); err == nil {
-		a.link, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "hrtimer_expire_entry", Program: a.objs.Alarm})
+		a.link, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: tracepoint, Program: a.objs.Alarm})
 	}
 	if err == nil {
 		err = a.try()

@@ -93,6 +93,20 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
+// TestNoAlarm: a tracepoint that is not there, or that no tick passes, is refused.
+func TestNoAlarm(t *testing.T) {
+	privtest.Root(t)
+	table := openTable(t)
+	for _, tracepoint := range []string{"no_such_tracepoint", "sched_process_hang"} {
+		if a, err := table.newAlarm(tracepoint); err == nil {
+			a.Close()
+			t.Errorf("%s rings", tracepoint)
+		} else {
+			t.Log(err)
+		}
+	}
+}
+
 // never is a level that nobody reaches.
 var never = inotify.Level{Instances: math.MaxInt64, Watches: math.MaxInt64}
 
