@@ -194,18 +194,7 @@ func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func
 	if how.KeepSize > 0 {
 		how.KeepSize = d.left(base, all, how.KeepSize)
 	}
-	for _, a := range excess(all, how, now) {
-		name := a.name + a.comp.ending()
-		switch err := d.expire(name); {
-		case errors.Is(err, errBusy):
-			s.Waiting++
-		case err != nil && !errors.Is(err, unix.ENOENT):
-			errs = append(errs, err)
-		case err == nil:
-			s.Removed = append(s.Removed, path.Join(d.path, name))
-		}
-	}
-	return s, errors.Join(append(errs, ctx.Err())...)
+	return s, errors.Join(append(errs, d.trim(all, how, now, &s), ctx.Err())...)
 }
 
 // left fills in what the archives take, and returns what a log that may take so

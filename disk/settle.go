@@ -54,17 +54,7 @@ func (r *Rotator) Settle(ctx context.Context, file string, how How, now time.Tim
 			errs = append(errs, err)
 		}
 	}
-	for _, a := range excess(all, how, now) {
-		name := a.name + a.comp.ending()
-		switch err := d.expire(name); {
-		case errors.Is(err, errBusy):
-			s.Waiting++
-		case err != nil:
-			errs = append(errs, err)
-		default:
-			s.Removed = append(s.Removed, path.Join(d.path, name))
-		}
-	}
+	errs = append(errs, d.trim(all, how, now, &s))
 	if len(s.Removed) > 0 {
 		errs = append(errs, d.sync())
 	}
@@ -238,6 +228,25 @@ func excess(all []archived, how How, now time.Time) []archived {
 		gone = append(gone, a)
 	}
 	return gone
+}
+
+// trim removes the archives that are too many or too old, unless somebody has
+// one open.
+func (d *folder) trim(all []archived, how How, now time.Time, s *Settled) error {
+	var errs []error
+	for _, a := range excess(all, how, now) {
+		name := a.name + a.comp.ending()
+		switch err := d.expire(name); {
+		case errors.Is(err, errBusy):
+			s.Waiting++
+		case errors.Is(err, unix.ENOENT): // the kubelet was faster
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			s.Removed = append(s.Removed, path.Join(d.path, name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // expire removes an archive that nobody has open.
