@@ -382,7 +382,7 @@ func TestRotateTogether(t *testing.T) {
 		t.Run(map[bool]string{false: "exchange", true: "in place"}[inPlace], func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "app.log")
-			w := startWriter(t, file, "LINES=20000", "RATE=20000", "REOPEN=1")
+			w := startWriter(t, file, "LINES=80000", "RATE=20000", "REOPEN=1")
 			how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, InPlace: inPlace}
 			var all sync.WaitGroup
 			var mu sync.Mutex
@@ -413,7 +413,7 @@ func TestRotateTogether(t *testing.T) {
 			finish(t, newRotator(t, dir), file, how)
 			got := count(t, dir, "app.log", n)
 			t.Logf("%v, %d rotations", got, len(archives))
-			if got.missing+got.duplicated+got.garbled > 0 || n != 20000 {
+			if got.missing+got.duplicated+got.garbled > 0 || n != 80000 {
 				t.Errorf("%v, %d written", got, n)
 			}
 			if len(slices.Compact(slices.Sorted(slices.Values(archives)))) < 2 {
