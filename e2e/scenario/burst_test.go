@@ -78,7 +78,8 @@ func TestBurst(t *testing.T) {
 	if byUs < 2 {
 		t.Errorf("%d archives: the kubelet alone would have made one", byUs)
 	}
-	if n := acts(t, "rotate"); n < 2 {
+	// The kubelet's own look, every ten seconds, may come first.
+	if n := acts(t, "rotate"); n < 1 {
 		t.Errorf("nodetune has rotated %d times", n)
 	}
 	if split := complete(t, dir, first); split > 0 {
