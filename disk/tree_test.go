@@ -409,7 +409,9 @@ func TestTreeSwap(t *testing.T) {
 	}
 	for i := range tries {
 		pass(t, tr, root, i%2 == 0)
-		if tr.files > 1 {
+		// One, or the same one under both names, where they were exchanged
+		// while they were listed. Outside there are 50.
+		if tr.files > 2 {
 			t.Errorf("pass %d saw %d files, 1 is inside", i, tr.files)
 			break
 		}
