@@ -191,11 +191,11 @@ func (s Settled) acts(file string) []Act {
 	for _, p := range s.Repaired {
 		acts = append(acts, Act{Verb: ActRepair, Path: p, Reason: "left by a run that was killed"})
 	}
-	for _, p := range s.Compressed {
-		acts = append(acts, Act{Verb: ActCompress, Path: p, Reason: "an archive of " + file + " that nobody has open"})
+	for _, a := range s.Compressed {
+		acts = append(acts, Act{Verb: ActCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that nobody has open"})
 	}
-	for _, p := range s.Removed {
-		acts = append(acts, Act{Verb: ActRemove, Path: p, Reason: "beyond what is kept of " + file})
+	for _, a := range s.Removed {
+		acts = append(acts, Act{Verb: ActRemove, Path: a.Path, Bytes: a.Bytes, Reason: "beyond what is kept of " + file})
 	}
 	return acts
 }

@@ -83,7 +83,8 @@ func try(r *Rotator, top, dir, archive string) error {
 		return err
 	}
 	_ = live.Close()
-	return d.expire(archive)
+	_, err = d.expire(archive)
+	return err
 }
 
 // Paths beyond PATH_MAX cannot be named, and nobody comes to harm.

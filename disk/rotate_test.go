@@ -239,6 +239,31 @@ func TestRotateReaderBehind(t *testing.T) {
 	}
 }
 
+// An act says how many bytes it was about.
+func TestSettleBytes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	r := newRotator(t, dir)
+	for i := range 2 {
+		must(t, os.WriteFile(file, make([]byte, 1<<20), 0o600))
+		rotate(t, r, file, How{}, noon.Add(time.Duration(i)*time.Second))
+	}
+	s, err := r.Settle(t.Context(), file, How{Compress: Gzip, Archives: 1}, time.Now().Add(time.Hour))
+	must(t, err)
+	var packed, freed uint64
+	for _, a := range s.acts(file) {
+		switch a.Verb {
+		case ActCompress:
+			packed += a.Bytes
+		case ActRemove:
+			freed += a.Bytes
+		}
+	}
+	if packed != 2<<20 || freed == 0 || freed >= 1<<20 {
+		t.Errorf("compressed %d bytes, removed %d: %+v", packed, freed, s)
+	}
+}
+
 // TestHelperReader opens FILE, reads READ bytes of it, or 1 MiB, and stays. At
 // SIGUSR1 it reads the rest, says its checksum, and ends.
 func TestHelperReader(t *testing.T) {

@@ -15,10 +15,16 @@ import (
 
 // Settled is what has become of the archives of one log.
 type Settled struct {
-	Compressed []string
-	Removed    []string // beyond the number or age that is kept
-	Repaired   []string // left behind by a run that was killed
-	Waiting    int      // somebody writes or reads them, or did a moment ago
+	Compressed []Archive // with what they had before
+	Removed    []Archive // beyond the number or age that is kept, with what that freed
+	Repaired   []string  // left behind by a run that was killed
+	Waiting    int       // somebody writes or reads them, or did a moment ago
+}
+
+// Archive is an archive that something was done to.
+type Archive struct {
+	Path  string
+	Bytes uint64
 }
 
 // Settle brings the archives of the log at the path file to where the policy
@@ -135,7 +141,7 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		return err
 	}
 	a.plain, a.comp = false, how.Compress
-	s.Compressed = append(s.Compressed, path.Join(d.path, a.name+how.Compress.ending()))
+	s.Compressed = append(s.Compressed, Archive{path.Join(d.path, a.name+how.Compress.ending()), st.Size})
 	return nil
 }
 
@@ -236,28 +242,29 @@ func (d *folder) trim(all []archived, how How, now time.Time, s *Settled) error 
 	var errs []error
 	for _, a := range excess(all, how, now) {
 		name := a.name + a.comp.ending()
-		switch err := d.expire(name); {
+		switch freed, err := d.expire(name); {
 		case errors.Is(err, errBusy):
 			s.Waiting++
 		case errors.Is(err, unix.ENOENT): // the kubelet was faster
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			s.Removed = append(s.Removed, path.Join(d.path, name))
+			s.Removed = append(s.Removed, Archive{path.Join(d.path, name), freed})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// expire removes an archive that nobody has open.
-func (d *folder) expire(name string) error {
-	f, _, err := d.file(name, unix.O_RDONLY)
+// expire removes an archive that nobody has open, and returns how many bytes
+// that freed.
+func (d *folder) expire(name string) (uint64, error) {
+	f, st, err := d.file(name, unix.O_RDONLY)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = f.Close() }()
 	if err := unheld(f); err != nil {
-		return err
+		return 0, err
 	}
-	return d.remove(name)
+	return st.Blocks * 512, d.remove(name)
 }

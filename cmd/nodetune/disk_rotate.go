@@ -162,11 +162,11 @@ func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *disk.Rot
 	deadline := time.Now().Add(f.wait)
 	for {
 		s, err := r.Settle(ctx, file, how, time.Now())
-		for _, p := range s.Compressed {
-			fmt.Fprintf(out, "compressed to %s\n", safetext.String(p))
+		for _, a := range s.Compressed {
+			fmt.Fprintf(out, "compressed to %s\n", safetext.String(a.Path))
 		}
-		for _, p := range s.Removed {
-			fmt.Fprintf(out, "removed %s\n", safetext.String(p))
+		for _, a := range s.Removed {
+			fmt.Fprintf(out, "removed %s\n", safetext.String(a.Path))
 		}
 		if err != nil || s.Waiting == 0 && len(s.Repaired) == 0 {
 			return err
