@@ -110,7 +110,7 @@ func TestLogStorm(t *testing.T) {
 		f.wait(t, lines/8)
 		f.stalled.Store(true)
 		back := withoutAPI(t)
-		for before := time.Now(); avail() > 45 && time.Since(before) < 20*time.Second; {
+		for before := time.Now(); avail() > 60 && time.Since(before) < 20*time.Second; {
 			time.Sleep(100 * time.Millisecond)
 		}
 		f.stalled.Store(false)
