@@ -11,16 +11,9 @@ import (
 	"github.com/nodetune/nodetune/inotify/bpf"
 )
 
-const (
-	// lookEvery is how often the kernel's counters are looked at between two
-	// passes. A look takes 15 µs, but to be woken for it ten times as much.
-	lookEvery = 100 * time.Millisecond
-	// lookCalm is how often while the kernel looks itself, at each tick, and
-	// everybody has half of each limit left and calmLeft instances. To take those
-	// within a second keeps a CPU busy for one tick at least.
-	lookCalm = time.Second
-	calmLeft = 1024
-)
+// lookEvery is how often the kernel's counters are looked at between two
+// passes. A look takes 15 µs, so that this is 0.02 % of a core.
+const lookEvery = 100 * time.Millisecond
 
 // look looks at the kernel's counters between two passes, and as soon as the
 // kernel rings an alarm. Where an account uses so much of a limit that it is to
@@ -38,8 +31,7 @@ type look struct {
 	alarm  *bpf.Alarm     // nil while there is none
 	was    []inotify.Charged
 	at     time.Time
-	muted  []uint32      // for whom it has rung since, and nothing was raised
-	hurry  chan struct{} // that somebody is muted
+	muted  []uint32 // for whom it has rung since, and nothing was raised
 	// The limits that full was called for last.
 	instances, watches met
 }
@@ -49,7 +41,6 @@ func newLook(t *usageTask, full func()) *look {
 		policy: func() inotify.Policy { return t.agent.config.Load().Inotify },
 		last:   func() inotify.Usage { return t.agent.latest.Snapshot().Inotify.Value },
 		full:   full, raise: t.raiseNow,
-		hurry: make(chan struct{}, 1),
 	}
 }
 
@@ -74,40 +65,20 @@ func (l *look) ring(ctx context.Context, alarm *bpf.Alarm) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alarm = alarm
-	l.look(time.Now())
+	l.look(time.Now()) // which sets it
 	go l.listen(ctx, alarm)
 }
 
 func (l *look) run(ctx context.Context) {
-	next := time.NewTimer(lookEvery)
-	defer next.Stop()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-l.hurry:
-			next.Reset(lookEvery)
-		case <-next.C:
+		case <-tick.C:
 			l.once(time.Now())
-			next.Reset(l.pause())
 		}
 	}
-}
-
-// pause returns how long nobody needs to look again.
-func (l *look) pause() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.alarm == nil {
-		return lookEvery
-	}
-	for _, a := range l.was {
-		near := a.InstancesLimit.Percent(a.Instances) >= nearPercent || a.WatchesLimit.Percent(a.Watches) >= nearPercent ||
-			a.InstancesLimit >= 0 && int64(a.InstancesLimit)-a.Instances < calmLeft
-		if a.Level == 0 && near {
-			return lookEvery
-		}
-	}
-	return lookCalm
 }
 
 // once looks once. A ledger that fails is the next pass's to report.
@@ -149,7 +120,7 @@ func (l *look) look(now time.Time) ([]inotify.Charged, bool) {
 // set sets the alarm by what was seen last.
 func (l *look) set() {
 	if l.alarm != nil {
-		_ = l.alarm.Set(inotify.LookAgain(l.was, l.muted)) // else it is looked at in a second
+		_ = l.alarm.Set(inotify.LookAgain(l.was, l.muted)) // else it is looked at in a tenth of a second
 	}
 }
 
@@ -209,10 +180,6 @@ func (l *look) rung(ctx context.Context, then inotify.Charged, since func() time
 		// Anybody could make it ring at every tick by taking instances and
 		// closing them: for one user ten times a second at most.
 		l.muted = append(l.muted, then.UID)
-		select {
-		case l.hurry <- struct{}{}:
-		default:
-		}
 	}
 	l.set()
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -46,31 +45,6 @@ func TestLook(t *testing.T) {
 		table.accounts = []inotify.Charged{{Instances: c.instances, InstancesLimit: c.limit, Watches: c.watches, WatchesLimit: 1000, Level: c.level}}
 		if l.once(began.Add(c.after)); asked != c.want {
 			t.Errorf("%d of %d instances, %d watches: asked %d times, want %d", c.instances, c.limit, c.watches, asked, c.want)
-		}
-	}
-}
-
-// While the kernel looks, nobody else needs to unless somebody is near a limit.
-func TestLookPause(t *testing.T) {
-	for _, c := range []struct {
-		alarm bool
-		is    inotify.Charged
-		want  time.Duration
-	}{
-		{false, inotify.Charged{InstancesLimit: 8192, WatchesLimit: 1000}, lookEvery},
-		{true, inotify.Charged{InstancesLimit: 8192, WatchesLimit: 1000}, lookCalm},
-		{true, inotify.Charged{Instances: 4096, InstancesLimit: 8192, WatchesLimit: 1000}, lookEvery},
-		{true, inotify.Charged{InstancesLimit: 8192, Watches: 500, WatchesLimit: 1000}, lookEvery},
-		{true, inotify.Charged{InstancesLimit: 128, WatchesLimit: 1000}, lookEvery},
-		{true, inotify.Charged{Instances: 5, InstancesLimit: 5, WatchesLimit: 1000, Level: 1}, lookCalm},
-		{true, inotify.Charged{Instances: 5000, InstancesLimit: inotify.NoLimit, WatchesLimit: inotify.NoLimit}, lookCalm},
-	} {
-		l := &look{was: []inotify.Charged{c.is}}
-		if c.alarm {
-			l.alarm = &bpf.Alarm{}
-		}
-		if got := l.pause(); got != c.want {
-			t.Errorf("alarm %t, %+v: looks again after %s, want %s", c.alarm, c.is, got, c.want)
 		}
 	}
 }
