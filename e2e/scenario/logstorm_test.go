@@ -81,6 +81,7 @@ func TestLogStorm(t *testing.T) {
 		t.Logf("%5.1f s  %s", time.Since(begin).Seconds(), what)
 		begin = time.Now()
 	}
+	holdKernel(t) // nodetune puts its floors in force
 	node.OwnDisk(t, diskBytes, stormKubelet)
 	phase("the node has a disk of its own")
 	t.Run("without nodetune", func(t *testing.T) {
