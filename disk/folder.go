@@ -148,7 +148,12 @@ func (d *folder) is(name string, f *os.File) (bool, error) {
 // create makes a new file that only root can read: whoever opened it while its
 // owner and mode are still being set would keep it open.
 func (d *folder) create(name string) (*os.File, error) {
-	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	return d.openLocked(name, unix.O_EXCL)
+}
+
+// openLocked opens or makes a file that only root can read, and locks it.
+func (d *folder) openLocked(name string, flags int) (*os.File, error) {
+	fd, err := unix.Openat(d.fd, name, flags|unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, d.wrap("create", name, lacking(err, "CAP_DAC_OVERRIDE"))
 	}
@@ -183,13 +188,8 @@ func (d *folder) lock(name string, f *os.File) error {
 // who may read it, and would keep it from ever being rotated.
 func (d *folder) alone(base string) (release func(), err error) {
 	name := "." + base + lockEnding
-	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	f, err := d.openLocked(name, unix.O_NONBLOCK)
 	if err != nil {
-		return nil, d.wrap("create", name, lacking(err, "CAP_DAC_OVERRIDE"))
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if err := d.lock(name, f); err != nil {
-		_ = f.Close()
 		return nil, err
 	}
 	return func() {
