@@ -40,7 +40,9 @@
 //     rotated, its archives stay, and the error says so.
 //   - COLLAPSE_RANGE (fallocate(2)): a log whose writer cannot reopen it is copied
 //     to its end and truncated. What is written in between is lost: one to seven
-//     lines at a million lines per second, more through FUSE.
+//     lines at a million lines per second, more through FUSE. A line is there
+//     whole or not at all if its writer writes whole lines: one that writes a line
+//     in pieces, as a buffer fills, may lose one of them.
 //   - PUNCH_HOLE (fallocate(2)): deleted files keep their space until their readers
 //     close them.
 //

@@ -67,7 +67,9 @@ func (d *folder) shorten(ctx context.Context, base string, who []opener, now tim
 	}
 	err = unix.Fallocate(int(live.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, cut)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = chase(ctx, dst, live, cut)
+		if st, err = live.Stat(); err == nil {
+			err = chase(ctx, dst, live, cut, 2*st.Size()+64<<20)
+		}
 	}
 	if err != nil {
 		_ = d.remove(part)
@@ -177,26 +179,48 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 // chase copies what live has beyond at until there is no more, and truncates
 // it. The disk is not waited for: at the first look after fsync(2) a whole
 // flush of lines has come, and it would be the truncation that they meet.
-func chase(ctx context.Context, dst, live *os.File, at int64) error {
+//
+// A write that crosses a page is seen in pieces, and the truncation comes after
+// the last of them: it would take the rest of a line. So where the copy ends
+// within a line, the write under way is waited for and looked at again, not for
+// ever: a writer of something else than lines may never be met at an end. And a
+// writer that is faster than the copy must not fill the disk: beyond most bytes
+// it is given up.
+func chase(ctx context.Context, dst, live *os.File, at, most int64) error {
 	buf := make([]byte, 1<<20)
-	for {
+	half, waits := false, 1000
+	for ctx.Err() == nil {
 		n, err := live.ReadAt(buf, at)
 		if n > 0 {
+			half = buf[n-1] != '\n'
 			if _, err := dst.WriteAt(buf[:n], at); err != nil {
 				return err
 			}
 			at += int64(n)
 		}
 		switch {
-		case errors.Is(err, io.EOF) && n == 0:
-			return live.Truncate(0)
 		case err != nil && !errors.Is(err, io.EOF):
 			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case at > most:
+			return refusef("it is written faster than it is copied")
+		case n > 0:
+		case half && waits > 0:
+			half = false // unless more has come when the write is done
+			waits--
+			if err := afterWrite(live); err != nil {
+				return err
+			}
+		default:
+			return live.Truncate(0)
 		}
 	}
+	return ctx.Err()
 }
+
+// afterWrite waits for the end of a write(2) to f. Writes and changes of
+// attributes exclude each other in every filesystem of Linux (i_rwsem), and
+// this change changes nothing, chown(2).
+func afterWrite(f *os.File) error { return f.Chown(-1, -1) }
 
 // settleCopy finishes or undoes a shorten that did not come to its end. The copy
 // is whole where the head of the log is gone, since it was on the disk before;
