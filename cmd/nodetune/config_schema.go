@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 )
 
@@ -10,7 +9,7 @@ import (
 // the types that are decoded into, so it cannot know other fields than they do.
 // What depends on more than one field only 'config validate' knows.
 func configSchema() map[string]any {
-	s := schemaOf(reflect.TypeFor[Config]())
+	s := structSchema(reflect.TypeFor[Config]())
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "nodetune " + configKind
 	s["required"] = []string{"apiVersion", "kind"}
@@ -23,24 +22,16 @@ func configSchema() map[string]any {
 // describedType is a type whose JSON is not what its Go kind says.
 type describedType interface{ JSONSchema() string }
 
-func schemaOf(t reflect.Type) map[string]any {
+func schemaOf(t reflect.Type) any {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if d, ok := reflect.Zero(t).Interface().(describedType); ok {
-		var s map[string]any
-		if err := json.Unmarshal([]byte(d.JSONSchema()), &s); err != nil {
-			panic(fmt.Sprintf("the schema of %s is not JSON: %v", t, err)) // a constant of ours, and tested
-		}
-		return s
+		return json.RawMessage(d.JSONSchema())
 	}
 	switch t.Kind() {
 	case reflect.Struct:
-		properties := make(map[string]any)
-		for sf := range configFields(t) {
-			properties[jsonName(sf)] = schemaOf(sf.Type)
-		}
-		return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+		return structSchema(t)
 	case reflect.Slice:
 		return map[string]any{"type": []string{"array", "null"}, "items": schemaOf(t.Elem())}
 	case reflect.String:
@@ -53,4 +44,12 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"type": "integer", "minimum": 0}
 	}
 	return map[string]any{"type": "integer"}
+}
+
+func structSchema(t reflect.Type) map[string]any {
+	properties := make(map[string]any)
+	for sf := range configFields(t) {
+		properties[jsonName(sf)] = schemaOf(sf.Type)
+	}
+	return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
 }
