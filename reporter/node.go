@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
 )
 
 // Node speaks for one Node object: its conditions and the startup gate. It
@@ -155,11 +154,23 @@ func (n *Node) Run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		byName := fields.OneTermEqualSelector(metav1.ObjectNameField, n.name).String()
-		cache.NewReflectorWithOptions(newListWatch(n.client.List, n.client.Watch, byName, n.hooks.Reached), &corev1.Node{}, nodeStore{n},
-			cache.ReflectorOptions{Name: "node"}).RunWithContext(quiet(ctx))
+		follow(ctx, newListWatch(n.client.List, n.watch, byName, n.hooks.Reached), &corev1.Node{}, nodeStore{n})
 	})
 	both.Go(func() { n.publish(ctx) })
 	both.Wait()
+}
+
+// watch notes that the API server answers: a watch follows every list, and is
+// what an outage of a moment is followed by without one.
+func (n *Node) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	w, err := n.client.Watch(ctx, o)
+	if err == nil {
+		n.mu.Lock()
+		n.back = true
+		n.mu.Unlock()
+		n.poke()
+	}
+	return w, err
 }
 
 func (n *Node) poke() {
@@ -181,7 +192,6 @@ func (n *Node) see(node *corev1.Node, list bool) {
 		}
 	}
 	n.view = viewNode(node)
-	n.back = n.back || list
 	if !n.adopted {
 		for t, h := range Adopt(n.view.adoptable()) {
 			n.settled[t] = h

@@ -3,9 +3,12 @@ package reporter
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -27,6 +32,9 @@ type cluster struct {
 	mu      sync.Mutex
 	patches []time.Time
 	answer  error // of the next patches; nil: do it
+	unseen  error // of the next lists and watches
+	asked   int   // for these
+	watches []watch.Interface
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -36,6 +44,23 @@ func newCluster(t *testing.T) *cluster {
 		defer c.mu.Unlock()
 		c.patches = append(c.patches, time.Now())
 		return c.answer != nil, nil, c.answer
+	})
+	c.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.asked++
+		return c.unseen != nil, nil, c.unseen
+	})
+	c.PrependWatchReactor("nodes", func(action clienttesting.Action) (bool, watch.Interface, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.asked++
+		if c.unseen != nil {
+			return true, nil, c.unseen
+		}
+		w, err := c.Tracker().Watch(action.GetResource(), action.GetNamespace())
+		c.watches = append(c.watches, w)
+		return true, w, err
 	})
 	ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}
 	_, err := c.CoreV1().Nodes().Create(t.Context(), &corev1.Node{
@@ -305,6 +330,63 @@ func TestNodeRetries(t *testing.T) {
 				synctest.Wait()
 				if got := c.conditions(t)[SysctlDrift]; got.Status == "" {
 					t.Error("nothing was written when the API server was back")
+				}
+			})
+		})
+	}
+}
+
+// away makes the API server answer nothing but err, until the call of back.
+func (c *cluster) away(err error) (back func()) {
+	c.fail(err)
+	c.mu.Lock()
+	c.unseen = err
+	for _, w := range c.watches {
+		w.Stop()
+	}
+	c.mu.Unlock()
+	return func() {
+		c.fail(nil)
+		c.mu.Lock()
+		c.unseen = nil
+		c.mu.Unlock()
+	}
+}
+
+// Ten minutes without an API server: its first answer is a reason to write,
+// whether the watch begins with a new list or goes on where it was.
+func TestNodeBackAgain(t *testing.T) {
+	// One of them waits for a millisecond after the process has started, which
+	// is decades ahead of a bubble's clock.
+	handlers := utilruntime.ErrorHandlers
+	utilruntime.ErrorHandlers = nil
+	t.Cleanup(func() { utilruntime.ErrorHandlers = handlers })
+	for name, err := range map[string]error{
+		"refused": &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)},
+		"silent":  context.DeadlineExceeded,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				n, stop := c.speak(NodeHooks{})
+				defer stop()
+				say(n, Clear, "R", "m", time.Hour, SysctlDrift)
+				back := c.away(err)
+				for range 20 {
+					say(n, Bad, "R2", "m", 30*time.Second, SysctlDrift)
+				}
+				asked := c.asked
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if asked = c.asked - asked; asked < 360 || asked > 720 {
+					t.Errorf("asked %d times in an hour away, want every 5 to 10 s", asked)
+				}
+				back()
+				p := DefaultPolicy().Conditions
+				time.Sleep(2*awayRetry.Cap + p.Debounce.D() + p.Jitter.D())
+				synctest.Wait()
+				if got := c.conditions(t)[SysctlDrift]; got.Status != "True" {
+					t.Errorf("the API server is back, and has %+v", got)
 				}
 			})
 		})

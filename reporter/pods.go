@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -41,8 +40,7 @@ func NewPods(client *Client, node string, changed func(), reached func(error)) *
 // Run watches until ctx is done.
 func (p *Pods) Run(ctx context.Context) {
 	ofNode := fields.OneTermEqualSelector("spec.nodeName", p.node).String()
-	cache.NewReflectorWithOptions(newListWatch(p.client.List, p.client.Watch, ofNode, p.reached), &corev1.Pod{}, podStore{p},
-		cache.ReflectorOptions{Name: "pods"}).RunWithContext(quiet(ctx))
+	follow(ctx, newListWatch(p.client.List, p.client.Watch, ofNode, p.reached), &corev1.Pod{}, podStore{p})
 }
 
 // Demands returns what the pods of the node ask for, by namespace and name.

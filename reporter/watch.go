@@ -3,9 +3,11 @@ package reporter
 import (
 	"context"
 	"errors"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -50,5 +52,15 @@ func newListWatch[L runtime.Object](
 	}}
 }
 
-// quiet silences the reflector, which would tell of every try.
-func quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, klog.Logger{}) }
+// awayRetry is how often an API server that is away is asked: soon, and then
+// every five to ten seconds. client-go's reflector waits 30 to 60, so that the
+// conditions of an outage are told a minute after it. A node's kubelet asks
+// about as often whether it may renew its lease.
+var awayRetry = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 10, Cap: 5 * time.Second}
+
+// follow keeps in store what l lists and watches, objects such as example, until
+// ctx is done.
+func follow(ctx context.Context, l listWatch, example runtime.Object, store cache.ReflectorStore) {
+	r := cache.NewReflectorWithOptions(l, example, store, cache.ReflectorOptions{Name: "nodetune", Backoff: &awayRetry})
+	r.RunWithContext(klog.NewContext(ctx, klog.Logger{})) // it would tell of every try
+}
