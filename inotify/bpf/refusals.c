@@ -11,6 +11,13 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+#define READ(type, at, field)              \
+	({                                 \
+		type *at_ = (void *)(at);  \
+		BPF_CORE_READ(at_, field); \
+	})
+#include "cgroup.h"
+
 /* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -168,26 +175,6 @@ static struct ucounts *charged(struct task_struct *task)
 	group = BPF_CORE_READ(file, private_data);
 	maker = BPF_CORE_READ(group, inotify_data.ucounts);
 	return maker ? maker : u;
-}
-
-static struct kernfs_node *parent_of(struct kernfs_node *node)
-{
-	if (bpf_core_field_exists(struct kernfs_node, __parent))
-		return BPF_CORE_READ(node, __parent);
-	return BPF_CORE_READ((struct kernfs_node___before_6_15 *)node, parent);
-}
-
-/* The cgroup of v2, or of the memory controller where v1 is used. */
-static struct kernfs_node *cgroup_of(struct task_struct *task)
-{
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	struct kernfs_node *node = BPF_CORE_READ(set, dfl_cgrp, kn);
-	struct cgroup_subsys_state *css = 0;
-
-	if (parent_of(node) || !bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		return node;
-	bpf_probe_read_kernel(&css, sizeof(css), (void **)&set->subsys + bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
-	return BPF_CORE_READ(css, cgroup, kn);
 }
 
 static void belongs(struct task_struct *task, struct refusal *r)

@@ -145,6 +145,8 @@ extern void *bpf_rdonly_cast(const void *at, __u32 type) __ksym __weak;
 		v_;                                                                                                 \
 	})
 
+#include "cgroup.h"
+
 static __u64 word(__u64 from)
 {
 	__u64 v = 0;
@@ -329,27 +331,6 @@ __noinline int learn(__u64 file)
 	    name[6] == 'y' && name[7] == 0)
 		inotify_fops = (__u64)BPF_CORE_READ(f, f_op);
 	return 0;
-}
-
-static struct kernfs_node *parent_of(struct kernfs_node *node)
-{
-	if (bpf_core_field_exists(struct kernfs_node___before_6_15, parent))
-		return BPF_CORE_READ((struct kernfs_node___before_6_15 *)node, parent);
-	return READ(struct kernfs_node, node, __parent);
-}
-
-/* The cgroup that says most about where a process belongs: the one of v2, or
- * that of the memory controller where v1 is used. */
-static struct kernfs_node *cgroup_of(struct task_struct *task)
-{
-	struct css_set *set = READ(struct task_struct, task, cgroups);
-	struct kernfs_node *node = READ(struct cgroup, READ(struct css_set, set, dfl_cgrp), kn);
-	__u64 css;
-
-	if (parent_of(node) || !bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		return node;
-	css = word((__u64)set + bpf_core_field_offset(struct css_set, subsys) + bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id) * sizeof(void *));
-	return READ(struct cgroup, READ(struct cgroup_subsys_state, css, cgroup), kn);
 }
 
 /* Tells of the part of a table that ends, if it is worth it. */
