@@ -347,7 +347,7 @@ func (d *folder) removeDir(name string) error {
 // Until returns the goal that used percent of the filesystem under top are in
 // use at most, of what anyone but root may use.
 func (r *Reclaimer) Until(top string, used float64) (Goal, error) {
-	if used <= 0 || used >= 100 {
+	if !(used > 0 && used < 100) { // nor NaN, which ParseFloat takes
 		return Goal{}, fmt.Errorf("%v%% in use is no goal: write a percentage between 0 and 100", used)
 	}
 	f, err := r.space(top)
