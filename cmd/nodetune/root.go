@@ -30,12 +30,14 @@ raises what is too low, never lowers, and proves it by reading back.`,
   sudo nodetune top         who uses how much of which limit
   sudo nodetune why PID     which limit a process has met
   nodetune explain fs.inotify.max_user_instances`,
+		Version:       buildVersion().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return o.validate()
 		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
 	f.StringVar(&o.config, "config", "", "configuration `file` (default: the built-in one, see 'nodetune config print-default')")

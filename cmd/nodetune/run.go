@@ -32,8 +32,9 @@ and reads it back. It never lowers, and puts nothing back when it ends.
 
 Needs nothing but uid 0 and a writable /proc/sys: no configuration, no network,
 no Kubernetes. With --node-name it also publishes conditions and Events of that
-Node, and holds the floors just as well while the API server is away. It serves metrics for Prometheus, /livez and /readyz, and tells
-systemd when the floors hold.
+Node, and holds the floors just as well while the API server is away. It serves
+metrics for Prometheus, /livez and /readyz, and tells systemd when the floors
+hold.
 
 SIGHUP reads the configuration again, and so does a changed file, within some
 20 seconds. What is not valid is refused, and the one before it stays in force.`,

@@ -19,6 +19,15 @@ type versionDoc struct {
 	Platform   string `json:"platform"`
 }
 
+// String is a line for people.
+func (v versionDoc) String() string {
+	revision := ""
+	if v.Revision != "" {
+		revision = v.Revision + " "
+	}
+	return fmt.Sprintf("nodetune %s %s%s %s", v.Version, revision, v.Go, v.Platform)
+}
+
 // buildVersion reads what the linker recorded about this binary.
 func buildVersion() versionDoc {
 	v := versionDoc{
@@ -51,11 +60,7 @@ func newVersion(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := buildVersion()
 			return o.print(cmd.OutOrStdout(), v, func(w io.Writer) error {
-				revision := ""
-				if v.Revision != "" {
-					revision = v.Revision + " "
-				}
-				_, err := fmt.Fprintf(w, "nodetune %s %s%s %s\n", v.Version, revision, v.Go, v.Platform)
+				_, err := fmt.Fprintln(w, v)
 				return err
 			})
 		},
