@@ -90,6 +90,9 @@ func (f *diskRotateFlags) how(cmd *cobra.Command, p disk.Policy, file string) (d
 	default:
 		return how, fmt.Errorf("--compress %q: want gzip, zstd or none", f.compress)
 	}
+	if set("signal") && !set("unit") && !set("pid") {
+		return how, errors.New("--signal alone reaches nobody: name the writer with --unit or --pid")
+	}
 	if how.Archives < 0 || f.pid < 0 || f.wait < 0 {
 		return how, errors.New("--archives, --pid and --wait cannot be negative")
 	}
