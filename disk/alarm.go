@@ -57,13 +57,17 @@ const (
 // pressure judges the filesystems that hold logs: the worst of them speaks.
 func pressure(u Usage, p PressurePolicy) Alarm {
 	worst := Alarm{Clear, ReasonSpace, "every filesystem with logs has space"}
+	var short Filesystem
 	for _, f := range u.Filesystems {
 		if !f.carriesLogs() {
 			continue
 		}
-		if a := f.pressure(p, u.top(f)); a.Level > worst.Level {
-			worst = a
+		if a := f.pressure(p); a.Level > worst.Level {
+			worst, short = a, f
 		}
+	}
+	if worst.Level != Clear && worst.Reason != ReasonUnusable {
+		worst.Message += u.logsOn(short)
 	}
 	return worst
 }
@@ -82,8 +86,8 @@ func (f Filesystem) carriesLogs() bool {
 // five minutes.
 const aboveEviction = 5
 
-// pressure judges one filesystem; top names who fills it.
-func (f Filesystem) pressure(p PressurePolicy, top string) Alarm {
+// pressure judges one filesystem.
+func (f Filesystem) pressure(p PressurePolicy) Alarm {
 	switch f.State {
 	case StateHung, StateShutDown, StateFailed:
 		return Alarm{Bad, ReasonUnusable, fmt.Sprintf("%s is %s%s: nothing can be logged there", f.Path, strings.ReplaceAll(string(f.State), "_", " "), because(f.Error))}
@@ -99,15 +103,15 @@ func (f Filesystem) pressure(p PressurePolicy, top string) Alarm {
 	}
 	switch avail := f.AvailPercent(); {
 	case avail < act:
-		return Alarm{Bad, ReasonSpaceLow, fmt.Sprintf("%s has %.1f%% available, wanted %.0f%%%s", f.Path, avail, act, top)}
+		return Alarm{Bad, ReasonSpaceLow, fmt.Sprintf("%s has %.1f%% available, wanted %.0f%%", f.Path, avail, act)}
 	case f.InodesFreePercent() < p.InodesPercent:
-		return Alarm{Bad, ReasonInodesLow, fmt.Sprintf("%s has %.1f%% of its inodes free, wanted %.0f%%%s", f.Path, f.InodesFreePercent(), p.InodesPercent, top)}
+		return Alarm{Bad, ReasonInodesLow, fmt.Sprintf("%s has %.1f%% of its inodes free, wanted %.0f%%", f.Path, f.InodesFreePercent(), p.InodesPercent)}
 	case soon(f.SecondsToEviction, p.Horizon.D()):
-		return Alarm{Bad, ReasonEvictionSoon, fmt.Sprintf("%s has %.1f%% available and the kubelet evicts within %v%s", f.Path, avail, p.Horizon, top)}
+		return Alarm{Bad, ReasonEvictionSoon, fmt.Sprintf("%s has %.1f%% available and the kubelet evicts within %v", f.Path, avail, p.Horizon)}
 	case soon(f.SecondsToFull, p.Horizon.D()):
-		return Alarm{Bad, ReasonFullSoon, fmt.Sprintf("%s has %.1f%% available and is full within %v%s", f.Path, avail, p.Horizon, top)}
+		return Alarm{Bad, ReasonFullSoon, fmt.Sprintf("%s has %.1f%% available and is full within %v", f.Path, avail, p.Horizon)}
 	case avail < recovered:
-		return Alarm{Between, ReasonSpace, fmt.Sprintf("%s has %.1f%% available, enough again at %.0f%%%s", f.Path, avail, recovered, top)}
+		return Alarm{Between, ReasonSpace, fmt.Sprintf("%s has %.1f%% available, enough again at %.0f%%", f.Path, avail, recovered)}
 	}
 	return Alarm{Level: Clear}
 }
@@ -123,18 +127,27 @@ func soon(seconds *float64, horizon time.Duration) bool {
 	return seconds != nil && *seconds < horizon.Seconds()
 }
 
-// top names the largest producer on f.
-func (u Usage) top(f Filesystem) string {
-	best := Producer{}
+// logsOn says what logs hold on f, and names the largest producer. Where they hold
+// less than a tenth of what is in use, they are not where to look.
+func (u Usage) logsOn(f Filesystem) string {
+	best, logs := Producer{}, uint64(0)
 	for _, p := range u.Producers {
-		if p.Bytes > best.Bytes && u.on(p.Path) == f.Device {
+		if u.on(p.Path) != f.Device {
+			continue
+		}
+		logs += p.Bytes
+		if p.Bytes > best.Bytes {
 			best = p
 		}
 	}
-	if best.Bytes == 0 {
+	free := min(f.SizeBytes, f.AvailBytes+f.ReservedBytes)
+	switch used := f.SizeBytes - free; {
+	case best.Bytes == 0:
 		return ""
+	case logs < used/10:
+		return fmt.Sprintf("; logs hold only %s of the %s in use", Size(logs), Size(used))
 	}
-	return fmt.Sprintf("; most of it %s with %s", best.name(), Size(best.Bytes))
+	return fmt.Sprintf("; logs hold %s, most of it %s with %s", Size(logs), best.name(), Size(best.Bytes))
 }
 
 // on returns the device of the filesystem that path lies on.

@@ -56,7 +56,14 @@ func TestPressureNamesTheProducer(t *testing.T) {
 	}
 	u.Producers[1].Namespace, u.Producers[1].Pod, u.Producers[1].Container = "prod", "web", "app"
 	a := pressure(u, DefaultPolicy().Pressure)
-	if !strings.Contains(a.Message, "prod/web:app with 5.0 GiB") || len(a.Message) > 256 {
+	if !strings.HasSuffix(a.Message, "; logs hold 6.0 GiB, most of it prod/web:app with 5.0 GiB") || len(a.Message) > 256 {
+		t.Errorf("%q", a.Message)
+	}
+
+	// What fills a disk of 100 GiB is not logs of 6.
+	u.Filesystems[1].SizeBytes, u.Filesystems[1].AvailBytes, u.Filesystems[1].ReservedBytes = 105<<30, 1<<30, 5<<30
+	a = pressure(u, DefaultPolicy().Pressure)
+	if !strings.HasSuffix(a.Message, "; logs hold only 6.0 GiB of the 99 GiB in use") {
 		t.Errorf("%q", a.Message)
 	}
 }
