@@ -44,6 +44,7 @@ type Reclaimed struct {
 	Steps      []Step     `json:"steps,omitempty"`
 	Acts       []Act      `json:"acts,omitempty"`
 	Skipped    int        `json:"skipped"` // somebody has it open, or it has changed
+	Bounded    bool       `json:"bounded"` // maxFiles or maxBytes of the policy ended it
 }
 
 // Reclaim frees space on the filesystem that top lies on until goal is met,
@@ -77,11 +78,15 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage,
 	}
 	files, bytes, rotated := 0, uint64(0), false
 	for _, s := range steps {
-		if ctx.Err() != nil || out.Met || files >= r.policy.Reclaim.MaxFiles || bytes >= uint64(r.policy.Reclaim.MaxBytes) {
+		if ctx.Err() != nil || out.Met {
 			break
 		}
 		if !s.Allowed {
 			continue
+		}
+		if files >= r.policy.Reclaim.MaxFiles || bytes >= uint64(r.policy.Reclaim.MaxBytes) {
+			out.Bounded = true
+			break
 		}
 		if s.Class == ClassJournal && !rotated {
 			rotated = true

@@ -117,8 +117,12 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 		return unmet(err)
 	}
 	if !got.Met && !f.dryRun {
-		return unmet(fmt.Errorf("%s has %s available, not %s: there is nothing else that may go; see what could with --dry-run",
-			f.path, disk.Size(got.Filesystem.AvailBytes), disk.Size(goal.AvailBytes)))
+		next := "there is nothing else that may go; see what could with --dry-run"
+		if got.Bounded {
+			next = "disk.reclaim.maxFiles and maxBytes bound one call; call it again"
+		}
+		return unmet(fmt.Errorf("%s has %s available, %s less than %s: %s",
+			f.path, disk.Size(got.Filesystem.AvailBytes), disk.Size(goal.AvailBytes-got.Filesystem.AvailBytes), disk.Size(goal.AvailBytes), next))
 	}
 	return nil
 }
