@@ -143,8 +143,9 @@ func accountLimits(s inotify.Suspect, u inotify.Usage, r inotify.Resource) []Lim
 	charged := s.Charged(&s.Process)
 	for i, owner := range charged {
 		a := account(owner, u)
-		if s.Quality == inotify.Unknown && a.Instances == 0 {
-			// Not even its own instances are known, so 0 is no figure.
+		if s.Quality == inotify.Unknown && a.Instances == 0 && a.InstancesQuality != inotify.Exact {
+			// Not even its own instances are known, so 0 is no figure, unless
+			// the kernel has counted it.
 			a.InstancesQuality, a.WatchesQuality = inotify.Unknown, inotify.Unknown
 		}
 		l := LimitUse{

@@ -129,7 +129,7 @@ func TestWhyHolders(t *testing.T) {
 // An account of which nothing could be read does not use 0 of its limit.
 func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
 	u := roomy()
-	u.Accounts = nil
+	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Estimate, inotify.Estimate
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
 	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.Observed{Rules: drifted})
@@ -141,6 +141,20 @@ func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
 	var b strings.Builder
 	if err := d.Table(&b, false); err != nil || !strings.Contains(b.String(), "uid 0     ?     128         24 EMFILE") {
 		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
+// What the kernel counts is known, also of a process that cannot be read.
+func TestWhyOfWhatOnlyTheKernelKnows(t *testing.T) {
+	u := roomy()
+	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Exact, inotify.Exact
+	p, _ := u.Process(4711)
+	p.Quality = inotify.Unknown
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.Observed{Rules: drifted})
+	for _, l := range d.Limits {
+		if l.Owner != nil && (l.Quality != inotify.Exact || l.Used != 0) {
+			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
+		}
 	}
 }
 
