@@ -36,7 +36,7 @@ func inotifySection(b *strings.Builder, r Result[inotify.Usage], colour bool) {
 	findings(b, r.Value, colour)
 	refusedLately(b, r.Value.Refusals, colour)
 	if n := len(r.Value.Unknown); n > 0 {
-		fmt.Fprintf(b, "\n%d things are not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' says which\n", n)
+		fmt.Fprintf(b, "\n%s not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' says which\n", amount(n, "thing is", "things are"))
 	}
 }
 

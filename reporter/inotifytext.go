@@ -56,7 +56,7 @@ func UserNS(inode uint64) string {
 func GapText(g inotify.Gap) string {
 	s := safetext.String(g.What) + ": " + safetext.String(g.Why)
 	if g.Processes > 0 {
-		s += fmt.Sprintf(" (%d processes)", g.Processes)
+		s += fmt.Sprintf(" (%s)", amount(g.Processes, "process", "processes"))
 	}
 	return s
 }

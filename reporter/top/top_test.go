@@ -201,6 +201,18 @@ func TestScroll(t *testing.T) {
 	}
 }
 
+// Where nobody holds anything, no filter is to blame.
+func TestNobody(t *testing.T) {
+	m := shown(t, &reading{}, 80, 24)
+	if s := ansi.Strip(m.screen()); !strings.Contains(s, "no process that could be read holds") || strings.Contains(s, "Esc") {
+		t.Error(s)
+	}
+	press(m, "/", "q", "enter")
+	if s := ansi.Strip(m.screen()); !strings.Contains(s, `no process has "q": Esc shows all`) {
+		t.Error(s)
+	}
+}
+
 func TestQuit(t *testing.T) {
 	for _, key := range []string{"q", "ctrl+c"} {
 		cmd := press(shown(t, full(), 80, 24), key)

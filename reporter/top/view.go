@@ -155,7 +155,11 @@ func (m *model) processes() []string {
 		lines = append(lines, heat(line, max(p.NOFILESoft.Percent(p.FDs), inotify.Limit(p.QueuedEventsLimit).Percent(p.QueuedEvents))))
 	}
 	if m.usage != nil && len(m.rows) == 0 {
-		lines = append(lines, faint.Render("no process has "+strconv.Quote(m.filter)+": Esc shows all"))
+		none := "no process that could be read holds an inotify instance or many descriptors"
+		if m.filter != "" {
+			none = "no process has " + strconv.Quote(m.filter) + ": Esc shows all"
+		}
+		lines = append(lines, faint.Render(none))
 	}
 	return lines
 }
