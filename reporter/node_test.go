@@ -80,10 +80,20 @@ func (c *cluster) fail(err error) {
 	c.mu.Unlock()
 }
 
-func (c *cluster) count() int {
+func (c *cluster) count() int { return len(c.patched()) }
+
+// patched is when the patches came.
+func (c *cluster) patched() []time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.patches)
+	return slices.Clone(c.patches)
+}
+
+// looked is how many lists and watches were asked for.
+func (c *cluster) looked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
 }
 
 func (c *cluster) conditions(t *testing.T) map[corev1.NodeConditionType]corev1.NodeCondition {
@@ -170,7 +180,7 @@ func TestNodeWritesOnlyChanges(t *testing.T) {
 		if got := c.conditions(t)[InotifyPressure]; got.Status != "True" || got.Message != "111 of 128" {
 			t.Errorf("condition %+v", got)
 		}
-		if took := c.patches[1].Sub(began); took < 2*time.Second || took > 7*time.Second {
+		if took := c.patched()[1].Sub(began); took < 2*time.Second || took > 7*time.Second {
 			t.Errorf("written after %s, want 2s to 7s", took)
 		}
 		// Words alone, every five minutes.
@@ -375,10 +385,10 @@ func TestNodeBackAgain(t *testing.T) {
 				for range 20 {
 					say(n, Bad, "R2", "m", 30*time.Second, SysctlDrift)
 				}
-				asked := c.asked
+				asked := c.looked()
 				time.Sleep(time.Hour)
 				synctest.Wait()
-				if asked = c.asked - asked; asked < 360 || asked > 720 {
+				if asked = c.looked() - asked; asked < 360 || asked > 720 {
 					t.Errorf("asked %d times in an hour away, want every 5 to 10 s", asked)
 				}
 				back()
