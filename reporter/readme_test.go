@@ -23,7 +23,7 @@ func metricsTable(t *testing.T) string {
 	m := NewMetrics(func() Snapshot { return Snapshot{} }, &Progress{}, Build{})
 	node := NodeMetrics(NewNode(nil, "", DefaultPolicy().Conditions, NodeHooks{}), nil, func() DemandStats { return DemandStats{} })
 	var rows []string
-	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node} {
+	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node, NewActs(), NewRefusals()} {
 		descs := make(chan *prometheus.Desc, 100)
 		c.Describe(descs)
 		close(descs)

@@ -35,7 +35,7 @@ type refusedConsumer struct{ namespace, pod, container, comm, resource string }
 const refusedConsumers = 512
 
 var consumerRefusals = desc("nodetune_inotify_consumer_refusals_total",
-	"Those of the processes of this name; the 20 with most.", "namespace", "pod", "container", "comm", "resource")
+	"Calls of inotify that failed, of the processes of this name; the 20 with most.", "namespace", "pod", "container", "comm", "resource")
 
 // NewRefusals returns counters at zero.
 func NewRefusals() *Refusals {
