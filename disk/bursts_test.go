@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,10 +29,10 @@ func TestBurstsZone(t *testing.T) {
 	must(t, err)
 	defer b.Close()
 	at := time.Date(2026, 1, 31, 23, 0, 0, 0, time.UTC)
-	if acts := b.Pass(t.Context(), false, at); len(acts) != 1 || acts[0].Err != nil || filepath.Base(acts[0].Archive) != "0.log.20260201-010000" {
+	if acts := b.Pass(t.Context(), false, at); len(acts) != 1 || acts[0].Err != nil || filepath.Base(acts[0].Archive) != "0.log.20260201-010000000000" {
 		t.Errorf("%+v", acts)
 	}
-	if _, err := os.Stat(file + ".20260201-010000"); err != nil {
+	if _, err := os.Stat(file + ".20260201-010000000000"); err != nil {
 		t.Error(err)
 	}
 }
@@ -80,10 +81,40 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	if _, err := os.Stat(file + ".20260131-120000"); !os.IsNotExist(err) {
 		t.Error(err)
 	}
-	// Nor does the rotation make one.
+	// Nor does the rotation use a name again, or one before the last.
 	now := time.Date(2026, 1, 31, 12, 0, 0, 1000, time.UTC)
 	done, err := r.RotateContainer(t.Context(), rel, Runtime{Reopen: func(context.Context) error { return nil }}, How{}, now)
-	if err != nil || done.Archive != rel+".20260131-120000000001" {
+	if err != nil || done.Archive != rel+".20260131-120000000002" {
 		t.Errorf("%s, %v", done.Archive, err)
+	}
+}
+
+// The kubelet rotates in the same second, and renames over whatever has the name
+// that it makes: none of the three archives is lost to it.
+func TestArchivesBesideTheKubelet(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for _, replaces := range []bool{false, true} {
+		rel, file := podLog(t, t.TempDir(), "web")
+		r, err := NewRotator("/proc", strings.TrimSuffix(file, rel), []string{"/var/log"})
+		must(t, err)
+		defer r.Close()
+		for i, line := range []string{"first\n", "second\n", "third\n"} {
+			put(t, file, line)
+			if i == 1 {
+				must(t, os.Rename(file, file+"."+now.Format(containerStamp)))
+				continue
+			}
+			_, err := r.RotateContainer(t.Context(), rel, Runtime{Replaces: replaces, Reopen: func(context.Context) error { return nil }}, How{}, now)
+			must(t, err)
+		}
+		var got []string
+		all, err := filepath.Glob(file + ".*")
+		must(t, err)
+		for _, p := range all {
+			got = append(got, content(t, p))
+		}
+		if slices.Sort(got); !slices.Equal(got, []string{"first\n", "second\n", "third\n"}) {
+			t.Errorf("%q are left, in %q", got, all)
+		}
 	}
 }

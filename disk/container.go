@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +30,8 @@ const (
 	roomInodes = 16
 )
 
-// containerStamp is the kubelet's, so that its rotation and kubectl logs know
-// the archive.
+// containerStamp is the kubelet's, for its archives. Ours go on with microseconds,
+// and the kubelet counts, sorts and compresses them with its own.
 const containerStamp = "20060102-150405"
 
 // Rotated is what has come of the rotation of a container's log.
@@ -43,10 +42,10 @@ type Rotated struct {
 	Followed, Unread bool
 }
 
-// RotateContainer rotates a container's log as the kubelet does, with its name
-// for the archive. Where the runtime opens what has the name, the path is never
-// missing. The log is never truncated, punched or collapsed: kubectl logs reads a
-// hole into memory, 12 GB of it for 300 MB.
+// RotateContainer rotates a container's log as the kubelet does, with a name for
+// the archive that it takes for one of its own. Where the runtime opens what has
+// the name, the path is never missing. The log is never truncated, punched or
+// collapsed: kubectl logs reads a hole into memory, 12 GB of it for 300 MB.
 //
 // What the kubelet did meanwhile shows as ENOENT, and is as good.
 func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, how How, now time.Time) (Rotated, error) {
@@ -87,18 +86,14 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 		return done, lag
 	}
 	done.Unread = lag != nil
-	archive := d.newArchive(base, now)
-	give := func() error {
-		if rt.Replaces {
-			return d.rename(base, archive)
-		}
-		return d.replace(live, base, archive)
+	archive, err := d.newArchive(base, now)
+	if err != nil {
+		return done, err
 	}
-	err = give()
-	if errors.Is(err, unix.EEXIST) {
-		// The second rotation of this second. It sorts after the first.
-		archive = base + "." + strings.Replace(now.Format(stampLayout), ".", "", 1)
-		err = give()
+	if rt.Replaces {
+		err = d.rename(base, archive)
+	} else {
+		err = d.replace(live, base, archive)
 	}
 	if err != nil {
 		return done, err
@@ -110,15 +105,22 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 	return done, nil
 }
 
-// newArchive returns the kubelet's name for an archive. Where the first of this
-// second is compressed already its plain name is free, and not to be used again.
-func (d *folder) newArchive(base string, now time.Time) string {
-	name := base + "." + now.Format(containerStamp)
-	var st unix.Statx_t
-	if statx(d.fd, []byte(name+Gzip.ending()+"\x00"), &st) == nil {
-		return base + "." + strings.Replace(now.Format(stampLayout), ".", "", 1)
+// newArchive returns a name for an archive that sorts after those that are there.
+// It is the kubelet's with microseconds, always: the kubelet, which looked at the
+// size of the log before it compressed the last archive, may rotate in this very
+// second, and renames over whatever has its own name. Nor is a name used twice:
+// the kubelet removes X as soon as there is X.gz.
+func (d *folder) newArchive(base string, now time.Time) (string, error) {
+	names, err := d.names()
+	if err != nil {
+		return "", err
 	}
-	return name
+	at, _ := stampTime(now.Format(containerStamp)) // what its clock shows, in no zone
+	at = at.Add(time.Duration(now.Nanosecond()))
+	if all := archivesOf(base, names); len(all) > 0 && !at.After(all[len(all)-1].at) {
+		at = all[len(all)-1].at.Add(time.Microsecond)
+	}
+	return base + "." + stamp(at), nil
 }
 
 // undo gives a log its name back after the runtime could not open the new one,

@@ -284,8 +284,7 @@ func unpack(file string) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// kubelets is how the kubelet names an archive; of two in a second ours has
-// microseconds, which sort after it.
+// kubelets is how the kubelet names an archive; ours have microseconds.
 var kubelets = regexp.MustCompile(`^0\.log\.\d{8}-\d{6}(\d{6})?(\.gz)?$`)
 
 // complete fails t unless archives and log hold lines from the first on, each
