@@ -102,6 +102,7 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 		return done, errors.Join(err, d.undo(base, archive, rt))
 	}
 	done.Archive = path.Join(d.path, archive)
+	mark(live, done.Unread)
 	return done, nil
 }
 
@@ -175,7 +176,7 @@ func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func
 	all := archivesOf(base, names)
 	var errs []error
 	if how.fates != nil {
-		if err := r.learn(ctx, d, base, all, how.fates, now); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := r.learn(ctx, d, base, all, how.fates, now); err != nil {
 			errs = append(errs, err)
 		}
 	}

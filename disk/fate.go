@@ -2,7 +2,9 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"sync"
@@ -20,6 +22,28 @@ const (
 	fateUnknown             // it goes by number, as with the kubelet
 	fateUnread              // somebody has still to read it: it stays
 )
+
+// unreadMark is an attribute of an archive that somebody has still to read, and of
+// its compressed form: fates are forgotten when a run ends, and archives that have
+// none go by number.
+const unreadMark = "user.nodetune.unread"
+
+func marked(f *os.File) bool {
+	_, err := unix.Fgetxattr(int(f.Fd()), unreadMark, nil)
+	return err == nil
+}
+
+// mark sets or removes the mark. Where it cannot (tmpfs before Linux 6.6), a run
+// to come does not know what this one does.
+func mark(f *os.File, unread bool) {
+	switch {
+	case unread == marked(f): // a change is an event for whoever watches the file
+	case unread:
+		_ = unix.Fsetxattr(int(f.Fd()), unreadMark, nil, 0)
+	default:
+		_ = unix.Fremovexattr(int(f.Fd()), unreadMark)
+	}
+}
 
 // fates are those of the archives made since this run began. They are for
 // several goroutines.
@@ -45,8 +69,7 @@ func (f *fates) lost(at inode) {
 	f.others[at] = true
 }
 
-// of returns the fate of the archive at a path; at is its uncompressed file, or
-// zero.
+// of returns the fate of the archive at a path; at is its file.
 func (f *fates) of(archive string, at inode) fate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,8 +94,8 @@ func (f *fates) keep(ok func(dir string) bool) {
 // collectors keep a file that they have read for some seconds.
 const learnEvery = time.Second
 
-// learn fills in the fates of all, and asks those who read an archive whose fate
-// is not known how far they are.
+// learn fills in the fates of all, marks what is unread, and asks those who read
+// an archive whose fate is not known how far they are.
 func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archived, f *fates, now time.Time) error {
 	type held struct {
 		*archived
@@ -80,18 +103,36 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 		size uint64
 	}
 	var ask []held
+	var errs []error
+	for i := range all {
+		all[i].fate = fateUnread // what cannot be looked at stays
+	}
 	for i := range all {
 		a := &all[i]
+		name := a.name
 		if !a.plain {
-			a.fate = f.of(path.Join(d.path, a.name), inode{})
+			if a.comp == None {
+				continue // it is only begun
+			}
+			name += a.comp.ending()
+		}
+		file, st, err := d.file(name, unix.O_RDONLY)
+		if errors.Is(err, unix.ENOENT) {
+			continue // the kubelet has compressed or removed it meanwhile
+		}
+		if err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		file, st, err := d.file(a.name, unix.O_RDONLY)
-		if err != nil {
-			return err
-		}
 		at := inode{d.dev, st.Ino}
-		if a.fate = f.of(path.Join(d.path, a.name), at); a.fate != fateRead {
+		if a.fate = f.of(path.Join(d.path, a.name), at); a.fate == fateUnknown && marked(file) {
+			a.fate = fateUnread // a run before knew
+			f.set(path.Join(d.path, a.name), fateUnread)
+		}
+		if a.fate != fateUnknown {
+			mark(file, a.fate == fateUnread)
+		}
+		if a.plain && a.fate != fateRead {
 			if idle, err := Probe(int(file.Fd())); err == nil && idle == Held {
 				ask = append(ask, held{a, at, st.Size})
 			}
@@ -99,7 +140,7 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 		_ = file.Close()
 	}
 	if len(ask) == 0 || now.Sub(r.learned) < learnEvery && !now.Before(r.learned) {
-		return nil
+		return errors.Join(errs...)
 	}
 	r.learned = now
 	var files []inode
@@ -108,7 +149,7 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 	}
 	who, err := openers(ctx, r.walker, base, files...)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range ask {
 		if _, late := behind(who[h.at], h.size, 0); !late && slices.ContainsFunc(who[h.at], opener.reads) {
@@ -116,5 +157,5 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 			f.set(path.Join(d.path, h.name), fateRead)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -40,7 +40,7 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
 	must(t, err)
-	defer b.Close()
+	defer func() { must(t, b.Close()) }()
 	write := func() { must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
 	now := time.Now()
 	pass := func(pressed bool) int {
@@ -93,6 +93,50 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 	now = now.Add(followedFor)
 	if n := pass(false); n != 1 {
 		t.Error("not rotated, and nobody has read it for a minute")
+	}
+	// A run to come knows it, too, also of those that are compressed.
+	b.Settle(t.Context(), now)
+	must(t, b.Close())
+	b, err = NewBursts("/proc", root, k, 0, b.runtime)
+	must(t, err)
+	for range 3 {
+		write()
+		pass(true)
+		b.Settle(t.Context(), now)
+	}
+	if n := archives(); n != 4 {
+		t.Errorf("%d archives are left, want the 3 that nobody has read, and the last", n)
+	}
+}
+
+// The kubelet compresses or removes an archive while they are looked at: that
+// tells nothing of the others.
+func TestLearnWhileTheKubeletRotates(t *testing.T) {
+	root := t.TempDir()
+	rel, file := podLog(t, root, "web")
+	put(t, file+".20260131-120000000001", "unread\n")
+	put(t, file+".20260131-120000000002.gz", "unread\n")
+	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	must(t, err)
+	defer r.Close()
+	d, err := openFolder(r.rootfs, r.logPaths, filepath.Dir(rel))
+	must(t, err)
+	defer d.close()
+	names, err := d.names()
+	must(t, err)
+	all := archivesOf("0.log", append(names, "0.log.20260131-110000000000"))
+	f := newFates()
+	for _, a := range all {
+		f.set(filepath.Join(d.path, a.name), fateUnread)
+	}
+	must(t, r.learn(t.Context(), d, "0.log", all, f, time.Now()))
+	for _, a := range all {
+		if a.fate != fateUnread {
+			t.Errorf("the fate of %s is %d", a.name, a.fate)
+		}
+	}
+	if got := excess(all, How{Archives: 1, KeepSize: 1}, time.Now()); len(got) != 0 {
+		t.Errorf("%+v go, and nobody has read them", got)
 	}
 }
 

@@ -200,6 +200,7 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 	if err := copyAttributes(fresh, live); err != nil {
 		return undo(err)
 	}
+	mark(fresh, false) // the kubelet gives an archive its log's name back where nobody reopens it
 	if err := d.exchange(archive, base); err != nil {
 		return undo(err)
 	}
