@@ -60,7 +60,7 @@ func NewScanner(procfs, sysfs string, p Policy) (*Scanner, error) {
 		reader:   instances.NewReader(w, procfs, sysfs),
 		accounts: map[Owner]int{},
 		queues:   queues{},
-		whole:    !w.Ours() || initialPIDNS(procfs),
+		whole:    !w.Ours() || InitialPIDNS(procfs),
 	}, nil
 }
 

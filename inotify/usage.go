@@ -198,8 +198,8 @@ type Usage struct {
 	// Accounts is sorted by use, the fullest first.
 	Accounts []Account `json:"owners"`
 	// Processes are those that hold an instance, that use at least half of
-	// their RLIMIT_NOFILE, or that are among the 32 with most descriptors;
-	// most instances first.
+	// their RLIMIT_NOFILE, or that are among the 32 with most descriptors and
+	// have 48 or more; most instances first.
 	Processes []Process `json:"processes"`
 
 	// Findings are the limits that are used for the policy's share or more,

@@ -11,10 +11,10 @@ import (
 	"github.com/nodetune/nodetune/internal/instances"
 )
 
-// initialPIDNS reports whether this process, and so its procfs, is in the pid
+// InitialPIDNS reports whether this process, and so its procfs, is in the pid
 // namespace of the node. Its inode number is fixed (PROC_PID_INIT_INO in
 // linux/proc_ns.h).
-func initialPIDNS(procfs string) bool {
+func InitialPIDNS(procfs string) bool {
 	const initial = 0xEFFFFFFC
 	fi, err := os.Stat(filepath.Join(procfs, "self/ns/pid"))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"sync"
 	"unsafe"
 
@@ -118,7 +117,7 @@ func loadTasks(spec *ebpf.CollectionSpec, types *Types) (*Walk, error) {
 // loadIterator loads the program that the kernel calls for every task of the pid
 // namespace of whoever reads the iterator.
 func loadIterator(spec *ebpf.CollectionSpec, procfs string, types *Types) (*Walk, error) {
-	if !initialPIDNS(procfs) {
+	if !inotify.InitialPIDNS(procfs) {
 		return nil, errors.New("before Linux 6.7 it sees the processes of its own pid namespace only: run with hostPID")
 	}
 	var objs struct {
@@ -154,13 +153,6 @@ func newWalk(maps walkMaps, vars walkVariables, named, walk *ebpf.Program) *Walk
 		close: []io.Closer{&maps, named, walk},
 		names: cgroups{known: map[uint64]*cgroupName{}}, numbers: map[uint64]uint64{}, comms: map[[16]uint8]string{},
 	}
-}
-
-// initialPIDNS reports whether this process is in the pid namespace of the
-// node, whose inode number is fixed (PROC_PID_INIT_INO in linux/proc_ns.h).
-func initialPIDNS(procfs string) bool {
-	var st unix.Stat_t
-	return unix.Stat(filepath.Join(procfs, "self/ns/pid"), &st) == nil && st.Ino == 0xEFFFFFFC
 }
 
 // Close gives the programs and their memory back.
