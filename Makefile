@@ -127,7 +127,7 @@ loss:
 
 # Needs the vulnerability database, so it is not part of make test.
 vuln:
-	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 clean:
 	rm -rf bin
