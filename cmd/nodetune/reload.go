@@ -28,7 +28,7 @@ type verdict[C any] struct {
 // poll reads the file. What is valid and new is returned; what is not is
 // refused, once, and the old configuration stays in force. A change counts only
 // when two polls have seen the same bytes, since a file may be read between
-// being truncated and being written, and an empty file is a valid one; at once
+// being truncated and being written, and half of a file may be valid; at once
 // says that somebody has asked, and takes it as it is.
 func (f *configFile[C]) poll(atOnce bool) verdict[C] {
 	b, err := f.read()
