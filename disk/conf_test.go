@@ -59,10 +59,14 @@ func TestReadLogrotate(t *testing.T) {
 		"/etc/logrotate.conf":           "copytruncate\ninclude /etc/logrotate.d\n",
 		"/etc/logrotate.d/nginx":        "/var/log/nginx/*.log { daily }",
 		"/etc/logrotate.d/old.dpkg-old": "/var/log/old { daily }",
-		"/etc/logrotate.d/rsyslog":      "nocopytruncate\n/var/log/syslog {\n}\n",
+		"/etc/logrotate.d/rsyslog":      "nocopytruncate\n/var/log/syslog {\n}\ninclude /etc/app.d\n",
+		"/etc/app.d/a":                  "/var/log/app[!0-9].log {\n}\ninclude /etc/app.d\n", // in a circle
 	}
 	got := readLogrotate(host.read, host.list)
-	if len(got) != 2 || !got[0].copytruncate || got[1].copytruncate || got[0].file != "/etc/logrotate.d/nginx" {
+	if len(got) != 3 || !got[2].manages("/var/log/appx.log") || got[2].manages("/var/log/app1.log") {
+		t.Fatalf("%+v", got)
+	}
+	if !got[0].copytruncate || got[1].copytruncate || got[0].file != "/etc/logrotate.d/nginx" {
 		t.Errorf("%+v", got)
 	}
 }

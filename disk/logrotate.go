@@ -108,8 +108,7 @@ func quoted(s string) []string {
 	return all
 }
 
-// maxIncludes bounds what a configuration may include; includes do not nest
-// further than from /etc/logrotate.conf into its directory.
+// maxIncludes bounds what a configuration may include.
 const maxIncludes = 1000
 
 // readLogrotate reads /etc/logrotate.conf and what it includes, a file or a
@@ -117,7 +116,12 @@ const maxIncludes = 1000
 func readLogrotate(read func(string) ([]byte, error), list func(string) ([]string, error)) []stanza {
 	global := false
 	var all []stanza
-	take := func(p string) []string {
+	taken := map[string]bool{} // includes may go in a circle
+	take := func(p string) (includes []string) {
+		if taken[p] || len(taken) == maxIncludes {
+			return nil
+		}
+		taken[p] = true
 		b, err := read(p)
 		if err != nil {
 			return nil
@@ -130,15 +134,17 @@ func readLogrotate(read func(string) ([]byte, error), list func(string) ([]strin
 	if includes == nil {
 		includes = []string{"/etc/logrotate.d"}
 	}
-	for _, p := range includes {
+	for n := 0; len(includes) > 0 && n < maxIncludes; n++ {
+		p := includes[0]
+		includes = includes[1:]
 		names, err := list(p)
 		if err != nil {
-			take(p)
+			includes = append(includes, take(p)...)
 			continue
 		}
-		for _, name := range names[:min(len(names), maxIncludes)] {
+		for _, name := range names {
 			if !tabooName(name) {
-				take(path.Join(p, name))
+				includes = append(includes, take(path.Join(p, name))...)
 			}
 		}
 	}
@@ -157,10 +163,11 @@ func tabooName(name string) bool {
 	}, func(ext string) bool { return strings.HasSuffix(name, ext) })
 }
 
-// Managed reports whether a pattern of logrotate's configuration matches p:
+// manages reports whether a pattern of logrotate's configuration matches p:
 // such a file is logrotate's to rotate, and nobody else's.
 func (s stanza) manages(p string) bool {
 	for _, pattern := range s.patterns {
+		pattern = strings.ReplaceAll(pattern, "[!", "[^") // glob(7), path.Match
 		if ok, err := path.Match(pattern, p); ok && err == nil {
 			return true
 		}
