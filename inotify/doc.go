@@ -34,8 +34,8 @@
 // descriptors and 200,000 watches. Without the records it is 0.35 of that;
 // counting descriptors alone by the size of PID/fd is 0.025.
 //
-// Every 30 s, as the agent does it, that is 0.1 % of a core on a node with
-// 300 processes and 5,000 descriptors, and 0.5 to 1.2 % on the one above.
+// Every 30 s that is 0.1 % of a core on a node with 300 processes and 5,000
+// descriptors, and 0.5 to 1.2 % on the one above; the agent makes it seldomer.
 // Counting watches adds countPercent, 1 %, at most.
 //
 // A record of a large instance is expensive for the process that owns it, see

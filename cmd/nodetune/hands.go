@@ -73,16 +73,22 @@ func (h *hands) did(acts ...disk.Act) {
 // maxSaid bounds what is remembered about paths that others may choose.
 const maxSaid = 1000
 
-func (h *hands) failed(a disk.Act) {
+// news reports whether text was not what was last said about a path.
+func (h *hands) news(path, text string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.said == nil || len(h.said) > maxSaid {
 		h.said = map[string]string{}
 	}
-	if h.said[a.Path] == a.Error {
+	was := h.said[path]
+	h.said[path] = text
+	return was != text
+}
+
+func (h *hands) failed(a disk.Act) {
+	if !h.news(a.Path, a.Error) {
 		return
 	}
-	h.said[a.Path] = a.Error
 	level := slog.LevelError
 	if a.Verb == disk.ActRefuse {
 		level = slog.LevelWarn
@@ -132,7 +138,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 				short[top] = g
 				pressed = pressed || policy.Pressure.Short(f)
 			} else if policy.Reclaim.Has(disk.ClassBallast) {
-				if err := t.reclaimer.Ballast(top); err != nil {
+				if err := t.reclaimer.Ballast(top); err != nil && t.news(top, err.Error()) {
 					t.agent.log.Warn("no ballast", "path", top, "err", err)
 				}
 			}
