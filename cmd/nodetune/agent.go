@@ -55,18 +55,18 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	refusals := &refusalTask{agent: a, options: o, counts: reporter.NewRefusals()}
 	a.metrics.Register(refusals.counts)
 	a.end = refusals.end
-	counted := newTask("inotify", usage.every, usage.pass)
+	counted := newTask("inotify", usage.every, logged(log, "cannot count who uses what", usage.pass))
 	usage.look = newLook(usage, counted.soon)
 	a.look, a.raise = usage.look.run, floors.now
-	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, floors.pass)
-	a.disks = newTask("disk", disks.every, disks.pass)
+	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, logged(log, "cannot read the kernel's settings", floors.pass))
+	a.disks = newTask("disk", disks.every, logged(log, "cannot observe disks and logs", disks.pass))
 	a.tasks = []task{
 		a.floors,
 		counted,
 		a.disks,
-		newTask("reclaim", reclaim.every, reclaim.pass),
-		newTask("rotate", bursts.every, bursts.pass),
-		newTask("refusals", refusals.every, refusals.pass),
+		newTask("reclaim", reclaim.every, logged(log, "cannot act upon logs", reclaim.pass)),
+		newTask("rotate", bursts.every, logged(log, "cannot rotate logs of containers", bursts.pass)),
+		newTask("refusals", refusals.every, logged(log, "cannot read what inotify refuses", refusals.pass)),
 	}
 	return a
 }

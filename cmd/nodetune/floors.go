@@ -37,7 +37,6 @@ func (f *floorsTask) pass(ctx context.Context) error {
 	defer f.mu.Unlock()
 	seen, err := f.write(ctx)
 	if err != nil {
-		f.agent.log.Error("cannot read the kernel's settings", "err", err)
 		f.agent.latest.Put(func(s *reporter.Snapshot) {
 			s.Sysctl = reporter.Result[sysctl.Observed]{At: time.Now(), Err: err}
 		})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -123,7 +122,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 	if t.reclaimer == nil {
 		r, err := disk.NewReclaimer(t.options.procfs, t.options.rootfs, policy)
 		if err != nil {
-			return fmt.Errorf("act upon logs: %w", err)
+			return err
 		}
 		r.Sandboxes = sandboxes(t.options.rootfs)
 		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
@@ -265,7 +264,7 @@ func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration
 	}
 	b, err := disk.NewBursts(t.options.procfs, t.options.rootfs, k, wait, t.reopener)
 	if err != nil {
-		return fmt.Errorf("act upon logs of containers: %w", err)
+		return err
 	}
 	t.bursts, t.kubelet, t.wait = b, k, wait
 	return nil

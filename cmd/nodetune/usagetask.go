@@ -74,9 +74,6 @@ func (t *usageTask) pass(ctx context.Context) error {
 		})
 		return nil
 	}
-	if err != nil {
-		t.agent.log.Error("cannot count who uses what", "err", err)
-	}
 	u.Refusals = t.agent.refused.Lately(now)
 	t.agent.latest.Put(func(s *reporter.Snapshot) {
 		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
