@@ -273,10 +273,10 @@ func diskGaps(b *strings.Builder, s disk.Scan) {
 		fmt.Fprintf(b, "\nnot seen: %s\n", safetext.String(err))
 	}
 	if n := s.Skipped["denied"]; n > 0 {
-		fmt.Fprintf(b, "\nnot seen: %d directories or files that may not be listed; root, or CAP_DAC_READ_SEARCH, sees them\n", n)
+		fmt.Fprintf(b, "\nnot seen: %s that may not be listed; root, or CAP_DAC_READ_SEARCH, sees them\n", amount(n, "directory or file", "directories or files"))
 	}
 	if s.Unreadable > 0 {
-		fmt.Fprintf(b, "\nnot seen: the descriptors of %d processes of %d; root, or CAP_SYS_PTRACE, sees who reads what\n", s.Unreadable, s.Processes)
+		fmt.Fprintf(b, "\nnot seen: the descriptors of %d of %d processes; root, or CAP_SYS_PTRACE, sees who reads what\n", s.Unreadable, s.Processes)
 	}
 }
 

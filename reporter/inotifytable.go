@@ -139,7 +139,7 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 		fmt.Fprintf(b, "\nprocesses are read from procfs, not from the kernel's descriptor tables: %s\n", safetext.String(u.HoldersReason))
 	}
 	if u.InstancesUnattributed > 0 {
-		fmt.Fprintf(b, "\n%d instances are in no process: sent through a socket and not received, or made or closed meanwhile\n", u.InstancesUnattributed)
+		fmt.Fprintf(b, "\n%s in no process: sent through a socket and not received, or made or closed meanwhile\n", amount(int(u.InstancesUnattributed), "instance is", "instances are"))
 	}
 }
 

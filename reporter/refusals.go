@@ -115,7 +115,7 @@ func RefusedText(f inotify.Refusal) string {
 	if w := Who(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
 		who += " of " + w
 	}
-	s := fmt.Sprintf("%s %d times %s: %s", who, f.Count, f.Call, refusedWhy(f))
+	s := fmt.Sprintf("%s %s %s: %s", who, amount(int(f.Count), "time", "times"), f.Call, refusedWhy(f))
 	if f.Limit >= 0 {
 		s += fmt.Sprintf(", %d of %d", f.Used, f.Limit)
 	}

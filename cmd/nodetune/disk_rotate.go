@@ -131,6 +131,9 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 			err = f.rotate(cmd.Context(), cmd.OutOrStdout(), rotator, file, how)
 		}
 		if err != nil {
+			if len(files) == 1 {
+				return unmet(errors.New(safetext.String(err.Error())))
+			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: %s\n", safetext.String(err.Error()))
 			failed++
 		}
@@ -175,7 +178,7 @@ func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *disk.Rot
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: %d of its archives are still open in a writer or reader, and stay uncompressed; call this again later", file, s.Waiting)
+			return fmt.Errorf("%s: writers or readers still have %d of its archives open, which stay as they are; call this again later", file, s.Waiting)
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
 			return ctx.Err()

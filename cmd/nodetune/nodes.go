@@ -211,7 +211,11 @@ func (d nodesDoc) table(w io.Writer, live bool, now time.Time) error {
 	for _, n := range d.Nodes {
 		count[n.State]++
 	}
-	_, err := fmt.Fprintf(w, "\n%d nodes: %d with a problem, %d unknown, %d silent, %d ok\n", len(d.Nodes),
+	what := "nodes"
+	if len(d.Nodes) == 1 {
+		what = "node"
+	}
+	_, err := fmt.Fprintf(w, "\n%d %s: %d with a problem, %d unknown, %d silent, %d ok\n", len(d.Nodes), what,
 		count[reporter.NodeProblem], count[reporter.NodeUnknown], count[reporter.NodeSilent], count[reporter.NodeOK])
 	return err
 }
