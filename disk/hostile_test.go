@@ -1,12 +1,16 @@
 package disk
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -116,18 +120,26 @@ func TestRotateImmutable(t *testing.T) {
 	}
 }
 
-// TestHelperOnce settles, rotates and settles, once.
+// TestHelperOnce settles, rotates and settles, once; with AWAIT, when SIGUSR1
+// tells it to.
 func TestHelperOnce(t *testing.T) {
 	if !isHelper(t) {
 		return // it is started by other tests
 	}
 	runtime.LockOSThread() // strace counts system calls by thread
+	if os.Getenv("AWAIT") != "" {
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, unix.SIGUSR1)
+		fmt.Fprintln(os.Stdout, "ready")
+		<-told
+	}
 	file := os.Getenv("FILE")
 	r := newRotator(t, filepath.Dir(file))
 	how := How{Compress: Compression(os.Getenv("COMPRESS")), InPlace: os.Getenv("INPLACE") != "", Reopen: Reopen{PID: envInt("PID")}}
 	_, _ = r.Settle(context.Background(), file, how, time.Now())
 	_, _ = r.Rotate(context.Background(), file, how, time.Now())
 	_, _ = r.Settle(context.Background(), file, how, time.Now())
+	os.Exit(0) // what a test does at its end is not of interest
 }
 
 // numbered writes n lines as TestHelperWriter does.
@@ -139,45 +151,141 @@ func numbered(n int) []byte {
 	return b.Bytes()
 }
 
-// One system call after another fails for want of space, or is the last that the
-// process makes. Whatever it is, no archive is broken, no line is gone, and the
-// next run finishes.
+// once runs TestHelperOnce with the arguments for strace(1), from the moment at
+// which it begins, and returns what strace wrote. It fails the test if that does
+// not come to an end, or panics.
+func once(t *testing.T, file string, how How, arg ...string) string {
+	t.Helper()
+	env := []string{"AWAIT=1", "FILE=" + file, "COMPRESS=" + string(how.Compress)}
+	if how.InPlace {
+		env = append(env, "INPLACE=1")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := helper(t, "TestHelperOnce", env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	defer cmd.Process.Kill()
+	if s, err := bufio.NewReader(out).ReadString('\n'); s != "ready\n" {
+		t.Fatalf("helper: %q, %v", s, err)
+	}
+	said := filepath.Join(t.TempDir(), "strace")
+	trace := exec.CommandContext(ctx, "strace", append(arg, "-f", "-o", said, "-p", fmt.Sprint(cmd.Process.Pid))...)
+	var complaint bytes.Buffer
+	trace.Stderr = &complaint
+	must(t, trace.Start())
+	for !isTraced(cmd.Process.Pid) {
+		if time.Sleep(time.Millisecond); ctx.Err() != nil {
+			t.Fatalf("strace does not attach: %s", &complaint)
+		}
+	}
+	must(t, cmd.Process.Signal(unix.SIGUSR1))
+	_ = trace.Wait() // it ends when the helper does
+	if ctx.Err() != nil {
+		t.Fatalf("strace %q: not at an end after a minute", arg)
+	}
+	_ = cmd.Wait()
+	if strings.Contains(stderr.String(), "panic: ") {
+		t.Fatalf("strace %q: %s", arg, &stderr)
+	}
+	b, err := os.ReadFile(said)
+	must(t, err)
+	return string(b)
+}
+
+// isTraced reports whether every thread of a process has a tracer, proc(5).
+func isTraced(pid int) bool {
+	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, file := range all {
+		if b, err := os.ReadFile(file); err != nil || bytes.Contains(b, []byte("\nTracerPid:\t0\n")) {
+			return false
+		}
+	}
+	return err == nil && len(all) > 0
+}
+
+// ofTheRuntime are the calls by which Go's runtime gets memory, threads, timers
+// and signals, and waits. None has anything to do with a filesystem, and without
+// some of them it ends the process.
+var ofTheRuntime = regexp.MustCompile(`^(mmap|munmap|mprotect|madvise|mincore|brk|futex|clone|clone3|set_robust_list|rseq|` +
+	`rt_sig.*|sigaltstack|tgkill|restart_syscall|gettid|getpid|sched_.*|nanosleep|clock_.*|timer_.*|setitimer|prctl|prlimit64|` +
+	`epoll_.*|eventfd2|pipe2|exit|exit_group)$`)
+
+// callsOf returns the system calls that a trace has beside the runtime's, and how
+// often the thread that made most of one has made it.
+func callsOf(trace string) map[string]int {
+	by, most := map[string]int{}, map[string]int{}
+	for _, m := range regexp.MustCompile(`(?m)^(\d+) +(\w+)\(`).FindAllStringSubmatch(trace, -1) {
+		if call := m[2]; !ofTheRuntime.MatchString(call) {
+			by[m[1]+call]++
+			most[call] = max(most[call], by[m[1]+call])
+		}
+	}
+	return most
+}
+
+// Every system call that a rotation with its compression makes fails for want of
+// space: the first of its kind, the last, some in between, and all. Those that
+// change something are, besides, the last that the process makes. Whatever it is,
+// it ends, no archive is broken, no line is gone, and the next run finishes.
 func TestRotateFailing(t *testing.T) {
 	privtest.Root(t)
 	const lines = 5000
 	original := numbered(lines)
-	exe, err := os.Executable()
-	must(t, err)
-	for _, way := range []struct{ name, compress, inPlace string }{{"exchange", "gzip", ""}, {"in place", "gzip", "1"}} {
-		t.Run(way.name, func(t *testing.T) {
+	for name, how := range map[string]How{"exchange": {Compress: Gzip}, "in place": {Compress: Zstd, InPlace: true}} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			try := func(arg ...string) (trace string) {
+				dir := t.TempDir()
+				file := filepath.Join(dir, "app.log")
+				must(t, os.WriteFile(file, original, 0o640))
+				_ = unix.Setxattr(file, "user.team", []byte("blue"), 0) // where it can have one
+				trace = once(t, file, how, arg...)
+				finish(t, newRotator(t, dir), file, how)
+				if got := count(t, dir, "app.log", lines); got.missing+got.duplicated+got.garbled != 0 {
+					t.Fatalf("%q: %v, %v", arg, got, ls(t, dir))
+				}
+				for _, n := range ls(t, dir) {
+					if n[0] == '.' {
+						t.Errorf("%q: left %s", arg, n)
+					}
+				}
+				must(t, os.RemoveAll(dir))
+				return trace
+			}
 			runs := 0
-			for _, call := range []string{"fchown", "fchmod", "renameat2", "fsync", "utimensat", "unlinkat", "write", "fallocate", "ftruncate"} {
-				for _, failure := range []string{"error=ENOSPC", "signal=KILL"} {
-					for when := 1; when <= 3; when++ {
-						dir := t.TempDir()
-						file := filepath.Join(dir, "app.log")
-						must(t, os.WriteFile(file, original, 0o640))
-						cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace="+call,
-							"-e", fmt.Sprintf("inject=%s:%s:when=%d", call, failure, when), exe, "-test.run=^TestHelperOnce$")
-						cmd.Env = append(os.Environ(), "NODETUNE_TEST_HELPER=TestHelperOnce", "FILE="+file, "COMPRESS="+way.compress, "INPLACE="+way.inPlace)
-						_ = cmd.Run()
-						r := newRotator(t, dir)
-						how := How{Compress: Compression(way.compress), InPlace: way.inPlace != ""}
-						finish(t, r, file, how)
-						if got := count(t, dir, "app.log", lines); got.missing+got.duplicated+got.garbled != 0 {
-							t.Fatalf("%s, %s, call %d: %v, %v", call, failure, when, got, ls(t, dir))
-						}
-						for _, n := range ls(t, dir) {
-							if n[0] == '.' {
-								t.Errorf("%s, %s, call %d: left %s", call, failure, when, n)
-							}
-						}
-						runs++
+			fail := func(call, failure, when string) (happened bool) {
+				runs++
+				trace := try("-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:%s:when=%s", call, failure, when))
+				return strings.Contains(trace, "(INJECTED)") || strings.Contains(trace, "killed by SIGKILL")
+			}
+			all := callsOf(try())
+			always := []string{"openat", "read", "write", "close", "fsync", "renameat2", "unlinkat", "fchown", "fchmod", "fcntl", "flock", "utimensat"}
+			for call, n := range all {
+				// What is done only where the machine's other processes ask for it may not come again.
+				if happened := fail(call, "error=ENOSPC", "1+"); !happened && slices.Contains(always, call) {
+					t.Errorf("%s did not fail", call)
+				}
+				for _, when := range slices.Compact([]int{1, 2, n/2 + 1, n}) {
+					if when <= n {
+						fail(call, "error=ENOSPC", fmt.Sprint(when))
 					}
 				}
 			}
-			t.Logf("%d runs, one failing system call each: 0 lines missing, 0 archives broken", runs)
+			for _, call := range always {
+				if all[call] == 0 {
+					t.Errorf("a rotation without %s: %v", call, all)
+				}
+			}
+			for _, call := range []string{"fchown", "fchmod", "renameat2", "fsync", "utimensat", "unlinkat", "write", "pwrite64", "fallocate", "ftruncate"} {
+				for when := 1; when <= min(3, all[call]); when++ {
+					fail(call, "signal=KILL", fmt.Sprint(when))
+				}
+			}
+			t.Logf("%d runs, with failures of %v: 0 lines missing, 0 archives broken", runs, slices.Sorted(maps.Keys(all)))
 		})
 	}
 }
