@@ -51,6 +51,8 @@ type containerLog struct {
 	lags bool      // its reader is behind
 	read time.Time // when somebody was last seen to read it, or expected to begin
 	file inode     // the last that was seen under its name, unless that was ours to change
+	size uint64    // of it, then
+	seen bool
 }
 
 // followed reports whether somebody reads the log, whatever file it has now.
@@ -106,7 +108,9 @@ func (b *Bursts) Close() error { return errors.Join(b.rotator.Close(), b.settler
 func (b *Bursts) Space() (Filesystem, error) { return b.rotator.space(b.pods) }
 
 // Pass looks at every log once. With pressed a reader that is behind is not
-// waited for; what it has not read stays.
+// waited for; what it has not read stays. And a log that would outgrow its limit
+// before the next look is rotated now: where the kubelet finds one larger, it
+// removes the oldest archives, whoever has still to read them.
 func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 	top, err := openRoot(b.rotator.rootfs, b.pods, unix.O_PATH)
 	if err != nil {
@@ -139,9 +143,14 @@ func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 				b.fates.lost(l.file)
 				b.unsettle(rel, l.log)
 			}
-			l.file = at
+			l.file, l.size = at, 0
 		}
-		if st.Size >= b.limit && (!now.Before(l.wait) || pressed && l.lags) {
+		soon := st.Size
+		if pressed && l.seen {
+			soon += st.Size - min(l.size, st.Size)
+		}
+		l.size, l.seen = st.Size, true
+		if soon >= b.limit && (!now.Before(l.wait) || pressed && l.lags) {
 			acts = append(acts, b.rotate(ctx, rel, l, st.Size, pressed, now)...)
 		}
 	}
@@ -185,7 +194,7 @@ func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size u
 	}
 	return []Act{Act{
 		Verb: ActRotate, Path: file, Archive: done.Archive, Bytes: size,
-		Reason: "it is larger than " + Size(b.limit) + ", and grows faster than the kubelet looks",
+		Reason: "it outgrows " + Size(b.limit) + " faster than the kubelet looks",
 	}.failed(err)}
 }
 

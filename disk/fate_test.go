@@ -109,6 +109,41 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 	}
 }
 
+// While the disk is short the kubelet never finds a log that is over its limit: it
+// would remove archives by their number, read or not.
+func TestBurstsKeepAheadOfTheKubelet(t *testing.T) {
+	root := t.TempDir()
+	_, file := podLog(t, root, "web")
+	k := defaultKubelet()
+	k.LogMaxSizeBytes = 4 << 20
+	b, err := NewBursts("/proc", root, k, 0, func(context.Context, workload.Log, string) (Runtime, error) {
+		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
+	})
+	must(t, err)
+	defer b.Close()
+	now := time.Now()
+	for i, look := range []struct {
+		mib     int64
+		pressed bool
+		want    int
+	}{
+		{3, true, 0},  // how fast it grows is not known yet
+		{3, true, 0},  // it does not
+		{7, false, 1}, // it is over the limit
+		{1, true, 0},
+		{2, true, 0},
+		{3, true, 1}, // it will have four at the next look
+		{3, false, 0},
+	} {
+		must(t, os.WriteFile(file, nil, 0o640))
+		must(t, os.Truncate(file, look.mib<<20))
+		now = now.Add(BurstEvery)
+		if acts := b.Pass(t.Context(), look.pressed, now); len(acts) != look.want {
+			t.Errorf("look %d: %+v, want %d rotations", i, acts, look.want)
+		}
+	}
+}
+
 // The kubelet compresses or removes an archive while they are looked at: that
 // tells nothing of the others.
 func TestLearnWhileTheKubeletRotates(t *testing.T) {
