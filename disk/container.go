@@ -98,11 +98,11 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 	if err != nil {
 		return done, err
 	}
+	mark(live, done.Unread)
 	if err := rt.Reopen(ctx); err != nil {
 		return done, errors.Join(err, d.undo(base, archive, rt))
 	}
 	done.Archive = path.Join(d.path, archive)
-	mark(live, done.Unread)
 	return done, nil
 }
 
