@@ -1,14 +1,12 @@
 package bpf
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,98 +14,32 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
 // failEnv makes the test binary a program whose inotify fails in one way, so
-// many times: "HOW TIMES". It prints its pid in the initial pid namespace.
+// many times: "HOW TIMES".
 const failEnv = "NODETUNE_TEST_FAIL"
 
 func fail(how string) int {
 	how, times, _ := strings.Cut(how, " ")
 	n, _ := strconv.Atoi(times)
-	if err := failAs(how, n); err != nil {
+	if err := refusetest.Fail(how, n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
 }
 
-func failAs(how string, n int) error {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	call := func() error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err }
-	watch := func(path string) func() error {
-		return func() error { _, err := unix.InotifyAddWatch(fd, path, unix.IN_CREATE); return err }
-	}
-	want := unix.EMFILE
-	switch how {
-	case "instances", "namespace":
-	case "nofile":
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40}); err != nil {
-			return err
-		}
-	case "file-max":
-		want = unix.ENFILE
-		restore, err := noFiles()
-		if err != nil {
-			return err
-		}
-		defer restore()
-	case "watches":
-		call, want = watch("/proc"), unix.ENOSPC
-		for _, path := range []string{"/", "/usr", "/etc"} {
-			_ = watch(path)()
-		}
-	case "path":
-		call, want = watch("/nonexistent"), unix.ENOENT
-	}
-	err = nil
-	for err == nil {
-		err = call() // what it gets before it is refused
-	}
-	for range n - 1 {
-		if errors.Is(err, want) {
-			err = call()
-		}
-	}
-	if !errors.Is(err, want) {
-		return fmt.Errorf("got %w, want %w", err, want)
-	}
-	return nil
-}
-
-// noFiles lowers fs.file-max below what is open, until restore, and gives up what
-// this thread is exempt by.
-func noFiles() (restore func(), err error) {
-	f, err := os.OpenFile("/proc/sys/fs/file-max", os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	was := make([]byte, 32)
-	n, err := f.ReadAt(was, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	runtime.LockOSThread()
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
-		return nil, err
-	}
-	if _, err := f.WriteAt([]byte("64"), 0); err != nil {
-		return nil, err
-	}
-	return func() { _, _ = f.WriteAt(was[:n], 0) }, nil
-}
-
 // refusing runs a program that fails, and returns what was read of it.
-func refusing(t *testing.T, r *Refusals, how string, times int, as ...string) []inotify.Refusal {
+func refusing(t *testing.T, r *Refusals, how string, times int, as *syscall.SysProcAttr) []inotify.Refusal {
 	t.Helper()
-	args := append(as, executable(t))
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir = "/"
+	cmd := exec.CommandContext(t.Context(), executable(t))
+	cmd.Dir, cmd.SysProcAttr = "/", as
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", failEnv, how, times), "GOMAXPROCS=1")
+	if strings.HasSuffix(how, refusetest.Memory) {
+		cmd.Env = append(cmd.Env, refusetest.Cgroup(t)...)
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", how, err, out)
@@ -152,26 +84,26 @@ func mountTracefs(t testing.TB) {
 // TestRefusals: each kind of refusal is told with what has refused it.
 func TestRefusals(t *testing.T) {
 	privtest.Host(t)
-	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have some hundred
 	r := openRefusals(t)
-	const uid = 70381
-	// Root of a user namespace may lower what its users may have.
-	in := func(key string) []string {
-		return []string{"unshare", "--user", "--map-root-user", "sh", "-c", `echo 3 > /proc/sys/user/` + key + ` && exec "$0"`}
-	}
+	const uid, times = 70381, 200
+	ofUser := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	for _, c := range []struct {
 		how  string
-		as   []string
+		as   *syscall.SysProcAttr
 		want inotify.Refusal
 	}{
-		{"instances", as(uid, ""), inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 128, Limit: 128, UID: uid}},
-		{"namespace", in("max_inotify_instances"), inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
-		{"nofile", nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
-		{"watches", in("max_inotify_watches"), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
-		{"file-max", nil, inotify.Refusal{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
-		{"path", nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{refusetest.Instances, ofUser, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
+		{refusetest.InstancesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
+		{refusetest.NOFILE, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{refusetest.WatchesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
+		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3, UID: refusetest.Other}},
+		{refusetest.OpenFiles, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
+		{refusetest.Path, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{refusetest.Memory, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{refusetest.WatchesMemory, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
-		got := refusing(t, r, c.how, 1000, c.as...)
+		got := refusing(t, r, c.how, times, c.as)
 		if len(got) != 1 {
 			t.Errorf("%s: got %+v", c.how, got)
 			continue
@@ -180,8 +112,8 @@ func TestRefusals(t *testing.T) {
 		if (g.Owner == nil) != (c.want.Owner == nil) || g.Owner != nil && (g.Owner.UID != c.want.Owner.UID || c.want.Owner.UserNS != 0 && g.Owner.UserNS != c.want.Owner.UserNS) {
 			t.Errorf("%s: of %+v, want %+v", c.how, g.Owner, c.want.Owner)
 		}
-		if g.Count != 1000 || g.PID == 0 || time.Since(g.At) > time.Minute {
-			t.Errorf("%s: got %+v, want 1000 of now", c.how, g)
+		if g.Count != times || g.PID == 0 || time.Since(g.At) > time.Minute {
+			t.Errorf("%s: got %+v, want %d of now", c.how, g, times)
 		}
 		g.Owner, c.want.Owner = nil, nil
 		c.want.Count, c.want.PID, c.want.At, c.want.Comm, c.want.Cgroup = g.Count, g.PID, g.At, "bpf.test", g.Cgroup

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
 // lineOf is what the kernel prints.
@@ -37,21 +38,7 @@ func TestMain(m *testing.M) {
 const times = 100
 
 func fail(how string) {
-	fd, _ := unix.InotifyInit1(unix.IN_CLOEXEC)
-	call := func() error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err }
-	switch how {
-	case "nofile":
-		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40})
-	case "path":
-		call = func() error { _, err := unix.InotifyAddWatch(fd, "/nonexistent", unix.IN_CREATE); return err }
-	}
-	var err error
-	for n := 0; n < times; {
-		if err = call(); err != nil {
-			n++
-		}
-	}
-	fmt.Fprintln(os.Stdout, err)
+	fmt.Fprintln(os.Stdout, refusetest.Fail(how, times))
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 }
 
@@ -83,7 +70,7 @@ func instances(t *testing.T, dir string) (ours []string) {
 // TestRefusals: what fails is told while its process lives, and nothing is left.
 func TestRefusals(t *testing.T) {
 	privtest.Host(t)
-	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have some hundred
 	dir := mounted(t)
 	stale := filepath.Join(dir, "instances", prefix+"1-99999999999") // of no process that lives
 	if err := os.Mkdir(stale, 0o700); err != nil {
@@ -103,18 +90,25 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, c := range []struct {
 		how  string
-		uid  int
+		as   *syscall.SysProcAttr
 		want inotify.Refusal
 	}{
-		{"instances", 70391, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
-		{"nofile", 0, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
-		{"path", 0, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{refusetest.Instances, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70391, Gid: 70391}}, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
+		{refusetest.NOFILE, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, UID: refusetest.Other, Limit: inotify.NoLimit}},
+		{refusetest.OpenFiles, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
+		{refusetest.Path, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{refusetest.Memory, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{refusetest.WatchesMemory, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{self}
 		cmd.Env = append(os.Environ(), failEnv+"="+c.how, "GOMAXPROCS=1")
+		if strings.HasSuffix(c.how, refusetest.Memory) {
+			cmd.Env = append(cmd.Env, refusetest.Cgroup(t)...)
+		}
 		cmd.Dir = "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.uid)}}
+		cmd.SysProcAttr = c.as
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -126,8 +120,8 @@ func TestRefusals(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-			t.Fatalf("%s: %v", c.how, err)
+		if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "<nil>\n" {
+			t.Fatalf("%s: %s%v", c.how, said, err)
 		}
 		all, err := r.Read()
 		if err != nil {
