@@ -168,9 +168,12 @@ func (e *Events) RefusedEvent(f inotify.Refusal, onPods bool) (Event, bool) {
 		}
 		return e.OnNode(corev1.EventTypeWarning, InotifyRefused, eventMessage(fmt.Sprintf("%s: %s was refused with %s", who, f.Call, refusedWhy(f)))), true
 	}
+	if f.Container != "" {
+		comm += " in container " + safetext.String(f.Container)
+	}
 	uid := types.UID(workload.FromCgroupPath(f.Cgroup).PodUID)
 	return Event{
 		Object: podReference(f.Namespace, f.Pod, uid), Type: corev1.EventTypeWarning, Reason: InotifyRefused,
-		Message: eventMessage(fmt.Sprintf("%s in container %s: %s was refused with %s", comm, safetext.String(f.Container), f.Call, refusedWhy(f))),
+		Message: eventMessage(fmt.Sprintf("%s: %s was refused with %s", comm, f.Call, refusedWhy(f))),
 	}, true
 }

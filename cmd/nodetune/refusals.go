@@ -23,6 +23,8 @@ type refusals struct {
 	source string
 	names  *workload.Index
 	lately *inotify.Refused
+	// unnamed are of containers that have no name yet.
+	unnamed []inotify.Refusal
 }
 
 // openRefusals begins to trace: by BPF, which knows of each call what it met, or
@@ -49,14 +51,24 @@ func (o *options) openRefusals(p inotify.Policy) (*refusals, error) {
 	return r, nil
 }
 
-// read returns what was refused since the last time, and what of it is new.
+// read returns what was refused since the last time, and what of it is new. A
+// collector that fails at once may do so before the kubelet has made the link in
+// /var/log/containers that names its container: it is told the next time.
 func (r *refusals) read(now time.Time) (all, fresh []inotify.Refusal, err error) {
-	all, err = r.from.Read()
-	if len(all) > 0 {
+	late := len(r.unnamed)
+	more, err := r.from.Read()
+	more = append(r.unnamed, more...)
+	r.unnamed = nil
+	if len(more) > 0 {
 		_ = r.names.Refresh() // without it there is no name
 	}
-	for i := range all {
-		all[i].Name(r.names)
+	for i, f := range more {
+		f.Name(r.names)
+		if w := workload.FromCgroupPath(f.Cgroup); i >= late && f.Container == "" && w.PodUID != "" && w.ContainerID != "" {
+			r.unnamed = append(r.unnamed, f)
+			continue
+		}
+		all = append(all, f)
 	}
 	return all, r.lately.Add(all, now), err
 }

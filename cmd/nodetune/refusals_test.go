@@ -8,9 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
 
@@ -46,6 +49,53 @@ func programs(t *testing.T) int {
 		t.Fatalf("bpftool: %v\n%s", err, out)
 	}
 	return strings.Count(string(out), "name init_refused") + strings.Count(string(out), "name watch_refused")
+}
+
+// refusing is what was refused, a slice for each Read.
+type refusing [][]inotify.Refusal
+
+func (r *refusing) Read() ([]inotify.Refusal, error) {
+	now := (*r)[0]
+	*r = (*r)[1:]
+	return now, nil
+}
+
+func (r *refusing) Close() error { return nil }
+
+// A container whose name is not known yet is told the next time, named or not.
+func TestRefusalsWaitForTheName(t *testing.T) {
+	const pod, container = "12345678-1234-1234-1234-123456789abc", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	f := inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Count: 7, Cgroup: "/kubepods/besteffort/pod" + pod + "/" + container}
+	root := t.TempDir()
+	for _, dir := range []string{"var/log/containers", "var/log/pods/logs_fb_" + pod} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := refusals{from: &refusing{{f}, {f}, nil, nil}, names: workload.NewIndex(root), lately: &inotify.Refused{}}
+	read := func() []inotify.Refusal {
+		all, _, err := r.read(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if all := read(); len(all) != 0 {
+		t.Errorf("at once: %+v", all)
+	}
+	if all := read(); len(all) != 1 || all[0].Pod != "fb" || all[0].Container != "" {
+		t.Errorf("the next time: %+v", all)
+	}
+	link := filepath.Join(root, "var/log/containers", "fb_logs_fluent-bit-"+container+".log")
+	if err := os.Symlink("/dev/null", link); err != nil {
+		t.Fatal(err)
+	}
+	if all := read(); len(all) != 1 || all[0].Pod != "fb" || all[0].Container != "fluent-bit" || all[0].Count != 7 {
+		t.Errorf("named: %+v", all)
+	}
+	if all := read(); len(all) != 0 {
+		t.Errorf("again: %+v", all)
+	}
 }
 
 // Each refusal is told in the log, in the metrics and in the report, and nothing
