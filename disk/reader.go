@@ -76,7 +76,7 @@ func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy
 		if r == nil {
 			r = &Reader{
 				PID: p.pid, Start: p.start, Comm: p.comm, Who: p.who,
-				Path: path, Log: log, Device: at.dev, Inode: at.ino, SizeBytes: size,
+				Path: path, Log: log, Device: at.dev, Inode: at.ino, SizeBytes: size, looks: p.kubelet,
 			}
 			rows[key] = r
 		}
@@ -157,7 +157,8 @@ func (f *follow) measure(key position, r *Reader, policy Policy, now time.Time) 
 	p.seen = true
 	pos := *r.OffsetBytes
 	r.LagBytes = r.SizeBytes - min(pos, r.SizeBytes)
-	if since := p.advance(pos, r.SizeBytes, now); !since.IsZero() && now.Sub(since) >= policy.Readers.StalledAfter.D() {
+	since := p.advance(pos, r.SizeBytes, now)
+	if !since.IsZero() && now.Sub(since) >= policy.Readers.StalledAfter.D() && !r.looks {
 		r.StalledSince = &since
 	}
 	r.PredictedLossBytes = predictedLoss(r.LagBytes, p.speed, policy.Readers.RotateWait.D())

@@ -153,11 +153,14 @@ type Reader struct {
 	LagBytes    uint64  `json:"lag_bytes"`
 
 	// StalledSince is when it was last seen to move, of a reader that has
-	// unread bytes and a file that grew since.
+	// unread bytes and a file that grew since. The kubelet has none: it reads
+	// for kubectl logs -f, and waits while somebody looks.
 	StalledSince *time.Time `json:"stalled_since,omitempty"`
 	// PredictedLossBytes is what it would not have read yet after its
 	// rotate-wait, at its present speed, if its file were rotated now.
 	PredictedLossBytes uint64 `json:"predicted_loss_bytes"`
+
+	looks bool // the kubelet: somebody looks
 }
 
 // Unfollowed is a container's live log that nobody has open or watches.
