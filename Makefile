@@ -61,7 +61,7 @@ cross:
 	GOARCH=arm64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 
 # As root: some are about the real limits of this machine, and put them back.
-bench:
+bench: build
 	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 $(GO) test -p 1 -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
 	$(TOOL) benchstat bin/bench.txt
 
