@@ -100,6 +100,9 @@ func (f *diskRotateFlags) how(cmd *cobra.Command, p disk.Policy, file string) (d
 }
 
 func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) error {
+	if o.output != "table" {
+		return fmt.Errorf("--output %s: disk rotate prints a line for each thing it does, and no document", o.output)
+	}
 	cfg, err := o.loadConfig()
 	if err != nil {
 		return err

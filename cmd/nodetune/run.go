@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -57,6 +58,9 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // first, since by default it kills
 	defer signal.Stop(hup)
+	if o.output != "table" {
+		return fmt.Errorf("--output %s: run prints a log and no document; see --log.format, and /report of a running agent", o.output)
+	}
 	log, err := f.log.logger(cmd.ErrOrStderr())
 	if err != nil {
 		return err
