@@ -220,6 +220,10 @@ func (n *Node) difference(now time.Time, beat time.Duration) difference {
 func (n *Node) publish(ctx context.Context) {
 	var conditions, gate pace
 	for ctx.Err() == nil {
+		if policy, back := n.isBack(); back {
+			conditions.hurry(policy, time.Now(), rand.Float64())
+			gate.hurry(policy, time.Now(), rand.Float64())
+		}
 		next := n.publishConditions(ctx, &conditions)
 		if at := n.publishGate(ctx, &gate); !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
@@ -238,6 +242,15 @@ func (n *Node) publish(ctx context.Context) {
 	}
 }
 
+// isBack reports, once, whether the API server has answered again.
+func (n *Node) isBack() (ConditionsPolicy, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	back := n.back
+	n.back = false
+	return n.policy, back
+}
+
 // publishConditions writes the conditions if that is due, and returns when to
 // look again; zero: when something has changed.
 func (n *Node) publishConditions(ctx context.Context, p *pace) time.Time {
@@ -250,10 +263,6 @@ func (n *Node) publishConditions(ctx context.Context, p *pace) time.Time {
 	policy := n.policy
 	d := n.difference(now, p.beat(policy, rand.Float64()))
 	foreign := n.newForeign()
-	if n.back {
-		n.back = false
-		p.hurry(policy, now, rand.Float64())
-	}
 	n.mu.Unlock()
 	if n.hooks.Foreign != nil {
 		for _, t := range foreign {

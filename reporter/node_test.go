@@ -109,6 +109,18 @@ func (c *cluster) conditions(t *testing.T) map[corev1.NodeConditionType]corev1.N
 	return all
 }
 
+func (c *cluster) taints(t *testing.T) (keys []string) {
+	t.Helper()
+	n, err := c.CoreV1().Nodes().Get(context.Background(), "n1", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, taint := range n.Spec.Taints {
+		keys = append(keys, taint.Key)
+	}
+	return keys
+}
+
 // write is somebody else's strategic merge patch of the status.
 func (c *cluster) write(t *testing.T, manager, body string) {
 	t.Helper()
@@ -382,6 +394,7 @@ func TestNodeBackAgain(t *testing.T) {
 				defer stop()
 				say(n, Clear, "R", "m", time.Hour, SysctlDrift)
 				back := c.away(err)
+				n.OpenGate()
 				for range 20 {
 					say(n, Bad, "R2", "m", 30*time.Second, SysctlDrift)
 				}
@@ -397,6 +410,9 @@ func TestNodeBackAgain(t *testing.T) {
 				synctest.Wait()
 				if got := c.conditions(t)[SysctlDrift]; got.Status != "True" {
 					t.Errorf("the API server is back, and has %+v", got)
+				}
+				if got := c.taints(t); !slices.Equal(got, []string{"a"}) {
+					t.Errorf("the API server is back, and the node has the taints %q", got)
 				}
 			})
 		})
@@ -449,28 +465,18 @@ func TestNodeComesAndGoes(t *testing.T) {
 }
 
 func TestNodeGate(t *testing.T) {
-	taints := func(c *cluster) (keys []string) {
-		n, err := c.CoreV1().Nodes().Get(context.Background(), "n1", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, taint := range n.Spec.Taints {
-			keys = append(keys, taint.Key)
-		}
-		return keys
-	}
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		n, stop := c.speak(NodeHooks{})
 		defer stop()
 		time.Sleep(time.Minute)
-		if got := taints(c); len(got) != 2 {
+		if got := c.taints(t); len(got) != 2 {
 			t.Errorf("taints %q before the floors hold", got)
 		}
 		n.OpenGate()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if got := taints(c); !slices.Equal(got, []string{"a"}) {
+		if got := c.taints(t); !slices.Equal(got, []string{"a"}) {
 			t.Errorf("taints %q", got)
 		}
 	})
