@@ -180,7 +180,7 @@ func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size u
 		l.lags = true
 		l.wait = now.Add(min(max(time.Duration(lag.LagBytes/readSpeed)*time.Second, BurstEvery), relistEvery))
 		return nil
-	case errors.Is(err, unix.ENOENT):
+	case errors.Is(err, unix.ENOENT), errors.Is(err, errReplaced):
 		return nil // the kubelet was faster
 	case err != nil:
 		l.wait = now.Add(relistEvery)

@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -116,5 +118,31 @@ func TestArchivesBesideTheKubelet(t *testing.T) {
 		if slices.Sort(got); !slices.Equal(got, []string{"first\n", "second\n", "third\n"}) {
 			t.Errorf("%q are left, in %q", got, all)
 		}
+	}
+}
+
+// The kubelet rotates between a look at the log and the exchange: its new log
+// keeps its name, nothing is left behind, and nobody has to hear of it.
+func TestReplaceReplaced(t *testing.T) {
+	root := t.TempDir()
+	rel, file := podLog(t, root, "web")
+	put(t, file, "old\n")
+	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	must(t, err)
+	defer r.Close()
+	d, err := openFolder(r.rootfs, r.logPaths, filepath.Dir(rel))
+	must(t, err)
+	defer d.close()
+	live, _, err := d.file("0.log", unix.O_RDONLY)
+	must(t, err)
+	defer live.Close()
+	must(t, os.Rename(file, file+".20260131-120000"))
+	put(t, file, "new\n")
+	if err := d.replace(live, "0.log", "0.log.20260131-120000000000"); !errors.Is(err, errReplaced) {
+		t.Errorf("replace: %v", err)
+	}
+	want := []string{"0.log", "0.log.20260131-120000"}
+	if got := ls(t, filepath.Dir(file)); !slices.Equal(got, want) || content(t, file) != "new\n" {
+		t.Errorf("%q are left, and the log has %q", got, content(t, file))
 	}
 }

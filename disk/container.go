@@ -47,7 +47,7 @@ type Rotated struct {
 // the name, the path is never missing. The log is never truncated, punched or
 // collapsed: kubectl logs reads a hole into memory, 12 GB of it for 300 MB.
 //
-// What the kubelet did meanwhile shows as ENOENT, and is as good.
+// What the kubelet did meanwhile shows as ENOENT or errReplaced, and is as good.
 func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, how How, now time.Time) (Rotated, error) {
 	var done Rotated
 	if _, ok := workload.ParseLogPath(file); !ok {
@@ -89,6 +89,12 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 	archive, err := d.newArchive(base, now)
 	if err != nil {
 		return done, err
+	}
+	// The walk over /proc takes some milliseconds, or many.
+	if same, err := d.is(base, live); err != nil {
+		return done, err
+	} else if !same {
+		return done, fmt.Errorf("%s: %w", file, errReplaced)
 	}
 	if rt.Replaces {
 		err = d.rename(base, archive)

@@ -186,6 +186,9 @@ func named(all []opener) string {
 	return "a process that cannot be seen from here, which takes CAP_SYS_PTRACE and the pids of the host"
 }
 
+// errReplaced says that somebody else has rotated the log.
+var errReplaced = errors.New("it was replaced by somebody else meanwhile")
+
 // replace makes an empty file like live and exchanges the two.
 func (d *folder) replace(live *os.File, base, archive string) error {
 	fresh, err := d.create(archive)
@@ -210,7 +213,7 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 		if err := d.exchange(archive, base); err != nil {
 			return err
 		}
-		return undo(fmt.Errorf("%s was replaced by somebody else meanwhile", path.Join(d.path, base)))
+		return undo(fmt.Errorf("%s: %w", path.Join(d.path, base), errReplaced))
 	}
 	// Nothing is synced: a crash brings back the old names or the new ones, and
 	// both are whole. An fsync here would wait for what the writers have written.
