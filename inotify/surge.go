@@ -90,48 +90,62 @@ type Levels struct {
 }
 
 // LookAgain returns the levels at which accounts will have taken an eighth of
-// what they have left now. Those of muted users are out of reach.
-func LookAgain(now []Charged, muted []uint32) Levels {
+// what they have left now, or had left at a peak, or raisePercent of their limit.
+// Limits are of who has no account yet: a node may have none at all.
+func LookAgain(now, peaks []Charged, limits Limits, raisePercent float64) Levels {
 	// How full an account is, of what it uses most of.
 	full := func(c Charged) float64 {
 		return max(c.InstancesLimit.Percent(c.Instances), c.WatchesLimit.Percent(c.Watches))
 	}
 	var all []Charged
-	others := Charged{InstancesLimit: NoLimit, WatchesLimit: NoLimit}
+	others := Charged{InstancesLimit: limits.Instances, WatchesLimit: limits.Watches}
 	for _, c := range now {
-		if c.Level == 0 {
-			all = append(all, c)
-			others.InstancesLimit, others.WatchesLimit = c.InstancesLimit, c.WatchesLimit
+		if c.Level > 0 {
+			continue
 		}
+		all = append(all, c)
+		others.InstancesLimit, others.WatchesLimit = c.InstancesLimit, c.WatchesLimit
+	}
+	for _, p := range peaks {
+		i := slices.IndexFunc(all, func(c Charged) bool { return c.Owner == p.Owner })
+		if i < 0 {
+			i, all = len(all), append(all, others)
+			all[i].Owner = p.Owner
+		}
+		all[i].Instances, all[i].Watches = max(all[i].Instances, p.Instances), max(all[i].Watches, p.Watches)
 	}
 	slices.SortFunc(all, func(a, b Charged) int { return cmp.Compare(full(b), full(a)) })
+	level := func(c Charged) Level {
+		return Level{
+			UID:       c.UID,
+			Instances: again(c.Instances, c.InstancesLimit, raisePercent),
+			Watches:   again(c.Watches, c.WatchesLimit, raisePercent),
+		}
+	}
 	var l Levels
 	for i, c := range all {
 		if i < len(l.Fullest) {
-			l.Fullest[i], l.N = levelOf(c), i+1
-			if slices.Contains(muted, c.UID) {
-				l.Fullest[i].Instances, l.Fullest[i].Watches = math.MaxInt64, math.MaxInt64
-			}
+			l.Fullest[i], l.N = level(c), i+1
 		} else {
 			others.Instances, others.Watches = max(others.Instances, c.Instances), max(others.Watches, c.Watches)
 		}
 	}
-	l.Others = levelOf(others)
+	l.Others = level(others)
 	return l
-}
-
-func levelOf(c Charged) Level {
-	return Level{UID: c.UID, Instances: eighth(c.Instances, c.InstancesLimit), Watches: eighth(c.Watches, c.WatchesLimit)}
 }
 
 // surgeLeast is what anybody may take at once: where little is left it is not
 // worth a look at every instance.
 const surgeLeast = 16
 
-func eighth(used int64, limit Limit) int64 {
+func again(used int64, limit Limit, raisePercent float64) int64 {
 	if limit < 0 {
 		return math.MaxInt64
 	}
 	left := max(1, int64(limit)-used)
-	return used + max(left/8, min(left, surgeLeast))
+	at := used + max(left/8, min(left, surgeLeast))
+	if raise := int64(math.Ceil(float64(limit) * raisePercent / 100)); used < raise {
+		at = min(at, raise)
+	}
+	return at
 }

@@ -2,6 +2,7 @@ package inotify
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -84,15 +85,19 @@ func TestRaiseBetween(t *testing.T) {
 	}
 }
 
-// An account is looked at again before it is at the limit, and not at once: the
-// fullest have levels of their own, and those of namespaces none.
+// An account is looked at again before it is at the limit, when it is to be
+// raised, and not at once: the fullest have levels of their own, and those of
+// namespaces none.
 func TestLookAgain(t *testing.T) {
 	for _, limit := range []Limit{1, 5, 128, 8192, 1<<31 - 1} {
 		for used := int64(0); used < int64(limit); used = used*2 + 1 {
-			l := LookAgain([]Charged{{Instances: used, InstancesLimit: limit, WatchesLimit: NoLimit}, {Instances: 1 << 40, InstancesLimit: 1 << 41, Level: 1}}, nil)
+			l := LookAgain([]Charged{{Instances: used, InstancesLimit: limit, WatchesLimit: NoLimit}, {Instances: 1 << 40, InstancesLimit: 1 << 41, Level: 1}}, nil, Limits{}, 70)
 			at := l.Fullest[0]
 			if l.N != 1 || at.Instances <= used || at.Instances > int64(limit) || at.Watches != math.MaxInt64 {
 				t.Errorf("%d of %d: %+v", used, limit, at)
+			}
+			if limit.Percent(used) < 70 && limit.Percent(at.Instances-1) >= 70 {
+				t.Errorf("%d of %d: not before %d, which is more than 70 %%", used, limit, at.Instances)
 			}
 			if o := l.Others.Instances; o < 1 || o > max(surgeLeast, int64(limit)/8) {
 				t.Errorf("others, %d: at %d", limit, o)
@@ -103,11 +108,24 @@ func TestLookAgain(t *testing.T) {
 	for i := range 20 {
 		many = append(many, Charged{Owner: Owner{UID: uint32(i)}, Instances: int64(i) * 5, InstancesLimit: 128, WatchesLimit: 1000})
 	}
-	l := LookAgain(many, []uint32{19})
-	if l.N != 8 || l.Fullest[1].UID != 18 || l.Fullest[1].Instances != 90+16 || l.Others.Instances != 55+16 || l.Others.Watches != 125 {
-		t.Errorf("of 20 accounts: %+v", l)
+	peak := func(uid uint32, instances int64) Charged {
+		return Charged{Owner: Owner{UID: uid}, Instances: instances, InstancesLimit: NoLimit, WatchesLimit: NoLimit}
 	}
-	if l.Fullest[0].UID != 19 || l.Fullest[0].Instances != math.MaxInt64 {
-		t.Errorf("a muted one: %+v", l.Fullest[0])
+	l := LookAgain(many, []Charged{peak(19, 112), peak(19, 100), peak(50, 30), peak(51, 100)}, Limits{}, 70)
+	want := []Level{
+		{UID: 19, Instances: 112 + 16, Watches: 125},
+		{UID: 51, Instances: 100 + 16, Watches: 125}, // has nothing any more
+		{UID: 18, Instances: 90 + 16, Watches: 125},
+		{UID: 17, Instances: 90, Watches: 125}, // 70 %
+	}
+	if !slices.Equal(l.Fullest[:4], want) || l.N != 8 {
+		t.Errorf("of 20 accounts: %+v, want %+v", l, want)
+	}
+	if want := (Level{Instances: 60 + 16, Watches: 125}); l.Others != want {
+		t.Errorf("others: %+v, want %+v", l.Others, want)
+	}
+	l = LookAgain(nil, nil, Limits{Instances: 8192, Watches: NoLimit}, 70)
+	if want := (Level{Instances: 1024, Watches: math.MaxInt64}); l.Others != want || l.N != 0 {
+		t.Errorf("without an account: %+v, want %+v", l, want)
 	}
 }

@@ -2,8 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,9 +10,13 @@ import (
 	"github.com/nodetune/nodetune/inotify/bpf"
 )
 
-// lookEvery is how often the kernel's counters are looked at between two
-// passes. A look takes 15 µs, so that this is 0.02 % of a core.
-const lookEvery = 100 * time.Millisecond
+// How often the kernel's counters are looked at between two passes. A look takes
+// 15 us, so that ten a second are 0.02 % of a core; to be woken for it takes 0.3 %,
+// so that it is left to the kernel where that rings.
+const (
+	lookEvery = 100 * time.Millisecond
+	calmEvery = time.Second
+)
 
 // look looks at the kernel's counters between two passes, and as soon as the
 // kernel rings an alarm. Where an account uses so much of a limit that it is to
@@ -31,9 +34,15 @@ type look struct {
 	alarm  *bpf.Alarm     // nil while there is none
 	was    []inotify.Charged
 	at     time.Time
-	muted  []uint32 // for whom it has rung since, and nothing was raised
+	peaks  []peak // since, after which nothing was raised
 	// The limits that full was called for last.
 	instances, watches met
+}
+
+// peak is what an account was when the alarm rang.
+type peak struct {
+	account inotify.Charged
+	at      time.Time
 }
 
 func newLook(t *usageTask, full func()) *look {
@@ -54,10 +63,15 @@ type met struct {
 func (l *look) from(ledger inotify.Ledger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.silence()
+	l.ledger, l.was, l.peaks = ledger, nil, nil
+}
+
+func (l *look) silence() {
 	if l.alarm != nil {
 		_ = l.alarm.Close()
 	}
-	l.ledger, l.alarm, l.was = ledger, nil, nil
+	l.alarm = nil
 }
 
 // ring makes l look whenever the alarm rings.
@@ -70,35 +84,45 @@ func (l *look) ring(ctx context.Context, alarm *bpf.Alarm) {
 }
 
 func (l *look) run(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-time.After(l.every()):
 			l.once(time.Now())
 		}
 	}
+}
+
+func (l *look) every() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.alarm != nil {
+		return calmEvery
+	}
+	return lookEvery
 }
 
 // once looks once. A ledger that fails is the next pass's to report.
 func (l *look) once(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	accounts, ok := l.look(now)
-	if !ok {
-		return
+	if accounts, ok := l.look(now); ok {
+		l.ask(accounts, now)
 	}
+}
+
+// ask asks for a pass where a limit is nearly used up.
+func (l *look) ask(accounts []inotify.Charged, now time.Time) {
 	share := l.policy().RaisePercent
-	ask := false
+	near := false
 	for _, a := range accounts {
 		if a.Level > 0 {
 			continue // has limits of its own namespace, which nobody raises
 		}
-		ask = l.instances.again(a.Instances, a.InstancesLimit, share, now) || ask
-		ask = l.watches.again(a.Watches, a.WatchesLimit, share, now) || ask
+		near = l.instances.again(a.Instances, a.InstancesLimit, share, now) || near
+		near = l.watches.again(a.Watches, a.WatchesLimit, share, now) || near
 	}
-	if ask {
+	if near {
 		l.full()
 	}
 }
@@ -112,15 +136,22 @@ func (l *look) look(now time.Time) ([]inotify.Charged, bool) {
 	if err != nil {
 		return nil, false
 	}
-	l.was, l.at, l.muted = accounts, now, nil
+	l.was, l.at, l.peaks = accounts, now, nil
 	l.set()
 	return accounts, true
 }
 
-// set sets the alarm by what was seen last.
+// set sets the alarm by what was seen last, and since.
 func (l *look) set() {
-	if l.alarm != nil {
-		_ = l.alarm.Set(inotify.LookAgain(l.was, l.muted)) // else it is looked at in a tenth of a second
+	if l.alarm == nil {
+		return
+	}
+	peaks := make([]inotify.Charged, len(l.peaks))
+	for i, p := range l.peaks {
+		peaks[i] = p.account
+	}
+	if err := l.alarm.Set(inotify.LookAgain(l.was, peaks, l.last().Limits, l.policy().RaisePercent)); err != nil {
+		l.silence()
 	}
 }
 
@@ -128,12 +159,15 @@ func (l *look) set() {
 func (l *look) listen(ctx context.Context, alarm *bpf.Alarm) {
 	for {
 		rung, err := alarm.Wait()
-		if errors.Is(err, os.ErrClosed) {
+		if err != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.alarm == alarm {
+				l.silence()
+			}
 			return
 		}
-		if err == nil {
-			l.rung(ctx, rung.Account, rung.Since)
-		}
+		l.rung(ctx, rung.Account, rung.Since)
 	}
 }
 
@@ -152,7 +186,11 @@ func (l *look) rung(ctx context.Context, then inotify.Charged, since func() time
 	if l.ledger == nil {
 		return
 	}
-	was, at := []inotify.Charged{then}, time.Now().Add(-since())
+	l.peaks = append(l.peaks, peak{then, time.Now().Add(-since())})
+	was, at := l.was, l.at
+	if !slices.ContainsFunc(was, func(c inotify.Charged) bool { return c.Owner == then.Owner }) {
+		was = append(slices.Clip(was), inotify.Charged{Owner: then.Owner}) // had nothing
+	}
 	raised, unsure := false, false
 	for looks := 0; looks < surgeLooks && ctx.Err() == nil; looks++ {
 		if looks > 0 {
@@ -163,7 +201,10 @@ func (l *look) rung(ctx context.Context, then inotify.Charged, since func() time
 			return
 		}
 		now := time.Now()
-		surges := append(inotify.Surge(was, accounts, now.Sub(at)), inotify.Surge(l.was, accounts, now.Sub(l.at))...)
+		surges := inotify.Surge(was, accounts, now.Sub(at))
+		for _, p := range l.peaks {
+			surges = append(surges, inotify.Surge([]inotify.Charged{p.account}, accounts, now.Sub(p.at))...)
+		}
 		var raise []inotify.Floor
 		raise, unsure = inotify.RaiseBetween(l.last(), accounts, surges, l.policy())
 		was, at = accounts, now
@@ -173,14 +214,16 @@ func (l *look) rung(ctx context.Context, then inotify.Charged, since func() time
 	}
 	if unsure {
 		l.full()
+	} else {
+		l.ask(was, at)
 	}
 	if raised {
-		l.was, l.at, l.muted = was, at, nil
-	} else {
-		// Anybody could make it ring at every tick by taking instances and
-		// closing them: for one user ten times a second at most.
-		l.muted = append(l.muted, then.UID)
+		l.was, l.at, l.peaks = was, at, nil
 	}
+	// Otherwise it rings before the next look only for what is higher, since anybody
+	// could make it ring all the time by taking instances and closing them. Not
+	// never: a storm may pause while it is looked at, for the kernel waits for RCU
+	// where it doubles a table of descriptors.
 	l.set()
 }
 

@@ -80,40 +80,57 @@ sysctl:
 	}
 }
 
-// A surge is raised for at once, and where that may feed a leak a pass is asked
-// for instead.
+// A surge is raised for at once, also one that pauses while it is looked at, and
+// where that may feed a leak a pass is asked for instead.
 func TestRung(t *testing.T) {
 	table := &fixedLedger{}
-	var asked int
-	var raised []inotify.Floor
+	var asked, raised int
 	policy := inotify.DefaultPolicy()
+	const limit = 8192
+	in := limit
 	l := &look{
 		policy: func() inotify.Policy { return policy },
 		last:   func() inotify.Usage { return inotify.Usage{Accounts: []inotify.Account{{Instances: 130}}} },
 		full:   func() { asked++ },
 		raise: func(_ context.Context, floors []inotify.Floor, _ func() time.Duration) bool {
-			raised = append(raised, floors...)
+			if in >= int(floors[0].AtLeast) {
+				return false
+			}
+			in = int(floors[0].AtLeast)
+			raised++
 			return true
 		},
 	}
 	now := func(instances int64) []inotify.Charged {
-		return []inotify.Charged{{Instances: instances, InstancesLimit: 8192, WatchesLimit: inotify.NoLimit}}
+		return []inotify.Charged{{Instances: instances, InstancesLimit: limit, WatchesLimit: inotify.NoLimit}}
 	}
-	ago := func() time.Duration { return time.Millisecond }
-	l.rung(t.Context(), now(2000)[0], ago) // without a ledger
-	l.from(table)
+	ago := func(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+	l.rung(t.Context(), now(2000)[0], ago(time.Millisecond)) // without a ledger
 	for _, c := range []struct {
-		then, is       int64
+		name           string
+		thens          []int64 // 10 ms apart
+		is             int64
 		raised, passes int
 	}{
-		{1000, 1001, 0, 0}, // no surge
-		{2000, 2700, 1, 0}, // 700 within a millisecond
-		{3000, 5000, 1, 1}, // more than leakInstances since the last pass
+		{"no surge", []int64{1000}, 1001, 0, 0},
+		{"700 within a millisecond", []int64{2000}, 2700, 1, 0},
+		{"pauses", []int64{1200, 2400}, 2400, 1, 0},
+		{"taken and given back", []int64{1200, 2400}, 130, 0, 0},
+		{"more than leakInstances since the last pass", []int64{3000}, 5000, 0, 1},
 	} {
-		table.accounts = now(c.is)
-		l.rung(t.Context(), now(c.then)[0], ago)
-		if len(raised) != c.raised || asked != c.passes {
-			t.Errorf("%d, then %d: raised %+v, asked for %d passes", c.then, c.is, raised, asked)
+		asked, raised, in = 0, 0, limit
+		l.from(table)
+		table.accounts = now(130)
+		l.once(time.Now().Add(-time.Second))
+		for i, then := range c.thens {
+			table.accounts = now(then)
+			if i == len(c.thens)-1 {
+				table.accounts = now(c.is)
+			}
+			l.rung(t.Context(), now(then)[0], ago(time.Duration(10*(len(c.thens)-1-i)+1)*time.Millisecond))
+		}
+		if raised != c.raised || asked != c.passes {
+			t.Errorf("%s: raised %d times, asked for %d passes", c.name, raised, asked)
 		}
 	}
 }

@@ -138,9 +138,6 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 
 // rouse has the kernel ring when a surge begins.
 func (t *usageTask) rouse(ctx context.Context, table *bpf.Table) {
-	if !t.act {
-		return
-	}
 	alarm, err := table.NewAlarm()
 	if err != nil {
 		t.agent.log.Info("a surge of inotify instances or watches is noticed only by looking ten times a second", "why", err)

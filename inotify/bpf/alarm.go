@@ -17,16 +17,16 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 )
 
-// Alarm rings when somebody who keeps a CPU busy has taken so many instances or
-// watches that a limit is near.
+// Alarm rings when an account has so many instances or watches that a limit is
+// near.
 //
-// It is a program at the tracepoint hrtimer_expire_entry, which every tick of a
-// busy CPU passes (CONFIG_HZ, 100 to 1000 a second) and an idle one does not. It
-// looks at the account of the task that the tick has interrupted, in the initial
-// user namespace: 0.2 µs, and nothing on any system call. So it does not see who
-// sleeps in between, which is who can be looked at from time to time, nor a
-// watch that is charged to another user than the one who adds it. A CPU without
-// a tick (nohz_full) has no alarm.
+// A timer of the kernel's looks at every account of the initial user namespace
+// a hundred times a second, in 6 µs. Who takes them as fast as the kernel gives
+// them is done before it expires, and keeps a CPU busy: so a program at the
+// tracepoint hrtimer_expire_entry, which every tick of a busy CPU passes
+// (CONFIG_HZ, 100 to 1000 a second), looks at the account of the task that the
+// tick has interrupted, in 0.2 µs. No system call costs anything. A CPU without a
+// tick (nohz_full) has the timer only.
 type Alarm struct {
 	objs  alarmObjects
 	table *Table
@@ -37,15 +37,24 @@ type Alarm struct {
 
 type alarmObjects struct {
 	Alarm  *ebpf.Program `ebpf:"alarm"`
+	Begin  *ebpf.Program `ebpf:"begin"`
 	Alarms *ebpf.Map     `ebpf:"alarms"`
+	Clocks *ebpf.Map     `ebpf:"clocks"` // the timer ends with it
 }
 
-// Rung is what a tick has seen.
+// Rung is what a tick or the timer has seen.
 type Rung struct {
 	// Account is as it was then, without its limits.
 	Account inotify.Charged
 	at      uint64 // CLOCK_MONOTONIC
+	by      uint32
 }
+
+// Who rings, as in ucounts.c.
+const (
+	tick uint32 = iota
+	timer
+)
 
 // Since returns how long ago it was.
 func (r Rung) Since() time.Duration { return time.Duration(monotonic() - r.at) }
@@ -56,9 +65,9 @@ func monotonic() uint64 {
 	return uint64(now.Nano())
 }
 
-// NewAlarm attaches the program and waits for an alarm of its own making, as
-// long as a busy CPU needs for a tick. It needs what [Open] needs, and Linux
-// 5.8 (ring buffer).
+// NewAlarm starts the timer and attaches to the tick, and waits for a ring of
+// each: 10 ms, and as long as a busy CPU needs for a tick. It needs what [Open]
+// needs.
 func (t *Table) NewAlarm() (*Alarm, error) { return t.newAlarm("hrtimer_expire_entry") }
 
 func (t *Table) newAlarm(tracepoint string) (*Alarm, error) {
@@ -72,17 +81,37 @@ func (t *Table) newAlarm(tracepoint string) (*Alarm, error) {
 	if err != nil {
 		return nil, lacking(err)
 	}
-	if a.rings, err = ringbuf.NewReader(a.objs.Alarms); err == nil {
-		a.link, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: tracepoint, Program: a.objs.Alarm})
-	}
-	if err == nil {
-		err = a.try()
-	}
-	if err != nil {
+	if err := a.begin(tracepoint); err != nil {
 		_ = a.Close()
-		return nil, fmt.Errorf("attach to the tick: %w", err)
+		return nil, err
 	}
 	return a, nil
+}
+
+// begin starts what rings, one after the other: a tick may come at any time and
+// would ring before the timer.
+func (a *Alarm) begin(tracepoint string) (err error) {
+	if a.rings, err = ringbuf.NewReader(a.objs.Alarms); err != nil {
+		return err
+	}
+	code, err := a.objs.Begin.Run(&ebpf.RunOptions{})
+	if err == nil && code != 0 {
+		err = errors.New("the kernel gives none")
+	}
+	if err != nil {
+		return fmt.Errorf("start a timer: %w", err)
+	}
+	if err := a.try(timer, timers); err != nil {
+		return fmt.Errorf("no timer of the kernel's has expired: %w", err)
+	}
+	a.link, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: tracepoint, Program: a.objs.Alarm})
+	if err != nil {
+		return fmt.Errorf("attach to the tick: %w", err)
+	}
+	if err := a.try(tick, ticks); err != nil {
+		return fmt.Errorf("no tick of a busy CPU has passed %s: %w", tracepoint, err)
+	}
+	return nil
 }
 
 // Close ends a Wait in progress, and gives everything back.
@@ -94,16 +123,21 @@ func (a *Alarm) Close() error {
 	if a.link != nil {
 		errs = append(errs, a.link.Close())
 	}
-	return errors.Join(append(errs, a.objs.Alarm.Close(), a.objs.Alarms.Close())...)
+	return errors.Join(append(errs, a.objs.Alarm.Close(), a.objs.Begin.Close(), a.objs.Alarms.Close(), a.objs.Clocks.Close())...)
 }
 
 // Set makes the alarm ring once, when an account reaches its level.
 func (a *Alarm) Set(at inotify.Levels) error {
 	var levels [len(at.Fullest) + 1]ucountsLevel // FULLEST + 1
+	least := level(at.Others)
 	for i, l := range at.Fullest[:at.N] {
 		levels[i] = level(l)
+		least.Instances, least.Watches = min(least.Instances, l.Instances), min(least.Watches, l.Watches)
 	}
 	levels[len(levels)-1] = level(at.Others)
+	if err := a.table.objs.Least.Set(&least); err != nil {
+		return err
+	}
 	return a.table.objs.Levels.Set(&levels)
 }
 
@@ -126,15 +160,15 @@ func (a *Alarm) Wait() (Rung, error) {
 			Instances: rung.Instances, Watches: rung.Watches,
 			InstancesLimit: inotify.NoLimit, WatchesLimit: inotify.NoLimit,
 		},
-		at: rung.At,
+		at: rung.At, by: rung.By,
 	}, nil
 }
 
 // initialUserNS is PROC_USER_INIT_INO in linux/proc_ns.h.
 const initialUserNS = 0xEFFFFFFD
 
-// try sets the alarm to an instance of nodetune's own, and keeps the CPU busy.
-func (a *Alarm) try() error {
+// try makes an instance, which is to ring, and waits: for a tick with a busy CPU.
+func (a *Alarm) try(by uint32, within time.Duration) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if errors.Is(err, unix.EMFILE) {
 		return nil // there are enough others
@@ -146,17 +180,25 @@ func (a *Alarm) try() error {
 	if _, err := a.table.Accounts(); err != nil { // which entry is charged
 		return err
 	}
-	if err := a.Set(inotify.Levels{Others: inotify.Level{Instances: 1, Watches: math.MaxInt64}}); err != nil {
-		return err
-	}
-	for began := time.Now(); time.Since(began) < ticks; {
-		if a.rings.AvailableBytes() > 0 {
-			_, err := a.Wait()
+	began := time.Now()
+	a.rings.SetDeadline(began.Add(within))
+	defer a.rings.SetDeadline(time.Time{})
+	for {
+		if err := a.Set(inotify.Levels{Others: inotify.Level{Instances: 1, Watches: math.MaxInt64}}); err != nil {
+			return err
+		}
+		for by == tick && a.rings.AvailableBytes() == 0 && time.Since(began) < within {
+		}
+		rung, err := a.Wait()
+		if err != nil || rung.by == by {
 			return err
 		}
 	}
-	return fmt.Errorf("no tick has passed hrtimer_expire_entry for %s of a busy CPU", ticks)
 }
 
-// ticks is ten ticks of a kernel with the lowest CONFIG_HZ, 100.
-const ticks = 100 * time.Millisecond
+const (
+	// ticks is ten ticks of a kernel with the lowest CONFIG_HZ, 100.
+	ticks = 100 * time.Millisecond
+	// timers is a hundred times as long as the timer takes.
+	timers = time.Second
+)

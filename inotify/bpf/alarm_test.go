@@ -93,6 +93,40 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
+// TestAlarmAtRest: the timer looks at who is on no CPU, and goes on.
+func TestAlarmAtRest(t *testing.T) {
+	privtest.Host(t)
+	a := openAlarm(t)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := a.link.Close(); err != nil { // from the tick
+		t.Fatal(err)
+	}
+	own := inotify.Level{UID: a.own(t).UID, Instances: 1, Watches: math.MaxInt64}
+	for range 5 {
+		if err := a.Set(inotify.Levels{Fullest: [8]inotify.Level{own}, N: 1, Others: never}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := a.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.by != timer || r.Account.UID != own.UID || r.Account.Instances < 1 {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if err := a.Set(inotify.Levels{Others: never}); err != nil {
+		t.Fatal(err)
+	}
+	a.rings.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	if r, err := a.Wait(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it rings without reason: %+v, %v", r, err)
+	}
+}
+
 // TestNoAlarm: a tracepoint that is not there, or that no tick passes, is refused.
 func TestNoAlarm(t *testing.T) {
 	privtest.Root(t)

@@ -59,6 +59,7 @@ static __u64 heads[BUCKETS];
 struct ucounts *charged;
 static struct user_namespace *charged_ns;
 static __u32 charged_uid;
+static void *table;
 
 /* A walk along one bucket. */
 struct walk {
@@ -154,14 +155,14 @@ static long take(__u32 i, struct walk *w)
 	return 0;
 }
 
-struct table {
+struct part {
 	struct ucounts *own;
 	struct user_namespace *ns;
 	__u32 uid;
 	__u32 first;
 };
 
-static long bucket(__u32 i, struct table *t)
+static long bucket(__u32 i, struct part *t)
 {
 	struct walk w = {.own = t->own, .own_ns = t->ns, .own_uid = t->uid, .bucket = t->first + i, .count = run.count};
 
@@ -187,7 +188,7 @@ int ucounts(void *ctx)
 	struct ucounts *own = BPF_CORE_READ(task, cred, ucounts);
 	struct user_namespace *ns = BPF_CORE_READ(own, ns);
 	__u32 uid = BPF_CORE_READ(own, uid.val);
-	struct table t = {.own = own, .ns = ns, .uid = uid, .first = from};
+	struct part t = {.own = own, .ns = ns, .uid = uid, .first = from};
 	struct walk w = {.at = own};
 
 	run = (struct run){.next = from};
@@ -196,17 +197,20 @@ int ucounts(void *ctx)
 	bpf_loop(CHAIN, back, &w, 0);
 	if (!w.done)
 		return 1;
-	if (bpf_probe_read_kernel(heads, sizeof(heads), (void **)w.at - bucket_of((__u64)ns, uid)))
+	table = (void **)w.at - bucket_of((__u64)ns, uid);
+	if (bpf_probe_read_kernel(heads, sizeof(heads), table))
 		return 1;
 	bpf_loop(BUCKETS, bucket, &t, 0);
 	return 0;
 }
 
 /*
- * An alarm. Whoever takes instances or watches as fast as the kernel gives them
- * keeps a CPU busy, whose tick interrupts it: the tick looks at the account of
- * what it has interrupted, and wakes the reader where that passes a level. An
- * idle CPU has no tick, and no system call costs anything.
+ * An alarm, which wakes the reader where an account passes a level.
+ *
+ * A timer looks at all of them. Whoever takes instances or watches as fast as
+ * the kernel gives them would be done before it expires, and keeps a CPU busy,
+ * whose tick interrupts it: the tick looks at the account of what it has
+ * interrupted. No system call costs anything.
  */
 #define LEVELS 33 /* of user namespaces, create_user_ns() in kernel/user_namespace.c */
 
@@ -228,14 +232,35 @@ struct rung {
 	__s64 instances;
 	__s64 watches;
 	__u32 uid;
-	__u32 pad;
+	__u32 by;
 };
 const struct rung *unused; /* keeps the type for bpf2go */
+
+enum { TICK, TIMER };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } alarms SEC(".maps");
+
+/* Rings where an account of the initial user namespace has passed its level. */
+static __always_inline void look(struct ucounts *u, __u32 by)
+{
+	struct level *l = &levels[FULLEST];
+	struct rung r = {.by = by};
+
+	r.uid = BPF_CORE_READ(u, uid.val);
+	r.instances = counter(&u->ucount, INSTANCES);
+	r.watches = counter(&u->ucount, WATCHES);
+	for (int i = 0; i < FULLEST; i++)
+		if (levels[i].set && levels[i].uid == r.uid)
+			l = &levels[i];
+	if (r.instances < l->instances && r.watches < l->watches)
+		return;
+	levels[FULLEST].set = 0; /* once: the reader sets it again */
+	r.at = bpf_ktime_get_ns();
+	bpf_ringbuf_output(&alarms, &r, sizeof(r), 0);
+}
 
 SEC("raw_tp/hrtimer_expire_entry")
 int alarm(void *ctx)
@@ -243,10 +268,8 @@ int alarm(void *ctx)
 	struct task_struct *task;
 	struct ucounts *u;
 	struct user_namespace *ns;
-	struct level *l = &levels[FULLEST];
-	struct rung r = {};
 
-	if (!l->set)
+	if (!levels[FULLEST].set)
 		return 0;
 	task = (void *)bpf_get_current_task();
 	u = BPF_CORE_READ(task, cred, ucounts);
@@ -256,18 +279,79 @@ int alarm(void *ctx)
 			break;
 		u = BPF_CORE_READ(ns, ucounts);
 	}
-	r.uid = BPF_CORE_READ(u, uid.val);
-	if (charged && r.uid == charged_uid)
+	if (charged && BPF_CORE_READ(u, uid.val) == charged_uid)
 		u = charged;
-	r.instances = counter(&u->ucount, INSTANCES);
-	r.watches = counter(&u->ucount, WATCHES);
-	for (int i = 0; i < FULLEST; i++)
-		if (levels[i].set && levels[i].uid == r.uid)
-			l = &levels[i];
-	if (r.instances < l->instances && r.watches < l->watches)
-		return 0;
-	levels[FULLEST].set = 0; /* once: the reader sets it again */
-	r.at = bpf_ktime_get_ns();
-	bpf_ringbuf_output(&alarms, &r, sizeof(r), 0);
+	look(u, TICK);
 	return 0;
+}
+
+/* The least that any account has for a level, set by the reader. */
+struct level least;
+
+static void *seen[BUCKETS];
+
+static long pass(__u32 i, void **at)
+{
+	struct ucounts *u = *at;
+
+	if (!u || (__u64)u & 1)
+		return 1;
+	*at = word(u);
+	if ((counter(&u->ucount, INSTANCES) >= least.instances || counter(&u->ucount, WATCHES) >= least.watches) &&
+	    BPF_CORE_READ(u, ns) == charged_ns && levels[FULLEST].set)
+		look(u, TIMER);
+	return 0;
+}
+
+#define AT_ONCE 8 /* buckets in one call, of which most are empty */
+
+static long passes(__u32 i, void *unused)
+{
+	void *const *head;
+	void *at;
+
+	i *= AT_ONCE;
+	barrier_var(i);
+	if (i > BUCKETS - AT_ONCE)
+		return 1;
+	head = &seen[i];
+#pragma unroll
+	for (int k = 0; k < AT_ONCE; k++) {
+		at = head[k];
+		if (at && !((__u64)at & 1))
+			bpf_loop(CHAIN, pass, &at, 0);
+	}
+	return 0;
+}
+
+#define EVERY 10000000 /* nanoseconds */
+
+struct clock {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct clock);
+} clocks SEC(".maps");
+
+static int expired(void *map, __u32 *key, struct clock *c)
+{
+	if (levels[FULLEST].set && !bpf_probe_read_kernel(seen, sizeof(seen), table))
+		bpf_loop(BUCKETS / AT_ONCE, passes, 0, 0);
+	bpf_timer_start(&c->timer, EVERY, 0);
+	return 0;
+}
+
+/* Starts the timer, which ends with the last descriptor of its map. */
+SEC("syscall")
+int begin(void *ctx)
+{
+	__u32 zero = 0;
+	struct clock *c = bpf_map_lookup_elem(&clocks, &zero);
+
+	return !c || bpf_timer_init(&c->timer, &clocks, CLOCK_MONOTONIC) ||
+	       bpf_timer_set_callback(&c->timer, expired) || bpf_timer_start(&c->timer, EVERY, 0);
 }

@@ -25,6 +25,14 @@ type ucountsAccount struct {
 	Pad            uint32
 }
 
+type ucountsClock struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+}
+
 type ucountsLevel struct {
 	_         structs.HostLayout
 	Instances int64
@@ -48,7 +56,7 @@ type ucountsRung struct {
 	Instances int64
 	Watches   int64
 	Uid       uint32
-	Pad       uint32
+	By        uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -56,12 +64,15 @@ type ucountsRung struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ucountsMapAlarms      = "alarms"
+	ucountsMapClocks      = "clocks"
 	ucountsProgAlarm      = "alarm"
+	ucountsProgBegin      = "begin"
 	ucountsProgUcounts    = "ucounts"
 	ucountsVarAccounts    = "accounts"
 	ucountsVarCharged     = "charged"
 	ucountsVarFrom        = "from"
 	ucountsVarGoldenRatio = "golden_ratio"
+	ucountsVarLeast       = "least"
 	ucountsVarLevels      = "levels"
 	ucountsVarRun         = "run"
 	ucountsVarUnused      = "unused"
@@ -110,6 +121,7 @@ type ucountsSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsProgramSpecs struct {
 	Alarm   *ebpf.ProgramSpec `ebpf:"alarm"`
+	Begin   *ebpf.ProgramSpec `ebpf:"begin"`
 	Ucounts *ebpf.ProgramSpec `ebpf:"ucounts"`
 }
 
@@ -118,6 +130,7 @@ type ucountsProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsMapSpecs struct {
 	Alarms *ebpf.MapSpec `ebpf:"alarms"`
+	Clocks *ebpf.MapSpec `ebpf:"clocks"`
 }
 
 // ucountsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -128,6 +141,7 @@ type ucountsVariableSpecs struct {
 	Charged     *ebpf.VariableSpec `ebpf:"charged"`
 	From        *ebpf.VariableSpec `ebpf:"from"`
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
+	Least       *ebpf.VariableSpec `ebpf:"least"`
 	Levels      *ebpf.VariableSpec `ebpf:"levels"`
 	Run         *ebpf.VariableSpec `ebpf:"run"`
 	Unused      *ebpf.VariableSpec `ebpf:"unused"`
@@ -154,11 +168,13 @@ func (o *ucountsObjects) Close() error {
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsMaps struct {
 	Alarms *ebpf.Map `ebpf:"alarms"`
+	Clocks *ebpf.Map `ebpf:"clocks"`
 }
 
 func (m *ucountsMaps) Close() error {
 	return _UcountsClose(
 		m.Alarms,
+		m.Clocks,
 	)
 }
 
@@ -170,6 +186,7 @@ type ucountsVariables struct {
 	Charged     *ebpf.Variable `ebpf:"charged"`
 	From        *ebpf.Variable `ebpf:"from"`
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
+	Least       *ebpf.Variable `ebpf:"least"`
 	Levels      *ebpf.Variable `ebpf:"levels"`
 	Run         *ebpf.Variable `ebpf:"run"`
 	Unused      *ebpf.Variable `ebpf:"unused"`
@@ -180,12 +197,14 @@ type ucountsVariables struct {
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsPrograms struct {
 	Alarm   *ebpf.Program `ebpf:"alarm"`
+	Begin   *ebpf.Program `ebpf:"begin"`
 	Ucounts *ebpf.Program `ebpf:"ucounts"`
 }
 
 func (p *ucountsPrograms) Close() error {
 	return _UcountsClose(
 		p.Alarm,
+		p.Begin,
 		p.Ucounts,
 	)
 }
