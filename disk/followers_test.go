@@ -16,9 +16,12 @@ import (
 )
 
 // A real tail -F and a real rsyslog imfile receive every line of a writer of
-// bursts, through rotations that wait for them and for a quiet moment.
+// bursts, through rotations that wait for them. Each is between two bursts: tail
+// leaves a file at once, and in a burst that the scheduler interrupts it would miss
+// the rest.
 func TestFollowersForReal(t *testing.T) {
 	privtest.Root(t)
+	const burst = 5000 // lines, some 20 ms of each second
 	for _, name := range []string{"tail", "rsyslog"} {
 		t.Run(name, func(t *testing.T) {
 			dir, out := t.TempDir(), t.TempDir()
@@ -44,16 +47,17 @@ ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 				follower = start(t, "rsyslogd", "-n", "-i", filepath.Join(out, "pid"), "-f", conf)
 			}
 			// The first line is there before anything is rotated.
-			w := startWriter(t, file, "REOPEN=1", "BURST=5000", "PAUSE=300")
+			w := startWriter(t, file, "REOPEN=1", fmt.Sprint("BURST=", burst), "PAUSE=1000")
 			waitUntil(t, "the first line", func() bool { return bytes.Count([]byte(content(t, got)), []byte("\n")) > 0 })
 			r := newRotator(t, dir)
 			how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, Grace: time.Second}
 			rotations := 0
-			for range 8 {
+			for range 6 {
 				// Nobody rotates before the followers of the last file have come over.
-				waitUntil(t, "lines in the new file and its follower", func() bool {
+				waitUntil(t, "a burst in the new file and its follower", func() bool {
 					st, err := os.Stat(file)
-					return err == nil && st.Size() > 0 && hasOpen(follower.Process.Pid, st)
+					return err == nil && st.Size() > 0 && hasOpen(follower.Process.Pid, st) &&
+						bytes.Count([]byte(content(t, file)), []byte("\n"))%burst == 0
 				})
 				if archive, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
 					t.Log(err)
