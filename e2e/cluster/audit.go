@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // auditPolicy notes what service accounts of one namespace ask for.
@@ -23,7 +24,10 @@ type Request struct {
 	Verb      string
 	Resource  string // with its subresource; a path where there is none
 	Namespace string
-	Refused   bool
+	// Refused says that there is no right to it. An API server that starts serves
+	// before it has read the roles, and refuses what there is a right to: that is
+	// left out.
+	Refused bool
 }
 
 // Requests returns what the service accounts of the namespace nodetune have
@@ -44,6 +48,7 @@ func (a *API) Requests() ([]Request, error) {
 			ObjectRef        *struct{ Resource, Subresource, Namespace string }
 			ResponseStatus   struct{ Code int }
 			Annotations      map[string]string
+			At               time.Time `json:"requestReceivedTimestamp"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return nil, err
@@ -55,7 +60,7 @@ func (a *API) Requests() ([]Request, error) {
 				r.Resource += "/" + o.Subresource
 			}
 		}
-		r.Refused = e.Annotations["authorization.k8s.io/decision"] == "forbid"
+		r.Refused = e.Annotations["authorization.k8s.io/decision"] == "forbid" && !a.Server.starting(e.At)
 		all = append(all, r)
 	}
 	return all, lines.Err()

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,6 +26,19 @@ type Process struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd ended
+
+	starts []startup
+}
+
+// A startup is from when a program is started until it is ready.
+type startup struct{ from, to time.Time }
+
+// starting reports whether the program had been started at the time and was not
+// ready yet.
+func (p *Process) starting(at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.starts, func(s startup) bool { return !at.Before(s.from) && !at.After(s.to) })
 }
 
 // Start runs the program and returns when it is ready.
@@ -36,6 +50,7 @@ func (p *Process) Start(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = output.Close() }()
+	begin := time.Now()
 	cmd := exec.Command(p.args[0], p.args[1:]...)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -67,6 +82,7 @@ func (p *Process) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w\n%s", p.name, err, tail(p.log))
 	}
+	p.starts = append(p.starts, startup{begin, time.Now()})
 	return nil
 }
 
