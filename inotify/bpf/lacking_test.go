@@ -54,7 +54,7 @@ func openIt(what string) error {
 		return err
 	}
 	held, err := w.Holders()
-	if err == nil && held.Walk.Processes < 10 {
+	if err == nil && held.Walk.Processes < 5 { // in a namespace of pids there are two
 		return fmt.Errorf("only %d processes are seen", held.Walk.Processes)
 	}
 	return err

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
@@ -90,10 +92,12 @@ func lacking(err error) error {
 		return fmt.Errorf("this kernel has no bpf(2), or a seccomp profile hides it: %w", err)
 	case !capable(unix.CAP_BPF, unix.CAP_PERFMON):
 		return fmt.Errorf("it needs CAP_BPF and CAP_PERFMON: %w", unix.EPERM)
+	case errors.Is(features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop), ebpf.ErrNotSupported):
+		return errors.New("this kernel has no bpf_loop, which is in Linux 5.17")
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("bpf(2) was refused: it needs the initial user namespace, and no seccomp profile, lockdown or security module against it: %w", unix.EPERM)
 	}
-	return fmt.Errorf("load the program, which needs Linux 5.17: %w", err)
+	return fmt.Errorf("load the program: %w", err)
 }
 
 // capable reports whether this process has all of these capabilities, or

@@ -143,7 +143,8 @@ static long take(__u32 i, struct walk *w)
 		charged = u;
 	if (n >= ROOM)
 		return 1;
-	a = &accounts[n];
+	barrier_var(n); /* Linux 6.1 has forgotten the bound */
+	a = &accounts[n & (ROOM - 1)];
 	a->userns = BPF_CORE_READ(ns, ns.inum);
 	a->level = BPF_CORE_READ(ns, level);
 	a->uid = uid;
