@@ -78,7 +78,7 @@ KVERSION   := -X k8s.io/component-base/version
 HLDFLAGS   := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
 KLDFLAGS   := -s -w $(KVERSION).gitVersion=v1.34.4 $(KVERSION).gitMajor=1 $(KVERSION).gitMinor=34 $(KVERSION).gitTreeState=clean
 
-e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm
+e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm e2e/bin/kernel/vmlinuz
 
 e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
 	mkdir -p e2e/bin
@@ -89,6 +89,10 @@ e2e/bin/.helm: e2e/tools/helm/go.sum
 	mkdir -p e2e/bin
 	$(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w $(HLDFLAGS)" -o ../../bin/ tool
 	touch $@
+
+# Linux 6.1, of Debian 12.
+e2e/bin/kernel/vmlinuz:
+	.ci/kernel $@
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
 e2e-up: e2e-tools

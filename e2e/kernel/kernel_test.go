@@ -1,0 +1,130 @@
+// Package kernel boots an older kernel, Linux 6.1 as Debian 12 builds it, in a
+// virtual machine that is emulated and needs no KVM, and tries there what
+// depends on the kernel most: the BPF programs, with the verifier and the
+// structures of that kernel.
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tests of inotify/bpf are those that need no other program than a holder.
+var tests = []string{
+	"TestAlarm", "TestAlarmAtRest", "TestNoAlarm", "TestAccounts", "TestMoreThanOneRun", "TestWrong",
+	"TestWalk", "TestHolder", "TestParts", "TestQueue", "TestWrongWalk",
+}
+
+// initScript is /init. The compiler is one that has compiled the holder already.
+const initScript = `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/tmp NODETUNE_TEST_PRIVILEGED=1
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /sys/fs/cgroup/system.slice/bpf.service
+echo $$ > /sys/fs/cgroup/system.slice/bpf.service/cgroup.procs
+ip link set lo up
+ulimit -n 100000
+bpf.test -test.v -test.run "^($TESTS)$"
+echo REPORT
+nodetune check -o json
+echo REPORT
+poweroff -f
+`
+
+const compiler = `#!/bin/sh
+while [ $# -gt 1 ]; do shift; done
+cat > /dev/null
+cp /bin/holder "$1"
+`
+
+func TestBPF(t *testing.T) {
+	root := t.TempDir()
+	bin := filepath.Join(root, "bin")
+	for _, dir := range []string{"bin", "proc", "sys", "dev", "tmp"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "cp", "/bin/busybox", bin)
+	run(t, "gcc", "-static", "-O1", "-pthread", "-o", filepath.Join(bin, "holder"), "../../internal/holdertest/testdata/holder.c")
+	run(t, "go", "-C", "../..", "build", "-o", filepath.Join(bin, "nodetune"), "./cmd/nodetune")
+	run(t, "go", "-C", "../..", "test", "-c", "-o", filepath.Join(bin, "bpf.test"), "./inotify/bpf")
+	write(t, filepath.Join(bin, "gcc"), compiler)
+	write(t, filepath.Join(root, "init"), strings.ReplaceAll(initScript, "$TESTS", strings.Join(tests, "|")))
+
+	console := boot(t, root)
+	version := regexp.MustCompile(`Linux version 6\.1\.\S+`).FindString(console)
+	if version == "" {
+		t.Fatalf("another kernel has booted, or none:\n%s", console)
+	}
+	t.Log(version)
+	for _, name := range tests {
+		if !strings.Contains(console, "--- PASS: "+name+" ") {
+			t.Errorf("%s has not passed", name)
+		}
+	}
+	var report struct {
+		Inotify struct {
+			Source        string `json:"source"`
+			HoldersSource string `json:"holders_source"`
+		} `json:"inotify"`
+	}
+	if parts := strings.Split(console, "REPORT\n"); len(parts) != 3 {
+		t.Error("there is no report")
+	} else if err := json.Unmarshal([]byte(parts[1]), &report); err != nil {
+		t.Error(err)
+	}
+	if report.Inotify.Source != "ebpf" || report.Inotify.HoldersSource != "ebpf_walk" {
+		t.Errorf("the report is from %+v, want ebpf and ebpf_walk", report.Inotify)
+	}
+	if t.Failed() {
+		t.Logf("the console:\n%s", console)
+	}
+}
+
+// boot runs /init of root and returns what is on the console. One thread
+// emulates both CPUs: with two, the kernel can hang where it patches its code.
+func boot(t *testing.T, root string) string {
+	t.Helper()
+	initrd := filepath.Join(t.TempDir(), "initrd")
+	run(t, "sh", "-c", `cd "$0" && find . | busybox cpio -o -H newc | gzip -1 > "$1"`, root, initrd)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2G",
+		"-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio",
+		"-kernel", "../bin/kernel/vmlinuz", // make e2e-tools
+		"-initrd", initrd, "-append", "console=ttyS0 panic=-1 loglevel=6")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("qemu: %v\n%s", err, out)
+	}
+	return string(bytes.ReplaceAll(out, []byte("\r"), nil))
+}
+
+func run(t *testing.T, name string, arg ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, arg...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
