@@ -30,7 +30,12 @@ func (r *Reclaimer) Ballast(top string) error {
 	defer d.close()
 	file, err := d.create(ballastName)
 	if errors.Is(err, unix.EEXIST) {
-		return nil
+		var st unix.Statx_t
+		file, st, err = d.file(ballastName, unix.O_RDWR)
+		if err == nil && st.Size >= ballastBytes {
+			return file.Close()
+		}
+		// Whoever made it was killed in between.
 	}
 	if err != nil {
 		return err
