@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -33,6 +34,8 @@ type Alarm struct {
 	link  link.Link
 	rings *ringbuf.Reader
 	rec   ringbuf.Record
+	sets  atomic.Uint32
+	heard uint32 // the set of levels that has rung last
 }
 
 type alarmObjects struct {
@@ -71,7 +74,7 @@ func monotonic() uint64 {
 func (t *Table) NewAlarm() (*Alarm, error) { return t.newAlarm("hrtimer_expire_entry") }
 
 func (t *Table) newAlarm(tracepoint string) (*Alarm, error) {
-	spec, err := loadUcounts()
+	spec, err := load(loadUcounts)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +132,10 @@ func (a *Alarm) Close() error {
 // Set makes the alarm ring once, when an account reaches its level.
 func (a *Alarm) Set(at inotify.Levels) error {
 	var levels [len(at.Fullest) + 1]ucountsLevel // FULLEST + 1
+	set := a.sets.Add(1)
+	level := func(l inotify.Level) ucountsLevel {
+		return ucountsLevel{Instances: l.Instances, Watches: l.Watches, Uid: l.UID, Set: set}
+	}
 	least := level(at.Others)
 	for i, l := range at.Fullest[:at.N] {
 		levels[i] = level(l)
@@ -141,19 +148,19 @@ func (a *Alarm) Set(at inotify.Levels) error {
 	return a.table.objs.Levels.Set(&levels)
 }
 
-func level(l inotify.Level) ucountsLevel {
-	return ucountsLevel{Instances: l.Instances, Watches: l.Watches, Uid: l.UID, Set: 1}
-}
-
 // Wait waits until the alarm rings, or is closed (os.ErrClosed).
 func (a *Alarm) Wait() (Rung, error) {
-	if err := a.rings.ReadInto(&a.rec); err != nil {
-		return Rung{}, err
-	}
 	var rung ucountsRung
-	if err := binary.Read(bytes.NewReader(a.rec.RawSample), binary.NativeEndian, &rung); err != nil {
-		return Rung{}, err
+	// Two CPUs may ring for the same levels.
+	for again := true; again; again = int32(rung.Set-a.heard) <= 0 {
+		if err := a.rings.ReadInto(&a.rec); err != nil {
+			return Rung{}, err
+		}
+		if err := binary.Read(bytes.NewReader(a.rec.RawSample), binary.NativeEndian, &rung); err != nil {
+			return Rung{}, err
+		}
 	}
+	a.heard = rung.Set
 	return Rung{
 		Account: inotify.Charged{
 			Owner:     inotify.Owner{UserNS: initialUserNS, UID: rung.Uid},

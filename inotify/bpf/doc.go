@@ -20,7 +20,7 @@
 // and at the tick of busy CPUs, and wake the reader. [Refusals] are two more
 // programs, for those who ask for them.
 //
-// Needs Linux 5.17 (bpf_loop; timers and programs of this type are older) with BTF
+// Needs Linux 5.15 (timers; bpf_loop is newer, and made up for) with BTF
 // (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux), CAP_BPF and CAP_PERFMON, and
 // the initial user namespace. It needs no hostPID from 6.7 on (bpf_iter_task_new);
 // before that a walk uses the kernel's iterator of tasks, which shows those of

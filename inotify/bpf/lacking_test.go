@@ -66,7 +66,7 @@ func loadIteratorAndTry() (*Walk, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := loadWalk()
+	spec, err := load(loadWalk)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "loop.h"
 
 #define READ(type, at, field)              \
 	({                                 \
@@ -139,6 +140,7 @@ static long full(__u32 i, struct words *w)
 	w->full += 64;
 	return 0;
 }
+EACH(full, struct words)
 
 /* The descriptor that the kernel would give next is past the soft limit. */
 static int no_fd(struct task_struct *task, struct refusal *r)
@@ -147,7 +149,7 @@ static int no_fd(struct task_struct *task, struct refusal *r)
 
 	w.at = BPF_CORE_READ(task, files, fdt, open_fds);
 	w.count = BPF_CORE_READ(task, files, fdt, max_fds) / 64;
-	bpf_loop(FD_WORDS, full, &w, 0);
+	loop(FD_WORDS, full, &w);
 	r->used = w.full;
 	r->limit = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	r->owner = r->userns = r->level = 0;

@@ -42,7 +42,7 @@ func OpenRefusals(procfs string) (*Refusals, error) {
 		return nil, err
 	}
 	defer func() { _ = table.Close() }()
-	spec, err := loadRefusals()
+	spec, err := load(loadRefusals)
 	if err != nil {
 		return nil, err
 	}

@@ -43,8 +43,10 @@ type refusalsRefused struct {
 const (
 	refusalsMapRefusals      = "refusals"
 	refusalsMapScratch       = "scratch"
+	refusalsMapSteps         = "steps"
 	refusalsProgInitRefused  = "init_refused"
 	refusalsProgWatchRefused = "watch_refused"
+	refusalsVarNoBpfLoop     = "no_bpf_loop"
 	refusalsVarRootAccount   = "root_account"
 )
 
@@ -100,12 +102,14 @@ type refusalsProgramSpecs struct {
 type refusalsMapSpecs struct {
 	Refusals *ebpf.MapSpec `ebpf:"refusals"`
 	Scratch  *ebpf.MapSpec `ebpf:"scratch"`
+	Steps    *ebpf.MapSpec `ebpf:"steps"`
 }
 
 // refusalsVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type refusalsVariableSpecs struct {
+	NoBpfLoop   *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	RootAccount *ebpf.VariableSpec `ebpf:"root_account"`
 }
 
@@ -131,12 +135,14 @@ func (o *refusalsObjects) Close() error {
 type refusalsMaps struct {
 	Refusals *ebpf.Map `ebpf:"refusals"`
 	Scratch  *ebpf.Map `ebpf:"scratch"`
+	Steps    *ebpf.Map `ebpf:"steps"`
 }
 
 func (m *refusalsMaps) Close() error {
 	return _RefusalsClose(
 		m.Refusals,
 		m.Scratch,
+		m.Steps,
 	)
 }
 
@@ -144,6 +150,7 @@ func (m *refusalsMaps) Close() error {
 //
 // It can be passed to loadRefusalsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type refusalsVariables struct {
+	NoBpfLoop   *ebpf.Variable `ebpf:"no_bpf_loop"`
 	RootAccount *ebpf.Variable `ebpf:"root_account"`
 }
 

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
@@ -46,7 +45,7 @@ func Open(procfs string, types *Types) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := loadUcounts()
+	spec, err := load(loadUcounts)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +91,8 @@ func lacking(err error) error {
 		return fmt.Errorf("this kernel has no bpf(2), or a seccomp profile hides it: %w", err)
 	case !capable(unix.CAP_BPF, unix.CAP_PERFMON):
 		return fmt.Errorf("it needs CAP_BPF and CAP_PERFMON: %w", unix.EPERM)
-	case errors.Is(features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop), ebpf.ErrNotSupported):
-		return errors.New("this kernel has no bpf_loop, which is in Linux 5.17")
+	case errors.Is(features.HaveProgramType(ebpf.Syscall), ebpf.ErrNotSupported):
+		return errors.New("this kernel has no BPF_PROG_TYPE_SYSCALL, which is in Linux 5.14")
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("bpf(2) was refused: it needs the initial user namespace, and no seccomp profile, lockdown or security module against it: %w", unix.EPERM)
 	}

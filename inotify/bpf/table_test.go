@@ -27,6 +27,25 @@ func openTable(t testing.TB) *Table {
 	return table
 }
 
+// oldTable is read as before Linux 5.17, without bpf_loop.
+func oldTable(t *testing.T) *Table {
+	t.Helper()
+	spec, err := loadFor(false, loadUcounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := ownAccount("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := open(spec, self, NewTypes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { table.Close() })
+	return table
+}
+
 // herd is every way to hold instances, most of which no walk of /proc charges
 // to the right user.
 var herd = []holdertest.Spec{
@@ -46,11 +65,11 @@ var herd = []holdertest.Spec{
 func TestAccounts(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	table := openTable(t)
+	tables := []*Table{openTable(t), oldTable(t)}
 	holdertest.New(t, 10).Start(herd...)
 	churned := churn(t)
-	for churned.Load() < 10_000 {
-		all, err := table.Accounts()
+	for i := 0; churned.Load() < 10_000; i++ {
+		all, err := tables[i%len(tables)].Accounts()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +159,7 @@ func TestWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("hash", func(t *testing.T) {
-		spec, err := loadUcounts()
+		spec, err := load(loadUcounts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +174,7 @@ func TestWrong(t *testing.T) {
 		}
 	})
 	t.Run("counter", func(t *testing.T) {
-		spec, err := loadUcounts()
+		spec, err := load(loadUcounts)
 		if err != nil {
 			t.Fatal(err)
 		}

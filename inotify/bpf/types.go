@@ -4,7 +4,9 @@ import (
 	"runtime/debug"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 )
 
 // Types is what the kernel says of its types, by which programs find the fields
@@ -22,3 +24,21 @@ func (t *Types) Forget() {
 }
 
 func (t *Types) options() *ebpf.CollectionOptions { return &ebpf.CollectionOptions{Cache: t.cache} }
+
+// load reads an embedded program, for a kernel with bpf_loop, Linux 5.17, or
+// without it.
+func load(embedded func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
+	return loadFor(features.HaveProgramHelper(ebpf.Syscall, asm.FnLoop) == nil, embedded)
+}
+
+func loadFor(bpfLoop bool, embedded func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
+	spec, err := embedded()
+	if err != nil {
+		return nil, err
+	}
+	if bpfLoop {
+		spec.Maps["steps"].MaxEntries = 1
+		return spec, nil
+	}
+	return spec, spec.Variables["no_bpf_loop"].Set(uint8(1))
+}

@@ -13,6 +13,7 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "loop.h"
 
 /* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -115,6 +116,7 @@ static long back(__u32 i, struct walk *w)
 	}
 	return 0;
 }
+EACH(back, struct walk)
 
 static long take(__u32 i, struct walk *w)
 {
@@ -155,6 +157,7 @@ static long take(__u32 i, struct walk *w)
 	run.count = n + 1;
 	return 0;
 }
+EACH(take, struct walk)
 
 struct part {
 	struct ucounts *own;
@@ -173,7 +176,7 @@ static long bucket(__u32 i, struct part *t)
 	w.at = (void *)heads[w.bucket];
 	if (!w.at || (__u64)w.at & 1)
 		return 0;
-	bpf_loop(CHAIN, take, &w, 0);
+	loop(CHAIN, take, &w);
 	if (!w.done) { /* no room: this bucket is for the next run */
 		run.count = w.count;
 		run.next = w.bucket;
@@ -181,6 +184,7 @@ static long bucket(__u32 i, struct part *t)
 	}
 	return 0;
 }
+EACH(bucket, struct part)
 
 SEC("syscall")
 int ucounts(void *ctx)
@@ -195,13 +199,13 @@ int ucounts(void *ctx)
 	run = (struct run){.next = from};
 	charged_ns = ns;
 	charged_uid = uid;
-	bpf_loop(CHAIN, back, &w, 0);
+	loop(CHAIN, back, &w);
 	if (!w.done)
 		return 1;
 	table = (void **)w.at - bucket_of((__u64)ns, uid);
 	if (bpf_probe_read_kernel(heads, sizeof(heads), table))
 		return 1;
-	bpf_loop(BUCKETS, bucket, &t, 0);
+	loop(BUCKETS, bucket, &t);
 	return 0;
 }
 
@@ -222,7 +226,7 @@ struct level {
 	__s64 instances;
 	__s64 watches;
 	__u32 uid; /* of the initial user namespace */
-	__u32 set;
+	__u32 set; /* how often they were set */
 };
 
 /* Set by the reader: of the fullest accounts, and last of all others. */
@@ -234,6 +238,8 @@ struct rung {
 	__s64 watches;
 	__u32 uid;
 	__u32 by;
+	__u32 set;
+	__u32 pad;
 };
 const struct rung *unused; /* keeps the type for bpf2go */
 
@@ -248,7 +254,7 @@ struct {
 static __always_inline void look(struct ucounts *u, __u32 by)
 {
 	struct level *l = &levels[FULLEST];
-	struct rung r = {.by = by};
+	struct rung r = {.by = by, .set = l->set};
 
 	r.uid = BPF_CORE_READ(u, uid.val);
 	r.instances = counter(&u->ucount, INSTANCES);
@@ -256,9 +262,11 @@ static __always_inline void look(struct ucounts *u, __u32 by)
 	for (int i = 0; i < FULLEST; i++)
 		if (levels[i].set && levels[i].uid == r.uid)
 			l = &levels[i];
-	if (r.instances < l->instances && r.watches < l->watches)
+	if (!r.set || (r.instances < l->instances && r.watches < l->watches))
 		return;
-	levels[FULLEST].set = 0; /* once: the reader sets it again */
+	/* Once, until the reader sets it again. Two CPUs may do it both, which the
+	 * reader sees. */
+	levels[FULLEST].set = 0;
 	r.at = bpf_ktime_get_ns();
 	bpf_ringbuf_output(&alarms, &r, sizeof(r), 0);
 }
@@ -299,10 +307,11 @@ static long pass(__u32 i, void **at)
 		return 1;
 	*at = word(u);
 	if ((counter(&u->ucount, INSTANCES) >= least.instances || counter(&u->ucount, WATCHES) >= least.watches) &&
-	    BPF_CORE_READ(u, ns) == charged_ns && levels[FULLEST].set)
+	    BPF_CORE_READ(u, ns) == charged_ns)
 		look(u, TIMER);
 	return 0;
 }
+EACH(pass, void *)
 
 #define AT_ONCE 8 /* buckets in one call, of which most are empty */
 
@@ -320,10 +329,11 @@ static long passes(__u32 i, void *unused)
 	for (int k = 0; k < AT_ONCE; k++) {
 		at = head[k];
 		if (at && !((__u64)at & 1))
-			bpf_loop(CHAIN, pass, &at, 0);
+			loop(CHAIN, pass, &at);
 	}
 	return 0;
 }
+EACH(passes, void)
 
 #define EVERY 10000000 /* nanoseconds */
 
@@ -341,7 +351,7 @@ struct {
 static int expired(void *map, __u32 *key, struct clock *c)
 {
 	if (levels[FULLEST].set && !bpf_probe_read_kernel(seen, sizeof(seen), table))
-		bpf_loop(BUCKETS / AT_ONCE, passes, 0, 0);
+		loop(BUCKETS / AT_ONCE, passes, 0);
 	bpf_timer_start(&c->timer, EVERY, 0);
 	return 0;
 }

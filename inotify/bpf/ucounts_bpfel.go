@@ -57,6 +57,8 @@ type ucountsRung struct {
 	Watches   int64
 	Uid       uint32
 	By        uint32
+	Set       uint32
+	Pad       uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -65,6 +67,7 @@ type ucountsRung struct {
 const (
 	ucountsMapAlarms      = "alarms"
 	ucountsMapClocks      = "clocks"
+	ucountsMapSteps       = "steps"
 	ucountsProgAlarm      = "alarm"
 	ucountsProgBegin      = "begin"
 	ucountsProgUcounts    = "ucounts"
@@ -74,6 +77,7 @@ const (
 	ucountsVarGoldenRatio = "golden_ratio"
 	ucountsVarLeast       = "least"
 	ucountsVarLevels      = "levels"
+	ucountsVarNoBpfLoop   = "no_bpf_loop"
 	ucountsVarRun         = "run"
 	ucountsVarUnused      = "unused"
 )
@@ -131,6 +135,7 @@ type ucountsProgramSpecs struct {
 type ucountsMapSpecs struct {
 	Alarms *ebpf.MapSpec `ebpf:"alarms"`
 	Clocks *ebpf.MapSpec `ebpf:"clocks"`
+	Steps  *ebpf.MapSpec `ebpf:"steps"`
 }
 
 // ucountsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -143,6 +148,7 @@ type ucountsVariableSpecs struct {
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
 	Least       *ebpf.VariableSpec `ebpf:"least"`
 	Levels      *ebpf.VariableSpec `ebpf:"levels"`
+	NoBpfLoop   *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	Run         *ebpf.VariableSpec `ebpf:"run"`
 	Unused      *ebpf.VariableSpec `ebpf:"unused"`
 }
@@ -169,12 +175,14 @@ func (o *ucountsObjects) Close() error {
 type ucountsMaps struct {
 	Alarms *ebpf.Map `ebpf:"alarms"`
 	Clocks *ebpf.Map `ebpf:"clocks"`
+	Steps  *ebpf.Map `ebpf:"steps"`
 }
 
 func (m *ucountsMaps) Close() error {
 	return _UcountsClose(
 		m.Alarms,
 		m.Clocks,
+		m.Steps,
 	)
 }
 
@@ -188,6 +196,7 @@ type ucountsVariables struct {
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
 	Least       *ebpf.Variable `ebpf:"least"`
 	Levels      *ebpf.Variable `ebpf:"levels"`
+	NoBpfLoop   *ebpf.Variable `ebpf:"no_bpf_loop"`
 	Run         *ebpf.Variable `ebpf:"run"`
 	Unused      *ebpf.Variable `ebpf:"unused"`
 }

@@ -10,6 +10,7 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "loop.h"
 
 /* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -118,6 +119,7 @@ static struct {
 	__u64 fd;
 	__u64 open;
 	__u32 tgid;
+	__u32 words;
 	__u32 word;  /* that this part begins with */
 	__u32 fds;   /* of this part */
 	__u32 holds; /* of this part */
@@ -216,6 +218,7 @@ static long climb(__u32 i, void *unused)
 	tree.depth = d;
 	return 0;
 }
+EACH(climb, void)
 
 /* Instances whose watches were counted in this run: a descriptor is cheap to
  * duplicate, counting 100,000 watches is not. */
@@ -244,7 +247,7 @@ __noinline int watches(__u64 head)
 	tree.node[0] = head;
 	tree.slot[0] = 0;
 	tree.left[0] = count_of(head);
-	bpf_loop(WORK, climb, 0, 0);
+	loop(WORK, climb, 0);
 	return 0;
 }
 
@@ -275,6 +278,7 @@ static long ascend(__u32 i, void *unused)
 	run.owners = n + 1;
 	return 0;
 }
+EACH(ascend, void)
 
 /* Tells of a descriptor of an instance. */
 __noinline int hold(__u64 file, __u32 fd)
@@ -309,7 +313,7 @@ __noinline int hold(__u64 file, __u32 fd)
 		counted[key].watches = tree.sum;
 		if (READ(struct user_namespace, ns, level) > 0) {
 			above = own;
-			bpf_loop(LEVELS, ascend, 0, 0);
+			loop(LEVELS, ascend, 0);
 		}
 	}
 	run.holdings = n + 1;
@@ -377,6 +381,8 @@ static long look(__u32 i, void *unused)
 	__u64 open, fops;
 	__u32 j;
 
+	if (i >= at.words)
+		return 1;
 	if (i % PART == 0) {
 		if (i)
 			tell();
@@ -411,6 +417,7 @@ static long look(__u32 i, void *unused)
 	}
 	return 0;
 }
+EACH(look, void)
 
 /* Looks through the table of one task, and reports whether to go no further. */
 __noinline int visit(__u64 task)
@@ -443,7 +450,8 @@ __noinline int visit(__u64 task)
 		run.full = 1;
 		return 1;
 	}
-	bpf_loop(words, look, 0, 0);
+	at.words = words;
+	loop(words, look, 0);
 	tell();
 	return run.full;
 }
@@ -487,8 +495,7 @@ int walk(void *ctx)
 	return 0;
 }
 
-/* The tasks of the pid namespace, since 5.17: the iterator is older, bpf_loop
- * is not. */
+/* The tasks of the pid namespace, before that. */
 SEC("iter/task")
 int each(struct bpf_iter__task *ctx)
 {
@@ -518,14 +525,15 @@ static long up(__u32 i, __u64 *node)
 {
 	struct kernfs_node *n = (void *)*node, *parent = parent_of(n);
 
-	if (!parent)
+	if (!parent || i >= NAMES)
 		return 1;
-	/* i is less than NAMES, of which the verifier has to be told. */
+	barrier_var(i); /* the verifier forgets the bound */
 	bpf_probe_read_kernel_str(cgroup_path.name[i % NAMES], sizeof(cgroup_path.name[0]), BPF_CORE_READ(n, name));
 	cgroup_path.count = i + 1;
 	*node = (__u64)parent;
 	return 0;
 }
+EACH(up, __u64)
 
 SEC("syscall")
 int path(void *ctx)
@@ -533,7 +541,7 @@ int path(void *ctx)
 	__u64 node = cgroup_node;
 
 	cgroup_path.count = 0;
-	bpf_loop(NAMES, up, &node, 0);
+	loop(NAMES, up, &node);
 	cgroup_path.id = BPF_CORE_READ((struct kernfs_node *)cgroup_node, id);
 	return 0;
 }

@@ -68,7 +68,7 @@ func OpenWalk(procfs string, types *Types) (*Walk, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := loadWalk()
+	spec, err := load(loadWalk)
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,7 @@ type walkTable struct {
 const (
 	walkMapHoldings         = "holdings"
 	walkMapOwners           = "owners"
+	walkMapSteps            = "steps"
 	walkMapTables           = "tables"
 	walkProgEach            = "each"
 	walkProgPath            = "path"
@@ -87,6 +88,7 @@ const (
 	walkVarCgroupNode       = "cgroup_node"
 	walkVarCgroupPath       = "cgroup_path"
 	walkVarManyFds          = "many_fds"
+	walkVarNoBpfLoop        = "no_bpf_loop"
 	walkVarOldKernel        = "old_kernel"
 	walkVarPart             = "part"
 	walkVarParts            = "parts"
@@ -146,6 +148,7 @@ type walkProgramSpecs struct {
 type walkMapSpecs struct {
 	Holdings *ebpf.MapSpec `ebpf:"holdings"`
 	Owners   *ebpf.MapSpec `ebpf:"owners"`
+	Steps    *ebpf.MapSpec `ebpf:"steps"`
 	Tables   *ebpf.MapSpec `ebpf:"tables"`
 }
 
@@ -157,6 +160,7 @@ type walkVariableSpecs struct {
 	CgroupNode       *ebpf.VariableSpec `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.VariableSpec `ebpf:"cgroup_path"`
 	ManyFds          *ebpf.VariableSpec `ebpf:"many_fds"`
+	NoBpfLoop        *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	OldKernel        *ebpf.VariableSpec `ebpf:"old_kernel"`
 	Part             *ebpf.VariableSpec `ebpf:"part"`
 	Parts            *ebpf.VariableSpec `ebpf:"parts"`
@@ -185,6 +189,7 @@ func (o *walkObjects) Close() error {
 type walkMaps struct {
 	Holdings *ebpf.Map `ebpf:"holdings"`
 	Owners   *ebpf.Map `ebpf:"owners"`
+	Steps    *ebpf.Map `ebpf:"steps"`
 	Tables   *ebpf.Map `ebpf:"tables"`
 }
 
@@ -192,6 +197,7 @@ func (m *walkMaps) Close() error {
 	return _WalkClose(
 		m.Holdings,
 		m.Owners,
+		m.Steps,
 		m.Tables,
 	)
 }
@@ -204,6 +210,7 @@ type walkVariables struct {
 	CgroupNode       *ebpf.Variable `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.Variable `ebpf:"cgroup_path"`
 	ManyFds          *ebpf.Variable `ebpf:"many_fds"`
+	NoBpfLoop        *ebpf.Variable `ebpf:"no_bpf_loop"`
 	OldKernel        *ebpf.Variable `ebpf:"old_kernel"`
 	Part             *ebpf.Variable `ebpf:"part"`
 	Parts            *ebpf.Variable `ebpf:"parts"`

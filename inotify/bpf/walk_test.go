@@ -17,14 +17,15 @@ import (
 
 func loadedWalk(t testing.TB) *ebpf.CollectionSpec {
 	t.Helper()
-	spec, err := loadWalk()
+	spec, err := load(loadWalk)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return spec
 }
 
-// walks are the two ways to go through the tasks.
+// walks are the two ways to go through the tasks, and how they are gone before
+// Linux 5.17.
 func walks(t *testing.T) map[string]*Walk {
 	tasks, err := OpenWalk("/proc", NewTypes())
 	if err != nil {
@@ -36,7 +37,20 @@ func walks(t *testing.T) map[string]*Walk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { iterator.Close() })
-	return map[string]*Walk{"tasks": tasks, "iterator": iterator}
+	spec, err := loadFor(false, loadWalk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := ownAccount("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := openWalk(spec, self, "/proc", NewTypes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { old.Close() })
+	return map[string]*Walk{"tasks": tasks, "iterator": iterator, "without bpf_loop": old}
 }
 
 func holders(t *testing.T, w *Walk) (inotify.Held, map[int]inotify.Holder) {
