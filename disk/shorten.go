@@ -207,9 +207,7 @@ func chase(ctx context.Context, dst, live *os.File, at, most int64) error {
 		case half && waits > 0:
 			half = false // unless more has come when the write is done
 			waits--
-			if err := afterWrite(live); err != nil {
-				return err
-			}
+			afterWrite(live)
 		default:
 			return live.Truncate(0)
 		}
@@ -218,9 +216,10 @@ func chase(ctx context.Context, dst, live *os.File, at, most int64) error {
 }
 
 // afterWrite waits for the end of a write(2) to f. Writes and changes of
-// attributes exclude each other in every filesystem of Linux (i_rwsem), and
-// this change changes nothing, chown(2).
-func afterWrite(f *os.File) error { return f.Chown(-1, -1) }
+// attributes exclude each other in every filesystem of Linux (i_rwsem), and this
+// one is of an attribute that is not there: it changes nothing, as chown(2) to
+// nobody would, which takes the set-user-ID bit.
+func afterWrite(f *os.File) { _ = unix.Fremovexattr(int(f.Fd()), "user.nodetune.none") }
 
 // settleCopy finishes or undoes a shorten that did not come to its end. The copy
 // is whole where the head of the log is gone, since it was on the disk before;

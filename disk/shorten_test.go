@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The copy that chases a writer meets its writes half done, here very often,
@@ -23,6 +25,7 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 	defer stop.Store(true)
 	w, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	must(t, err)
+	must(t, unix.Fchmod(int(w.Fd()), 0o6640))
 	writer.Go(func() {
 		defer w.Close()
 		for !stop.Load() {
@@ -52,6 +55,11 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 		}
 	}
 	t.Logf("%d lines, none broken", lines)
+	var st unix.Stat_t
+	must(t, unix.Fstat(int(live.Fd()), &st))
+	if os.Geteuid() == 0 && st.Mode&0o7777 != 0o6640 { // a write by anyone else takes the bits
+		t.Errorf("the log's mode is %o now", st.Mode&0o7777)
+	}
 }
 
 // A copy that goes too far is given up, and the log keeps what it has.
