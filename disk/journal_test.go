@@ -22,10 +22,10 @@ const senderEnv = "NODETUNE_TEST_JOURNAL"
 // its entries to the journal's socket, in the native protocol, and waits until
 // it is killed, since journald looks up the unit of a living sender.
 func TestSendToJournal(t *testing.T) {
-	socket, n, ok := strings.Cut(os.Getenv(senderEnv), " ")
-	if !ok {
-		t.Skip("run by TestJournalUnitsForReal")
+	if !isHelper(t) {
+		return // it is started by TestJournalUnitsForReal
 	}
+	socket, n, _ := strings.Cut(os.Getenv(senderEnv), " ")
 	c, err := net.Dial("unixgram", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestJournalUnitsForReal(t *testing.T) {
 			cgroups = append(cgroups, filepath.Join(cg, "cgroup.procs"))
 		}
 		sender := exec.Command("/bin/sh", append([]string{"-c", `me=$0; for cg; do echo $$ > "$cg" || exit; done; exec "$me" -test.run '^TestSendToJournal$'`, os.Args[0]}, cgroups...)...)
-		sender.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", senderEnv, socket, n))
+		sender.Env = append(os.Environ(), "NODETUNE_TEST_HELPER=TestSendToJournal", fmt.Sprintf("%s=%s %d", senderEnv, socket, n))
 		if err := sender.Start(); err != nil {
 			t.Fatal(err)
 		}
