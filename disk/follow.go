@@ -66,7 +66,7 @@ type follow struct {
 	instances map[instance]*counted
 	positions map[position]*progress
 	alone     map[inode]*lonely
-	collected bool // somebody followed a container's log
+	collected bool // somebody follows containers' logs, or did
 }
 
 type instance struct {

@@ -224,6 +224,40 @@ func TestHungMountForReal(t *testing.T) {
 	}
 }
 
+// Who has a container's log open for a moment is no collector, so that logs
+// which nobody follows are no alarm on a node that collects none.
+func TestLookingIsNotCollecting(t *testing.T) {
+	privtest.Root(t)
+	host := t.TempDir()
+	log := "/var/log/pods/" + podA + "/0.log"
+	write(t, filepath.Join(host, log), 1000)
+	o := observer(t, host, DefaultPolicy())
+	now := time.Now()
+	look := func(d time.Duration) Usage {
+		f, err := os.Open(filepath.Join(host, log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Close() }()
+		u := observe(t, o, now.Add(d))
+		if u.reader(os.Getpid(), log) == nil {
+			t.Fatalf("the reader is not seen: %+v", u.Readers)
+		}
+		return u
+	}
+	look(0)
+	observe(t, o, now.Add(time.Minute))
+	write(t, filepath.Join(host, log), 1000)
+	late := observe(t, o, now.Add(time.Hour))
+	if late.Collected || late.Reading.Level != Clear || late.alone(log) == nil {
+		t.Errorf("after a look: collected %t, %+v, unfollowed %+v", late.Collected, late.Reading, late.Unfollowed)
+	}
+	look(2 * time.Hour)
+	if u := look(2*time.Hour + time.Minute); !u.Collected {
+		t.Error("who has it open at every look is a collector")
+	}
+}
+
 // until observes until ok, or fails after a time that no healthy machine needs.
 func until(t testing.TB, o *Observer, what string, ok func(Usage) bool) Usage {
 	t.Helper()

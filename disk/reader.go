@@ -118,13 +118,15 @@ func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy
 	}
 	var readers []Reader
 	for key, r := range rows {
+		// Who has a log open for a moment, to look for something, is no collector:
+		// one watches it, or has it open when we look again.
+		if r.Log.Pod != "" && !r.looks && (r.Watched || f.positions[key] != nil) {
+			f.collected = true
+		}
 		if r.OffsetBytes != nil {
 			f.measure(key, r, policy, now)
 		}
 		readers = append(readers, *r)
-	}
-	for x, is := range followed {
-		f.collected = f.collected || is && x.kind == KindContainer
 	}
 	var unfollowed []Unfollowed
 	if s.unread == 0 {
