@@ -31,7 +31,7 @@ func TestBurst(t *testing.T) {
 	// 40 MB, then 15 MB when it is told to.
 	const first, second = 800_000, 300_000
 	node.Create(t, cluster.Shell(ns, "burst", fmt.Sprintf(
-		`until [ -e /tmp/1 ]; do sleep 0.1; done; seq 1 %d
+		`until [ -e /tmp/1 ]; do sleep 0.1; done; seq 1 %d; touch /tmp/1.done
 		until [ -e /tmp/2 ]; do sleep 0.1; done; seq %d %d
 		exec sleep 1000`, first, first+1, first+second)))
 	pod := node.WaitPod(t, ns, "burst", "Ready", cluster.PodReady)
@@ -65,6 +65,8 @@ func TestBurst(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = follow.Process.Kill() })
 	burst("1")
+	// Whoever opens a log to look into it is a reader, and is waited for.
+	node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "sh", "-c", "until [ -e /tmp/1.done ]; do sleep 0.1; done")
 	waitLine(t, dir, first)
 	byUs := 0
 	cluster.Eventually(t, "the archives are compressed", func(context.Context) error {
