@@ -175,7 +175,7 @@ WantedBy=multi-user.target
 func TestWatchdog(t *testing.T) {
 	lower(t)
 	h := newHost(t)
-	h.write(t, "etc/systemd/system/nodetune.service.d/quick.conf", "[Service]\nWatchdogSec=6s\nRestartSec=100ms\n")
+	h.write(t, "etc/systemd/system/nodetune.service.d/quick.conf", "[Service]\nWatchdogSec=20s\nRestartSec=100ms\n")
 	h.boot(t)
 	h.install(t)
 	first := h.number(t, "nodetune", "WatchdogTimestampMonotonic")
@@ -420,6 +420,26 @@ func TestSandboxing(t *testing.T) {
 	}
 }
 
+// report waits until the agent of h has reported what ok accepts.
+func (h *host) report(t *testing.T, report any, ok func() error) {
+	t.Helper()
+	cluster.Eventually(t, "the agent's report", func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9409/report", nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(report); err != nil {
+			return err
+		}
+		return ok()
+	})
+}
+
 // The agent of the unit sees what root's shell sees.
 func TestSees(t *testing.T) {
 	lower(t)
@@ -433,19 +453,7 @@ func TestSees(t *testing.T) {
 		}
 		Disk struct{ Filesystems []struct{ Path string } }
 	}
-	cluster.Eventually(t, "the agent's report", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9409/report", nil)
-		if err != nil {
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		if err := json.NewDecoder(res.Body).Decode(&unit); err != nil {
-			return err
-		}
+	h.report(t, &unit, func() error {
 		if len(unit.Disk.Filesystems) == 0 || len(unit.Inotify.Processes) == 0 {
 			return errors.New("no first pass yet")
 		}
@@ -467,5 +475,47 @@ func TestSees(t *testing.T) {
 	}
 	if !slices.Equal(unit.Disk.Filesystems, shell.Disk.Filesystems) {
 		t.Errorf("the unit's agent sees the filesystems %v, a shell %v", unit.Disk.Filesystems, shell.Disk.Filesystems)
+	}
+}
+
+// With its drop-in the unit's agent reads the kernel's own counters, within the
+// same sandbox.
+func TestKernelCounters(t *testing.T) {
+	lower(t)
+	h := newHost(t)
+	h.boot(t)
+	h.install(t)
+	source := func(want, holders string) {
+		t.Helper()
+		var r struct {
+			Inotify struct {
+				Source        string
+				HoldersSource string `json:"holders_source"`
+				Unknown       []struct{ What, Why string }
+			}
+		}
+		h.report(t, &r, func() error {
+			if r.Inotify.Source == "" {
+				return errors.New("no first pass yet")
+			}
+			return nil
+		})
+		if r.Inotify.Source != want || r.Inotify.HoldersSource != holders {
+			t.Errorf("counts are from %s and %s, want %s and %s: %+v", r.Inotify.Source, r.Inotify.HoldersSource, want, holders, r.Inotify.Unknown)
+		}
+	}
+	source("procfs", "procfs")
+	conf, err := os.ReadFile(filepath.Join(deploy, "systemd/bpf.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, "etc/systemd/system/nodetune.service.d/bpf.conf", string(conf))
+	h.run(t, "systemctl daemon-reload; systemctl restart nodetune")
+	source("ebpf", "ebpf_walk")
+	status := h.run(t, "cat /proc/"+h.show(t, "nodetune", "MainPID")+"/status")
+	for _, line := range []string{"CapEff:\t000000c000080004", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(status, line) {
+			t.Errorf("the agent's status lacks %q:\n%s", line, status)
+		}
 	}
 }
