@@ -104,7 +104,7 @@ func startAPI(ctx context.Context, dir, address string, port int) (*API, error) 
 			"--audit-log-mode=blocking", // written when the request is answered
 		},
 		log: filepath.Join(dir, "kube-apiserver.log"),
-		ready: func(ctx context.Context) error {
+		ready: func(ctx context.Context, _ time.Time) error {
 			_, err := a.Client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 			return err
 		},
@@ -155,7 +155,7 @@ func etcdProcess(dir string) (etcd, error) {
 			"--initial-cluster=default=" + peerURL,
 		},
 		log:   filepath.Join(dir, "etcd.log"),
-		ready: func(ctx context.Context) error { return get(ctx, clientURL+"/health") },
+		ready: func(ctx context.Context, _ time.Time) error { return get(ctx, clientURL+"/health") },
 	}}, nil
 }
 

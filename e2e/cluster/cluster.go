@@ -96,7 +96,7 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 		},
 		log: filepath.Join(c.dir, "kube-controller-manager.log"),
 		// A pod needs its namespace's service account.
-		ready: func(ctx context.Context) error {
+		ready: func(ctx context.Context, _ time.Time) error {
 			_, err := c.Client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
 			return err
 		},
@@ -113,7 +113,7 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 		name:  "kube-scheduler",
 		args:  []string{scheduler, "--kubeconfig=" + config, "--bind-address=127.0.0.1", "--leader-elect=false"},
 		log:   filepath.Join(c.dir, "kube-scheduler.log"),
-		ready: func(context.Context) error { return nil }, // a pod that runs shows it
+		ready: func(context.Context, time.Time) error { return nil }, // a pod that runs shows it
 	}
 	if err := c.ControllerManager.Start(ctx); err != nil {
 		return err
@@ -188,9 +188,25 @@ func (c *Cluster) startKubelet(ctx context.Context) error {
 			"--cert-dir=" + filepath.Join(c.dir, "kubelet-pki"),
 		},
 		log:   filepath.Join(c.dir, "kubelet.log"),
-		ready: func(ctx context.Context) error { return get(ctx, "http://127.0.0.1:10248/healthz") },
+		ready: c.kubeletReady,
 	}
 	return c.Kubelet.Start(ctx)
+}
+
+// kubeletReady waits for a heartbeat of this kubelet's own. It is healthy
+// before: it starts cAdvisor after that, and ends if there is no inotify
+// instance left for it.
+func (c *Cluster) kubeletReady(ctx context.Context, began time.Time) error {
+	node, err := c.Client.CoreV1().Nodes().Get(ctx, sandbox.Hostname, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	for _, cond := range node.Status.Conditions {
+		if cond.Type == corev1.NodeReady && cond.LastHeartbeatTime.After(began) { // it has full seconds
+			return nil
+		}
+	}
+	return fmt.Errorf("the kubelet has not spoken since %s", began.Format(time.TimeOnly))
 }
 
 // WaitReady waits until the node is Ready and nothing keeps pods off it.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 const containerdSocket = "/run/containerd/containerd.sock"
@@ -56,7 +57,7 @@ func (c *Cluster) startContainerd(ctx context.Context) error {
 		name: "containerd",
 		args: []string{"containerd", "--config=" + config},
 		log:  filepath.Join(c.dir, "containerd.log"),
-		ready: func(ctx context.Context) error {
+		ready: func(ctx context.Context, _ time.Time) error {
 			if out, err := ctr(ctx, "version"); err != nil {
 				return fmt.Errorf("ctr version: %w: %s", err, out)
 			}

@@ -8,10 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodetune/nodetune/e2e/sandbox"
 )
@@ -85,26 +81,9 @@ func (c *Cluster) OwnDisk(t testing.TB, bytes int64, config string) {
 	}
 }
 
-// restartedKubelet starts the kubelet and waits until its node is Ready, which
-// the API server goes on saying of a kubelet that has ended.
+// restartedKubelet starts the kubelet and waits until its node is Ready.
 func (c *Cluster) restartedKubelet(ctx context.Context) error {
-	began := metav1.NewTime(time.Now().Truncate(time.Second)) // as the API has it
 	if err := c.Kubelet.Start(ctx); err != nil {
-		return err
-	}
-	err := poll(ctx, 200*time.Millisecond, func(ctx context.Context) error {
-		node, err := c.Client.CoreV1().Nodes().Get(ctx, sandbox.Hostname, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		for _, cond := range node.Status.Conditions {
-			if cond.Type == corev1.NodeReady && cond.LastHeartbeatTime.Before(&began) {
-				return fmt.Errorf("the node was last heard of at %v", cond.LastHeartbeatTime)
-			}
-		}
-		return nil
-	})
-	if err != nil {
 		return err
 	}
 	if err := c.WaitReady(ctx); err != nil {

@@ -20,8 +20,8 @@ type Process struct {
 	name string
 	args []string
 	log  string
-	// ready asks the running program whether it serves.
-	ready func(context.Context) error
+	// ready asks the running program, started at began, whether it serves.
+	ready func(ctx context.Context, began time.Time) error
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -76,7 +76,7 @@ func (p *Process) Start(ctx context.Context) error {
 		case <-done:
 			return fatal{errors.New("it ended")}
 		default:
-			return p.ready(ctx)
+			return p.ready(ctx, begin)
 		}
 	})
 	if err != nil {
