@@ -114,7 +114,7 @@ func TestExpiredToken(t *testing.T) {
 	sa := account(t, "expired", mayRead, mayWrite)
 	file := filepath.Join(t.TempDir(), "token")
 	// The API server allows a minute of clock skew.
-	write(t, file, token(t, sa, 8*time.Second-time.Minute))
+	write(t, file, token(t, sa, 30*time.Second-time.Minute))
 	refused := make(chan reporter.NodeWrite, 1000)
 	s := speak(t, n.Name, as(t, file), prompt(), reporter.NodeHooks{Wrote: func(w reporter.NodeWrite) {
 		if w.Err != nil {
@@ -123,7 +123,7 @@ func TestExpiredToken(t *testing.T) {
 	}})
 	s.say(reporter.Clear, reporter.FloorsInForce, "m", reporter.SysctlDrift)
 	wait(t, "written", func() bool { return len(conditions(t, n.Name)) == 3 })
-	time.Sleep(20 * time.Second) // 8, and 10 that the API server remembers a token for
+	time.Sleep(42 * time.Second) // 30, and 10 that the API server remembers a token for
 	s.say(reporter.Bad, reporter.ContestedByWriter, "m", reporter.SysctlDrift)
 	if w := <-refused; !w.Retry {
 		t.Errorf("an expired token is for good: %+v", w)

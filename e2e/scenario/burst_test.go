@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
 	"github.com/nodetune/nodetune/e2e/sandbox"
@@ -31,9 +32,9 @@ func TestBurst(t *testing.T) {
 	// 40 MB, then 15 MB when it is told to.
 	const first, second = 800_000, 300_000
 	node.Create(t, cluster.Shell(ns, "burst", fmt.Sprintf(
-		`until [ -e /tmp/1 ]; do sleep 0.1; done; seq 1 %d; touch /tmp/1.done
+		`until [ -e /tmp/1 ]; do sleep 0.1; done; seq 1 %d; sleep 2; seq %d %d; touch /tmp/1.done
 		until [ -e /tmp/2 ]; do sleep 0.1; done; seq %d %d
-		exec sleep 1000`, first, first+1, first+second)))
+		exec sleep 1000`, first/2, first/2+1, first, first+1, first+second)))
 	pod := node.WaitPod(t, ns, "burst", "Ready", cluster.PodReady)
 	dir := fmt.Sprintf("/var/log/pods/%s_burst_%s/burst", ns, pod.UID)
 	burst := func(n string) { node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "touch", "/tmp/"+n) }
@@ -251,14 +252,17 @@ func unpack(file string) ([]byte, error) {
 func complete(t *testing.T, dir string, n int) (split int) {
 	t.Helper()
 	names := allArchives(t, dir)
-	var all []byte
+	var parts [][]byte
 	for _, name := range append(names, "0.log") {
 		b, err := unpack(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, b...)
+		parts = append(parts, b)
 	}
+	// The names do not tell the order: the kubelet's have full seconds only.
+	slices.SortStableFunc(parts, func(a, b []byte) int { return began(a).Compare(began(b)) })
+	all := bytes.Join(parts, nil)
 	text := messages(t, all)
 	split = bytes.Count(all, []byte(" stdout P "))
 	k := 0
@@ -271,6 +275,13 @@ func complete(t *testing.T, dir string, n int) (split int) {
 		t.Errorf("%d of %d lines are there; files: %q", k, n, names)
 	}
 	return split
+}
+
+// began is the time of a file's first record.
+func began(records []byte) time.Time {
+	at, _, _ := bytes.Cut(records, []byte(" "))
+	t, _ := time.Parse(time.RFC3339Nano, string(at))
+	return t
 }
 
 // messages takes the lines out of the CRI's records, "TIME stdout P|F TEXT":

@@ -3,10 +3,12 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +21,7 @@ import (
 // nodetune is installed, and the collector becomes Ready by itself.
 func TestCrashLoop(t *testing.T) {
 	holdKernel(t)
-	useUpInstances(t)
+	keepUsedUp(t)
 	ns := node.Namespace(t, nil)
 	startCollector(t, ns, "")
 	before := waitCollector(t, ns, "crashes", func(p *corev1.Pod) error {
@@ -65,7 +67,7 @@ func TestCrashLoop(t *testing.T) {
 // never crashed at all.
 func TestCrashLoopNeverWithStartupTaint(t *testing.T) {
 	holdKernel(t)
-	useUpInstances(t)
+	keepUsedUp(t)
 	const taint = "nodetune.io/not-ready"
 	// What kubelet --register-with-taints does on a new node.
 	node.MustKubectl(t, "", "taint", "node", sandbox.Hostname, taint+"=:NoSchedule")
@@ -107,16 +109,54 @@ var rootInstances = regexp.MustCompile(`\nnodetune_inotify_instances\{[^}]*uid="
 // pods do: two for each shim, 50 for a kubelet.
 func useUpInstances(t *testing.T) {
 	t.Helper()
-	for n := 0; ; n++ {
-		fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)
-		if err == syscall.EMFILE {
-			t.Logf("took %d instances", n)
-			return
+	fds, err := takeInstances()
+	t.Cleanup(func() { giveBack(fds) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("took %d instances", len(fds))
+}
+
+// keepUsedUp is useUpInstances, and takes those that another process of root
+// gives back, for as long as the limit is the kernel's.
+func keepUsedUp(t *testing.T) {
+	t.Helper()
+	useUpInstances(t)
+	end, done := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(end); <-done })
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-end:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			if b, err := os.ReadFile(keyFile(maxInstances)); err != nil || string(b) != "128\n" {
+				continue
+			}
+			fds, _ := takeInstances()
+			defer giveBack(fds)
 		}
-		if err != nil {
-			t.Fatal(err)
+	}()
+}
+
+func takeInstances() (fds []int, err error) {
+	for {
+		switch fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC); {
+		case err == syscall.EMFILE:
+			return fds, nil
+		case err != nil:
+			return fds, err
+		default:
+			fds = append(fds, fd)
 		}
-		t.Cleanup(func() { _ = syscall.Close(fd) })
+	}
+}
+
+func giveBack(fds []int) {
+	for _, fd := range fds {
+		_ = syscall.Close(fd)
 	}
 }
 

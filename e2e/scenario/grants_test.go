@@ -246,8 +246,8 @@ func TestGrantsOfToken(t *testing.T) {
 			if err := cleanConditions(t.Context()); err != nil { // something to write
 				t.Fatal(err)
 			}
-			set(t, maxInstances, "128") // something to raise, and to tell
 			node.MustKubectl(t, "", "-n", namespace, "delete", "pod", "--selector=app.kubernetes.io/component=agent", "--wait=true")
+			set(t, maxInstances, "128") // something to raise, and to tell, which the old one leaves alone
 			waitLog(t, g.says)
 			waitValue(t, maxInstances, "8192") // and it works on
 		})

@@ -100,6 +100,7 @@ func TestLifecycle(t *testing.T) {
 	mustHelm(t, "install", "nodetune", chart, "--namespace", namespace, "--create-namespace", "--wait", "--timeout", "3m")
 	waitCondition(t, "SysctlDrift", corev1.ConditionFalse)
 	mustHelm(t, "uninstall", "nodetune", "--namespace", namespace, "--wait", "--timeout", "3m")
+	node.MustKubectl(t, "", "-n", namespace, "wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=agent", "--timeout=3m")
 	out, err := nodetune(t.Context(), "restore")
 	if err != nil {
 		t.Errorf("restore: %v: %s", err, out)

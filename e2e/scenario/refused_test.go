@@ -72,12 +72,13 @@ const (
 
 // refused is a pod whose two containers, each of a user that nobody else is,
 // are refused refusedTimes instances, by the limit of the user and by their own
-// RLIMIT_NOFILE; and again with each SIGUSR1.
+// RLIMIT_NOFILE, with each SIGUSR1.
 func refused(ns string) *corev1.Pod {
 	script := fmt.Sprintf(`
 		$| = 1;
 		$SIG{USR1} = sub { $go++ };
-		for ($go = 1;;) {
+		print "ready\n";
+		for ($go = 0;;) {
 			select(undef, undef, undef, 0.1) until $go;
 			$go--;
 			for ($n = 0; $n < %d;) {
@@ -119,6 +120,8 @@ func TestRefusedOnPod(t *testing.T) {
 	ns := node.Namespace(t, nil)
 	asked := len(requests(t))
 	node.Create(t, refused(ns))
+	refuse(t, ns, "instances")
+	refuse(t, ns, "nofile")
 	ofUser := "perl in container instances: inotify_init1 was refused with EMFILE, " + maxInstances + " of uid 70555"
 	ofNOFILE := "perl in container nofile: inotify_init1 was refused with EMFILE, its own RLIMIT_NOFILE"
 	told(t, ns, "refused", "InotifyRefused", ofUser)
@@ -149,7 +152,7 @@ func TestRefusedOnPod(t *testing.T) {
 	if again := saidOf(t, ns); len(again) != 2 {
 		t.Errorf("a restart says %q", again)
 	}
-	node.MustKubectl(t, "", "-n", ns, "exec", "refused", "--container=instances", "--", "kill", "-USR1", "1")
+	refuse(t, ns, "instances")
 	cluster.Eventually(t, "top says who is refused", func(context.Context) error {
 		return says(screen(), " of "+ns+"/refused:instances ", " times inotify_init1: EMFILE, "+maxInstances+" of uid 70555, 128 of 128")
 	})
@@ -193,9 +196,22 @@ patches:
 	return dir
 }
 
+// refuse lets a container begin, whose name the node has by then.
+func refuse(t *testing.T, ns, container string) {
+	t.Helper()
+	cluster.Eventually(t, "container "+container+" is ready", func(ctx context.Context) error {
+		out, err := node.Kubectl(ctx, "-n", ns, "logs", "refused", "--container="+container)
+		if err == nil && !strings.Contains(out, "ready") {
+			err = fmt.Errorf("it says %q", out)
+		}
+		return err
+	})
+	node.MustKubectl(t, "", "-n", ns, "exec", "refused", "--container="+container, "--", "kill", "-USR1", "1")
+}
+
 // waitRefused waits until a container has been refused all of it for the
-// round-th time, and the agent has counted that. A few that come while it reads
-// may be missing.
+// round-th time, and the agent has counted that. What comes on a CPU while the
+// agent reads there is missing, which may be much where it is interrupted then.
 func waitRefused(t *testing.T, ns, container, resource string, round int) {
 	t.Helper()
 	cluster.Eventually(t, "container "+container+" is refused", func(ctx context.Context) error {
@@ -210,7 +226,7 @@ func waitRefused(t *testing.T, ns, container, resource string, round int) {
 	cluster.Eventually(t, "the agent has counted", func(context.Context) error {
 		_, line, _ := strings.Cut(metrics(t), series)
 		line, _, _ = strings.Cut(line, "\n")
-		if n, _ = strconv.Atoi(line); n < refusedTimes*98/100 {
+		if n, _ = strconv.Atoi(line); n < refusedTimes*9/10 {
 			return fmt.Errorf("%s%q", series, line)
 		}
 		return nil
