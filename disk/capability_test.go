@@ -84,6 +84,11 @@ func TestActWithoutCapability(t *testing.T) {
 			must(t, w.Start())
 			_ = log.Close()
 			t.Cleanup(func() { _ = w.Process.Kill(); _ = w.Wait() })
+			for comm := ""; comm != "sleep\n"; time.Sleep(time.Millisecond) { // as long as it has them
+				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", w.Process.Pid))
+				must(t, err)
+				comm = string(b)
+			}
 
 			env := []string{"NODETUNE_TEST_HELPER=TestHelperAct", "FILE=" + file, fmt.Sprint("PID=", w.Process.Pid)}
 			switch c.how {

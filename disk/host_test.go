@@ -321,6 +321,8 @@ input(type="imfile" File=%q Tag="pod")
 		a, b := u.reader(rsyslog.Process.Pid, logA), u.reader(tail.Process.Pid, logB)
 		return a != nil && b != nil && a.Open && b.Open && b.Watched && a.LagBytes == 0 && b.LagBytes == 0 && len(u.Unfollowed) == 0
 	})
+	// One that has seen none of them on the way to the end, and knows no speed.
+	o = observer(t, host, policy)
 	u := observe(t, o, time.Now())
 	if r := u.reader(rsyslog.Process.Pid, logA); r.Comm != "rsyslogd" || r.Log.Pod != "web-7d4b9" || *r.OffsetBytes != 1000 {
 		t.Errorf("%+v", r)

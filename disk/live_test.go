@@ -55,7 +55,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	if !everyProcessSeen(t) {
 		return
 	}
-	root, policy := host(t, 400<<20)
+	root, policy := host(t, 1<<30)
 	logs := filepath.Join(root, "var/log")
 	at := func(name string) string { return filepath.Join(logs, name) }
 	for _, name := range []string{"alone.log", "managed.log", "ruled.log"} {

@@ -96,11 +96,15 @@ func TestHelperWriter(t *testing.T) {
 		line = []byte("0000000000 " + strings.Repeat("x", width-12) + "\n")
 	}
 	burst, pause := envInt("BURST"), time.Duration(envInt("PAUSE"))*time.Millisecond
-	begin := time.Now()
+	begin, parent := time.Now(), os.Getppid()
 	n := 0
 	for ; (lines == 0 || n < lines) && !stop.Load(); n++ {
 		if burst > 0 && n > 0 && n%burst == 0 {
-			for next := begin.Add(time.Duration(n/burst) * pause); time.Now().Before(next); time.Sleep(time.Millisecond) {
+			next := begin.Add(time.Duration(n/burst) * pause)
+			if late := time.Since(next); late > 0 { // after a standstill there is a pause, too
+				begin, next = begin.Add(late+pause), next.Add(late+pause)
+			}
+			for ; time.Now().Before(next); time.Sleep(time.Millisecond) {
 				if again.CompareAndSwap(true, false) {
 					_ = unix.Close(fd)
 					fd = open()
@@ -111,6 +115,9 @@ func TestHelperWriter(t *testing.T) {
 			_ = unix.Close(fd)
 			fd = open()
 		}
+		if n%10_000 == 0 && os.Getppid() != parent { // the test was killed
+			return
+		}
 		for i, v := 9, n; i >= 0; i, v = i-1, v/10 {
 			line[i] = byte('0' + v%10)
 		}
@@ -118,9 +125,11 @@ func TestHelperWriter(t *testing.T) {
 			t.Fatalf("write: %d, %v", m, err)
 		}
 		if rate > 0 && n%(rate/100) == 0 {
-			if ahead := time.Duration(n)*time.Second/time.Duration(rate) - time.Since(begin); ahead > 0 {
-				time.Sleep(ahead)
+			ahead := time.Duration(n)*time.Second/time.Duration(rate) - time.Since(begin)
+			if ahead < -50*time.Millisecond { // a standstill is not made up for
+				begin = begin.Add(-ahead)
 			}
+			time.Sleep(ahead)
 		}
 	}
 	fmt.Fprintf(os.Stdout, "lines %d\n", n)

@@ -51,7 +51,8 @@ func TestLargeWatcher(t *testing.T) {
 		if !listed || p.Instances != 1 {
 			t.Fatalf("%s: listed %v, %+v", c.name, listed, p)
 		}
-		if c.exact && (p.WatchesQuality != inotify.Exact || p.Watches != watches) {
+		// The one that is added and removed again meanwhile may be met.
+		if c.exact && (p.WatchesQuality != inotify.Exact || p.Watches != watches && p.Watches != watches+1) {
 			t.Errorf("%s: got %d watches, %s", c.name, p.Watches, p.WatchesQuality)
 		}
 		if !c.exact && p.WatchesQuality == inotify.Exact {

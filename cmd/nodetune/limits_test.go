@@ -56,7 +56,8 @@ func TestMakeRunRaisesTheLimits(t *testing.T) {
 	if n := instances(t, proberUID); n != 8192 {
 		t.Errorf("after: uid %d got %d instances, want 8192\n%s", proberUID, n, out)
 	}
-	if n, want := instances(t, 0), root+8192-128; n != want {
+	// Another of root's, who follows a log, may have begun or ended meanwhile.
+	if n, want := instances(t, 0), root+8192-128; n < want-8 || n > want+8 {
 		t.Errorf("after: root got %d instances, want %d", n, want)
 	}
 }
@@ -65,7 +66,6 @@ func TestMakeRunRaisesTheLimits(t *testing.T) {
 func TestInotifywaitRunsAfterApply(t *testing.T) {
 	untouched(t)
 	holder := greedy(t, 0)
-	holder.takeAll()
 	file := filepath.Join(t.TempDir(), "app.log")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -78,8 +78,15 @@ func TestInotifywaitRunsAfterApply(t *testing.T) {
 		}
 		return string(out), cmd.ProcessState.ExitCode()
 	}
-	if out, code := wait(); code != 1 || !strings.Contains(out, "Too many open files") {
-		t.Fatalf("before: inotifywait exits with %d:\n%s\nwant 1 and errno 24", code, out)
+	for try := 1; ; try++ {
+		holder.takeAll() // and what another of root's has given back
+		out, code := wait()
+		if code == 1 && strings.Contains(out, "Too many open files") {
+			break
+		}
+		if try == 5 {
+			t.Fatalf("before: inotifywait exits with %d:\n%s\nwant 1 and errno 24", code, out)
+		}
 	}
 	applyHere(t, 0)
 	// 2 is inotifywait's code for a watch on which nothing happened.

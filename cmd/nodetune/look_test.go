@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nodetune/nodetune/inotify"
@@ -83,54 +84,56 @@ sysctl:
 // A surge is raised for at once, also one that pauses while it is looked at, and
 // where that may feed a leak a pass is asked for instead.
 func TestRung(t *testing.T) {
-	table := &fixedLedger{}
-	var asked, raised int
-	policy := inotify.DefaultPolicy()
-	const limit = 8192
-	in := limit
-	l := &look{
-		policy: func() inotify.Policy { return policy },
-		last:   func() inotify.Usage { return inotify.Usage{Accounts: []inotify.Account{{Instances: 130}}} },
-		full:   func() { asked++ },
-		raise: func(_ context.Context, floors []inotify.Floor, _ func() time.Duration) bool {
-			if in >= int(floors[0].AtLeast) {
-				return false
-			}
-			in = int(floors[0].AtLeast)
-			raised++
-			return true
-		},
-	}
-	now := func(instances int64) []inotify.Charged {
-		return []inotify.Charged{{Instances: instances, InstancesLimit: limit, WatchesLimit: inotify.NoLimit}}
-	}
-	ago := func(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
-	l.rung(t.Context(), now(2000)[0], ago(time.Millisecond)) // without a ledger
-	for _, c := range []struct {
-		name           string
-		thens          []int64 // 10 ms apart
-		is             int64
-		raised, passes int
-	}{
-		{"no surge", []int64{1000}, 1001, 0, 0},
-		{"700 within a millisecond", []int64{2000}, 2700, 1, 0},
-		{"pauses", []int64{1200, 2400}, 2400, 1, 0},
-		{"taken and given back", []int64{1200, 2400}, 130, 0, 0},
-		{"more than leakInstances since the last pass", []int64{3000}, 5000, 0, 1},
-	} {
-		asked, raised, in = 0, 0, limit
-		l.from(table)
-		table.accounts = now(130)
-		l.once(time.Now().Add(-time.Second))
-		for i, then := range c.thens {
-			table.accounts = now(then)
-			if i == len(c.thens)-1 {
-				table.accounts = now(c.is)
-			}
-			l.rung(t.Context(), now(then)[0], ago(time.Duration(10*(len(c.thens)-1-i)+1)*time.Millisecond))
+	synctest.Test(t, func(t *testing.T) {
+		table := &fixedLedger{}
+		var asked, raised int
+		policy := inotify.DefaultPolicy()
+		const limit = 8192
+		in := limit
+		l := &look{
+			policy: func() inotify.Policy { return policy },
+			last:   func() inotify.Usage { return inotify.Usage{Accounts: []inotify.Account{{Instances: 130}}} },
+			full:   func() { asked++ },
+			raise: func(_ context.Context, floors []inotify.Floor, _ func() time.Duration) bool {
+				if in >= int(floors[0].AtLeast) {
+					return false
+				}
+				in = int(floors[0].AtLeast)
+				raised++
+				return true
+			},
 		}
-		if raised != c.raised || asked != c.passes {
-			t.Errorf("%s: raised %d times, asked for %d passes", c.name, raised, asked)
+		now := func(instances int64) []inotify.Charged {
+			return []inotify.Charged{{Instances: instances, InstancesLimit: limit, WatchesLimit: inotify.NoLimit}}
 		}
-	}
+		ago := func(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+		l.rung(t.Context(), now(2000)[0], ago(time.Millisecond)) // without a ledger
+		for _, c := range []struct {
+			name           string
+			thens          []int64 // 10 ms apart
+			is             int64
+			raised, passes int
+		}{
+			{"no surge", []int64{1000}, 1001, 0, 0},
+			{"700 within a millisecond", []int64{2000}, 2700, 1, 0},
+			{"pauses", []int64{1200, 2400}, 2400, 1, 0},
+			{"taken and given back", []int64{1200, 2400}, 130, 0, 0},
+			{"more than leakInstances since the last pass", []int64{3000}, 5000, 0, 1},
+		} {
+			asked, raised, in = 0, 0, limit
+			l.from(table)
+			table.accounts = now(130)
+			l.once(time.Now().Add(-time.Second))
+			for i, then := range c.thens {
+				table.accounts = now(then)
+				if i == len(c.thens)-1 {
+					table.accounts = now(c.is)
+				}
+				l.rung(t.Context(), now(then)[0], ago(time.Duration(10*(len(c.thens)-1-i)+1)*time.Millisecond))
+			}
+			if raised != c.raised || asked != c.passes {
+				t.Errorf("%s: raised %d times, asked for %d passes", c.name, raised, asked)
+			}
+		}
+	})
 }

@@ -215,9 +215,9 @@ func TestRunRefusesABrokenConfiguration(t *testing.T) {
 	put(t, config, floor(10000)+"    nonsense: 1\n")
 	s.hup()
 	s.until("it is refused", func() bool { return s.metric("nodetune_config_last_reload_successful 0") })
-	if !strings.Contains(s.log.String(), "configuration refused") || !strings.Contains(s.log.String(), "nonsense") {
-		t.Errorf("the log does not say what is wrong:\n%s", s.log)
-	}
+	s.until("the log says what is wrong", func() bool {
+		return strings.Contains(s.log.String(), "configuration refused") && strings.Contains(s.log.String(), "nonsense")
+	})
 	put(t, instances, "128\n")
 	s.hup()
 	s.until("the old floor is held", func() bool { return holds(instances, "9000") })
