@@ -210,8 +210,8 @@ func refuse(t *testing.T, ns, container string) {
 }
 
 // waitRefused waits until a container has been refused all of it for the
-// round-th time, and the agent has counted that. What comes on a CPU while the
-// agent reads there is missing, which may be much where it is interrupted then.
+// round-th time, and the agent has counted that. A few that come while it reads
+// may be missing, and the last second's may have to be read yet.
 func waitRefused(t *testing.T, ns, container, resource string, round int) {
 	t.Helper()
 	cluster.Eventually(t, "container "+container+" is refused", func(ctx context.Context) error {

@@ -100,8 +100,10 @@ func (r *Refusals) Close() error {
 var resources = [...]inotify.Resource{"", inotify.Instances, inotify.Watches, inotify.NOFILE, inotify.OpenFiles, inotify.Memory}
 
 // Read returns what was refused since the last Read, at most one for each
-// process and way to fail. Where more than 512 of these fail in between, those
-// that failed longest ago are missing.
+// process and way to fail. What fails on another CPU in the moment in which it is
+// read is missing: of a program at full speed less than one for each Read. Where
+// more than 512 of these fail in between, those that failed longest ago are
+// missing.
 func (r *Refusals) Read() ([]inotify.Refusal, error) {
 	var all []inotify.Refusal
 	now, wall := monotonic(), time.Now()
