@@ -36,7 +36,7 @@ mkdir -p /sys/fs/cgroup/system.slice/bpf.service
 echo $$ > /sys/fs/cgroup/system.slice/bpf.service/cgroup.procs
 ip link set lo up
 ulimit -n 100000
-bpf.test -test.v -test.run "^($TESTS)$"
+bpf.test -test.v -test.run "^($TESTS)$" || { echo AGAIN; bpf.test -test.v -test.run "^($TESTS)$"; }
 echo REPORT
 nodetune check -o json
 echo REPORT
@@ -65,6 +65,11 @@ func TestBPF(t *testing.T) {
 	write(t, filepath.Join(root, "init"), strings.ReplaceAll(initScript, "$TESTS", strings.Join(tests, "|")))
 
 	console := boot(t, root)
+	if first, _, again := strings.Cut(console, "AGAIN\n"); again {
+		// The emulation stands still for 100 ms and more beside other tests. What
+		// the kernel does not take, it takes no second time.
+		t.Logf("a second try after\n%s", first)
+	}
 	version := regexp.MustCompile(`Linux version 6\.1\.\S+`).FindString(console)
 	if version == "" {
 		t.Fatalf("another kernel has booted, or none:\n%s", console)

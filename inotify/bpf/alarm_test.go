@@ -78,7 +78,7 @@ func TestAlarm(t *testing.T) {
 	}
 	busy(100 * time.Millisecond)
 	if len(rung) != 1 {
-		t.Fatalf("it rings %d times, want once", len(rung))
+		t.Fatalf("it rings %d times, want once: of %+v there is now %+v; %d bytes wait", len(rung), was, a.own(t), a.rings.AvailableBytes())
 	}
 	r := <-rung
 	if r.Account.Owner != was.Owner || r.Account.Instances < was.Instances+60 || r.Since() > time.Minute {
