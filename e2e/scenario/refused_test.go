@@ -226,7 +226,7 @@ func waitRefused(t *testing.T, ns, container, resource string, round int) {
 	cluster.Eventually(t, "the agent has counted", func(context.Context) error {
 		_, line, _ := strings.Cut(metrics(t), series)
 		line, _, _ = strings.Cut(line, "\n")
-		if n, _ = strconv.Atoi(line); n < refusedTimes*9/10 {
+		if n, _ = strconv.Atoi(line); n < refusedTimes*98/100 {
 			return fmt.Errorf("%s%q", series, line)
 		}
 		return nil
