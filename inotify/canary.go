@@ -36,7 +36,7 @@ func (s *Scanner) canaries(u *Usage) error {
 				InstancesQuality: Estimate, WatchesQuality: Estimate, Quality: Estimate,
 			})
 		}
-		u.Accounts[at].learn(h)
+		learn(&u.Accounts[at], h)
 	}
 	return errors.Join(errs...)
 }
@@ -44,7 +44,7 @@ func (s *Scanner) canaries(u *Usage) error {
 // learn corrects an account by what the kernel granted to it. An instance
 // that was refused leaves no doubt about how many there are, unless the limit
 // is below what is in use.
-func (a *Account) learn(h Headroom) {
+func learn(a *Account, h Headroom) {
 	a.Headroom = &h
 	if a.InstancesLimit < 0 {
 		return

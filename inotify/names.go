@@ -21,10 +21,10 @@ func (u *Usage) Name(x *workload.Index) {
 
 // Name fills in whom the process belongs to.
 func (p *Process) Name(x *workload.Index) {
-	if p.belongs == (workload.Workload{}) {
-		p.belongs = workload.FromCgroupPath(p.Cgroup)
+	if p.CgroupWorkload == (workload.Workload{}) {
+		p.CgroupWorkload = workload.FromCgroupPath(p.Cgroup)
 	}
-	w := x.Named(p.belongs)
+	w := x.Named(p.CgroupWorkload)
 	p.Namespace, p.Pod, p.Container, p.Unit = w.Namespace, w.Pod, w.Container, w.Unit
 }
 

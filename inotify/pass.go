@@ -162,7 +162,7 @@ func (p *pass) list(process *procwalk.Process) bool {
 		effort: stat.CPUTicks,
 		Process: Process{
 			PID: process.PID, Start: stat.Start, UID: ids.Effective, UserNS: userns,
-			Comm: k.comm, Cgroup: k.cgroup, belongs: k.belongs,
+			Comm: k.comm, Cgroup: k.cgroup, CgroupWorkload: k.belongs,
 			NOFILESoft: NoLimit, NOFILEHard: NoLimit,
 		},
 	})

@@ -213,7 +213,7 @@ func TestLearn(t *testing.T) {
 		{"refused above a lowered limit", 200, Headroom{Exact: true}, 200, Estimate},
 	} {
 		a := Account{Instances: c.counted, InstancesLimit: 128, InstancesQuality: Estimate, WatchesQuality: Estimate}
-		a.learn(c.h)
+		learn(&a, c.h)
 		if a.Instances != c.want || a.InstancesQuality != c.quality || a.Headroom == nil || *a.Headroom != c.h {
 			t.Errorf("%s: got %d (%s)", c.name, a.Instances, a.InstancesQuality)
 		}

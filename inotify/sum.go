@@ -76,7 +76,7 @@ func (p *pass) accounts(u *Usage) {
 				index[o] = at
 				u.Accounts, tops = append(u.Accounts, p.account(o, u.Limits)), append(tops, created{})
 			}
-			u.Accounts[at].add(l, &tops[at])
+			addCreated(&u.Accounts[at], l, &tops[at])
 		})
 	}
 	for i := range u.Accounts {
@@ -100,8 +100,8 @@ func (p *pass) account(o Owner, l Limits) Account {
 	return a
 }
 
-// add charges what a process created. most is the most of one process so far.
-func (a *Account) add(l *listed, most *created) {
+// addCreated charges what a process created. most is the most of one process so far.
+func addCreated(a *Account, l *listed, most *created) {
 	c := &l.created
 	a.Instances += c.instances
 	a.Watches += c.watches

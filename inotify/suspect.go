@@ -112,7 +112,7 @@ func (s *Scanner) unlisted(p *procwalk.Process, stat *procwalk.Stat) (Process, e
 	if cgroup, err := p.Cgroup(); err == nil {
 		q.Cgroup = string(cgroup)
 	}
-	q.belongs, _ = p.Workload() // else it belongs to nobody known
+	q.CgroupWorkload, _ = p.Workload() // else it belongs to nobody known
 	if soft, hard, err := p.NOFILE(); err == nil {
 		q.NOFILESoft, q.NOFILEHard = limit(soft), limit(hard)
 	}

@@ -133,7 +133,8 @@ type Process struct {
 	Container string `json:"container,omitempty"`
 	Unit      string `json:"unit,omitempty"`
 
-	belongs workload.Workload // as its cgroup says
+	// CgroupWorkload is the workload that its cgroup belongs to.
+	CgroupWorkload workload.Workload `json:"-"`
 }
 
 // Process returns the process with this pid, if it is listed.
