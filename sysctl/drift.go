@@ -16,7 +16,7 @@ func (d Drift) Direction() string {
 
 // Drifts returns the keys that next found other than prev had left them,
 // whether or not a rule minds.
-func Drifts(prev, next Observed) []Drift {
+func Drifts(prev, next PassResult) []Drift {
 	left := make(map[Key]Value, len(prev.Rules))
 	for _, s := range prev.Rules {
 		left[s.Key] = s.Value

@@ -9,14 +9,14 @@ func TestDrifts(t *testing.T) {
 	seen := func(k Key, before, value Value) Status {
 		return Status{Rule: Rule{Key: k}, Before: before, Value: value}
 	}
-	prev := Observed{Rules: []Status{
+	prev := PassResult{Rules: []Status{
 		seen("fs.a", 1, 8),
 		seen("fs.b", 5, 5),
 		seen("fs.c", 5, 5),
 		seen("fs.d", Unknown, Unknown),
 		seen("fs.e", 7, 7),
 	}}
-	next := Observed{Rules: []Status{
+	next := PassResult{Rules: []Status{
 		seen("fs.a", 1, 8),       // lowered and mended
 		seen("fs.b", 5, 6),       // ours
 		seen("fs.c", 9, 9),       // raised by somebody

@@ -40,7 +40,7 @@ func Explain(rule Rule, m Machine, got Reading) Explanation {
 		e.KernelDefault, e.Computed = v, !exact
 	}
 	if got.Err == nil {
-		e.Memory, e.Breaks = costs(rule.Key, max(got.Value, rule.Want)), consequence(rule.Key, got.Value)
+		e.Memory, e.Breaks = costs(rule.Key, max(got.Value, rule.Want)), impact(rule.Key, got.Value)
 	}
 	return e
 }

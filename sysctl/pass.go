@@ -23,12 +23,12 @@ type Pass struct {
 // Run observes, plans, and where it may act and the node is not paused writes
 // and observes again. Another nodetune's pass is waited for until ctx ends.
 // What goes wrong with one key stands in its status and stops no other.
-func (p Pass) Run(ctx context.Context) Observed {
+func (p Pass) Run(ctx context.Context) PassResult {
 	status, changes := p.plan()
-	o := Observed{Rules: status, Paused: p.Store.Paused()}
+	o := PassResult{Rules: status, Paused: p.Store.Paused()}
 	switch {
 	case o.Paused != "":
-		o.sayPaused()
+		o.notePaused()
 	case p.Act && len(changes) > 0:
 		p.act(ctx, &o)
 	}
@@ -48,11 +48,11 @@ func (p Pass) plan() ([]Status, []Change) {
 }
 
 // act writes what is still to be written once it has the lock.
-func (p Pass) act(ctx context.Context, o *Observed) {
+func (p Pass) act(ctx context.Context, o *PassResult) {
 	unlock, err := p.Store.Lock(ctx)
-	if _, held := errors.AsType[*Held](err); held {
+	if _, held := errors.AsType[*LockedError](err); held {
 		for i := range o.Rules {
-			o.Rules[i].fail(err)
+			o.Rules[i].setError(err)
 		}
 		return
 	}
@@ -63,7 +63,7 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 		defer unlock()
 	}
 	if o.Paused = p.Store.Paused(); o.Paused != "" { // while we waited
-		o.sayPaused()
+		o.notePaused()
 		return
 	}
 	// Another nodetune may have mended it while we waited.
@@ -76,7 +76,7 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 	for _, c := range changes {
 		for i := range o.Rules {
 			if o.Rules[i].Key == c.Key && o.Rules[i].Outcome == Drifted {
-				p.Tree.settle(&o.Rules[i])
+				p.Tree.writeAndVerify(&o.Rules[i])
 			}
 		}
 	}
@@ -85,13 +85,13 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 	for i := range o.Rules {
 		if s := &o.Rules[i]; s.Op == Report {
 			before := s.Before
-			*s = judge(s.Rule, p.Tree.Read(s.Key))
+			*s = evaluate(s.Rule, p.Tree.Read(s.Key))
 			s.Before = before
 		}
 	}
 }
 
-func (o *Observed) sayPaused() {
+func (o *PassResult) notePaused() {
 	for i := range o.Rules {
 		if o.Rules[i].Outcome == Drifted {
 			o.Rules[i].Reason += fmt.Sprintf("; nodetune is paused: remove %s to let it write", o.Paused)
@@ -134,29 +134,29 @@ func (p Pass) record(changes []Change) (unrecord func([]Status), err error) {
 	}, nil
 }
 
-// settle writes what s wants and says in s what was read afterwards. It looks
+// writeAndVerify writes what s wants and says in s what was read afterwards. It looks
 // once more just before, so that a floor never takes away what somebody else
 // raised meanwhile.
-func (t *Tree) settle(s *Status) {
+func (t *Tree) writeAndVerify(s *Status) {
 	if r := t.Read(s.Key); r.Err == nil && s.SatisfiedBy(r.Value) {
-		*s = judge(s.Rule, r)
+		*s = evaluate(s.Rule, r)
 		return
 	}
 	if err := t.Write(s.Key, s.Want); err != nil {
-		s.fail(err)
+		s.setError(err)
 		return
 	}
-	after := judge(s.Rule, t.Read(s.Key))
+	after := evaluate(s.Rule, t.Read(s.Key))
 	after.Before = s.Before
 	after.Changed = after.Value.Known() && after.Value != s.Before
 	if after.Outcome == Drifted {
-		after.fail(clamped(s.Key, s.Want, after.Value))
+		after.setError(notKeptError(s.Key, s.Want, after.Value))
 	}
 	*s = after
 }
 
-// fail turns a status that has drifted into one that could not be mended.
-func (s *Status) fail(err error) {
+// setError turns a status that has drifted into one that could not be mended.
+func (s *Status) setError(err error) {
 	if s.Outcome != Drifted {
 		return
 	}
@@ -165,5 +165,5 @@ func (s *Status) fail(err error) {
 		s.Outcome = Refused
 	}
 	s.Err = err
-	s.Reason = fmt.Sprintf("%v; %s", err, consequence(s.Key, s.Value))
+	s.Reason = fmt.Sprintf("%v; %s", err, impact(s.Key, s.Value))
 }

@@ -167,7 +167,7 @@ func TestNotMountedIsNotAbsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	s := judge(Rule{Key: "vm.max_map_count", Op: AtLeast, Want: 1}, tree.Read("vm.max_map_count"))
+	s := evaluate(Rule{Key: "vm.max_map_count", Op: AtLeast, Want: 1}, tree.Read("vm.max_map_count"))
 	if want := "the host's /proc/sys/vm is not mounted below "; s.Outcome != Failed || !strings.HasPrefix(s.Reason, want) {
 		t.Errorf("got %s: %s, want %s: %s...", s.Outcome, s.Reason, Failed, want)
 	}
@@ -219,7 +219,7 @@ func TestPassWaitsForAnother(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	s := p.Run(ctx).Rules[0]
-	if held, ok := errors.AsType[*Held](s.Err); s.Outcome != Failed || !ok || held.PID != os.Getpid() {
+	if held, ok := errors.AsType[*LockedError](s.Err); s.Outcome != Failed || !ok || held.PID != os.Getpid() {
 		t.Errorf("while another holds the lock: %+v", s)
 	}
 	if h.get(MaxUserInstances) != "128" {
@@ -230,10 +230,10 @@ func TestPassWaitsForAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = p.Run(ctx).Rules[0]
-	if held, ok := errors.AsType[*Held](s.Err); !ok || held.PID != 0 {
+	if held, ok := errors.AsType[*LockedError](s.Err); !ok || held.PID != 0 {
 		t.Errorf("while one of another pid namespace holds the lock: %+v", s)
 	}
-	done := make(chan Observed)
+	done := make(chan PassResult)
 	go func() { done <- p.Run(t.Context()) }()
 	// What the other does before it lets go. Nobody may see an empty file meanwhile.
 	f, err := os.OpenFile(filepath.Join(h.procfs, "sys", MaxUserInstances.Path()), os.O_WRONLY, 0)

@@ -21,7 +21,7 @@ func Plan(rules []Rule, got []Reading) ([]Status, []Change) {
 		if !ok {
 			r = Reading{Key: rule.Key, Value: Unknown, Err: errNotRead}
 		}
-		s := judge(rule, r)
+		s := evaluate(rule, r)
 		status = append(status, s)
 		if s.Outcome == Drifted {
 			changes = append(changes, Change{Key: rule.Key, From: r.Value, To: rule.Want})
@@ -32,8 +32,8 @@ func Plan(rules []Rule, got []Reading) ([]Status, []Change) {
 
 var errNotRead = errors.New("was not read in this pass")
 
-// judge says how rule stands with what was read.
-func judge(rule Rule, r Reading) Status {
+// evaluate says how rule stands with what was read.
+func evaluate(rule Rule, r Reading) Status {
 	s := Status{Rule: rule, Value: r.Value, Before: r.Value, Outcome: InForce, Err: r.Err}
 	switch {
 	case errors.Is(r.Err, fs.ErrNotExist):
@@ -43,7 +43,7 @@ func judge(rule Rule, r Reading) Status {
 	case rule.Op == Report:
 		s.Reason = rule.Why
 	case !rule.SatisfiedBy(r.Value):
-		s.Outcome, s.Reason = Drifted, consequence(rule.Key, r.Value)
+		s.Outcome, s.Reason = Drifted, impact(rule.Key, r.Value)
 	}
 	return s
 }

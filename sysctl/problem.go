@@ -48,7 +48,7 @@ func privilegeFor(k Key) string {
 	return "it needs uid 0 of the initial user namespace (no capability, but sudo or runAsUser: 0 without hostUsers: false)"
 }
 
-// clamped says that the kernel kept another value than was written.
-func clamped(k Key, wrote, kept Value) error {
+// notKeptError says that the kernel kept another value than was written.
+func notKeptError(k Key, wrote, kept Value) error {
 	return fmt.Errorf("%w %d for %s and kept %d: it rounds or bounds the value, or another program wrote at the same moment; run 'nodetune check', and configure what the kernel keeps if it stays", errRefused, int64(wrote), k, int64(kept))
 }

@@ -58,7 +58,7 @@ func (o Originals) rules() []Rule {
 	return rules
 }
 
-func (p Pass) refusePaused(o *Observed) error {
+func (p Pass) refusePaused(o *PassResult) error {
 	if o.Paused = p.Store.Paused(); o.Paused != "" {
 		return fmt.Errorf("nodetune is paused and writes nothing: remove %s first", o.Paused)
 	}
@@ -66,16 +66,16 @@ func (p Pass) refusePaused(o *Observed) error {
 }
 
 // Restore puts the recorded originals back where [PlanRestore] allows it, and
-// forgets those that are no longer nodetune's. It refuses, with a [*Held],
+// forgets those that are no longer nodetune's. It refuses, with a [*LockedError],
 // while an agent runs: the agent would raise them again.
-func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
-	var o Observed
+func (p Pass) Restore(ctx context.Context, inUse InUse) (PassResult, error) {
+	var o PassResult
 	if err := p.refusePaused(&o); err != nil {
 		return o, err
 	}
 	if p.Act {
-		leave, err := p.Store.Attend() // no agent may start meanwhile either
-		if _, held := errors.AsType[*Held](err); held {
+		leave, err := p.Store.AcquireAgentLock() // no agent may start meanwhile either
+		if _, held := errors.AsType[*LockedError](err); held {
 			return o, fmt.Errorf("an agent would raise the values again, stop it first: %w", err)
 		}
 		if err != nil {
@@ -115,7 +115,7 @@ func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
 			o.Rules[i] = again[i]
 			continue
 		}
-		p.Tree.settle(&o.Rules[i])
+		p.Tree.writeAndVerify(&o.Rules[i])
 	}
 	var done []Key
 	for _, s := range o.Rules {

@@ -26,7 +26,7 @@ func TestRestore(t *testing.T) {
 
 	p.Act = false
 	dry, err := p.Restore(t.Context(), inUse)
-	if err != nil || len(dry.Unmet()) == 0 || h.get(MaxUserInstances) != "16384" {
+	if err != nil || len(dry.Unsatisfied()) == 0 || h.get(MaxUserInstances) != "16384" {
 		t.Errorf("dry run: %+v, %v, value %s", dry, err, h.get(MaxUserInstances))
 	}
 	p.Act = true
@@ -135,12 +135,12 @@ func TestRestoreNotWhileAnAgentRuns(t *testing.T) {
 	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
 	p := h.pass(true, atLeast(MaxUserInstances, 8192))
 	p.Run(t.Context())
-	leave, err := NewStore(h.root).Attend()
+	leave, err := NewStore(h.root).AcquireAgentLock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Restore(t.Context(), none)
-	if _, held := errors.AsType[*Held](err); !held || h.get(MaxUserInstances) != "8192" {
+	if _, held := errors.AsType[*LockedError](err); !held || h.get(MaxUserInstances) != "8192" {
 		t.Errorf("error %v, value %s", err, h.get(MaxUserInstances))
 	}
 	leave()

@@ -20,7 +20,7 @@ func (r PolicyRule) rule(m Machine) Rule {
 	}
 	switch {
 	case r.ReportOnly:
-		rule.Op, rule.Why = Report, whyReported(k)
+		rule.Op, rule.Why = Report, reportReason(k)
 	case r.Exactly != nil:
 		rule.Op, rule.Want, rule.Why = Exactly, *r.Exactly, "the configuration says exactly this"
 	case r.AtLeast != nil:
@@ -31,7 +31,7 @@ func (r PolicyRule) rule(m Machine) Rule {
 }
 
 func (r PolicyRule) floor(k Key, m Machine) (Value, string) {
-	want, why := *r.AtLeast, whyFloor(k, *r.AtLeast)
+	want, why := *r.AtLeast, floorReason(k, *r.AtLeast)
 	if r.MemoryPercent > 0 {
 		unit := allowed[k].unitBytes
 		share := Value(float64(m.MemoryBytes) * r.MemoryPercent / 100 / float64(unit))

@@ -70,9 +70,9 @@ func (s *Status) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Met reports whether nothing is left to do for s. Nobody asked for anything of
-// a key that is only reported, so that one that cannot be read is not unmet.
-func (s Status) Met() bool {
+// Satisfied reports whether nothing is left to do for s. Nobody asked for anything of
+// a key that is only reported, so that one that cannot be read is not unsatisfied.
+func (s Status) Satisfied() bool {
 	return s.Outcome == InForce || s.Outcome == Absent || s.Op == Report
 }
 
@@ -82,8 +82,8 @@ type Change struct {
 	From, To Value
 }
 
-// Observed is what one pass saw and did.
-type Observed struct {
+// PassResult is what one pass saw and did.
+type PassResult struct {
 	Rules []Status `json:"rules"`
 	// Paused names the file that stops every write, where it exists.
 	Paused string `json:"paused,omitempty"`
@@ -91,13 +91,13 @@ type Observed struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Unmet returns the rules that are neither in force nor absent.
-func (o Observed) Unmet() []Status {
-	var unmet []Status
+// Unsatisfied returns the rules that are neither in force nor absent.
+func (o PassResult) Unsatisfied() []Status {
+	var unsatisfied []Status
 	for _, s := range o.Rules {
-		if !s.Met() {
-			unmet = append(unmet, s)
+		if !s.Satisfied() {
+			unsatisfied = append(unsatisfied, s)
 		}
 	}
-	return unmet
+	return unsatisfied
 }

@@ -85,13 +85,13 @@ func (s *Store) open() (*os.Root, error) {
 	return root.OpenRoot("run/nodetune")
 }
 
-// Held says that another nodetune holds a lock.
-type Held struct {
+// LockedError says that another nodetune holds a lock.
+type LockedError struct {
 	Lock string
 	PID  int // 0 where it is not known, and of another pid namespace
 }
 
-func (h *Held) Error() string {
+func (h *LockedError) Error() string {
 	by := "another nodetune"
 	if h.PID > 0 {
 		by = fmt.Sprintf("another nodetune (pid %d)", h.PID)
@@ -101,7 +101,7 @@ func (h *Held) Error() string {
 
 // Lock waits until no other nodetune on the host is in a pass that writes, and
 // keeps the others waiting until unlock. When ctx ends first the error is a
-// [*Held].
+// [*LockedError].
 func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
 	// flock(2) cannot be interrupted by a context; 10 ms is below what a person
 	// notices, and a pass takes less.
@@ -112,7 +112,7 @@ func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
 		if err == nil {
 			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }, nil
 		}
-		if _, held := errors.AsType[*Held](err); !held {
+		if _, held := errors.AsType[*LockedError](err); !held {
 			return nil, fmt.Errorf("lock %s: %w", s.dir, err)
 		}
 		select {
@@ -146,9 +146,9 @@ func (s *Store) tryLock() (*os.File, error) {
 	return s.lock, nil
 }
 
-// Attend marks an agent as running until release, or returns a [*Held] where
+// AcquireAgentLock marks an agent as running until release, or returns a [*LockedError] where
 // one runs.
-func (s *Store) Attend() (release func(), err error) {
+func (s *Store) AcquireAgentLock() (release func(), err error) {
 	f, err := s.openLock(agentName)
 	if err != nil {
 		return nil, fmt.Errorf("mark the agent as running in %s: %w", s.dir, err)
@@ -181,7 +181,7 @@ func flock(f *os.File) error {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		var buf [64]byte
 		n, _ := f.ReadAt(buf[:], 0)
-		held := &Held{Lock: f.Name()}
+		held := &LockedError{Lock: f.Name()}
 		if pid, of, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " "); of == ns {
 			held.PID, _ = strconv.Atoi(pid)
 		}

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Contests is what the agent remembers from pass to pass about writers that
+// Conflicts is what the agent remembers from pass to pass about writers that
 // undo what it holds. It is a value: no method changes its receiver. Times must
 // come from one clock; where they carry a monotonic reading, a wall clock that
 // jumps changes nothing.
-type Contests map[Key]Contest
+type Conflicts map[Key]Conflict
 
-// Contest is the dispute over one key.
-type Contest struct {
-	// Reverts are the times within the last contestWindow at which a pass found
+// Conflict is the dispute over one key.
+type Conflict struct {
+	// Reverts are the times within the last conflictWindow at which a pass found
 	// the key no longer as the pass before had left it, oldest first.
 	Reverts []time.Time
 	// Theirs is what the other writer wrote last.
@@ -26,37 +26,37 @@ type Contest struct {
 }
 
 const (
-	// contestAfter reverts within contestWindow make a key contested. Once is a
+	// conflictAfter reverts within conflictWindow make a key contested. Once is a
 	// package script that restarted systemd-sysctl, twice a roll-out with an init
 	// container; a cron job or a configuration tool that runs every half hour is
 	// mended each time and never held back.
-	contestAfter  = 3
-	contestWindow = time.Hour
+	conflictAfter  = 3
+	conflictWindow = time.Hour
 
 	// The wait doubles with each revert beyond, so that two writers who will not
 	// yield end up at some six writes an hour instead of one in every pass.
-	contestMinWait = time.Minute
-	contestMaxWait = 15 * time.Minute
+	conflictMinWait = time.Minute
+	conflictMaxWait = 15 * time.Minute
 
-	// contestKept bounds the memory of one dispute: a pass every 30 s sees at
+	// conflictKept bounds the memory of one dispute: a pass every 30 s sees at
 	// most 120 reverts in an hour.
-	contestKept = 128
+	conflictKept = 128
 )
 
 // Active reports whether the key is contested.
-func (c Contest) Active() bool { return len(c.Reverts) >= contestAfter }
+func (c Conflict) Active() bool { return len(c.Reverts) >= conflictAfter }
 
-func (c Contest) String() string {
-	return fmt.Sprintf("another writer set it to %s, %d times within the last %v", c.Theirs, len(c.Reverts), contestWindow)
+func (c Conflict) String() string {
+	return fmt.Sprintf("another writer set it to %s, %d times within the last %v", c.Theirs, len(c.Reverts), conflictWindow)
 }
 
 // Deferred returns the keys that are not to be written at now, and why.
-func (c Contests) Deferred(now time.Time) map[Key]string {
+func (c Conflicts) Deferred(now time.Time) map[Key]string {
 	wait := make(map[Key]string)
-	for k, contest := range c {
+	for k, conflict := range c {
 		// A clock without a monotonic reading that was set back must not turn a
 		// minute into a year.
-		if left := contest.Wait.Sub(now); left > 0 && left <= contestMaxWait {
+		if left := conflict.Wait.Sub(now); left > 0 && left <= conflictMaxWait {
 			wait[k] = fmt.Sprintf("contested: written again in %v", left.Round(time.Second))
 		}
 	}
@@ -66,40 +66,40 @@ func (c Contests) Deferred(now time.Time) map[Key]string {
 // Observe returns what is to be remembered after the pass that saw o and ended
 // at now. The status of a key that is contested becomes Contested, with the
 // evidence that why knows about the other writer.
-func (c Contests) Observe(o *Observed, now time.Time, why func(Rule) string) Contests {
+func (c Conflicts) Observe(o *PassResult, now time.Time, why func(Rule) string) Conflicts {
 	next := maps.Clone(c)
 	if next == nil {
-		next = make(Contests, len(o.Rules))
+		next = make(Conflicts, len(o.Rules))
 	}
 	for i := range o.Rules {
 		s := &o.Rules[i]
 		if s.Op == Report || !s.Before.Known() {
 			continue
 		}
-		contest, known := next[s.Key]
+		conflict, known := next[s.Key]
 		if !known {
-			contest.Left = s.Before // nobody's yet, so that nothing was undone
+			conflict.Left = s.Before // nobody's yet, so that nothing was undone
 		}
-		contest = contest.after(*s, now)
-		next[s.Key] = contest
-		if contest.Active() && (s.Outcome == InForce || s.Outcome == Drifted) {
-			s.contested(contest, why(s.Rule))
+		conflict = conflict.after(*s, now)
+		next[s.Key] = conflict
+		if conflict.Active() && (s.Outcome == InForce || s.Outcome == Drifted) {
+			s.contested(conflict, why(s.Rule))
 		}
 	}
 	return next
 }
 
-func (c Contest) after(s Status, now time.Time) Contest {
+func (c Conflict) after(s Status, now time.Time) Conflict {
 	var recent []time.Time
 	for _, t := range c.Reverts {
-		if age := now.Sub(t); age >= 0 && age < contestWindow {
+		if age := now.Sub(t); age >= 0 && age < conflictWindow {
 			recent = append(recent, t)
 		}
 	}
 	c.Reverts = recent
 	undone := s.Before < c.Left || s.Op != AtLeast && s.Before != c.Left
 	if undone && !s.SatisfiedBy(s.Before) {
-		c.Reverts = append(c.Reverts[max(0, len(c.Reverts)-contestKept+1):], now)
+		c.Reverts = append(c.Reverts[max(0, len(c.Reverts)-conflictKept+1):], now)
 		c.Theirs = s.Before
 	}
 	if c.Active() && s.Changed {
@@ -109,17 +109,17 @@ func (c Contest) after(s Status, now time.Time) Contest {
 	return c
 }
 
-func (c Contest) wait() time.Duration {
-	wait := contestMinWait
-	for range len(c.Reverts) - contestAfter {
-		if wait *= 2; wait >= contestMaxWait {
-			return contestMaxWait
+func (c Conflict) wait() time.Duration {
+	wait := conflictMinWait
+	for range len(c.Reverts) - conflictAfter {
+		if wait *= 2; wait >= conflictMaxWait {
+			return conflictMaxWait
 		}
 	}
 	return wait
 }
 
-func (s *Status) contested(c Contest, evidence string) {
+func (s *Status) contested(c Conflict, evidence string) {
 	s.Outcome = Contested
 	standing := "in force at this moment"
 	if !s.SatisfiedBy(s.Value) {

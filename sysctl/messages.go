@@ -2,9 +2,9 @@ package sysctl
 
 import "fmt"
 
-// whyFloor says in one line why the floor of k is what it is. The number may be
+// floorReason says in one line why the floor of k is what it is. The number may be
 // the configuration's own.
-func whyFloor(k Key, v Value) string {
+func floorReason(k Key, v Value) string {
 	if why, ok := floorReasons[k]; ok {
 		return why
 	}
@@ -19,7 +19,7 @@ var floorReasons = map[Key]string{
 	EpollMaxUserWatches: "the kernel's 4% of memory is too few on a small node with many connections",
 }
 
-func whyReported(k Key) string {
+func reportReason(k Key) string {
 	switch k {
 	case NrOpen:
 		return "reported only: raising it widens every LimitNOFILE=infinity, and programs that loop over all descriptors slow down"
@@ -29,8 +29,8 @@ func whyReported(k Key) string {
 	return "reported only, as the configuration says"
 }
 
-// consequence says in a user's words what follows where k stays at v.
-func consequence(k Key, v Value) string {
+// impact says in a user's words what follows where k stays at v.
+func impact(k Key, v Value) string {
 	switch k {
 	case MaxUserInstances, UserMaxInstances:
 		return fmt.Sprintf("a collector started now fails with errno=24 (EMFILE) once root's %d instances are used", int64(v))

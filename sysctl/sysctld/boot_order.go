@@ -37,8 +37,8 @@ type Problem struct {
 	File    string `json:"file"`
 	Line    int    `json:"line,omitempty"` // 0: the whole file
 	Problem string `json:"problem"`
-	// Opaque marks what might hide a setting, so that a [Verdict] may be wrong.
-	Opaque bool `json:"opaque,omitempty"`
+	// Uncertain marks what might hide a setting, so that a [Resolution] may be wrong.
+	Uncertain bool `json:"opaque,omitempty"`
 }
 
 func (p Problem) String() string {
@@ -138,7 +138,7 @@ func (b *Boot) find(t *tree) {
 		_ = etc.Close()
 	} else if errors.Is(err, fs.ErrNotExist) {
 		// A pod that has some directories of the host, and not this one.
-		b.problem(Problem{File: "/etc", Problem: "is not below the root given by --path.rootfs: what is loaded at the next boot is not seen from here", Opaque: true})
+		b.problem(Problem{File: "/etc", Problem: "is not below the root given by --path.rootfs: what is loaded at the next boot is not seen from here", Uncertain: true})
 	}
 	seen := make(map[string]string) // file name: path
 	var ids []dirID
@@ -150,7 +150,7 @@ func (b *Boot) find(t *tree) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			b.Problems = append(b.Problems, Problem{File: dir, Problem: "cannot list the directory: " + cause(err), Opaque: true})
+			b.Problems = append(b.Problems, Problem{File: dir, Problem: "cannot list the directory: " + cause(err), Uncertain: true})
 			continue
 		case slices.Contains(ids, id):
 			continue
@@ -176,7 +176,7 @@ func (b *Boot) find(t *tree) {
 			_ = f.Close()
 			b.Files = append(b.Files, File{Path: procpsLast})
 		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNull) {
-			b.problem(Problem{File: procpsLast, Problem: cause(err), Opaque: true})
+			b.problem(Problem{File: procpsLast, Problem: cause(err), Uncertain: true})
 		}
 	}
 }
@@ -214,13 +214,13 @@ func (b *Boot) readFile(t *tree, f File) {
 		return
 	case err != nil:
 		if f.MaskedBy == "" {
-			b.problem(Problem{File: f.Path, Problem: cause(err), Opaque: true})
+			b.problem(Problem{File: f.Path, Problem: cause(err), Uncertain: true})
 		}
 		return
 	}
 	defer func() { _ = file.Close() }()
 	if b.Loader == Procps && strings.ContainsAny(base(f.Path), `*?[{~\`) {
-		b.problem(Problem{File: f.Path, Problem: "procps takes this file name for a pattern", Opaque: true})
+		b.problem(Problem{File: f.Path, Problem: "procps takes this file name for a pattern", Uncertain: true})
 	}
 	b.parse(file, f)
 }
@@ -233,12 +233,12 @@ func (b *Boot) parse(r io.Reader, f File) {
 	in := newLines(r, b.Loader)
 	var problems []Problem
 	more := 0
-	tell := func(n int, problem string, opaque bool) {
+	tell := func(n int, problem string, uncertain bool) {
 		if len(problems) < maxProblems {
-			problems = append(problems, Problem{File: f.Path, Line: n, Problem: problem, Opaque: opaque})
+			problems = append(problems, Problem{File: f.Path, Line: n, Problem: problem, Uncertain: uncertain})
 		} else {
 			more++
-			problems[maxProblems-1].Opaque = problems[maxProblems-1].Opaque || opaque
+			problems[maxProblems-1].Uncertain = problems[maxProblems-1].Uncertain || uncertain
 		}
 	}
 	for {
