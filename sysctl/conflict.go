@@ -6,22 +6,21 @@ import (
 	"time"
 )
 
-// Conflicts is what the agent remembers from pass to pass about writers that
-// undo what it holds. It is a value: no method changes its receiver. Times must
-// come from one clock; where they carry a monotonic reading, a wall clock that
-// jumps changes nothing.
+// Conflicts records, from pass to pass, which other programs revert the agent's
+// values. It is immutable: no method changes its receiver. All times must come
+// from one clock. With monotonic readings, a wall clock that jumps has no effect.
 type Conflicts map[Key]Conflict
 
-// Conflict is the dispute over one key.
+// Conflict is the history of reverts of one key.
 type Conflict struct {
 	// Reverts are the times within the last conflictWindow at which a pass found
 	// the key no longer as the pass before had left it, oldest first.
 	Reverts []time.Time
-	// Theirs is what the other writer wrote last.
+	// Theirs is the value that the other program wrote last.
 	Theirs Value
-	// Left is what the last pass left in the key.
+	// Left is the value after the last pass.
 	Left Value
-	// Wait is until when the key is not written again.
+	// Wait is the time before which the key is not written again.
 	Wait time.Time
 }
 
@@ -29,16 +28,16 @@ const (
 	// conflictAfter reverts within conflictWindow make a key contested. Once is a
 	// package script that restarted systemd-sysctl, twice a roll-out with an init
 	// container; a cron job or a configuration tool that runs every half hour is
-	// mended each time and never held back.
+	// corrected each time and never delayed.
 	conflictAfter  = 3
 	conflictWindow = time.Hour
 
-	// The wait doubles with each revert beyond, so that two writers who will not
-	// yield end up at some six writes an hour instead of one in every pass.
+	// The wait doubles with each further revert. Two programs that keep
+	// overwriting each other end up at some six writes an hour, not one a pass.
 	conflictMinWait = time.Minute
 	conflictMaxWait = 15 * time.Minute
 
-	// conflictKept bounds the memory of one dispute: a pass every 30 s sees at
+	// conflictKept bounds the memory for one key: a pass every 30 s sees at
 	// most 120 reverts in an hour.
 	conflictKept = 128
 )
@@ -47,15 +46,15 @@ const (
 func (c Conflict) Active() bool { return len(c.Reverts) >= conflictAfter }
 
 func (c Conflict) String() string {
-	return fmt.Sprintf("another writer set it to %s, %d times within the last %v", c.Theirs, len(c.Reverts), conflictWindow)
+	return fmt.Sprintf("another program set it to %s, %d times within the last %v", c.Theirs, len(c.Reverts), conflictWindow)
 }
 
-// Deferred returns the keys that are not to be written at now, and why.
+// Deferred returns the keys that must not be written at now, each with the
+// reason.
 func (c Conflicts) Deferred(now time.Time) map[Key]string {
 	wait := make(map[Key]string)
 	for k, conflict := range c {
-		// A clock without a monotonic reading that was set back must not turn a
-		// minute into a year.
+		// A wall clock that was set back must not turn a minute into a year.
 		if left := conflict.Wait.Sub(now); left > 0 && left <= conflictMaxWait {
 			wait[k] = fmt.Sprintf("contested: written again in %v", left.Round(time.Second))
 		}
@@ -63,9 +62,9 @@ func (c Conflicts) Deferred(now time.Time) map[Key]string {
 	return wait
 }
 
-// Observe returns what is to be remembered after the pass that saw o and ended
-// at now. The status of a key that is contested becomes Contested, with the
-// evidence that why knows about the other writer.
+// Observe returns the updated record after the pass that produced o and ended
+// at now. The status of a contested key becomes Contested, with the evidence
+// that why returns about the other program.
 func (c Conflicts) Observe(o *PassResult, now time.Time, why func(Rule) string) Conflicts {
 	next := maps.Clone(c)
 	if next == nil {
@@ -78,7 +77,7 @@ func (c Conflicts) Observe(o *PassResult, now time.Time, why func(Rule) string) 
 		}
 		conflict, known := next[s.Key]
 		if !known {
-			conflict.Left = s.Before // nobody's yet, so that nothing was undone
+			conflict.Left = s.Before // no value was written yet, so none was reverted
 		}
 		conflict = conflict.after(*s, now)
 		next[s.Key] = conflict

@@ -38,7 +38,7 @@ func newFight(t *testing.T) *fight {
 	return &fight{t: t, rule: Rule{Key: MaxUserInstances, Op: AtLeast, Want: 8192, Ceiling: Unknown}, kernel: 128}
 }
 
-// Two writers who do not yield: the key is contested after the third revert, is
+// Two programs that keep overwriting each other: the key is contested after the third revert, is
 // still enforced, and the writes slow down to four an hour.
 func TestTwoFightingWriters(t *testing.T) {
 	f := newFight(t)
@@ -100,12 +100,12 @@ func TestWhatIsNoRevert(t *testing.T) {
 	now := time.Now()
 	f.pass(now)
 	for i, change := range []func(){
-		func() { f.kernel = 100_000 },                      // somebody raises it
+		func() { f.kernel = 100_000 },                      // another program raises it
 		func() { f.kernel = 50_000 },                       // and lowers it, above the floor
 		func() { f.rule.Want = 60_000 },                    // we want more than before
 		func() { f.rule.Want = 8192 },                      // and less again
 		func() {},                                          // nothing
-		func() { f.rule.Want = 70_000; f.kernel = 65_000 }, // somebody raises it, not enough for us
+		func() { f.rule.Want = 70_000; f.kernel = 65_000 }, // another program raises it, not enough for us
 	} {
 		change()
 		now = now.Add(time.Minute)

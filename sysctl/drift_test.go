@@ -19,7 +19,7 @@ func TestDrifts(t *testing.T) {
 	next := PassResult{Rules: []Status{
 		seen("fs.a", 1, 8),       // lowered and mended
 		seen("fs.b", 5, 6),       // ours
-		seen("fs.c", 9, 9),       // raised by somebody
+		seen("fs.c", 9, 9),       // raised by another program
 		seen("fs.d", 3, 3),       // was not read before
 		seen("fs.e", Unknown, 7), // is not read now
 		seen("fs.f", 1, 1),       // a new rule

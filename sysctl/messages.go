@@ -2,8 +2,8 @@ package sysctl
 
 import "fmt"
 
-// floorReason says in one line why the floor of k is what it is. The number may be
-// the configuration's own.
+// floorReason returns in one line why the floor of k has its value. v may come
+// from the configuration.
 func floorReason(k Key, v Value) string {
 	if why, ok := floorReasons[k]; ok {
 		return why
@@ -13,7 +13,7 @@ func floorReason(k Key, v Value) string {
 
 var floorReasons = map[Key]string{
 	MaxUserInstances:    "root's shims (2 for each pod), kubelet (about 50), systemd and collectors share one count, which the kernel sets to 128",
-	MaxUserWatches:      "collectors watch each log file and directory; without a watch they see nothing and say nothing",
+	MaxUserWatches:      "collectors watch each log file and directory; without a watch they silently miss new data",
 	MaxQueuedEvents:     "a burst of rotations must fit while a collector stalls, or events are lost (IN_Q_OVERFLOW)",
 	FileMax:             "the kernel's one file for each 10 KiB of memory is too few on a small node",
 	EpollMaxUserWatches: "the kernel's 4% of memory is too few on a small node with many connections",
@@ -29,7 +29,7 @@ func reportReason(k Key) string {
 	return "reported only, as the configuration says"
 }
 
-// impact says in a user's words what follows where k stays at v.
+// impact describes for a user which failures to expect while k stays at v.
 func impact(k Key, v Value) string {
 	switch k {
 	case MaxUserInstances, UserMaxInstances:

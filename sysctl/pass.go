@@ -16,13 +16,13 @@ type Pass struct {
 	Rules  []Rule
 	// Act says whether it may write.
 	Act bool
-	// Deferred are the keys that are not to be written in this pass, and why.
+	// Deferred holds the keys that this pass must not write, with the reason.
 	Deferred map[Key]string
 }
 
-// Run observes, plans, and where it may act and the node is not paused writes
-// and observes again. Another nodetune's pass is waited for until ctx ends.
-// What goes wrong with one key stands in its status and stops no other.
+// Run reads, plans and, where it may act and the node is not paused, writes and
+// reads again. It waits until ctx ends for another nodetune's pass. An error
+// with one key is recorded in its status and does not stop the others.
 func (p Pass) Run(ctx context.Context) PassResult {
 	status, changes := p.plan()
 	o := PassResult{Rules: status, Paused: p.Store.Paused()}
@@ -47,7 +47,7 @@ func (p Pass) plan() ([]Status, []Change) {
 	return status, changes
 }
 
-// act writes what is still to be written once it has the lock.
+// act takes the lock and writes the changes that are still needed.
 func (p Pass) act(ctx context.Context, o *PassResult) {
 	unlock, err := p.Store.Lock(ctx)
 	if _, held := errors.AsType[*LockedError](err); held {
@@ -57,8 +57,8 @@ func (p Pass) act(ctx context.Context, o *PassResult) {
 		return
 	}
 	if err != nil {
-		// A floor does no harm twice: raising the limits matters more than the lock.
-		o.Warnings = append(o.Warnings, fmt.Sprintf("going on without the lock that serialises nodetunes: %v", err))
+		// Writing a floor twice is harmless: raising limits matters more than the lock.
+		o.Warnings = append(o.Warnings, fmt.Sprintf("continuing without the lock that serialises nodetune processes: %v", err))
 	} else {
 		defer unlock()
 	}
@@ -66,7 +66,7 @@ func (p Pass) act(ctx context.Context, o *PassResult) {
 		o.notePaused()
 		return
 	}
-	// Another nodetune may have mended it while we waited.
+	// Another nodetune may have written it while this one waited.
 	status, changes := p.plan()
 	o.Rules = status
 	unrecord, err := p.record(changes)
@@ -99,9 +99,9 @@ func (o *PassResult) notePaused() {
 	}
 }
 
-// record saves the originals of changes before they are written. What it
-// returns takes those out again that the kernel then did not take: a value that
-// somebody else sets later is not nodetune's to put back.
+// record saves the originals of changes before they are written. The function
+// that it returns removes those that the kernel then refused: nodetune must not
+// restore a value that another program sets later.
 func (p Pass) record(changes []Change) (unrecord func([]Status), err error) {
 	unrecord = func([]Status) {}
 	if len(changes) == 0 {
@@ -128,15 +128,15 @@ func (p Pass) record(changes []Change) (unrecord func([]Status), err error) {
 			}
 		}
 		if len(untaken) > 0 {
-			// Where this fails the record has one too many, which restore looks at.
+			// If this fails, the record has one entry too many, which restore checks.
 			_ = p.Store.putOriginals(now.without(untaken))
 		}
 	}, nil
 }
 
-// writeAndVerify writes what s wants and says in s what was read afterwards. It looks
-// once more just before, so that a floor never takes away what somebody else
-// raised meanwhile.
+// writeAndVerify writes the wanted value of s, reads it back and records the
+// result in s. It reads the key once more just before, so that a floor never
+// lowers a value that another program raised in the meantime.
 func (t *Tree) writeAndVerify(s *Status) {
 	if r := t.Read(s.Key); r.Err == nil && s.SatisfiedBy(r.Value) {
 		*s = evaluate(s.Rule, r)
@@ -155,7 +155,7 @@ func (t *Tree) writeAndVerify(s *Status) {
 	*s = after
 }
 
-// setError turns a status that has drifted into one that could not be mended.
+// setError turns a drifted status into one whose value could not be written.
 func (s *Status) setError(err error) {
 	if s.Outcome != Drifted {
 		return

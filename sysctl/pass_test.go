@@ -155,7 +155,7 @@ func TestTreeDoesNotLeaveTheRoot(t *testing.T) {
 	}
 }
 
-// A container that was given /proc/sys/fs alone cannot tell what the kernel
+// A container that was given /proc/sys/fs alone cannot know what the kernel
 // lacks elsewhere.
 func TestNotMountedIsNotAbsent(t *testing.T) {
 	procfs := t.TempDir()
@@ -225,7 +225,7 @@ func TestPassWaitsForAnother(t *testing.T) {
 	if h.get(MaxUserInstances) != "128" {
 		t.Error("it wrote without the lock")
 	}
-	// A pod's pid would be somebody else's here.
+	// A pod's pid would be another process's here.
 	if err := os.WriteFile(filepath.Join(h.root, "run/nodetune/lock"), []byte("1 pid:[1]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestPassWaitsForAnother(t *testing.T) {
 	}
 	done := make(chan PassResult)
 	go func() { done <- p.Run(t.Context()) }()
-	// What the other does before it lets go. Nobody may see an empty file meanwhile.
+	// What the other does before it lets go. No reader may see an empty file meanwhile.
 	f, err := os.OpenFile(filepath.Join(h.procfs, "sys", MaxUserInstances.Path()), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestStoreDoesNotLeaveTheRoot(t *testing.T) {
 	}
 }
 
-// Whoever may look must see that nodetune is not paused, whatever root's umask.
+// Every user must see that nodetune is not paused, whatever root's umask.
 func TestStoreIsOpenToReaders(t *testing.T) {
 	was := unix.Umask(0o077)
 	defer unix.Umask(was)

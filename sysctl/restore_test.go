@@ -16,7 +16,7 @@ func TestRestore(t *testing.T) {
 	// A second raise keeps the first original.
 	p.Rules = []Rule{atLeast(MaxUserInstances, 16384)}
 	p.Run(t.Context())
-	h.set(MaxUserWatches, "600000") // somebody else
+	h.set(MaxUserWatches, "600000") // another program
 	inUse := func(k Key) (Value, error) {
 		if k == FileMax {
 			return 3000, nil
@@ -41,7 +41,7 @@ func TestRestore(t *testing.T) {
 	}{
 		MaxUserInstances: {InForce, "128", ""},
 		MaxQueuedEvents:  {InForce, "16384", ""},
-		MaxUserWatches:   {Drifted, "600000", "somebody has set 600000 since"},
+		MaxUserWatches:   {Drifted, "600000", "another program has set 600000 since"},
 		FileMax:          {Refused, "5000", "3000 are in use"},
 	}
 	for _, s := range o.Rules {
@@ -73,10 +73,10 @@ func TestRestoreLeavesWhatWasSetWhileItCounted(t *testing.T) {
 		return 0, nil
 	})
 	if err != nil || h.get(MaxUserInstances) != "9000" || h.get(FileMax) != "1000" {
-		t.Fatalf("%v, values %s and %s: want what somebody else set, and the old one", err, h.get(MaxUserInstances), h.get(FileMax))
+		t.Fatalf("%v, values %s and %s: want what another program set, and the old one", err, h.get(MaxUserInstances), h.get(FileMax))
 	}
 	for _, s := range o.Rules {
-		if s.Key == MaxUserInstances && (s.Outcome != Drifted || !strings.Contains(s.Reason, "somebody has set 9000 since")) {
+		if s.Key == MaxUserInstances && (s.Outcome != Drifted || !strings.Contains(s.Reason, "another program has set 9000 since")) {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -65,7 +65,7 @@ type Boot struct {
 	edit  edit
 }
 
-// edit is one file that is looked at as it is going to be, not as it is.
+// edit is one file that is read with its planned content instead of its own.
 type edit struct {
 	path    string
 	content []byte // nil: as if the file were not there
@@ -79,7 +79,7 @@ type line struct {
 }
 
 // Read reads what loader would read at the next boot of root, and keeps the
-// lines that speak about paths, which are names below /proc/sys. A file that
+// lines that name one of paths, which are names below /proc/sys. A file that
 // cannot be read is a [Problem]; the error is about root alone.
 func Read(root string, loader Loader, paths ...string) (*Boot, error) {
 	return readEdited(root, loader, edit{}, paths...)
@@ -132,7 +132,7 @@ func Problems(all []*Boot) []Problem {
 	return problems
 }
 
-// find fills in the files.
+// find lists the files in the order in which the loader reads them.
 func (b *Boot) find(t *tree) {
 	if etc, err := t.openat("/etc", unix.O_PATH|unix.O_DIRECTORY); err == nil {
 		_ = etc.Close()
@@ -225,7 +225,7 @@ func (b *Boot) readFile(t *tree, f File) {
 	b.parse(file, f)
 }
 
-// maxProblems of one file are told; of binary junk every line is one.
+// maxProblems of one file are reported; in binary junk every line is one.
 const maxProblems = 5
 
 // parse reads one file.
@@ -233,7 +233,7 @@ func (b *Boot) parse(r io.Reader, f File) {
 	in := newLines(r, b.Loader)
 	var problems []Problem
 	more := 0
-	tell := func(n int, problem string, uncertain bool) {
+	report := func(n int, problem string, uncertain bool) {
 		if len(problems) < maxProblems {
 			problems = append(problems, Problem{File: f.Path, Line: n, Problem: problem, Uncertain: uncertain})
 		} else {
@@ -247,15 +247,15 @@ func (b *Boot) parse(r io.Reader, f File) {
 			break
 		}
 		if err != nil {
-			tell(in.number+1, cause(err), true)
+			report(in.number+1, cause(err), true)
 			break
 		}
 		if in.long {
-			tell(in.number, "is longer than 64 KiB", true)
+			report(in.number, "is longer than 64 KiB", true)
 		}
 		a, ok, problem := b.Loader.parseLine(string(in.text))
 		if problem != "" {
-			tell(in.number, problem, problem == notText)
+			report(in.number, problem, problem == notText)
 		}
 		if ok && slices.ContainsFunc(b.paths, a.sets) {
 			b.lines = append(b.lines, line{a, Place{f.Path, in.number}, f.MaskedBy})
@@ -270,7 +270,7 @@ func (b *Boot) parse(r io.Reader, f File) {
 	b.Problems = append(b.Problems, problems...)
 }
 
-// cause leaves out the path, which a Problem names already.
+// cause returns err without the path, which a Problem already names.
 func cause(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()

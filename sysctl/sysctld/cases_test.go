@@ -34,7 +34,7 @@ func (c *bootCase) path() string {
 const q = "fs.inotify.max_queued_events"
 
 var bootCases = []bootCase{
-	{name: "nobody", files: map[string]string{}},
+	{name: "no file", files: map[string]string{}},
 	{name: "one file", files: map[string]string{"/etc/sysctl.d/50-a.conf": q + " = 17001\n"}, systemd: "17001", procps: "17001"},
 	{name: "a later name wins", files: map[string]string{
 		"/etc/sysctl.d/50-a.conf": q + "=17001\n", "/etc/sysctl.d/60-b.conf": q + "=17002\n",

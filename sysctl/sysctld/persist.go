@@ -13,8 +13,8 @@ import (
 // the administrator's).
 const PersistFile = "/etc/sysctl.d/90-nodetune.conf"
 
-// persistMark begins a [PersistFile] of ours. A file without it is somebody
-// else's and stays as it is.
+// persistMark begins a [PersistFile] of ours. A file without it belongs to
+// another program or a person, and nodetune leaves it unchanged.
 const persistMark = "# Written by nodetune"
 
 const persistHeader = persistMark + ` ('nodetune apply --persist'), for the next boot.
@@ -26,12 +26,12 @@ const persistHeader = persistMark + ` ('nodetune apply --persist'), for the next
 # raises.
 `
 
-// KeyPlan says what becomes of one rule at the next boot.
+// KeyPlan is the plan for one rule at the next boot.
 type KeyPlan struct {
 	Key sysctl.Key `json:"key"`
 	// Write is the line for [PersistFile]; unknown: the key is left out.
 	Write sysctl.Value `json:"write,omitzero"`
-	// Reason says why it is left out, or why this value and not the floor.
+	// Reason explains why it is left out, or why the value is not the floor.
 	Reason string `json:"reason,omitempty"`
 	// Overrides are lines that would still leave a value that breaks the rule.
 	Overrides []Override `json:"defeats,omitempty"`
@@ -139,8 +139,8 @@ func (all boots) keyPlan(r sysctl.Rule, m sysctl.Machine, running sysctl.Value) 
 	return k
 }
 
-// overrides returns the lines that leave a value against r, although our file
-// has a line for it.
+// overrides returns the lines that win over our file and leave a value that
+// breaks r.
 func (all boots) overrides(r sysctl.Rule) []Override {
 	var found []Override
 	for _, b := range all {

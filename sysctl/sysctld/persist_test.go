@@ -175,7 +175,7 @@ func TestPersistWriteAndRemove(t *testing.T) {
 // TestPersistForeign: what is not our file is neither replaced nor removed.
 func TestPersistForeign(t *testing.T) {
 	for name, content := range map[string]string{
-		"somebody's":            "fs.file-max = 7\n",
+		"another program's":     "fs.file-max = 7\n",
 		"a link to /dev/null":   "-> /dev/null",
 		"a link to ours":        "-> ours",
 		"a link that climbs":    "-> ../../../../../../../../etc/hostname",

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Place is where a line stands.
+// Place is the position of a line.
 type Place struct {
 	File string `json:"file"`
 	Line int    `json:"line"` // from 1
@@ -13,18 +13,18 @@ type Place struct {
 
 func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
-// Disposition is what becomes of a line.
+// Disposition is the effect of a line.
 type Disposition string
 
-// The fates.
+// The dispositions.
 const (
 	Wins       Disposition = "wins"
 	Overridden Disposition = "overridden" // a later line sets the key, By
-	Repeats    Disposition = "repeats"    // says again what By says, and changes nothing
+	Repeats    Disposition = "repeats"    // repeats By and changes nothing
 	Spared     Disposition = "spared"     // a glob, and By names the key itself
 	Spares     Disposition = "spares"     // keeps globs away from the key
 	Masked     Disposition = "masked"     // its file is not read; By is the one read instead
-	Refused    Disposition = "refused"    // the kernel would not take this value
+	Refused    Disposition = "refused"    // the kernel would not accept this value
 	NoEffect   Disposition = "no effect"  // an exclusion by glob: systemd-sysctl has none, procps only after 4.0.2
 )
 
@@ -37,14 +37,14 @@ type Setting struct {
 	By          string      `json:"by,omitempty"` // a file, or a file:line
 }
 
-// Resolution says who would set one key.
+// Resolution is the line that sets one key, and the lines that do not.
 type Resolution struct {
 	Loader Loader    `json:"loader"`
-	Winner *Setting  `json:"winner,omitempty"` // nil: nobody, the kernel's default stays
+	Winner *Setting  `json:"winner,omitempty"` // nil: no line, the kernel's default stays
 	Others []Setting `json:"others,omitempty"` // in the order read
 }
 
-// Resolve returns who would set path, one of the paths given to [Read].
+// Resolve returns which line sets path, one of the paths given to [Read].
 func (b *Boot) Resolve(path string) Resolution {
 	var masked, read []Setting
 	var lines []line
@@ -76,11 +76,11 @@ func (b *Boot) Resolve(path string) Resolution {
 	return v
 }
 
-// systemd fills in the fates and returns the index of the winner, or -1. It
-// decides as systemd-sysctl does, which first reads all files into an
-// ordered map from name to value, where a new value moves a name to the end and
-// a repeated one leaves it where it is; then writes the map in order, and a
-// glob spares what has a name of its own.
+// systemd fills in the dispositions and returns the index of the winner, or -1.
+// It follows systemd-sysctl, which first reads all files into an ordered map
+// from name to value. A new value moves a name to the end, a repeated one does
+// not. Then it writes the map in order, and a glob skips keys that are named
+// explicitly.
 func systemd(path string, lines []line, out []Setting) (winner int) {
 	type option struct {
 		name string
@@ -119,8 +119,8 @@ func systemd(path string, lines []line, out []Setting) (winner int) {
 	return winner
 }
 
-// procps is the same for sysctl --system, which writes every line in turn; a
-// glob spares what any line names or excludes.
+// procps is the same for sysctl --system, which writes every line in turn. A
+// glob skips keys that any line names or excludes.
 func procps(path string, lines []line, out []Setting) (winner int) {
 	own := func(name string) int {
 		return slices.IndexFunc(lines, func(l line) bool { return l.name == name })
@@ -137,8 +137,8 @@ func procps(path string, lines []line, out []Setting) (winner int) {
 	return winner
 }
 
-// decides reports whether l, which is s, writes path, and fills in the fate of s
-// where not. own returns the index in out of the line that names a key, or -1.
+// decides reports whether l, which is s, writes path, and fills in the
+// disposition of s where not. own returns the index in out of the line that names a key, or -1.
 func (s *Setting) decides(l line, path string, own func(name string) int, out []Setting) bool {
 	spared := -1
 	if isGlob(l.name) {
