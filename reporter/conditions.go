@@ -115,8 +115,8 @@ func holder(p *inotify.Process) string {
 	return fmt.Sprintf("; most are held by %s", safetext.String(p.Comm))
 }
 
-func sysctlDrift(o sysctl.Observed) Verdict {
-	unmet := o.Unmet()
+func sysctlDrift(o sysctl.PassResult) Verdict {
+	unmet := o.Unsatisfied()
 	if len(unmet) == 0 {
 		return Verdict{Level: Clear, Reason: FloorsInForce, Message: "every setting is as wanted"}
 	}

@@ -68,7 +68,7 @@ var conditionCases = []struct {
 }{
 	{name: "nothing has run"},
 	{name: "all is well", s: Snapshot{
-		Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, 8192, 8192, sysctl.InForce, ""), rule(sysctl.EpollMaxUserWatches, sysctl.Unknown, 1, sysctl.Absent, "")}}},
+		Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, 8192, 8192, sysctl.InForce, ""), rule(sysctl.EpollMaxUserWatches, sysctl.Unknown, 1, sysctl.Absent, "")}}},
 		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
 	}},
 	{name: "exactly 70 percent is clear", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
@@ -97,26 +97,26 @@ var conditionCases = []struct {
 		u.Processes = []inotify.Process{{PID: 9, Comm: "leaky", FDs: 1020, NOFILESoft: 1024}}
 		return u
 	}()}}},
-	{name: "contested outranks drifted", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+	{name: "contested outranks drifted", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
 		rule(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, ""),
 		rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Contested, "/etc/sysctl.d/99-promtail.conf:1 says 128"),
 	}}}}},
-	{name: "two keys that may not be written", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+	{name: "two keys that may not be written", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
 		rule(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, "this is a check"),
 		rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, ""),
 	}}}}},
-	{name: "paused", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{
+	{name: "paused", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{
 		Paused: "/run/nodetune/pause",
 		Rules:  []sysctl.Status{rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, "")},
 	}}}},
-	{name: "refused", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+	{name: "refused", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
 		rule(sysctl.NrOpen, 1048576, 1<<40, sysctl.Refused, "the kernel says: invalid argument"),
 	}}}}},
-	{name: "cannot write", s: Snapshot{Sysctl: Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{
+	{name: "cannot write", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
 		rule(sysctl.NrOpen, sysctl.Unknown, 1048576, sysctl.Failed, "permission denied"),
 	}}}}},
 	{name: "stale", at: 6 * time.Minute, s: Snapshot{
-		Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{}},
+		Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{}},
 		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
 	}},
 	{name: "disk: all is well", s: alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)},

@@ -13,12 +13,12 @@ const APIVersion = "nodetune.io/v1alpha1"
 // Document is the Report that check, apply and restore print as JSON or YAML:
 // one shape for all of them. A section whose pass has not run is left out.
 type Document struct {
-	APIVersion string           `json:"apiVersion"`
-	Kind       string           `json:"kind"`
-	Sysctl     *sysctl.Observed `json:"sysctl,omitempty"`
-	Persist    *Persisted       `json:"persist,omitempty"`
-	Inotify    *inotify.Usage   `json:"inotify,omitempty"`
-	Disk       *disk.Usage      `json:"disk,omitempty"`
+	APIVersion string             `json:"apiVersion"`
+	Kind       string             `json:"kind"`
+	Sysctl     *sysctl.PassResult `json:"sysctl,omitempty"`
+	Persist    *Persisted         `json:"persist,omitempty"`
+	Inotify    *inotify.Usage     `json:"inotify,omitempty"`
+	Disk       *disk.Usage        `json:"disk,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }

@@ -19,7 +19,7 @@ func TestDocumentDecodesWhole(t *testing.T) {
 	var full Document
 	fillIn(t, reflect.ValueOf(&full).Elem(), "Document")
 	unknown := NewDocument(Snapshot{
-		Sysctl: Result[sysctl.Observed]{At: time.Now(), Value: sysctl.Observed{Rules: []sysctl.Status{{
+		Sysctl: Result[sysctl.PassResult]{At: time.Now(), Value: sysctl.PassResult{Rules: []sysctl.Status{{
 			Rule: sysctl.Rule{Key: "fs.file-max", Op: sysctl.Report, Want: sysctl.Unknown, Ceiling: sysctl.Unknown}, Value: sysctl.Unknown, Before: sysctl.Unknown, Outcome: sysctl.Absent,
 		}}}},
 		Inotify: Result[inotify.Usage]{At: time.Now(), Value: inotify.Usage{Accounts: []inotify.Account{{InstancesLimit: inotify.NoLimit}}}},

@@ -29,7 +29,7 @@ type KeyExplanation struct {
 
 // BootValue is what one loader would leave in the key.
 type BootValue struct {
-	sysctld.Verdict
+	sysctld.Resolution
 	Value sysctl.Value `json:"value,omitzero"` // unknown: the kernel's default, which nodetune does not know for this key
 	By    string       `json:"by"`             // a file:line, or who gives the value without a file
 	Met   bool         `json:"met"`            // it satisfies the rule
@@ -42,7 +42,7 @@ func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, tune
 		k.Error = e.Err.Error()
 	}
 	for _, b := range boots {
-		v := BootValue{Verdict: b.Who(e.Key.Path())}
+		v := BootValue{Resolution: b.Resolve(e.Key.Path())}
 		if v.Winner != nil {
 			v.Value, v.By = v.Winner.Number(), v.Winner.String()
 			v.Met = e.SatisfiedBy(v.Value)
@@ -62,7 +62,7 @@ func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, tune
 // Opaque reports whether a file may hide a line that changes the answer.
 func (e Explanation) Opaque() bool {
 	for _, p := range e.Problems {
-		if p.Opaque {
+		if p.Uncertain {
 			return true
 		}
 	}

@@ -141,13 +141,13 @@ func fateText(s sysctld.Setting) string {
 	if s.Value != "" {
 		line += " = " + s.Value
 	}
-	line += " (" + string(s.Fate)
+	line += " (" + string(s.Disposition)
 	switch {
-	case s.Fate == sysctld.Refused:
+	case s.Disposition == sysctld.Refused:
 		line += " by the kernel"
-	case s.By != "" && s.Fate == sysctld.Spared:
+	case s.By != "" && s.Disposition == sysctld.Spared:
 		line += ": the key is named by " + s.By
-	case s.By != "" && s.Fate == sysctld.Repeats:
+	case s.By != "" && s.Disposition == sysctld.Repeats:
 		line += " " + s.By
 	case s.By != "":
 		line += " by " + s.By

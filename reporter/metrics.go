@@ -98,7 +98,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // CountSysctl counts what happened between two passes and in the second one.
-func (m *Metrics) CountSysctl(prev, next sysctl.Observed) {
+func (m *Metrics) CountSysctl(prev, next sysctl.PassResult) {
 	for _, d := range sysctl.Drifts(prev, next) {
 		m.sysctlDrift.WithLabelValues(string(d.Key), d.Direction()).Inc()
 	}

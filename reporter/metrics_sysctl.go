@@ -23,7 +23,7 @@ var (
 	sysctlDescs = []*prometheus.Desc{sysctlValue, sysctlFloor, sysctlCeiling, sysctlDrifted, sysctlContested, sysctlPaused}
 )
 
-func collectSysctl(ch chan<- prometheus.Metric, r Result[sysctl.Observed]) {
+func collectSysctl(ch chan<- prometheus.Metric, r Result[sysctl.PassResult]) {
 	if r.At.IsZero() || r.Err != nil {
 		return // unknown, which no number says
 	}

@@ -32,7 +32,7 @@ func full(now time.Time) Snapshot {
 	reported := sysctl.Status{Rule: sysctl.Rule{Key: sysctl.NrOpen, Op: sysctl.Report, Want: sysctl.Unknown, Ceiling: sysctl.Unknown}, Before: 1048576, Value: 1048576, Outcome: sysctl.InForce}
 	return Snapshot{
 		Disk: Result[disk.Usage]{At: now, Value: fullDisk(now)},
-		Sysctl: Result[sysctl.Observed]{At: now, Value: sysctl.Observed{
+		Sysctl: Result[sysctl.PassResult]{At: now, Value: sysctl.PassResult{
 			Paused: "/run/nodetune/pause",
 			Rules: []sysctl.Status{
 				limited,
@@ -65,7 +65,7 @@ func full(now time.Time) Snapshot {
 func exposition(t *testing.T, s Snapshot, passes ...Pass) string {
 	t.Helper()
 	m := NewMetrics(func() Snapshot { return s }, &Progress{passes: passes}, Build{Version: "v1.2.3", Revision: "0123abc", Go: "go1.26"})
-	m.CountSysctl(sysctl.Observed{Rules: []sysctl.Status{{Rule: sysctl.Rule{Key: sysctl.MaxUserInstances}, Value: 8192}}}, s.Sysctl.Value)
+	m.CountSysctl(sysctl.PassResult{Rules: []sysctl.Status{{Rule: sysctl.Rule{Key: sysctl.MaxUserInstances}, Value: 8192}}}, s.Sysctl.Value)
 	m.Reloaded(true, time.Now())
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -131,7 +131,7 @@ func TestUnknownIsNoSeries(t *testing.T) {
 	for _, s := range []Snapshot{
 		{},
 		{
-			Sysctl:  Result[sysctl.Observed]{At: time.Now(), Err: errors.New("no")},
+			Sysctl:  Result[sysctl.PassResult]{At: time.Now(), Err: errors.New("no")},
 			Inotify: Result[inotify.Usage]{At: time.Now(), Err: errors.New("no")},
 		},
 	} {

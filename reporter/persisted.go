@@ -36,7 +36,7 @@ func (p *Persisted) Met() bool {
 		return true
 	}
 	for _, k := range p.Keys {
-		if len(k.Defeats) > 0 {
+		if len(k.Overrides) > 0 {
 			return false
 		}
 	}
@@ -68,7 +68,7 @@ func persistedTable(b *strings.Builder, p *Persisted, colour bool) {
 		fmt.Fprintf(b, "%s %s\n", paint(colour, yellow, "warning:"), safetext.String(fmt.Sprintf(format, args...)))
 	}
 	for _, k := range p.Keys {
-		for _, d := range k.Defeats {
+		for _, d := range k.Overrides {
 			warn("%s: %s; change that line, or run 'nodetune apply' at boot", k.Key, d)
 		}
 	}

@@ -39,7 +39,7 @@ func TestPodEvents(t *testing.T) {
 		{"its own limit", accounts(5, 5, &near), 128, nil, NOFILENearLimit, "No sysctl cures that"},
 	} {
 		s := Snapshot{
-			Sysctl:  Result[sysctl.Observed]{Value: sysctl.Observed{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, tt.value, 8192, sysctl.InForce, "")}}},
+			Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, tt.value, 8192, sysctl.InForce, "")}}},
 			Inotify: Result[inotify.Usage]{Value: tt.usage},
 		}
 		events := PodEvents(s, tt.settled, inotify.DefaultPolicy())

@@ -18,7 +18,7 @@ type Result[T any] struct {
 
 // Snapshot is the last result of every subsystem.
 type Snapshot struct {
-	Sysctl  Result[sysctl.Observed]
+	Sysctl  Result[sysctl.PassResult]
 	Inotify Result[inotify.Usage]
 	Disk    Result[disk.Usage]
 	// Persist is the file for the next boot; nil where nobody asked for it.

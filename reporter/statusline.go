@@ -11,7 +11,7 @@ func StatusLine(s Snapshot) string {
 		return "starting"
 	}
 	o := s.Sysctl.Value
-	unmet := o.Unmet()
+	unmet := o.Unsatisfied()
 	line := fmt.Sprintf("%d of %d rules in force", len(o.Rules)-len(unmet), len(o.Rules))
 	if len(unmet) > 0 {
 		line += fmt.Sprintf(", %s is %s", unmet[0].Key, unmet[0].Outcome)

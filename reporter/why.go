@@ -79,7 +79,7 @@ const half = 50
 // that the kernel reports with it are asked: 24 (EMFILE), 23 (ENFILE) or 28
 // (ENOSPC). What apply would change is read from o, the result of a pass
 // that changed nothing.
-func Why(s inotify.Suspect, errno int, u inotify.Usage, o sysctl.Observed) Diagnosis {
+func Why(s inotify.Suspect, errno int, u inotify.Usage, o sysctl.PassResult) Diagnosis {
 	d := Diagnosis{APIVersion: APIVersion, Kind: "Diagnosis", Paused: o.Paused, Process: s.Process, Advice: []string{}, Unknown: u.Unknown}
 	// inotify_init1(2) charges the accounts first, then takes a descriptor
 	// and at last a file; inotify_add_watch(2) comes after.

@@ -98,7 +98,7 @@ func TestWhy(t *testing.T) {
 			p, _ := u.Process(c.pid)
 			s := inotify.Suspect{Process: p, Above: above, LowestFD: p.FDs, FDsQuality: inotify.Exact}
 			c.change(&u, &s)
-			d := Why(s, c.errno, u, sysctl.Observed{Rules: drifted})
+			d := Why(s, c.errno, u, sysctl.PassResult{Rules: drifted})
 			if d.Limit != c.limit || d.Reached != c.reached {
 				t.Errorf("limit %q, reached %v; want %q, %v", d.Limit, d.Reached, c.limit, c.reached)
 			}
@@ -116,7 +116,7 @@ func TestWhy(t *testing.T) {
 func TestWhyHolders(t *testing.T) {
 	u := roomy()
 	p, _ := u.Process(4711)
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, sysctl.Observed{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, sysctl.PassResult{Rules: drifted})
 	var got []int
 	for _, h := range d.Limits[0].Holders {
 		got = append(got, h.PID)
@@ -132,7 +132,7 @@ func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Estimate, inotify.Estimate
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.Observed{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: drifted})
 	for _, l := range d.Limits {
 		if l.Owner != nil && l.Quality != inotify.Unknown {
 			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
@@ -150,7 +150,7 @@ func TestWhyOfWhatOnlyTheKernelKnows(t *testing.T) {
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Exact, inotify.Exact
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.Observed{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: drifted})
 	for _, l := range d.Limits {
 		if l.Owner != nil && (l.Quality != inotify.Exact || l.Used != 0) {
 			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
@@ -163,7 +163,7 @@ func TestWhyOfWhatTheKernelCounts(t *testing.T) {
 	u := roomy()
 	u.Walk.Unreadable = []procwalk.Unreadable{{Reason: "refused", Processes: 1}}
 	p, _ := u.Process(4711)
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.Observed{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.PassResult{Rules: drifted})
 	if !strings.HasSuffix(d.Summary, "uid 0 uses 60 of 128") {
 		t.Errorf("%q, want no word about what is missing", d.Summary)
 	}
@@ -175,7 +175,7 @@ func TestWhyTable(t *testing.T) {
 	u.Processes[0].Comm = "evil\x1b[2J"
 	p, _ := u.Process(4711)
 	var b strings.Builder
-	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.Observed{Rules: drifted}).Table(&b, false); err != nil {
+	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.PassResult{Rules: drifted}).Table(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `4711 fluent-bit, uid 0, logging/fluent-bit-x7k2p:fluent-bit

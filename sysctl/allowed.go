@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// settable says of a key that nodetune may write which numbers the kernel
-// takes (kernel/sysctl.c, fs/*/sysctl tables; Documentation/admin-guide/sysctl).
+// settable describes which numbers the kernel accepts for a key that nodetune
+// may write (kernel/sysctl.c, fs/*/sysctl tables; Documentation/admin-guide/sysctl).
 type settable struct {
 	max Value
 	// unitBytes is the kernel memory that one unit can pin, where it is known: a
@@ -43,7 +43,8 @@ var allowed = map[Key]settable{
 	UserMaxWatches:      {max: math.MaxInt32, unitBytes: WatchBytes},
 }
 
-// lookup returns what the kernel takes for k, or why nodetune does not write k.
+// lookup returns which values the kernel accepts for k, or an error that says
+// why nodetune does not write k.
 func lookup(k Key) (settable, error) {
 	if s, ok := allowed[k]; ok {
 		return s, nil
@@ -54,11 +55,11 @@ func lookup(k Key) (settable, error) {
 	case strings.HasPrefix(string(k), "fs.epoll."):
 		return settable{max: math.MaxInt64}, nil
 	case strings.HasPrefix(string(k), "net."):
-		return settable{}, fmt.Errorf("%s is not nodetune's to set: the network plugin, kube-proxy and the pods' own network namespaces set net.*, and two writers would fight", k)
+		return settable{}, fmt.Errorf("%s cannot be set by nodetune: the network plugin, kube-proxy and pods in their own network namespaces set net.*, and two writers would conflict", k)
 	case slices.Contains(kubeletKeys, k):
-		return settable{}, fmt.Errorf("%s is not nodetune's to set: the kubelet owns it, and with protectKernelDefaults refuses to start where it differs", k)
+		return settable{}, fmt.Errorf("%s cannot be set by nodetune: the kubelet owns it, and with protectKernelDefaults the kubelet refuses to start when the value differs", k)
 	}
-	return settable{}, fmt.Errorf("%s is not a key that nodetune sets: it sets fs.inotify.*, fs.file-max, fs.nr_open, fs.aio-max-nr, fs.epoll.*, user.max_*, vm.max_map_count and kernel.pid_max", k)
+	return settable{}, fmt.Errorf("%s is not supported: nodetune sets fs.inotify.*, fs.file-max, fs.nr_open, fs.aio-max-nr, fs.epoll.*, user.max_*, vm.max_map_count and kernel.pid_max", k)
 }
 
 // kubeletKeys are those that setupKernelTunables of the kubelet's container

@@ -22,7 +22,7 @@ func BenchmarkPass(b *testing.B) {
 		p := Pass{Procfs: "/proc", Tree: tree, Store: NewStore(b.TempDir()), Rules: rules, Act: true}
 		b.ReportAllocs()
 		for b.Loop() {
-			if o := p.Run(b.Context()); len(o.Unmet()) > 0 {
+			if o := p.Run(b.Context()); len(o.Unsatisfied()) > 0 {
 				b.Fatalf("%+v", o)
 			}
 		}

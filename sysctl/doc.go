@@ -1,5 +1,5 @@
-// Package sysctl holds kernel settings above floors: it reads what is, plans
-// what must change, writes it and reads it back.
+// Package sysctl keeps kernel settings at or above configured floors. It reads
+// the current values, plans changes, writes them and reads them back.
 //
 // It reads and writes <procfs>/sys/..., reads <procfs>/meminfo and
 // <procfs>/sys/kernel/random/boot_id, and keeps its record of originals, its
@@ -9,14 +9,14 @@
 // a writable /proc/sys, but no capability: the kernel compares the euid with
 // the global root and then looks at the file mode alone (test_perm in
 // fs/proc/proc_sysctl.c). user.* needs CAP_SYS_RESOURCE. Reading needs nothing.
-// Any kernel since 2.6.13, which brought inotify, will do; a key it lacks is
-// [Absent], not a failure.
+// It works on any kernel since 2.6.13, which introduced inotify. A key that the
+// kernel lacks is [Absent], not a failure.
 //
 // It never lowers a value, unless a rule says exactly and allowLower. It never
 // creates a file below /proc/sys, follows no link there, and refuses keys that
-// others own (net.*, the kubelet's six). It puts nothing back by itself: a
-// limit that drops under a running collector is the failure it exists to
-// prevent.
+// others own (net.*, the kubelet's six). It restores nothing on its own: a
+// limit that drops below what a running collector uses is the failure that the
+// package exists to prevent.
 //
 // Do not use it for a key that holds more than one number, or text.
 package sysctl

@@ -1,6 +1,6 @@
 package sysctl
 
-// Drift is a change that somebody else made between two passes.
+// Drift is a change that another program made between two passes.
 type Drift struct {
 	Key      Key
 	From, To Value
@@ -14,9 +14,9 @@ func (d Drift) Direction() string {
 	return "lowered"
 }
 
-// Drifts returns the keys that next found other than prev had left them,
-// whether or not a rule minds.
-func Drifts(prev, next Observed) []Drift {
+// Drifts returns the keys whose value changed between prev and next, even where
+// the rule is still satisfied.
+func Drifts(prev, next PassResult) []Drift {
 	left := make(map[Key]Value, len(prev.Rules))
 	for _, s := range prev.Rules {
 		left[s.Key] = s.Value

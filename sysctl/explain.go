@@ -5,18 +5,18 @@ import (
 	"math"
 )
 
-// Explanation says of one key what the machine makes of it.
+// Explanation describes one key: its value, default, memory cost and failures.
 type Explanation struct {
 	Rule
 	Why   string `json:"why,omitempty"`
 	Value Value  `json:"value,omitzero"` // running
-	// KernelDefault is what the kernel gives the key at boot; computed from the
-	// size of memory it is right to some percent.
+	// KernelDefault is the value that the kernel sets at boot. One that is
+	// computed from the size of memory is accurate to some percent.
 	KernelDefault Value `json:"kernelDefault,omitzero"`
 	Computed      bool  `json:"kernelDefaultComputed,omitempty"`
 	// Memory is what the kernel would hold if one user used all of it.
 	Memory []Cost `json:"memoryIfAllUsed,omitempty"`
-	// Breaks says what fails, how, and at which count.
+	// Breaks describes which call fails, with which error, at which count.
 	Breaks string `json:"breaks,omitempty"`
 	Err    error  `json:"-"`
 }
@@ -33,19 +33,19 @@ func (c Cost) String() string {
 	return fmt.Sprintf("%s for %s, %d bytes each", bytesText(c.Bytes), c.Of, c.UnitBytes)
 }
 
-// Explain explains rule on machine m, where got is what the key holds.
+// Explain explains rule on machine m. got is the current reading of the key.
 func Explain(rule Rule, m Machine, got Reading) Explanation {
 	e := Explanation{Rule: rule, Why: rule.Why, Value: got.Value, KernelDefault: Unknown, Err: got.Err}
 	if v, exact, ok := KernelDefault(rule.Key, m); ok {
 		e.KernelDefault, e.Computed = v, !exact
 	}
 	if got.Err == nil {
-		e.Memory, e.Breaks = costs(rule.Key, max(got.Value, rule.Want)), consequence(rule.Key, got.Value)
+		e.Memory, e.Breaks = costs(rule.Key, max(got.Value, rule.Want)), impact(rule.Key, got.Value)
 	}
 	return e
 }
 
-// costs returns what v units pin, by the measurements at [WatchBytes].
+// costs returns the kernel memory that v units pin, by the measurements at [WatchBytes].
 func costs(k Key, v Value) []Cost {
 	var all []Cost
 	add := func(of string, unitBytes int64) {
@@ -67,13 +67,13 @@ func costs(k Key, v Value) []Cost {
 	return all
 }
 
-// Initial returns what k holds after a boot while no file sets it: at least and
-// at most this, and who gives it. running is what it holds now.
+// Initial returns the range of values that k can have after a boot when no file
+// sets it, and where the value comes from. running is the current value.
 func Initial(k Key, m Machine, running Value) (least, most Value, by string) {
 	if k == FileMax && running == math.MaxInt64 {
 		// manager_startup of systemd since v240 (bump-proc-sys-fs-file-max), before
-		// systemd-sysctl runs. Nobody else writes this number.
-		return running, running, "systemd, which raises it to the largest number as it starts,"
+		// systemd-sysctl runs. No other program writes this number.
+		return running, running, "systemd, which raises it to the maximum at startup,"
 	}
 	v, exact, ok := KernelDefault(k, m)
 	switch {

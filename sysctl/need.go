@@ -1,16 +1,14 @@
 package sysctl
 
-// Need is a floor that something on this machine asks for beyond the
-// configuration: what is in use, or a pod.
+// Need is a floor beyond the configuration that current usage or a pod requires.
 type Need struct {
 	Key     Key
 	AtLeast Value
 	Why     string
 }
 
-// WithNeeds returns rules with their floors raised to what needs ask for, up to
-// the ceiling of each. A key without a floor is not touched: exactly means
-// exactly, and what is only reported is not nodetune's.
+// WithNeeds returns rules with their floors raised to needs, up to the ceiling
+// of each rule. A rule without a floor (exactly, reportOnly) stays as it is.
 func WithNeeds(rules []Rule, needs []Need) []Rule {
 	raised := make([]Rule, len(rules))
 	for i, r := range rules {

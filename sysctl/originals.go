@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// originalsVersion marks the record; another one is left alone.
+// originalsVersion is the version of the record; other versions are left alone.
 const originalsVersion = "nodetune.io/v1alpha1"
 
-// Originals is the record of what nodetune found before its first change.
+// Originals is the record of the values from before nodetune's first change.
 type Originals struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// BootID is the boot it belongs to: after another one the kernel's settings
-	// are nobody's.
+	// BootID is the boot it belongs to: after another boot the kernel
+	// has its own values again.
 	BootID string           `json:"bootID"`
 	Keys   map[Key]Original `json:"keys"`
 }
@@ -33,7 +33,7 @@ type Original struct {
 	WroteBefore Value `json:"wroteBefore,omitzero"`
 }
 
-// ours reports whether v is a value that nodetune wrote.
+// ours reports whether nodetune wrote the value v.
 func (o Original) ours(v Value) bool {
 	return v == o.Wrote || o.WroteBefore.Known() && v == o.WroteBefore
 }
@@ -85,8 +85,8 @@ func (o *Original) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parseOriginals reads a record and checks all of it: restore writes what it
-// says.
+// parseOriginals reads a record and checks all of it, since restore writes its
+// values.
 func parseOriginals(r io.Reader) (Originals, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxOriginalsBytes+1))
 	if err != nil {

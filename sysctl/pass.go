@@ -16,19 +16,19 @@ type Pass struct {
 	Rules  []Rule
 	// Act says whether it may write.
 	Act bool
-	// Deferred are the keys that are not to be written in this pass, and why.
+	// Deferred holds the keys that this pass must not write, with the reason.
 	Deferred map[Key]string
 }
 
-// Run observes, plans, and where it may act and the node is not paused writes
-// and observes again. Another nodetune's pass is waited for until ctx ends.
-// What goes wrong with one key stands in its status and stops no other.
-func (p Pass) Run(ctx context.Context) Observed {
+// Run reads, plans and, where it may act and the node is not paused, writes and
+// reads again. It waits until ctx ends for another nodetune's pass. An error
+// with one key is recorded in its status and does not stop the others.
+func (p Pass) Run(ctx context.Context) PassResult {
 	status, changes := p.plan()
-	o := Observed{Rules: status, Paused: p.Store.Paused()}
+	o := PassResult{Rules: status, Paused: p.Store.Paused()}
 	switch {
 	case o.Paused != "":
-		o.sayPaused()
+		o.notePaused()
 	case p.Act && len(changes) > 0:
 		p.act(ctx, &o)
 	}
@@ -47,26 +47,26 @@ func (p Pass) plan() ([]Status, []Change) {
 	return status, changes
 }
 
-// act writes what is still to be written once it has the lock.
-func (p Pass) act(ctx context.Context, o *Observed) {
+// act takes the lock and writes the changes that are still needed.
+func (p Pass) act(ctx context.Context, o *PassResult) {
 	unlock, err := p.Store.Lock(ctx)
-	if _, held := errors.AsType[*Held](err); held {
+	if _, held := errors.AsType[*LockedError](err); held {
 		for i := range o.Rules {
-			o.Rules[i].fail(err)
+			o.Rules[i].setError(err)
 		}
 		return
 	}
 	if err != nil {
-		// A floor does no harm twice: raising the limits matters more than the lock.
-		o.Warnings = append(o.Warnings, fmt.Sprintf("going on without the lock that serialises nodetunes: %v", err))
+		// Writing a floor twice is harmless: raising limits matters more than the lock.
+		o.Warnings = append(o.Warnings, fmt.Sprintf("continuing without the lock that serialises nodetune processes: %v", err))
 	} else {
 		defer unlock()
 	}
 	if o.Paused = p.Store.Paused(); o.Paused != "" { // while we waited
-		o.sayPaused()
+		o.notePaused()
 		return
 	}
-	// Another nodetune may have mended it while we waited.
+	// Another nodetune may have written it while this one waited.
 	status, changes := p.plan()
 	o.Rules = status
 	unrecord, err := p.record(changes)
@@ -76,7 +76,7 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 	for _, c := range changes {
 		for i := range o.Rules {
 			if o.Rules[i].Key == c.Key && o.Rules[i].Outcome == Drifted {
-				p.Tree.settle(&o.Rules[i])
+				p.Tree.writeAndVerify(&o.Rules[i])
 			}
 		}
 	}
@@ -85,13 +85,13 @@ func (p Pass) act(ctx context.Context, o *Observed) {
 	for i := range o.Rules {
 		if s := &o.Rules[i]; s.Op == Report {
 			before := s.Before
-			*s = judge(s.Rule, p.Tree.Read(s.Key))
+			*s = evaluate(s.Rule, p.Tree.Read(s.Key))
 			s.Before = before
 		}
 	}
 }
 
-func (o *Observed) sayPaused() {
+func (o *PassResult) notePaused() {
 	for i := range o.Rules {
 		if o.Rules[i].Outcome == Drifted {
 			o.Rules[i].Reason += fmt.Sprintf("; nodetune is paused: remove %s to let it write", o.Paused)
@@ -99,9 +99,9 @@ func (o *Observed) sayPaused() {
 	}
 }
 
-// record saves the originals of changes before they are written. What it
-// returns takes those out again that the kernel then did not take: a value that
-// somebody else sets later is not nodetune's to put back.
+// record saves the originals of changes before they are written. The function
+// that it returns removes those that the kernel then refused: nodetune must not
+// restore a value that another program sets later.
 func (p Pass) record(changes []Change) (unrecord func([]Status), err error) {
 	unrecord = func([]Status) {}
 	if len(changes) == 0 {
@@ -128,35 +128,35 @@ func (p Pass) record(changes []Change) (unrecord func([]Status), err error) {
 			}
 		}
 		if len(untaken) > 0 {
-			// Where this fails the record has one too many, which restore looks at.
+			// If this fails, the record has one entry too many, which restore checks.
 			_ = p.Store.putOriginals(now.without(untaken))
 		}
 	}, nil
 }
 
-// settle writes what s wants and says in s what was read afterwards. It looks
-// once more just before, so that a floor never takes away what somebody else
-// raised meanwhile.
-func (t *Tree) settle(s *Status) {
+// writeAndVerify writes the wanted value of s, reads it back and records the
+// result in s. It reads the key once more just before, so that a floor never
+// lowers a value that another program raised in the meantime.
+func (t *Tree) writeAndVerify(s *Status) {
 	if r := t.Read(s.Key); r.Err == nil && s.SatisfiedBy(r.Value) {
-		*s = judge(s.Rule, r)
+		*s = evaluate(s.Rule, r)
 		return
 	}
 	if err := t.Write(s.Key, s.Want); err != nil {
-		s.fail(err)
+		s.setError(err)
 		return
 	}
-	after := judge(s.Rule, t.Read(s.Key))
+	after := evaluate(s.Rule, t.Read(s.Key))
 	after.Before = s.Before
 	after.Changed = after.Value.Known() && after.Value != s.Before
 	if after.Outcome == Drifted {
-		after.fail(clamped(s.Key, s.Want, after.Value))
+		after.setError(notKeptError(s.Key, s.Want, after.Value))
 	}
 	*s = after
 }
 
-// fail turns a status that has drifted into one that could not be mended.
-func (s *Status) fail(err error) {
+// setError turns a drifted status into one whose value could not be written.
+func (s *Status) setError(err error) {
 	if s.Outcome != Drifted {
 		return
 	}
@@ -165,5 +165,5 @@ func (s *Status) fail(err error) {
 		s.Outcome = Refused
 	}
 	s.Err = err
-	s.Reason = fmt.Sprintf("%v; %s", err, consequence(s.Key, s.Value))
+	s.Reason = fmt.Sprintf("%v; %s", err, impact(s.Key, s.Value))
 }

@@ -155,7 +155,7 @@ func TestTreeDoesNotLeaveTheRoot(t *testing.T) {
 	}
 }
 
-// A container that was given /proc/sys/fs alone cannot tell what the kernel
+// A container that was given /proc/sys/fs alone cannot know what the kernel
 // lacks elsewhere.
 func TestNotMountedIsNotAbsent(t *testing.T) {
 	procfs := t.TempDir()
@@ -167,7 +167,7 @@ func TestNotMountedIsNotAbsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	s := judge(Rule{Key: "vm.max_map_count", Op: AtLeast, Want: 1}, tree.Read("vm.max_map_count"))
+	s := evaluate(Rule{Key: "vm.max_map_count", Op: AtLeast, Want: 1}, tree.Read("vm.max_map_count"))
 	if want := "the host's /proc/sys/vm is not mounted below "; s.Outcome != Failed || !strings.HasPrefix(s.Reason, want) {
 		t.Errorf("got %s: %s, want %s: %s...", s.Outcome, s.Reason, Failed, want)
 	}
@@ -219,23 +219,23 @@ func TestPassWaitsForAnother(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	s := p.Run(ctx).Rules[0]
-	if held, ok := errors.AsType[*Held](s.Err); s.Outcome != Failed || !ok || held.PID != os.Getpid() {
+	if held, ok := errors.AsType[*LockedError](s.Err); s.Outcome != Failed || !ok || held.PID != os.Getpid() {
 		t.Errorf("while another holds the lock: %+v", s)
 	}
 	if h.get(MaxUserInstances) != "128" {
 		t.Error("it wrote without the lock")
 	}
-	// A pod's pid would be somebody else's here.
+	// A pod's pid would be another process's here.
 	if err := os.WriteFile(filepath.Join(h.root, "run/nodetune/lock"), []byte("1 pid:[1]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = p.Run(ctx).Rules[0]
-	if held, ok := errors.AsType[*Held](s.Err); !ok || held.PID != 0 {
+	if held, ok := errors.AsType[*LockedError](s.Err); !ok || held.PID != 0 {
 		t.Errorf("while one of another pid namespace holds the lock: %+v", s)
 	}
-	done := make(chan Observed)
+	done := make(chan PassResult)
 	go func() { done <- p.Run(t.Context()) }()
-	// What the other does before it lets go. Nobody may see an empty file meanwhile.
+	// What the other does before it lets go. No reader may see an empty file meanwhile.
 	f, err := os.OpenFile(filepath.Join(h.procfs, "sys", MaxUserInstances.Path()), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestStoreDoesNotLeaveTheRoot(t *testing.T) {
 	}
 }
 
-// Whoever may look must see that nodetune is not paused, whatever root's umask.
+// Every user must see that nodetune is not paused, whatever root's umask.
 func TestStoreIsOpenToReaders(t *testing.T) {
 	was := unix.Umask(0o077)
 	defer unix.Umask(was)

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Plan compares each rule with the reading of its key and returns how the rules
-// stand, and what to write in which order. It is pure: it trusts got alone.
-// Values it wants to change are Drifted, until somebody has written and looked.
+// Plan compares each rule with the reading of its key. It returns the status of
+// each rule and the changes in the order in which to write them. It is pure.
+// A value that needs a change is Drifted until it was written and read back.
 func Plan(rules []Rule, got []Reading) ([]Status, []Change) {
 	byKey := make(map[Key]Reading, len(got))
 	for _, r := range got {
@@ -21,7 +21,7 @@ func Plan(rules []Rule, got []Reading) ([]Status, []Change) {
 		if !ok {
 			r = Reading{Key: rule.Key, Value: Unknown, Err: errNotRead}
 		}
-		s := judge(rule, r)
+		s := evaluate(rule, r)
 		status = append(status, s)
 		if s.Outcome == Drifted {
 			changes = append(changes, Change{Key: rule.Key, From: r.Value, To: rule.Want})
@@ -32,8 +32,8 @@ func Plan(rules []Rule, got []Reading) ([]Status, []Change) {
 
 var errNotRead = errors.New("was not read in this pass")
 
-// judge says how rule stands with what was read.
-func judge(rule Rule, r Reading) Status {
+// evaluate returns the status of rule for reading r.
+func evaluate(rule Rule, r Reading) Status {
 	s := Status{Rule: rule, Value: r.Value, Before: r.Value, Outcome: InForce, Err: r.Err}
 	switch {
 	case errors.Is(r.Err, fs.ErrNotExist):
@@ -43,12 +43,12 @@ func judge(rule Rule, r Reading) Status {
 	case rule.Op == Report:
 		s.Reason = rule.Why
 	case !rule.SatisfiedBy(r.Value):
-		s.Outcome, s.Reason = Drifted, consequence(rule.Key, r.Value)
+		s.Outcome, s.Reason = Drifted, impact(rule.Key, r.Value)
 	}
 	return s
 }
 
-// SatisfiedBy reports whether v leaves nothing to do for r.
+// SatisfiedBy reports whether the value v satisfies r.
 func (r Rule) SatisfiedBy(v Value) bool {
 	switch r.Op {
 	case AtLeast:
@@ -59,8 +59,8 @@ func (r Rule) SatisfiedBy(v Value) bool {
 	return true
 }
 
-// ordered puts what bounds another key first where values rise and last where
-// they fall: fs.file-max, the node's open files, before fs.nr_open, those of
+// ordered sorts a key that bounds another key first when values rise and last
+// when they fall: fs.file-max, the node's open files, before fs.nr_open, those of
 // one process, so that one process may never take all of the node's.
 func ordered(changes []Change) []Change {
 	rank := func(c Change) int {

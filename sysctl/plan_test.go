@@ -82,7 +82,7 @@ func TestOneBadKeyStopsNoOther(t *testing.T) {
 
 func TestUnreadableReportIsNotUnmet(t *testing.T) {
 	status, _ := Plan([]Rule{{Key: NrOpen, Op: Report, Want: Unknown}}, []Reading{{Key: NrOpen, Value: Unknown, Err: errors.New("denied")}})
-	if s := status[0]; s.Outcome != Failed || s.Reason == "" || !s.Met() {
-		t.Errorf("%+v: want it Failed with its reason, and nothing unmet", s)
+	if s := status[0]; s.Outcome != Failed || s.Reason == "" || !s.Satisfied() {
+		t.Errorf("%+v: want it Failed with its reason, and nothing unsatisfied", s)
 	}
 }

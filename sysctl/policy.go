@@ -27,7 +27,7 @@ type PolicyRule struct {
 	Ceiling *Value `json:"ceiling,omitempty"`
 	// Exactly holds the key at this value. AllowLower must be set with it.
 	Exactly *Value `json:"exactly,omitempty"`
-	// AllowLower says that Exactly may take away what somebody uses.
+	// AllowLower permits Exactly to lower a value that programs use.
 	AllowLower bool `json:"allowLower,omitempty"`
 	// ReportOnly shows the key and never writes it.
 	ReportOnly bool `json:"reportOnly,omitempty"`
@@ -82,8 +82,8 @@ func (p Policy) Validate() error {
 // twins are two names of one variable in the initial user namespace.
 var twins = map[Key]Key{UserMaxInstances: MaxUserInstances, UserMaxWatches: MaxUserWatches}
 
-// validateTwins refuses an exact rule for a variable that has a second rule
-// under its other name: the two would undo each other in every pass.
+// validateTwins rejects an exact rule for a variable that has a second rule
+// under its other name: the two would revert each other in every pass.
 func (p Policy) validateTwins() error {
 	writes := make(map[Key]PolicyRule)
 	for _, r := range p.Rules {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readProblem says why k could not be read and what to do.
+// readProblem returns why k could not be read and what to do about it.
 func readProblem(k Key, tree string, err error) error {
 	if _, ok := errors.AsType[*notMounted](err); ok {
 		return fmt.Errorf("%w below %s, so %s cannot be seen", err, tree, k)
@@ -23,10 +23,10 @@ func readProblem(k Key, tree string, err error) error {
 	return fmt.Errorf("read %s below %s: %w", k, tree, err)
 }
 
-// errRefused marks a value that the kernel did not take.
+// errRefused marks a value that the kernel did not accept.
 var errRefused = errors.New("the kernel refused the value")
 
-// writeProblem says why v could not be written to k and what to do.
+// writeProblem returns why v could not be written to k and what to do about it.
 func writeProblem(k Key, v Value, tree string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
@@ -48,7 +48,7 @@ func privilegeFor(k Key) string {
 	return "it needs uid 0 of the initial user namespace (no capability, but sudo or runAsUser: 0 without hostUsers: false)"
 }
 
-// clamped says that the kernel kept another value than was written.
-func clamped(k Key, wrote, kept Value) error {
+// notKeptError reports that the key holds another value than was written.
+func notKeptError(k Key, wrote, kept Value) error {
 	return fmt.Errorf("%w %d for %s and kept %d: it rounds or bounds the value, or another program wrote at the same moment; run 'nodetune check', and configure what the kernel keeps if it stays", errRefused, int64(wrote), k, int64(kept))
 }

@@ -8,15 +8,14 @@ import (
 	"slices"
 )
 
-// InUse returns how much of k is in use by the account that uses most,
-// [Unknown] where nobody counts that, and an error where it could not be
-// counted.
+// InUse returns the usage of k by the account that uses most, [Unknown] for a
+// key whose use is not counted, and an error where counting failed.
 type InUse func(k Key) (Value, error)
 
-// PlanRestore says for each recorded key whether the value found before
-// nodetune's first change can be put back, and which values to write. It is
-// pure. A value that nodetune did not write is somebody else's and stays; one
-// below what is in use would make the next collector fail and stays too.
+// PlanRestore decides for each recorded key whether the value from before
+// nodetune's first change can be restored, and which values to write. It is
+// pure. A value that another program wrote stays. A value is not restored below
+// what is in use, since the next collector would then fail to start.
 func PlanRestore(o Originals, got []Reading, inUse InUse) ([]Status, []Change) {
 	rules, was := o.rules(), make(map[Key]Value, len(got))
 	for _, r := range got {
@@ -32,7 +31,7 @@ func PlanRestore(o Originals, got []Reading, inUse InUse) ([]Status, []Change) {
 		used, err := inUse(s.Key)
 		switch {
 		case !o.Keys[s.Key].ours(s.Value):
-			s.Reason = fmt.Sprintf("left alone: nodetune wrote %s and somebody has set %s since", o.Keys[s.Key].Wrote, s.Value)
+			s.Reason = fmt.Sprintf("left alone: nodetune wrote %s and another program has set %s since", o.Keys[s.Key].Wrote, s.Value)
 		case err != nil:
 			s.Outcome = Refused
 			s.Reason = fmt.Sprintf("left alone: more than the old %s may be in use, which could not be counted: %v", s.Want, err)
@@ -58,7 +57,7 @@ func (o Originals) rules() []Rule {
 	return rules
 }
 
-func (p Pass) refusePaused(o *Observed) error {
+func (p Pass) refusePaused(o *PassResult) error {
 	if o.Paused = p.Store.Paused(); o.Paused != "" {
 		return fmt.Errorf("nodetune is paused and writes nothing: remove %s first", o.Paused)
 	}
@@ -66,16 +65,16 @@ func (p Pass) refusePaused(o *Observed) error {
 }
 
 // Restore puts the recorded originals back where [PlanRestore] allows it, and
-// forgets those that are no longer nodetune's. It refuses, with a [*Held],
+// removes from the record those that are no longer nodetune's. It refuses, with a [*LockedError],
 // while an agent runs: the agent would raise them again.
-func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
-	var o Observed
+func (p Pass) Restore(ctx context.Context, inUse InUse) (PassResult, error) {
+	var o PassResult
 	if err := p.refusePaused(&o); err != nil {
 		return o, err
 	}
 	if p.Act {
-		leave, err := p.Store.Attend() // no agent may start meanwhile either
-		if _, held := errors.AsType[*Held](err); held {
+		leave, err := p.Store.AcquireAgentLock() // no agent may start meanwhile either
+		if _, held := errors.AsType[*LockedError](err); held {
 			return o, fmt.Errorf("an agent would raise the values again, stop it first: %w", err)
 		}
 		if err != nil {
@@ -87,7 +86,7 @@ func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
 			return o, err
 		}
 		defer unlock()
-		if err := p.refusePaused(&o); err != nil { // while we waited
+		if err := p.refusePaused(&o); err != nil { // while it waited
 			return o, err
 		}
 	}
@@ -109,13 +108,13 @@ func (p Pass) Restore(ctx context.Context, inUse InUse) (Observed, error) {
 	}
 	for _, c := range changes {
 		i := slices.IndexFunc(o.Rules, func(s Status) bool { return s.Key == c.Key })
-		// Counting what is in use takes long enough for somebody to set another.
+		// Counting takes long enough for another program to set the key.
 		if now := p.Tree.Read(c.Key); now.Value != c.From {
 			again, _ := PlanRestore(was, []Reading{now}, inUse)
 			o.Rules[i] = again[i]
 			continue
 		}
-		p.Tree.settle(&o.Rules[i])
+		p.Tree.writeAndVerify(&o.Rules[i])
 	}
 	var done []Key
 	for _, s := range o.Rules {

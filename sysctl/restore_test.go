@@ -16,7 +16,7 @@ func TestRestore(t *testing.T) {
 	// A second raise keeps the first original.
 	p.Rules = []Rule{atLeast(MaxUserInstances, 16384)}
 	p.Run(t.Context())
-	h.set(MaxUserWatches, "600000") // somebody else
+	h.set(MaxUserWatches, "600000") // another program
 	inUse := func(k Key) (Value, error) {
 		if k == FileMax {
 			return 3000, nil
@@ -26,7 +26,7 @@ func TestRestore(t *testing.T) {
 
 	p.Act = false
 	dry, err := p.Restore(t.Context(), inUse)
-	if err != nil || len(dry.Unmet()) == 0 || h.get(MaxUserInstances) != "16384" {
+	if err != nil || len(dry.Unsatisfied()) == 0 || h.get(MaxUserInstances) != "16384" {
 		t.Errorf("dry run: %+v, %v, value %s", dry, err, h.get(MaxUserInstances))
 	}
 	p.Act = true
@@ -41,7 +41,7 @@ func TestRestore(t *testing.T) {
 	}{
 		MaxUserInstances: {InForce, "128", ""},
 		MaxQueuedEvents:  {InForce, "16384", ""},
-		MaxUserWatches:   {Drifted, "600000", "somebody has set 600000 since"},
+		MaxUserWatches:   {Drifted, "600000", "another program has set 600000 since"},
 		FileMax:          {Refused, "5000", "3000 are in use"},
 	}
 	for _, s := range o.Rules {
@@ -73,10 +73,10 @@ func TestRestoreLeavesWhatWasSetWhileItCounted(t *testing.T) {
 		return 0, nil
 	})
 	if err != nil || h.get(MaxUserInstances) != "9000" || h.get(FileMax) != "1000" {
-		t.Fatalf("%v, values %s and %s: want what somebody else set, and the old one", err, h.get(MaxUserInstances), h.get(FileMax))
+		t.Fatalf("%v, values %s and %s: want what another program set, and the old one", err, h.get(MaxUserInstances), h.get(FileMax))
 	}
 	for _, s := range o.Rules {
-		if s.Key == MaxUserInstances && (s.Outcome != Drifted || !strings.Contains(s.Reason, "somebody has set 9000 since")) {
+		if s.Key == MaxUserInstances && (s.Outcome != Drifted || !strings.Contains(s.Reason, "another program has set 9000 since")) {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -135,12 +135,12 @@ func TestRestoreNotWhileAnAgentRuns(t *testing.T) {
 	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
 	p := h.pass(true, atLeast(MaxUserInstances, 8192))
 	p.Run(t.Context())
-	leave, err := NewStore(h.root).Attend()
+	leave, err := NewStore(h.root).AcquireAgentLock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Restore(t.Context(), none)
-	if _, held := errors.AsType[*Held](err); !held || h.get(MaxUserInstances) != "8192" {
+	if _, held := errors.AsType[*LockedError](err); !held || h.get(MaxUserInstances) != "8192" {
 		t.Errorf("error %v, value %s", err, h.get(MaxUserInstances))
 	}
 	leave()

@@ -2,8 +2,8 @@ package sysctl
 
 import "fmt"
 
-// For returns the rules of p on a machine: shares of memory become numbers, and the floor
-// of the watches is never below the kernel's own default. p must be valid.
+// For returns the rules of p for machine m. Shares of memory become numbers, and
+// the floor of watches is never below the kernel's own default. p must be valid.
 func (p Policy) For(m Machine) []Rule {
 	rules := make([]Rule, 0, len(p.Rules))
 	for _, r := range p.Rules {
@@ -20,7 +20,7 @@ func (r PolicyRule) rule(m Machine) Rule {
 	}
 	switch {
 	case r.ReportOnly:
-		rule.Op, rule.Why = Report, whyReported(k)
+		rule.Op, rule.Why = Report, reportReason(k)
 	case r.Exactly != nil:
 		rule.Op, rule.Want, rule.Why = Exactly, *r.Exactly, "the configuration says exactly this"
 	case r.AtLeast != nil:
@@ -31,7 +31,7 @@ func (r PolicyRule) rule(m Machine) Rule {
 }
 
 func (r PolicyRule) floor(k Key, m Machine) (Value, string) {
-	want, why := *r.AtLeast, whyFloor(k, *r.AtLeast)
+	want, why := *r.AtLeast, floorReason(k, *r.AtLeast)
 	if r.MemoryPercent > 0 {
 		unit := allowed[k].unitBytes
 		share := Value(float64(m.MemoryBytes) * r.MemoryPercent / 100 / float64(unit))
@@ -46,14 +46,14 @@ func (r PolicyRule) floor(k Key, m Machine) (Value, string) {
 	if k == MaxUserWatches || k == UserMaxWatches {
 		if d := safeDefault(k, m); d > want {
 			want = d
-			why = "the kernel's own default for this size of memory, which somebody may have lowered"
+			why = "the kernel's own default for this size of memory, which another program may have lowered"
 		}
 	}
 	return want, why
 }
 
-// safeDefault is the kernel's default less the part of it that depends on the
-// build, so that an untouched machine never seems to have drifted.
+// safeDefault is the kernel's default less the part that depends on the kernel
+// build, so that an untouched machine never appears to have drifted.
 func safeDefault(k Key, m Machine) Value {
 	v, exact, ok := KernelDefault(k, m)
 	switch {

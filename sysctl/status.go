@@ -2,7 +2,7 @@ package sysctl
 
 import "encoding/json"
 
-// Op says how a rule compares.
+// Op is how a rule compares with a value.
 type Op string
 
 const (
@@ -12,7 +12,7 @@ const (
 	Exactly Op = "Exactly"
 	// Report reads the key and never writes it.
 	Report Op = "Report"
-	// Restore puts back the value found before nodetune's first change.
+	// Restore writes the value from before nodetune's first change.
 	Restore Op = "Restore"
 )
 
@@ -22,39 +22,39 @@ type Rule struct {
 	Op      Op    `json:"op"`
 	Want    Value `json:"want,omitzero"`    // Unknown with Report
 	Ceiling Value `json:"ceiling,omitzero"` // where raises beyond Want must stop; Unknown: nowhere
-	// Why says why it is this number, in one line.
+	// Why is the reason for the number, in one line.
 	Why string `json:"-"`
 }
 
-// Reading is what a key held when it was read.
+// Reading is the value of a key at the time of the read.
 type Reading struct {
 	Key   Key
 	Value Value // Unknown with an Err
 	Err   error // wraps fs.ErrNotExist where the kernel lacks the key
 }
 
-// Outcome is how a rule stands after a pass.
+// Outcome is the result of a pass for one rule.
 type Outcome string
 
-// The outcomes, as they stand in the JSON document.
+// The outcomes, as the JSON document spells them.
 const (
 	InForce   Outcome = "InForce"   // the value read satisfies the rule
 	Drifted   Outcome = "Drifted"   // it does not, and nothing was written
-	Refused   Outcome = "Refused"   // the kernel did not take the value
+	Refused   Outcome = "Refused"   // the kernel did not accept the value
 	Absent    Outcome = "Absent"    // this kernel has no such key
 	Failed    Outcome = "Failed"    // it could not be read or written
-	Contested Outcome = "Contested" // another writer keeps changing it back (the agent only)
+	Contested Outcome = "Contested" // another program keeps changing it back (the agent only)
 )
 
-// Status is one rule after a pass. Value is read, never wished.
+// Status is one rule after a pass. Value is always read from the kernel.
 type Status struct {
 	Rule
 	Value   Value   `json:"value,omitzero"`  // read last
 	Before  Value   `json:"before,omitzero"` // read first
 	Outcome Outcome `json:"outcome"`
 	Changed bool    `json:"changed"`
-	// Reason says what follows from a difference, or why it was not mended and
-	// what to do about it.
+	// Reason describes the impact of a difference, or why it was not corrected
+	// and what to do about it.
 	Reason string `json:"reason,omitempty"`
 	Err    error  `json:"-"`
 }
@@ -70,9 +70,9 @@ func (s *Status) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Met reports whether nothing is left to do for s. Nobody asked for anything of
-// a key that is only reported, so that one that cannot be read is not unmet.
-func (s Status) Met() bool {
+// Satisfied reports whether s needs no action. A key that is only reported has
+// no wanted value, so it is satisfied even where it cannot be read.
+func (s Status) Satisfied() bool {
 	return s.Outcome == InForce || s.Outcome == Absent || s.Op == Report
 }
 
@@ -82,8 +82,8 @@ type Change struct {
 	From, To Value
 }
 
-// Observed is what one pass saw and did.
-type Observed struct {
+// PassResult is what one pass read and did.
+type PassResult struct {
 	Rules []Status `json:"rules"`
 	// Paused names the file that stops every write, where it exists.
 	Paused string `json:"paused,omitempty"`
@@ -91,13 +91,13 @@ type Observed struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Unmet returns the rules that are neither in force nor absent.
-func (o Observed) Unmet() []Status {
-	var unmet []Status
+// Unsatisfied returns the rules that are neither in force nor absent.
+func (o PassResult) Unsatisfied() []Status {
+	var unsatisfied []Status
 	for _, s := range o.Rules {
-		if !s.Met() {
-			unmet = append(unmet, s)
+		if !s.Satisfied() {
+			unsatisfied = append(unsatisfied, s)
 		}
 	}
-	return unmet
+	return unsatisfied
 }

@@ -48,8 +48,8 @@ func (s *Store) Close() {
 }
 
 // Paused returns the file that stops every write, or "". It opens nothing, so
-// that it also works where no descriptor is left. Where it cannot be told
-// whether the file exists it counts as existing.
+// that it also works where no descriptor is left. Where nodetune cannot determine
+// whether the file exists, it counts as existing.
 func (s *Store) Paused() string {
 	name := filepath.Join(s.dir, pauseName)
 	_, err := os.Lstat(name)
@@ -69,7 +69,7 @@ func (s *Store) open() (*os.Root, error) {
 	defer func() { _ = root.Close() }()
 	switch err := root.Mkdir("run/nodetune", 0o755); {
 	case err == nil:
-		// Whatever the umask says: every user may ask whether nodetune is paused.
+		// Independent of the umask: every user may check whether nodetune is paused.
 		err = root.Chmod("run/nodetune", 0o755)
 		if err != nil {
 			return nil, err
@@ -85,13 +85,13 @@ func (s *Store) open() (*os.Root, error) {
 	return root.OpenRoot("run/nodetune")
 }
 
-// Held says that another nodetune holds a lock.
-type Held struct {
+// LockedError reports that another nodetune holds a lock.
+type LockedError struct {
 	Lock string
 	PID  int // 0 where it is not known, and of another pid namespace
 }
 
-func (h *Held) Error() string {
+func (h *LockedError) Error() string {
 	by := "another nodetune"
 	if h.PID > 0 {
 		by = fmt.Sprintf("another nodetune (pid %d)", h.PID)
@@ -101,7 +101,7 @@ func (h *Held) Error() string {
 
 // Lock waits until no other nodetune on the host is in a pass that writes, and
 // keeps the others waiting until unlock. When ctx ends first the error is a
-// [*Held].
+// [*LockedError].
 func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
 	// flock(2) cannot be interrupted by a context; 10 ms is below what a person
 	// notices, and a pass takes less.
@@ -112,7 +112,7 @@ func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
 		if err == nil {
 			return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }, nil
 		}
-		if _, held := errors.AsType[*Held](err); !held {
+		if _, held := errors.AsType[*LockedError](err); !held {
 			return nil, fmt.Errorf("lock %s: %w", s.dir, err)
 		}
 		select {
@@ -124,7 +124,7 @@ func (s *Store) Lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // tryLock takes the lock through the descriptor that s keeps open, unless
-// somebody has removed the file since.
+// the file was removed since.
 func (s *Store) tryLock() (*os.File, error) {
 	if s.lock != nil && !current(s.lock, filepath.Join(s.dir, lockName)) {
 		s.Close()
@@ -146,9 +146,9 @@ func (s *Store) tryLock() (*os.File, error) {
 	return s.lock, nil
 }
 
-// Attend marks an agent as running until release, or returns a [*Held] where
-// one runs.
-func (s *Store) Attend() (release func(), err error) {
+// AcquireAgentLock marks an agent as running until release is called. It returns
+// a [*LockedError] where another agent runs.
+func (s *Store) AcquireAgentLock() (release func(), err error) {
 	f, err := s.openLock(agentName)
 	if err != nil {
 		return nil, fmt.Errorf("mark the agent as running in %s: %w", s.dir, err)
@@ -173,15 +173,16 @@ func (s *Store) openLock(name string) (*os.File, error) {
 	return f, err
 }
 
-// flock takes f without waiting and writes our pid and its namespace into it,
-// for the message of whoever finds it taken: a pod's pid 1 is not the host's.
+// flock locks f without waiting and writes this pid and its namespace into it,
+// for the message of a process that finds it locked: a pod's pid 1 is not the
+// host's.
 func flock(f *os.File) error {
 	ns, _ := os.Readlink("/proc/self/ns/pid") // "" compares as well
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		var buf [64]byte
 		n, _ := f.ReadAt(buf[:], 0)
-		held := &Held{Lock: f.Name()}
+		held := &LockedError{Lock: f.Name()}
 		if pid, of, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " "); of == ns {
 			held.PID, _ = strconv.Atoi(pid)
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 // Tree is <procfs>/sys. It holds each key it has opened open until Close:
-// where fs.file-max is used up nothing more can be opened (ENFILE), and the key
-// that mends it must still be written. It is not safe for concurrent use.
+// when fs.file-max is exhausted, nothing more can be opened (ENFILE), and the
+// key that corrects this must still be writable. It is not safe for concurrent use.
 type Tree struct {
 	name string // <procfs>/sys, for messages
 	dir  int
@@ -49,8 +49,8 @@ func (t *Tree) forget(k Key) {
 	delete(t.keys, k)
 }
 
-// Hold opens the keys of rules that may be written, and keeps them open. What
-// cannot be opened now is tried again when it is used.
+// Hold opens the keys of rules that may be written, and keeps them open. A
+// key that cannot be opened now is tried again when it is used.
 func (t *Tree) Hold(rules []Rule) {
 	for _, r := range rules {
 		if r.Op != Report {
@@ -59,7 +59,7 @@ func (t *Tree) Hold(rules []Rule) {
 	}
 }
 
-// Read returns what k holds. The error wraps fs.ErrNotExist where the kernel
+// Read returns the value of k. The error wraps fs.ErrNotExist where the kernel
 // has no such key.
 func (t *Tree) Read(k Key) Reading {
 	v, err := t.read(k)
@@ -87,12 +87,12 @@ func (t *Tree) read(k Key) (Value, error) {
 	var buf [64]byte
 	n, err := unix.Pread(fd, buf[:], 0)
 	if err != nil {
-		// A key that its module took away leaves the descriptor behind.
+		// A key whose module was unloaded leaves the descriptor behind.
 		t.forget(k)
 		return Unknown, readProblem(k, t.name, err)
 	}
-	// What follows the line is left of a longer one, where the root is a copy made
-	// of plain files.
+	// Where the root is a copy made of plain files, the rest of a longer old value
+	// can stand after the line.
 	line, _, _ := bytes.Cut(buf[:n], []byte{'\n'})
 	v, err := parseNumber(string(bytes.TrimSpace(line)))
 	if err != nil {
@@ -173,7 +173,7 @@ func (t *Tree) openat(k Key, mode int) (int, error) {
 }
 
 // A notMounted directory of /proc/sys is one that a container was not given:
-// that the key is missing says nothing of the kernel.
+// a missing key there does not show that the kernel lacks it.
 type notMounted struct{ dir string }
 
 func (n *notMounted) Error() string { return "the host's /proc/sys/" + n.dir + " is not mounted" }

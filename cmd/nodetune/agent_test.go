@@ -64,7 +64,7 @@ func TestTwoWritersFightOverTheKernel(t *testing.T) {
 	s := start(t, "--path.rootfs", rootfs)
 	const key = `key="fs.inotify.max_user_instances"`
 	s.hupUntil("the key is contested", func() bool { return s.metric("nodetune_sysctl_contested{" + key + "} 1") })
-	for _, want := range []string{"outcome=Contested", "another writer set it to 128, 3 times", "/etc/sysctl.d/99-collector.conf:1 sets it to 128"} {
+	for _, want := range []string{"outcome=Contested", "another program set it to 128, 3 times", "/etc/sysctl.d/99-collector.conf:1 sets it to 128"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("the log does not say %q", want)
 		}

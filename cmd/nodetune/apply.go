@@ -54,7 +54,7 @@ func (o *options) apply(cmd *cobra.Command, act bool) error {
 	p, err := o.newSysctlPass(cfg, nil)
 	if err != nil {
 		return o.report(cmd.OutOrStdout(), reporter.Snapshot{
-			Sysctl: reporter.Result[sysctl.Observed]{At: time.Now(), Err: err},
+			Sysctl: reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err},
 		})
 	}
 	defer p.Tree.Close()
@@ -62,7 +62,7 @@ func (o *options) apply(cmd *cobra.Command, act bool) error {
 	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
 	p.Act = act
 	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
-		Sysctl: reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
+		Sysctl: reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()},
 		DryRun: !act,
 	})
 }

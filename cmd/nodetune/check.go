@@ -51,14 +51,14 @@ func (o *options) check(cmd *cobra.Command) error {
 }
 
 // sysctlPass runs one pass over the settings that changes nothing.
-func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need) reporter.Result[sysctl.Observed] {
+func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need) reporter.Result[sysctl.PassResult] {
 	p, err := o.newSysctlPass(cfg, needs)
 	if err != nil {
-		return reporter.Result[sysctl.Observed]{At: time.Now(), Err: err}
+		return reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err}
 	}
 	defer p.Tree.Close()
 	defer p.Store.Close()
-	return reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()}
+	return reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()}
 }
 
 // newSysctlPass opens what a pass over the settings needs.
@@ -91,7 +91,7 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return unreadable(s.Inotify.Err)
 	case s.Disk.Err != nil:
 		return unreadable(s.Disk.Err)
-	case len(s.Sysctl.Value.Unmet()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed(), s.Disk.Value.Pressure.Level == disk.Bad:
+	case len(s.Sysctl.Value.Unsatisfied()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed(), s.Disk.Value.Pressure.Level == disk.Bad:
 		return unmet(nil)
 	}
 	return nil

@@ -134,7 +134,7 @@ func TestConfigRefuses(t *testing.T) {
 		"not a number":    {head + "disk:\n  pressure:\n    availPercent: .nan\n", "x.yaml:5: disk.pressure.availPercent: \".nan\" is not a number"},
 		"duration":        {head + "disk:\n  growthWindow: 120\n", "x.yaml:4: disk.growthWindow: 120 is not a duration"},
 		"key":             {head + "sysctl: {rules: [{key: fs/../../etc/passwd, atLeast: 1}]}\n", `x.yaml:3: sysctl.rules[0].key: sysctl key "fs/../../etc/passwd": has a component that would leave /proc/sys`},
-		"net key":         {head + "sysctl: {rules: [{key: net.core.somaxconn, atLeast: 1}]}\n", "x.yaml:3: sysctl.rules[0].key: net.core.somaxconn is not nodetune's to set"},
+		"net key":         {head + "sysctl: {rules: [{key: net.core.somaxconn, atLeast: 1}]}\n", "x.yaml:3: sysctl.rules[0].key: net.core.somaxconn cannot be set by nodetune"},
 		"kubelet key":     {head + "sysctl: {rules: [{key: vm.overcommit_memory, atLeast: 1}]}\n", "the kubelet owns it"},
 		"key twice":       {head + "sysctl:\n  rules:\n  - {key: fs.file-max, atLeast: 1}\n  - {key: fs/file-max, atLeast: 2}\n", `x.yaml:6: sysctl.rules[1].key: "fs/file-max" has a rule already, rules[0]`},
 		"twins":           {head + "sysctl:\n  rules:\n  - {key: user.max_inotify_instances, exactly: 5, allowLower: true}\n", "x.yaml:4: sysctl.rules: with profile default: user.max_inotify_instances and fs.inotify.max_user_instances are one variable"},

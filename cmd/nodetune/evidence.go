@@ -62,7 +62,7 @@ func whoAsks(root string, rule sysctl.Rule) string {
 	path := rule.Key.Path()
 	if tuned, err := sysctld.ReadTuned(root, path); err == nil && tuned != nil {
 		for _, s := range tuned.Lines {
-			if s.Fate == sysctld.Wins {
+			if s.Disposition == sysctld.Wins {
 				add(s, "TuneD profile "+tuned.Profile)
 			}
 		}
@@ -72,7 +72,7 @@ func whoAsks(root string, rule sysctl.Rule) string {
 		if err != nil {
 			continue // evidence, and no verdict
 		}
-		if w := boot.Who(path).Winner; w != nil {
+		if w := boot.Resolve(path).Winner; w != nil {
 			add(*w, "")
 		}
 	}

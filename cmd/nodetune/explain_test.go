@@ -34,8 +34,8 @@ func TestExplainKey(t *testing.T) {
 		t.Errorf("got %+v", k)
 	}
 	for i, want := range []reporter.BootValue{
-		{Verdict: sysctld.Verdict{Loader: sysctld.Systemd}, Value: 256, By: "/etc/sysctl.d/60-b.conf:2"},
-		{Verdict: sysctld.Verdict{Loader: sysctld.Procps}, Value: 16384, By: "/etc/sysctl.conf:1", Met: true},
+		{Resolution: sysctld.Resolution{Loader: sysctld.Systemd}, Value: 256, By: "/etc/sysctl.d/60-b.conf:2"},
+		{Resolution: sysctld.Resolution{Loader: sysctld.Procps}, Value: 16384, By: "/etc/sysctl.conf:1", Met: true},
 	} {
 		got := k.Boot[i]
 		if got.Loader != want.Loader || got.Value != want.Value || got.By != want.By || got.Met != want.Met || len(got.Others) == 0 {

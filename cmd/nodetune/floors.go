@@ -23,12 +23,12 @@ type floorsTask struct {
 	store  *sysctl.Store
 	act    bool
 
-	mu       sync.Mutex        // a surge does not wait for the task
-	early    []sysctl.Observed // what now has seen, and nobody has told yet
+	mu       sync.Mutex          // a surge does not wait for the task
+	early    []sysctl.PassResult // what now has seen, and nobody has told yet
 	tree     *sysctl.Tree
 	machine  sysctl.Machine
-	last     sysctl.Observed
-	contests sysctl.Contests
+	last     sysctl.PassResult
+	contests sysctl.Conflicts
 	evidence evidence
 }
 
@@ -38,7 +38,7 @@ func (f *floorsTask) pass(ctx context.Context) error {
 	seen, err := f.write(ctx)
 	if err != nil {
 		f.agent.latest.Put(func(s *reporter.Snapshot) {
-			s.Sysctl = reporter.Result[sysctl.Observed]{At: time.Now(), Err: err}
+			s.Sysctl = reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err}
 		})
 		f.agent.said()
 		return err
@@ -54,7 +54,7 @@ func (f *floorsTask) pass(ctx context.Context) error {
 	}
 	f.early = nil
 	f.agent.latest.Put(func(s *reporter.Snapshot) {
-		s.Sysctl = reporter.Result[sysctl.Observed]{Value: f.last, At: now}
+		s.Sysctl = reporter.Result[sysctl.PassResult]{Value: f.last, At: now}
 	})
 	f.agent.said()
 	return nil
@@ -76,9 +76,9 @@ func (f *floorsTask) now(ctx context.Context) bool {
 }
 
 // write is the part of a pass that reads and writes the settings.
-func (f *floorsTask) write(ctx context.Context) (sysctl.Observed, error) {
+func (f *floorsTask) write(ctx context.Context) (sysctl.PassResult, error) {
 	if err := f.open(); err != nil {
-		return sysctl.Observed{}, err
+		return sysctl.PassResult{}, err
 	}
 	rules := sysctl.WithNeeds(f.agent.config.Load().Sysctl.For(f.machine), f.agent.needs.asked())
 	f.tree.Hold(rules)

@@ -21,7 +21,7 @@ import (
 
 // sections are those of a Report that count holders.
 type sections struct {
-	Sysctl  *sysctl.Observed
+	Sysctl  *sysctl.PassResult
 	Inotify *inotify.Usage
 }
 

@@ -161,7 +161,7 @@ func (k *kube) say(s reporter.Snapshot, cfg *Config, now time.Time) {
 	for _, e := range fresh {
 		k.sayOfPod(e, cfg.Reporter.PodDemands, now)
 	}
-	if cfg.Reporter.OpenGate && s.Sysctl.Err == nil && !s.Sysctl.At.IsZero() && len(s.Sysctl.Value.Unmet()) == 0 {
+	if cfg.Reporter.OpenGate && s.Sysctl.Err == nil && !s.Sysctl.At.IsZero() && len(s.Sysctl.Value.Unsatisfied()) == 0 {
 		k.node.OpenGate()
 	}
 }

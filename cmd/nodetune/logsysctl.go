@@ -9,7 +9,7 @@ import (
 
 // logSysctl logs what is other than after the pass before. A pass that changes
 // nothing says nothing.
-func logSysctl(log *slog.Logger, prev, next sysctl.Observed) {
+func logSysctl(log *slog.Logger, prev, next sysctl.PassResult) {
 	before := make(map[sysctl.Key]sysctl.Status, len(prev.Rules))
 	for _, s := range prev.Rules {
 		before[s.Key] = s
@@ -24,7 +24,7 @@ func logSysctl(log *slog.Logger, prev, next sysctl.Observed) {
 		}
 		switch {
 		case known && was.Outcome == s.Outcome:
-		case !s.Met():
+		case !s.Satisfied():
 			log.Warn("a rule is not in force", "key", s.Key, "outcome", s.Outcome, "reason", s.Reason)
 		case known:
 			log.Info("a rule is in force again", "key", s.Key, "value", s.Value.String())

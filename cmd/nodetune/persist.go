@@ -34,7 +34,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	if hidden := plan.Opaque(); len(hidden) > 0 {
+	if hidden := plan.Uncertain(); len(hidden) > 0 {
 		return unreadable(opaque(hidden))
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
@@ -43,7 +43,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
 	p.Act = act
 	s := reporter.Snapshot{
-		Sysctl:  reporter.Result[sysctl.Observed]{Value: p.Run(ctx), At: time.Now()},
+		Sysctl:  reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()},
 		Persist: &reporter.Persisted{File: sysctld.PersistFile, PersistPlan: plan},
 		DryRun:  !act,
 	}

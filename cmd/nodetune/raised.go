@@ -41,7 +41,7 @@ func (r *raised) take() []sysctl.Key {
 
 // tellRaised tells of the floors that a pass has put in force, and asks the
 // disks' task, which may wait for a disk, who had met the limits.
-func (a *agent) tellRaised(configured []sysctl.Rule, seen sysctl.Observed) {
+func (a *agent) tellRaised(configured []sysctl.Rule, seen sysctl.PassResult) {
 	look := false
 	for _, s := range seen.Rules {
 		if !s.Changed || s.Op != sysctl.AtLeast || s.Value <= s.Before {

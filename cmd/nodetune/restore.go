@@ -65,20 +65,20 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	if persist {
 		s.Persist = o.unpersist(ctx, p.Store, act)
 	}
-	switch _, held := errors.AsType[*sysctl.Held](err); {
+	switch _, held := errors.AsType[*sysctl.LockedError](err); {
 	case held:
 		err = unmet(err)
 	case err != nil:
 		err = unreadable(err)
 	default:
-		s.Sysctl = reporter.Result[sysctl.Observed]{Value: observed, At: time.Now()}
+		s.Sysctl = reporter.Result[sysctl.PassResult]{Value: observed, At: time.Now()}
 	}
 	if err != nil && !persist {
 		return err
 	}
 	if err == nil && len(observed.Rules) == 0 && o.output == "table" {
 		fmt.Fprintln(cmd.OutOrStdout(), "nothing to restore: no value is on record that nodetune changed since the boot")
-		s.Sysctl = reporter.Result[sysctl.Observed]{}
+		s.Sysctl = reporter.Result[sysctl.PassResult]{}
 	}
 	// What became of the file is told even where no value could be put back.
 	reported := o.report(cmd.OutOrStdout(), s)

@@ -77,8 +77,8 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		return err
 	}
 	store := sysctl.NewStore(o.rootfs)
-	leave, err := store.Attend()
-	if held, ok := errors.AsType[*sysctl.Held](err); ok {
+	leave, err := store.AcquireAgentLock()
+	if held, ok := errors.AsType[*sysctl.LockedError](err); ok {
 		return unmet(held)
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 const key = "fs/inotify/max_queued_events"
 
 // A bootCase is a tree of files and the value that each loader would leave in
-// its key; "" where it leaves the key alone. TestWho compares it with Who,
+// its key; "" where it leaves the key alone. TestResolve compares it with Resolve,
 // TestLoaders with the programs themselves.
 type bootCase struct {
 	name string
@@ -34,7 +34,7 @@ func (c *bootCase) path() string {
 const q = "fs.inotify.max_queued_events"
 
 var bootCases = []bootCase{
-	{name: "nobody", files: map[string]string{}},
+	{name: "no file", files: map[string]string{}},
 	{name: "one file", files: map[string]string{"/etc/sysctl.d/50-a.conf": q + " = 17001\n"}, systemd: "17001", procps: "17001"},
 	{name: "a later name wins", files: map[string]string{
 		"/etc/sysctl.d/50-a.conf": q + "=17001\n", "/etc/sysctl.d/60-b.conf": q + "=17002\n",
@@ -227,7 +227,7 @@ func plant(t *testing.T, files map[string]string) string {
 	return root
 }
 
-func TestWho(t *testing.T) {
+func TestResolve(t *testing.T) {
 	for _, c := range slices.Concat(bootCases, twinCases) {
 		t.Run(c.name, func(t *testing.T) {
 			root := plant(t, c.files)
@@ -247,7 +247,7 @@ func winner(t *testing.T, root string, loader Loader, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := b.Who(path)
+	v := b.Resolve(path)
 	if v.Winner == nil {
 		return ""
 	}

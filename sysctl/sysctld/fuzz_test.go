@@ -91,9 +91,9 @@ func FuzzGlob(f *testing.F) {
 
 func isASCII(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0 }
 
-// FuzzWho: whatever stands before it, the last assignment to the key itself
+// FuzzResolve: whatever stands before it, the last assignment to the key itself
 // wins, and it alone.
-func FuzzWho(f *testing.F) {
+func FuzzResolve(f *testing.F) {
 	for _, c := range bootCases {
 		if content := c.files["/etc/sysctl.d/a.conf"]; len(content) < 1<<10 {
 			f.Add([]byte(content))
@@ -103,16 +103,16 @@ func FuzzWho(f *testing.F) {
 		for _, loader := range Loaders {
 			b := &Boot{Loader: loader, paths: []string{key}}
 			b.parse(bytes.NewReader(content), File{Path: "junk"})
-			if v := b.Who(key); v.Winner != nil && !takes(key, v.Winner.Value) {
+			if v := b.Resolve(key); v.Winner != nil && !takes(key, v.Winner.Value) {
 				t.Fatalf("%s: the kernel would not take the winner %+v", loader, v.Winner)
 			}
 			b.parse(strings.NewReader(q+" = 17777\n"), File{Path: "last"})
-			v := b.Who(key)
+			v := b.Resolve(key)
 			if v.Winner == nil || v.Winner.Value != "17777" {
 				t.Fatalf("%s: the last line does not win: %+v", loader, v)
 			}
 			for _, s := range v.Others {
-				if s.Fate == "" || s.Fate == Wins {
+				if s.Disposition == "" || s.Disposition == Wins {
 					t.Errorf("%s: %+v beside the winner", loader, s)
 				}
 			}

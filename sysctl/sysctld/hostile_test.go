@@ -15,10 +15,10 @@ func TestHostile(t *testing.T) {
 	junk := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{}).Read(junk)
 	cases := []struct {
-		name    string
-		make    func(path string) error
-		problem string // in the first problem
-		opaque  bool
+		name      string
+		make      func(path string) error
+		problem   string // in the first problem
+		uncertain bool
 	}{
 		{"binary", func(p string) error { return os.WriteFile(p, junk, 0o644) }, notText, true},
 		{"a line of 10 MB", func(p string) error {
@@ -51,17 +51,17 @@ func TestHostile(t *testing.T) {
 				if len(b.Problems) == 0 {
 					t.Fatalf("%s: no problem", loader)
 				}
-				opaque := false
+				uncertain := false
 				for _, p := range b.Problems {
-					opaque = opaque || p.Opaque
+					uncertain = uncertain || p.Uncertain
 					if p.File != "/etc/sysctl.d/50-x.conf" || len(p.String()) > 200 {
 						t.Errorf("%s: %s", loader, p)
 					}
 				}
-				if p := b.Problems[0]; !strings.Contains(p.Problem, c.problem) || opaque != c.opaque {
-					t.Errorf("%s: %s (opaque: %v), want %q (%v)", loader, p, opaque, c.problem, c.opaque)
+				if p := b.Problems[0]; !strings.Contains(p.Problem, c.problem) || uncertain != c.uncertain {
+					t.Errorf("%s: %s (uncertain: %v), want %q (%v)", loader, p, uncertain, c.problem, c.uncertain)
 				}
-				if v := b.Who(key); v.Winner == nil || v.Winner.File != "/etc/sysctl.d/z.conf" {
+				if v := b.Resolve(key); v.Winner == nil || v.Winner.File != "/etc/sysctl.d/z.conf" {
 					t.Errorf("%s: %+v wins, want the file beside", loader, v.Winner)
 				}
 			}

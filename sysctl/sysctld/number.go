@@ -8,15 +8,15 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// takes reports whether the kernel would take value for the one number that
+// takes reports whether the kernel would accept value for the one number that
 // path holds: proc_get_long in kernel/sysctl.c reads the first word as decimal,
-// 0x hexadecimal or 0 octal and leaves what follows a blank.
+// 0x hexadecimal or 0 octal and ignores the rest after a blank.
 func takes(path, value string) bool {
 	n := number(value)
 	return n.Known() && n <= most(path)
 }
 
-// number is what the kernel makes of value; unknown where it makes nothing.
+// number is value as the kernel reads it; unknown where it is no number.
 func number(value string) sysctl.Value {
 	words := strings.Fields(value)
 	if len(words) == 0 {
@@ -35,8 +35,7 @@ func number(value string) sysctl.Value {
 	return sysctl.Value(n)
 }
 
-// Number is what the kernel makes of the value of s; unknown where it makes
-// nothing of it.
+// Number is the value of s as the kernel reads it; unknown where it is no number.
 func (s Setting) Number() sysctl.Value { return number(s.Value) }
 
 // most is the largest value of path. The limits of inotify are ints

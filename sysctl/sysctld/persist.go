@@ -13,8 +13,8 @@ import (
 // the administrator's).
 const PersistFile = "/etc/sysctl.d/90-nodetune.conf"
 
-// persistMark begins a [PersistFile] of ours. A file without it is somebody
-// else's and stays as it is.
+// persistMark begins a [PersistFile] of ours. A file without it belongs to
+// another program or a person, and nodetune leaves it unchanged.
 const persistMark = "# Written by nodetune"
 
 const persistHeader = persistMark + ` ('nodetune apply --persist'), for the next boot.
@@ -26,25 +26,25 @@ const persistHeader = persistMark + ` ('nodetune apply --persist'), for the next
 # raises.
 `
 
-// KeyPlan says what becomes of one rule at the next boot.
+// KeyPlan is the plan for one rule at the next boot.
 type KeyPlan struct {
 	Key sysctl.Key `json:"key"`
 	// Write is the line for [PersistFile]; unknown: the key is left out.
 	Write sysctl.Value `json:"write,omitzero"`
-	// Reason says why it is left out, or why this value and not the floor.
+	// Reason explains why it is left out, or why the value is not the floor.
 	Reason string `json:"reason,omitempty"`
-	// Defeats are lines that would still leave a value that breaks the rule.
-	Defeats []Defeat `json:"defeats,omitempty"`
+	// Overrides are lines that would still leave a value that breaks the rule.
+	Overrides []Override `json:"defeats,omitempty"`
 }
 
-// Defeat is a line that leaves [PersistFile] without effect on a key.
-type Defeat struct {
+// Override is a line that leaves [PersistFile] without effect on a key.
+type Override struct {
 	Loader Loader `json:"loader"`
 	By     string `json:"by"`              // a file:line
 	Value  string `json:"value,omitempty"` // empty: it takes the key back and sets nothing
 }
 
-func (d Defeat) String() string {
+func (d Override) String() string {
 	if d.Value == "" {
 		return fmt.Sprintf("%s takes the key back (%s)", d.By, d.Loader)
 	}
@@ -56,13 +56,13 @@ type PersistPlan struct {
 	Keys []KeyPlan `json:"keys"`
 	// Content is the file; nil where no file is needed.
 	Content []byte `json:"-"`
-	// Problems of other files. One that is Opaque hides what the plan depends on.
+	// Problems of other files. One that is Uncertain hides what the plan depends on.
 	Problems []Problem `json:"problems,omitempty"`
 }
 
-// Opaque returns the problems that make the plan a guess.
-func (p *PersistPlan) Opaque() []Problem {
-	return slices.DeleteFunc(slices.Clone(p.Problems), func(p Problem) bool { return !p.Opaque })
+// Uncertain returns the problems that make the plan a guess.
+func (p *PersistPlan) Uncertain() []Problem {
+	return slices.DeleteFunc(slices.Clone(p.Problems), func(p Problem) bool { return !p.Uncertain })
 }
 
 // PlanPersist reads the files of root and returns which of rules need a line of
@@ -97,7 +97,7 @@ func PlanPersist(root string, rules []sysctl.Rule, m sysctl.Machine, running []s
 		return PersistPlan{}, err
 	}
 	for i, r := range rules {
-		p.Keys[i].Defeats = with.defeats(r)
+		p.Keys[i].Overrides = with.overrides(r)
 	}
 	return p, nil
 }
@@ -121,7 +121,7 @@ func (all boots) keyPlan(r sysctl.Rule, m sysctl.Machine, running sysctl.Value) 
 	met := true
 	for _, b := range all {
 		least, most, by := sysctl.Initial(r.Key, m, running)
-		if w := b.Who(r.Key.Path()).Winner; w != nil {
+		if w := b.Resolve(r.Key.Path()).Winner; w != nil {
 			least, by = number(w.Value), w.String()
 			most = least
 		}
@@ -139,20 +139,20 @@ func (all boots) keyPlan(r sysctl.Rule, m sysctl.Machine, running sysctl.Value) 
 	return k
 }
 
-// defeats returns the lines that leave a value against r, although our file
-// has a line for it.
-func (all boots) defeats(r sysctl.Rule) []Defeat {
-	var found []Defeat
+// overrides returns the lines that win over our file and leave a value that
+// breaks r.
+func (all boots) overrides(r sysctl.Rule) []Override {
+	var found []Override
 	for _, b := range all {
-		v := b.Who(r.Key.Path())
+		v := b.Resolve(r.Key.Path())
 		switch w := v.Winner; {
 		case w == nil:
 			ours := slices.IndexFunc(v.Others, func(s Setting) bool { return s.File == PersistFile })
 			if ours >= 0 {
-				found = append(found, Defeat{Loader: b.Loader, By: v.Others[ours].By})
+				found = append(found, Override{Loader: b.Loader, By: v.Others[ours].By})
 			}
 		case w.File != PersistFile && !r.SatisfiedBy(number(w.Value)):
-			found = append(found, Defeat{b.Loader, w.String(), w.Value})
+			found = append(found, Override{b.Loader, w.String(), w.Value})
 		}
 	}
 	return found

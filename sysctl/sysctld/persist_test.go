@@ -17,11 +17,11 @@ const instances = "fs.inotify.max_user_instances"
 // A persistCase is what other files hold, and what becomes of the floor 8192
 // for fs.inotify.max_user_instances.
 type persistCase struct {
-	name    string
-	files   map[string]string
-	write   sysctl.Value // Unknown: left out
-	reason  string
-	defeats []Loader // whose winner still breaks the floor
+	name      string
+	files     map[string]string
+	write     sysctl.Value // Unknown: left out
+	reason    string
+	overrides []Loader // whose winner still breaks the floor
 }
 
 var persistCases = []persistCase{
@@ -34,10 +34,10 @@ var persistCases = []persistCase{
 	}, write: 8192},
 	{name: "a later file wins", files: map[string]string{
 		"/etc/sysctl.d/99-z.conf": instances + " = 256\n",
-	}, write: 8192, defeats: []Loader{Systemd, Procps}},
+	}, write: 8192, overrides: []Loader{Systemd, Procps}},
 	{name: "sysctl.conf wins with procps", files: map[string]string{
 		"/etc/sysctl.conf": instances + " = 256\n",
-	}, write: 8192, defeats: []Loader{Procps}},
+	}, write: 8192, overrides: []Loader{Procps}},
 	{name: "sysctl.conf gives enough to procps alone", files: map[string]string{
 		"/etc/sysctl.conf": instances + " = 16384\n",
 	}, write: 16384, reason: "/etc/sysctl.conf:1"},
@@ -55,7 +55,7 @@ var persistCases = []persistCase{
 	}, write: 8192},
 	{name: "taken back by a later file", files: map[string]string{
 		"/etc/sysctl.d/99-z.conf": "-" + instances + "\n",
-	}, write: 8192, defeats: []Loader{Systemd}},
+	}, write: 8192, overrides: []Loader{Systemd}},
 }
 
 var (
@@ -75,12 +75,12 @@ func TestPlanPersist(t *testing.T) {
 			if k.Write != c.write || !strings.Contains(k.Reason, c.reason) {
 				t.Errorf("writes %s (%q), want %s (%q)", k.Write, k.Reason, c.write, c.reason)
 			}
-			var defeats []Loader
-			for _, d := range k.Defeats {
-				defeats = append(defeats, d.Loader)
+			var overrides []Loader
+			for _, d := range k.Overrides {
+				overrides = append(overrides, d.Loader)
 			}
-			if !slices.Equal(defeats, c.defeats) {
-				t.Errorf("defeated with %v, want %v", defeats, c.defeats)
+			if !slices.Equal(overrides, c.overrides) {
+				t.Errorf("defeated with %v, want %v", overrides, c.overrides)
 			}
 			if got := p.Content != nil; got != c.write.Known() {
 				t.Errorf("a file is planned: %v\n%s", got, p.Content)
@@ -90,7 +90,7 @@ func TestPlanPersist(t *testing.T) {
 }
 
 // TestPersistWithLoaders proves the plan with the programs: what it writes
-// leaves the floor in force, unless it says who defeats it.
+// leaves the floor in force, unless it says who overrides it.
 func TestPersistWithLoaders(t *testing.T) {
 	privtest.Host(t)
 	for _, c := range persistCases {
@@ -105,7 +105,7 @@ func TestPersistWithLoaders(t *testing.T) {
 			}
 			for loader, program := range programs {
 				value, output := load(t, root, program, sysctl.Key(instances).Path(), "128")
-				want := !slices.Contains(c.defeats, loader)
+				want := !slices.Contains(c.overrides, loader)
 				if got := number(value) >= 8192; got != want {
 					t.Errorf("%s left %q, the floor in force: want %v\n%s", program, value, want, output)
 				}
@@ -175,7 +175,7 @@ func TestPersistWriteAndRemove(t *testing.T) {
 // TestPersistForeign: what is not our file is neither replaced nor removed.
 func TestPersistForeign(t *testing.T) {
 	for name, content := range map[string]string{
-		"somebody's":            "fs.file-max = 7\n",
+		"another program's":     "fs.file-max = 7\n",
 		"a link to /dev/null":   "-> /dev/null",
 		"a link to ours":        "-> ours",
 		"a link that climbs":    "-> ../../../../../../../../etc/hostname",

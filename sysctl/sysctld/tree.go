@@ -96,7 +96,7 @@ func notRegular(st *unix.Stat_t) error {
 	case unix.S_IFDIR:
 		return errors.New("is a directory, not a file")
 	case unix.S_IFIFO:
-		return errors.New("is a FIFO: systemd-sysctl and sysctl --system would wait on it for ever; remove it")
+		return errors.New("is a FIFO: systemd-sysctl and sysctl --system would wait on it forever; remove it")
 	case unix.S_IFCHR:
 		if st.Rdev == unix.Mkdev(1, 3) {
 			return errNull
@@ -117,7 +117,7 @@ func (t *tree) linksTo(name, target string) bool {
 	return err == nil && string(buf[:n]) == target
 }
 
-// dirID tells two names of one directory apart from two directories: with a
+// dirID distinguishes two names of one directory from two directories: with a
 // merged /usr, /lib/sysctl.d is /usr/lib/sysctl.d.
 type dirID struct{ dev, ino uint64 }
 

@@ -51,9 +51,9 @@ func ReadTuned(root, path string) (*Tuned, error) {
 	}
 	last := len(w.lines) - 1
 	for i := range w.lines[:last] {
-		w.lines[i].Fate, w.lines[i].By = Overridden, w.lines[last].String()
+		w.lines[i].Disposition, w.lines[i].By = Overridden, w.lines[last].String()
 	}
-	w.lines[last].Fate = Wins
+	w.lines[last].Disposition = Wins
 	return &Tuned{Profile: strings.TrimSpace(string(active)), Lines: w.lines}, nil
 }
 

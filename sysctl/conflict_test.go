@@ -11,7 +11,7 @@ type fight struct {
 	t        *testing.T
 	rule     Rule
 	kernel   Value
-	contests Contests
+	contests Conflicts
 	writes   int
 }
 
@@ -25,11 +25,11 @@ func (f *fight) pass(now time.Time) Status {
 		}
 		f.writes++
 		f.kernel = c.To
-		after := judge(f.rule, Reading{Key: c.Key, Value: f.kernel})
+		after := evaluate(f.rule, Reading{Key: c.Key, Value: f.kernel})
 		after.Before, after.Changed = c.From, true
 		status[0] = after
 	}
-	o := Observed{Rules: status}
+	o := PassResult{Rules: status}
 	f.contests = f.contests.Observe(&o, now, func(Rule) string { return "sysctl.d/99-other.conf:3 says 128" })
 	return o.Rules[0]
 }
@@ -38,7 +38,7 @@ func newFight(t *testing.T) *fight {
 	return &fight{t: t, rule: Rule{Key: MaxUserInstances, Op: AtLeast, Want: 8192, Ceiling: Unknown}, kernel: 128}
 }
 
-// Two writers who do not yield: the key is contested after the third revert, is
+// Two programs that keep overwriting each other: the key is contested after the third revert, is
 // still enforced, and the writes slow down to four an hour.
 func TestTwoFightingWriters(t *testing.T) {
 	f := newFight(t)
@@ -83,13 +83,13 @@ func TestADisputeEndsByItself(t *testing.T) {
 		f.pass(now)
 	}
 	if !f.contests[f.rule.Key].Active() {
-		t.Fatal("five reverts in 25 minutes are no contest")
+		t.Fatal("five reverts in 25 minutes are no conflict")
 	}
-	now = now.Add(contestMaxWait)
+	now = now.Add(conflictMaxWait)
 	if s := f.pass(now); s.Outcome != Contested || f.kernel != 8192 {
 		t.Errorf("after the wait: %s at %d, want still contested, and enforced", s.Outcome, f.kernel)
 	}
-	now = now.Add(contestWindow)
+	now = now.Add(conflictWindow)
 	if s := f.pass(now); s.Outcome != InForce {
 		t.Errorf("an hour after the last revert: %s (%s)", s.Outcome, s.Reason)
 	}
@@ -100,12 +100,12 @@ func TestWhatIsNoRevert(t *testing.T) {
 	now := time.Now()
 	f.pass(now)
 	for i, change := range []func(){
-		func() { f.kernel = 100_000 },                      // somebody raises it
+		func() { f.kernel = 100_000 },                      // another program raises it
 		func() { f.kernel = 50_000 },                       // and lowers it, above the floor
 		func() { f.rule.Want = 60_000 },                    // we want more than before
 		func() { f.rule.Want = 8192 },                      // and less again
 		func() {},                                          // nothing
-		func() { f.rule.Want = 70_000; f.kernel = 65_000 }, // somebody raises it, not enough for us
+		func() { f.rule.Want = 70_000; f.kernel = 65_000 }, // another program raises it, not enough for us
 	} {
 		change()
 		now = now.Add(time.Minute)
@@ -124,7 +124,7 @@ func TestContestWithAJumpingClock(t *testing.T) {
 	f.pass(now)
 	for range 4 {
 		f.kernel = 128
-		now = now.Add(contestMaxWait)
+		now = now.Add(conflictMaxWait)
 		f.pass(now)
 	}
 	f.kernel = 128
@@ -136,8 +136,8 @@ func TestContestWithAJumpingClock(t *testing.T) {
 }
 
 func TestObserveLeavesItsReceiverAlone(t *testing.T) {
-	was := Contests{MaxUserInstances: {Left: 8192}}
-	o := Observed{Rules: []Status{{Rule: Rule{Key: MaxUserInstances, Op: AtLeast, Want: 8192}, Before: 128, Value: 128}}}
+	was := Conflicts{MaxUserInstances: {Left: 8192}}
+	o := PassResult{Rules: []Status{{Rule: Rule{Key: MaxUserInstances, Op: AtLeast, Want: 8192}, Before: 128, Value: 128}}}
 	next := was.Observe(&o, time.Now(), func(Rule) string { return "" })
 	if len(was[MaxUserInstances].Reverts) != 0 || len(next[MaxUserInstances].Reverts) != 1 {
 		t.Errorf("was %+v, next %+v", was, next)

@@ -2,9 +2,9 @@ package sysctl
 
 import "fmt"
 
-// whyFloor says in one line why the floor of k is what it is. The number may be
-// the configuration's own.
-func whyFloor(k Key, v Value) string {
+// floorReason returns in one line why the floor of k has its value. v may come
+// from the configuration.
+func floorReason(k Key, v Value) string {
 	if why, ok := floorReasons[k]; ok {
 		return why
 	}
@@ -13,13 +13,13 @@ func whyFloor(k Key, v Value) string {
 
 var floorReasons = map[Key]string{
 	MaxUserInstances:    "root's shims (2 for each pod), kubelet (about 50), systemd and collectors share one count, which the kernel sets to 128",
-	MaxUserWatches:      "collectors watch each log file and directory; without a watch they see nothing and say nothing",
+	MaxUserWatches:      "collectors watch each log file and directory; without a watch they silently miss new data",
 	MaxQueuedEvents:     "a burst of rotations must fit while a collector stalls, or events are lost (IN_Q_OVERFLOW)",
 	FileMax:             "the kernel's one file for each 10 KiB of memory is too few on a small node",
 	EpollMaxUserWatches: "the kernel's 4% of memory is too few on a small node with many connections",
 }
 
-func whyReported(k Key) string {
+func reportReason(k Key) string {
 	switch k {
 	case NrOpen:
 		return "reported only: raising it widens every LimitNOFILE=infinity, and programs that loop over all descriptors slow down"
@@ -29,8 +29,8 @@ func whyReported(k Key) string {
 	return "reported only, as the configuration says"
 }
 
-// consequence says in a user's words what follows where k stays at v.
-func consequence(k Key, v Value) string {
+// impact describes for a user which failures to expect while k stays at v.
+func impact(k Key, v Value) string {
 	switch k {
 	case MaxUserInstances, UserMaxInstances:
 		return fmt.Sprintf("a collector started now fails with errno=24 (EMFILE) once root's %d instances are used", int64(v))

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Place is where a line stands.
+// Place is the position of a line.
 type Place struct {
 	File string `json:"file"`
 	Line int    `json:"line"` // from 1
@@ -13,39 +13,39 @@ type Place struct {
 
 func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
-// Fate is what becomes of a line.
-type Fate string
+// Disposition is the effect of a line.
+type Disposition string
 
-// The fates.
+// The dispositions.
 const (
-	Wins       Fate = "wins"
-	Overridden Fate = "overridden" // a later line sets the key, By
-	Repeats    Fate = "repeats"    // says again what By says, and changes nothing
-	Spared     Fate = "spared"     // a glob, and By names the key itself
-	Spares     Fate = "spares"     // keeps globs away from the key
-	Masked     Fate = "masked"     // its file is not read; By is the one read instead
-	Refused    Fate = "refused"    // the kernel would not take this value
-	NoEffect   Fate = "no effect"  // an exclusion by glob: systemd-sysctl has none, procps only after 4.0.2
+	Wins       Disposition = "wins"
+	Overridden Disposition = "overridden" // a later line sets the key, By
+	Repeats    Disposition = "repeats"    // repeats By and changes nothing
+	Spared     Disposition = "spared"     // a glob, and By names the key itself
+	Spares     Disposition = "spares"     // keeps globs away from the key
+	Masked     Disposition = "masked"     // its file is not read; By is the one read instead
+	Refused    Disposition = "refused"    // the kernel would not accept this value
+	NoEffect   Disposition = "no effect"  // an exclusion by glob: systemd-sysctl has none, procps only after 4.0.2
 )
 
 // Setting is a line about a key.
 type Setting struct {
 	Place
-	Key   string `json:"key"` // as written, glob or not
-	Value string `json:"value,omitempty"`
-	Fate  Fate   `json:"fate"`
-	By    string `json:"by,omitempty"` // a file, or a file:line
+	Key         string      `json:"key"` // as written, glob or not
+	Value       string      `json:"value,omitempty"`
+	Disposition Disposition `json:"fate"`
+	By          string      `json:"by,omitempty"` // a file, or a file:line
 }
 
-// Verdict says who would set one key.
-type Verdict struct {
+// Resolution is the line that sets one key, and the lines that do not.
+type Resolution struct {
 	Loader Loader    `json:"loader"`
-	Winner *Setting  `json:"winner,omitempty"` // nil: nobody, the kernel's default stays
+	Winner *Setting  `json:"winner,omitempty"` // nil: no line, the kernel's default stays
 	Others []Setting `json:"others,omitempty"` // in the order read
 }
 
-// Who returns who would set path, one of the paths given to [Read].
-func (b *Boot) Who(path string) Verdict {
+// Resolve returns which line sets path, one of the paths given to [Read].
+func (b *Boot) Resolve(path string) Resolution {
 	var masked, read []Setting
 	var lines []line
 	for _, l := range b.lines {
@@ -54,7 +54,7 @@ func (b *Boot) Who(path string) Verdict {
 		}
 		s := Setting{Place: l.Place, Key: l.written, Value: l.value}
 		if l.maskedBy != "" {
-			s.Fate, s.By = Masked, l.maskedBy
+			s.Disposition, s.By = Masked, l.maskedBy
 			masked = append(masked, s)
 			continue
 		}
@@ -65,10 +65,10 @@ func (b *Boot) Who(path string) Verdict {
 	if b.Loader == Procps {
 		decide = procps
 	}
-	v := Verdict{Loader: b.Loader}
+	v := Resolution{Loader: b.Loader}
 	if winner := decide(path, lines, read); winner >= 0 {
 		w := read[winner]
-		w.Fate, w.By = Wins, ""
+		w.Disposition, w.By = Wins, ""
 		v.Winner = &w
 		read = slices.Delete(read, winner, winner+1)
 	}
@@ -76,11 +76,11 @@ func (b *Boot) Who(path string) Verdict {
 	return v
 }
 
-// systemd fills in the fates and returns the index of the winner, or -1. It
-// decides as systemd-sysctl does, which first reads all files into an
-// ordered map from name to value, where a new value moves a name to the end and
-// a repeated one leaves it where it is; then writes the map in order, and a
-// glob spares what has a name of its own.
+// systemd fills in the dispositions and returns the index of the winner, or -1.
+// It follows systemd-sysctl, which first reads all files into an ordered map
+// from name to value. A new value moves a name to the end, a repeated one does
+// not. Then it writes the map in order, and a glob skips keys that are named
+// explicitly.
 func systemd(path string, lines []line, out []Setting) (winner int) {
 	type option struct {
 		name string
@@ -92,10 +92,10 @@ func systemd(path string, lines []line, out []Setting) (winner int) {
 		if at >= 0 {
 			old := options[at].line
 			if lines[old].exclude == l.exclude && lines[old].value == l.value {
-				out[i].Fate, out[i].By = Repeats, out[old].String()
+				out[i].Disposition, out[i].By = Repeats, out[old].String()
 				continue
 			}
-			out[old].Fate, out[old].By = Overridden, out[i].String()
+			out[old].Disposition, out[old].By = Overridden, out[i].String()
 			options = slices.Delete(options, at, at+1)
 		}
 		options = append(options, option{l.name, i})
@@ -109,9 +109,9 @@ func systemd(path string, lines []line, out []Setting) (winner int) {
 	}
 	winner = -1
 	for _, o := range options {
-		if out[o.line].judge(lines[o.line], path, own, out) {
+		if out[o.line].decides(lines[o.line], path, own, out) {
 			if winner >= 0 {
-				out[winner].Fate, out[winner].By = Overridden, out[o.line].String()
+				out[winner].Disposition, out[winner].By = Overridden, out[o.line].String()
 			}
 			winner = o.line
 		}
@@ -119,17 +119,17 @@ func systemd(path string, lines []line, out []Setting) (winner int) {
 	return winner
 }
 
-// procps is the same for sysctl --system, which writes every line in turn; a
-// glob spares what any line names or excludes.
+// procps is the same for sysctl --system, which writes every line in turn. A
+// glob skips keys that any line names or excludes.
 func procps(path string, lines []line, out []Setting) (winner int) {
 	own := func(name string) int {
 		return slices.IndexFunc(lines, func(l line) bool { return l.name == name })
 	}
 	winner = -1
 	for i, l := range lines {
-		if out[i].judge(l, path, own, out) {
+		if out[i].decides(l, path, own, out) {
 			if winner >= 0 {
-				out[winner].Fate, out[winner].By = Overridden, out[i].String()
+				out[winner].Disposition, out[winner].By = Overridden, out[i].String()
 			}
 			winner = i
 		}
@@ -137,9 +137,9 @@ func procps(path string, lines []line, out []Setting) (winner int) {
 	return winner
 }
 
-// judge reports whether l, which is s, writes path, and fills in the fate of s
-// where not. own returns the index in out of the line that names a key, or -1.
-func (s *Setting) judge(l line, path string, own func(name string) int, out []Setting) bool {
+// decides reports whether l, which is s, writes path, and fills in the
+// disposition of s where not. own returns the index in out of the line that names a key, or -1.
+func (s *Setting) decides(l line, path string, own func(name string) int, out []Setting) bool {
 	spared := -1
 	if isGlob(l.name) {
 		for _, name := range names(path) {
@@ -153,13 +153,13 @@ func (s *Setting) judge(l line, path string, own func(name string) int, out []Se
 	}
 	switch {
 	case l.exclude && isGlob(l.name):
-		s.Fate = NoEffect
+		s.Disposition = NoEffect
 	case l.exclude:
-		s.Fate = Spares
+		s.Disposition = Spares
 	case spared >= 0:
-		s.Fate, s.By = Spared, out[spared].String()
+		s.Disposition, s.By = Spared, out[spared].String()
 	case !takes(path, l.value):
-		s.Fate = Refused
+		s.Disposition = Refused
 	default:
 		return true
 	}

@@ -85,7 +85,7 @@ func TestFloorsFollowTheMachine(t *testing.T) {
 	}
 }
 
-// A machine that nobody has touched never seems to have drifted below the
+// An untouched machine never seems to have drifted below the
 // kernel's own default, however much memory it has.
 func TestFloorIsNotAboveAnUntouchedKernel(t *testing.T) {
 	policy := Policy{Rules: []PolicyRule{floor(MaxUserWatches, 1, 0, 0)}}

@@ -37,8 +37,8 @@ type Problem struct {
 	File    string `json:"file"`
 	Line    int    `json:"line,omitempty"` // 0: the whole file
 	Problem string `json:"problem"`
-	// Opaque marks what might hide a setting, so that a [Verdict] may be wrong.
-	Opaque bool `json:"opaque,omitempty"`
+	// Uncertain marks what might hide a setting, so that a [Resolution] may be wrong.
+	Uncertain bool `json:"opaque,omitempty"`
 }
 
 func (p Problem) String() string {
@@ -65,7 +65,7 @@ type Boot struct {
 	edit  edit
 }
 
-// edit is one file that is looked at as it is going to be, not as it is.
+// edit is one file that is read with its planned content instead of its own.
 type edit struct {
 	path    string
 	content []byte // nil: as if the file were not there
@@ -79,7 +79,7 @@ type line struct {
 }
 
 // Read reads what loader would read at the next boot of root, and keeps the
-// lines that speak about paths, which are names below /proc/sys. A file that
+// lines that name one of paths, which are names below /proc/sys. A file that
 // cannot be read is a [Problem]; the error is about root alone.
 func Read(root string, loader Loader, paths ...string) (*Boot, error) {
 	return readEdited(root, loader, edit{}, paths...)
@@ -132,13 +132,13 @@ func Problems(all []*Boot) []Problem {
 	return problems
 }
 
-// find fills in the files.
+// find lists the files in the order in which the loader reads them.
 func (b *Boot) find(t *tree) {
 	if etc, err := t.openat("/etc", unix.O_PATH|unix.O_DIRECTORY); err == nil {
 		_ = etc.Close()
 	} else if errors.Is(err, fs.ErrNotExist) {
 		// A pod that has some directories of the host, and not this one.
-		b.problem(Problem{File: "/etc", Problem: "is not below the root given by --path.rootfs: what is loaded at the next boot is not seen from here", Opaque: true})
+		b.problem(Problem{File: "/etc", Problem: "is not below the root given by --path.rootfs: what is loaded at the next boot is not seen from here", Uncertain: true})
 	}
 	seen := make(map[string]string) // file name: path
 	var ids []dirID
@@ -150,7 +150,7 @@ func (b *Boot) find(t *tree) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			b.Problems = append(b.Problems, Problem{File: dir, Problem: "cannot list the directory: " + cause(err), Opaque: true})
+			b.Problems = append(b.Problems, Problem{File: dir, Problem: "cannot list the directory: " + cause(err), Uncertain: true})
 			continue
 		case slices.Contains(ids, id):
 			continue
@@ -176,7 +176,7 @@ func (b *Boot) find(t *tree) {
 			_ = f.Close()
 			b.Files = append(b.Files, File{Path: procpsLast})
 		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNull) {
-			b.problem(Problem{File: procpsLast, Problem: cause(err), Opaque: true})
+			b.problem(Problem{File: procpsLast, Problem: cause(err), Uncertain: true})
 		}
 	}
 }
@@ -214,18 +214,18 @@ func (b *Boot) readFile(t *tree, f File) {
 		return
 	case err != nil:
 		if f.MaskedBy == "" {
-			b.problem(Problem{File: f.Path, Problem: cause(err), Opaque: true})
+			b.problem(Problem{File: f.Path, Problem: cause(err), Uncertain: true})
 		}
 		return
 	}
 	defer func() { _ = file.Close() }()
 	if b.Loader == Procps && strings.ContainsAny(base(f.Path), `*?[{~\`) {
-		b.problem(Problem{File: f.Path, Problem: "procps takes this file name for a pattern", Opaque: true})
+		b.problem(Problem{File: f.Path, Problem: "procps takes this file name for a pattern", Uncertain: true})
 	}
 	b.parse(file, f)
 }
 
-// maxProblems of one file are told; of binary junk every line is one.
+// maxProblems of one file are reported; in binary junk every line is one.
 const maxProblems = 5
 
 // parse reads one file.
@@ -233,12 +233,12 @@ func (b *Boot) parse(r io.Reader, f File) {
 	in := newLines(r, b.Loader)
 	var problems []Problem
 	more := 0
-	tell := func(n int, problem string, opaque bool) {
+	report := func(n int, problem string, uncertain bool) {
 		if len(problems) < maxProblems {
-			problems = append(problems, Problem{File: f.Path, Line: n, Problem: problem, Opaque: opaque})
+			problems = append(problems, Problem{File: f.Path, Line: n, Problem: problem, Uncertain: uncertain})
 		} else {
 			more++
-			problems[maxProblems-1].Opaque = problems[maxProblems-1].Opaque || opaque
+			problems[maxProblems-1].Uncertain = problems[maxProblems-1].Uncertain || uncertain
 		}
 	}
 	for {
@@ -247,15 +247,15 @@ func (b *Boot) parse(r io.Reader, f File) {
 			break
 		}
 		if err != nil {
-			tell(in.number+1, cause(err), true)
+			report(in.number+1, cause(err), true)
 			break
 		}
 		if in.long {
-			tell(in.number, "is longer than 64 KiB", true)
+			report(in.number, "is longer than 64 KiB", true)
 		}
 		a, ok, problem := b.Loader.parseLine(string(in.text))
 		if problem != "" {
-			tell(in.number, problem, problem == notText)
+			report(in.number, problem, problem == notText)
 		}
 		if ok && slices.ContainsFunc(b.paths, a.sets) {
 			b.lines = append(b.lines, line{a, Place{f.Path, in.number}, f.MaskedBy})
@@ -270,7 +270,7 @@ func (b *Boot) parse(r io.Reader, f File) {
 	b.Problems = append(b.Problems, problems...)
 }
 
-// cause leaves out the path, which a Problem names already.
+// cause returns err without the path, which a Problem already names.
 func cause(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()

@@ -71,11 +71,11 @@ func onPersistFile(root string, do func(dir *os.Root, name string, old []byte) (
 	return changed, nil
 }
 
-// errForeign says that [PersistFile] is not ours to replace or remove.
+// errForeign reports that [PersistFile] is not ours to replace or remove.
 var errForeign = errors.New("it was not written by nodetune, or edited since: move it away, or keep it and leave out --persist")
 
 // readOurs returns the content of our file, nil where there is none, and an
-// error where what stands there is somebody else's.
+// error where the file is not ours.
 func readOurs(dir *os.Root, name string) ([]byte, error) {
 	st, err := dir.Lstat(name)
 	switch {
@@ -85,7 +85,7 @@ func readOurs(dir *os.Root, name string) ([]byte, error) {
 		return nil, err
 	case st.Mode()&fs.ModeSymlink != 0:
 		target, _ := dir.Readlink(name)
-		return nil, fmt.Errorf("is a link to %q, by which somebody may have switched it off: remove the link, or leave out --persist", target)
+		return nil, fmt.Errorf("is a link to %q, which an administrator may have used to disable it: remove the link, or leave out --persist", target)
 	case !st.Mode().IsRegular():
 		return nil, errors.New("is not a regular file: remove it, or leave out --persist")
 	}
