@@ -19,7 +19,7 @@ import (
 
 // tests of inotify/bpf are those that need no other program than a holder.
 var tests = []string{
-	"TestAlarm", "TestAlarmAtRest", "TestNoAlarm", "TestAccounts", "TestMoreThanOneRun", "TestWrong",
+	"TestThresholdNotifier", "TestThresholdNotifierTimer", "TestNoThresholdNotifier", "TestAccounts", "TestMoreThanOneRun", "TestWrongTable",
 	"TestWalk", "TestHolder", "TestParts", "TestQueue", "TestWrongWalk",
 }
 

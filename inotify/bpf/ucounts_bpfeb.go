@@ -25,20 +25,15 @@ type ucountsAccount struct {
 	Pad            uint32
 }
 
-type ucountsClock struct {
-	_     structs.HostLayout
-	Timer struct {
-		_      structs.HostLayout
-		Opaque [2]uint64
-	}
-}
-
-type ucountsLevel struct {
+type ucountsNotification struct {
 	_         structs.HostLayout
+	At        uint64
 	Instances int64
 	Watches   int64
 	Uid       uint32
+	By        uint32
 	Set       uint32
+	Pad       uint32
 }
 
 type ucountsRun struct {
@@ -50,36 +45,41 @@ type ucountsRun struct {
 	Own       uint32
 }
 
-type ucountsRung struct {
+type ucountsThreshold struct {
 	_         structs.HostLayout
-	At        uint64
 	Instances int64
 	Watches   int64
 	Uid       uint32
-	By        uint32
 	Set       uint32
-	Pad       uint32
+}
+
+type ucountsTimerValue struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ucountsMapAlarms      = "alarms"
-	ucountsMapClocks      = "clocks"
-	ucountsMapSteps       = "steps"
-	ucountsProgAlarm      = "alarm"
-	ucountsProgBegin      = "begin"
-	ucountsProgUcounts    = "ucounts"
-	ucountsVarAccounts    = "accounts"
-	ucountsVarCharged     = "charged"
-	ucountsVarFrom        = "from"
-	ucountsVarGoldenRatio = "golden_ratio"
-	ucountsVarLeast       = "least"
-	ucountsVarLevels      = "levels"
-	ucountsVarNoBpfLoop   = "no_bpf_loop"
-	ucountsVarRun         = "run"
-	ucountsVarUnused      = "unused"
+	ucountsMapNotifications = "notifications"
+	ucountsMapSteps         = "steps"
+	ucountsMapTimers        = "timers"
+	ucountsProgCheckCurrent = "check_current"
+	ucountsProgReadAccounts = "read_accounts"
+	ucountsProgStartTimer   = "start_timer"
+	ucountsVarAccounts      = "accounts"
+	ucountsVarCharged       = "charged"
+	ucountsVarFrom          = "from"
+	ucountsVarGoldenRatio   = "golden_ratio"
+	ucountsVarLowest        = "lowest"
+	ucountsVarNoBpfLoop     = "no_bpf_loop"
+	ucountsVarRun           = "run"
+	ucountsVarThresholds    = "thresholds"
+	ucountsVarUnused        = "unused"
 )
 
 // loadUcounts returns the embedded CollectionSpec for ucounts.
@@ -124,18 +124,18 @@ type ucountsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsProgramSpecs struct {
-	Alarm   *ebpf.ProgramSpec `ebpf:"alarm"`
-	Begin   *ebpf.ProgramSpec `ebpf:"begin"`
-	Ucounts *ebpf.ProgramSpec `ebpf:"ucounts"`
+	CheckCurrent *ebpf.ProgramSpec `ebpf:"check_current"`
+	ReadAccounts *ebpf.ProgramSpec `ebpf:"read_accounts"`
+	StartTimer   *ebpf.ProgramSpec `ebpf:"start_timer"`
 }
 
 // ucountsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsMapSpecs struct {
-	Alarms *ebpf.MapSpec `ebpf:"alarms"`
-	Clocks *ebpf.MapSpec `ebpf:"clocks"`
-	Steps  *ebpf.MapSpec `ebpf:"steps"`
+	Notifications *ebpf.MapSpec `ebpf:"notifications"`
+	Steps         *ebpf.MapSpec `ebpf:"steps"`
+	Timers        *ebpf.MapSpec `ebpf:"timers"`
 }
 
 // ucountsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -146,10 +146,10 @@ type ucountsVariableSpecs struct {
 	Charged     *ebpf.VariableSpec `ebpf:"charged"`
 	From        *ebpf.VariableSpec `ebpf:"from"`
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
-	Least       *ebpf.VariableSpec `ebpf:"least"`
-	Levels      *ebpf.VariableSpec `ebpf:"levels"`
+	Lowest      *ebpf.VariableSpec `ebpf:"lowest"`
 	NoBpfLoop   *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	Run         *ebpf.VariableSpec `ebpf:"run"`
+	Thresholds  *ebpf.VariableSpec `ebpf:"thresholds"`
 	Unused      *ebpf.VariableSpec `ebpf:"unused"`
 }
 
@@ -173,16 +173,16 @@ func (o *ucountsObjects) Close() error {
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsMaps struct {
-	Alarms *ebpf.Map `ebpf:"alarms"`
-	Clocks *ebpf.Map `ebpf:"clocks"`
-	Steps  *ebpf.Map `ebpf:"steps"`
+	Notifications *ebpf.Map `ebpf:"notifications"`
+	Steps         *ebpf.Map `ebpf:"steps"`
+	Timers        *ebpf.Map `ebpf:"timers"`
 }
 
 func (m *ucountsMaps) Close() error {
 	return _UcountsClose(
-		m.Alarms,
-		m.Clocks,
+		m.Notifications,
 		m.Steps,
+		m.Timers,
 	)
 }
 
@@ -194,10 +194,10 @@ type ucountsVariables struct {
 	Charged     *ebpf.Variable `ebpf:"charged"`
 	From        *ebpf.Variable `ebpf:"from"`
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
-	Least       *ebpf.Variable `ebpf:"least"`
-	Levels      *ebpf.Variable `ebpf:"levels"`
+	Lowest      *ebpf.Variable `ebpf:"lowest"`
 	NoBpfLoop   *ebpf.Variable `ebpf:"no_bpf_loop"`
 	Run         *ebpf.Variable `ebpf:"run"`
+	Thresholds  *ebpf.Variable `ebpf:"thresholds"`
 	Unused      *ebpf.Variable `ebpf:"unused"`
 }
 
@@ -205,16 +205,16 @@ type ucountsVariables struct {
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsPrograms struct {
-	Alarm   *ebpf.Program `ebpf:"alarm"`
-	Begin   *ebpf.Program `ebpf:"begin"`
-	Ucounts *ebpf.Program `ebpf:"ucounts"`
+	CheckCurrent *ebpf.Program `ebpf:"check_current"`
+	ReadAccounts *ebpf.Program `ebpf:"read_accounts"`
+	StartTimer   *ebpf.Program `ebpf:"start_timer"`
 }
 
 func (p *ucountsPrograms) Close() error {
 	return _UcountsClose(
-		p.Alarm,
-		p.Begin,
-		p.Ucounts,
+		p.CheckCurrent,
+		p.ReadAccounts,
+		p.StartTimer,
 	)
 }
 

@@ -2,26 +2,26 @@
 
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Reads the table that inotify_init1(2) and inotify_add_watch(2) charge and
- * check, ucounts_hashtable in kernel/ucount.c: one entry for each uid in each
+ * Reads the accounts that inotify_init1(2) and inotify_add_watch(2) charge:
+ * ucounts_hashtable in kernel/ucount.c, which has one entry for each uid in each
  * user namespace.
  *
- * The table has no address that a program may ask for where the kernel is built
- * without CONFIG_KALLSYMS_ALL. It is found from the entry that the caller's own
- * credentials point to.
+ * A kernel without CONFIG_KALLSYMS_ALL does not export the address of the table.
+ * The program finds it from the entry that the caller's credentials point to.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "counter.h"
 #include "loop.h"
 
-/* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
+/* GPL compatible, which bpf_probe_read_kernel() requires. */
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 #define BUCKET_BITS 10 /* UCOUNTS_HASHTABLE_BITS */
 #define BUCKETS (1 << BUCKET_BITS)
-#define ROOM 512 /* accounts in one run */
-#define CHAIN 4096 /* entries in one bucket, of which some two are usual */
+#define MAX_ACCOUNTS 512 /* accounts in one run */
+#define CHAIN 4096 /* entries in one bucket; about two are usual */
 
 /* GOLDEN_RATIO_64 in linux/hash.h. */
 const volatile __u64 golden_ratio = 0x61C8864680B583EBULL;
@@ -37,39 +37,39 @@ struct account {
 	__u32 pad;
 };
 
-/* Set by the caller. */
-__u32 from; /* the bucket to begin with */
+/* Input: the first bucket to read. */
+__u32 from;
 
-/* What a run found. */
+/* The result of a run. */
 struct run {
-	__u32 next; /* the bucket to go on with, or BUCKETS */
+	__u32 next; /* the first bucket that was not read, or BUCKETS */
 	__u32 count;
 	__u32 entries;
-	__u32 misplaced; /* entries that belong in another bucket */
-	__u32 own;	 /* times that the caller's entry was met */
+	__u32 misplaced; /* entries that hash to another bucket */
+	__u32 own;	 /* how often the caller's entry was found */
 } run;
-struct account accounts[ROOM];
+struct account accounts[MAX_ACCOUNTS];
 
-/* The buckets, read at once: one by one takes ten times as long. */
+/* A copy of the buckets. One read of all is ten times as fast as single reads. */
 static __u64 heads[BUCKETS];
 
 /*
- * The entry that is charged for what the caller's user makes. The kernel has two
- * of uid 0, of which the credentials of a process may point to the other one.
+ * The entry that the kernel charges for the caller's user. The kernel has two
+ * entries for uid 0, and the credentials of a process may point to the other one.
  */
 struct ucounts *charged;
 static struct user_namespace *charged_ns;
 static __u32 charged_uid;
 static void *table;
 
-/* A walk along one bucket. */
+/* The state of a walk along one bucket. */
 struct walk {
 	struct ucounts *own;
 	struct user_namespace *own_ns;
 	void *at; /* an entry */
 	__u32 own_uid;
 	__u32 bucket;
-	__u32 count; /* when the bucket began */
+	__u32 count; /* of accounts before this bucket */
 	__u32 done;
 };
 
@@ -88,20 +88,12 @@ static void *word(const void *at)
 #define INSTANCES bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES)
 #define WATCHES bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES)
 
-/* Counters and their limits are arrays of longs, of 64 bits where this runs. */
-static __s64 counter(const void *array, __u64 type)
-{
-	__s64 v = 0;
-	bpf_probe_read_kernel(&v, sizeof(v), (const __s64 *)array + type);
-	return v;
-}
-
 /*
- * One step towards the head of the bucket. Whatever is before an entry points
- * to it; what is before the first one is the bucket, whose second word is the
- * next bucket: the entry in there does not point back to this one.
+ * Goes one step towards the head of the bucket. The entry before points to this
+ * one. Before the first entry is the bucket itself. Its second word is the next
+ * bucket, and the entry in that one does not point back to this bucket.
  */
-static long back(__u32 i, struct walk *w)
+static long step_back(__u32 i, struct walk *w)
 {
 	void *before = word((char *)w->at + sizeof(void *));
 	void *pprev;
@@ -116,9 +108,9 @@ static long back(__u32 i, struct walk *w)
 	}
 	return 0;
 }
-EACH(back, struct walk)
+EACH(step_back, struct walk)
 
-static long take(__u32 i, struct walk *w)
+static long emit_account(__u32 i, struct walk *w)
 {
 	struct ucounts *u = w->at;
 	struct user_namespace *ns;
@@ -126,7 +118,7 @@ static long take(__u32 i, struct walk *w)
 	__s64 instances, watches;
 	__u32 uid, n = run.count;
 
-	/* The end is NULL in an hlist and odd in an hlist_nulls. */
+	/* An hlist ends with NULL, an hlist_nulls with an odd value. */
 	if (!u || (__u64)u & 1) {
 		w->done = 1;
 		return 1;
@@ -143,10 +135,10 @@ static long take(__u32 i, struct walk *w)
 		return 0;
 	if (ns == w->own_ns && uid == w->own_uid)
 		charged = u;
-	if (n >= ROOM)
+	if (n >= MAX_ACCOUNTS)
 		return 1;
-	barrier_var(n); /* Linux 6.1 has forgotten the bound */
-	a = &accounts[n & (ROOM - 1)];
+	barrier_var(n); /* the verifier of Linux 6.1 loses the bound */
+	a = &accounts[n & (MAX_ACCOUNTS - 1)];
 	a->userns = BPF_CORE_READ(ns, ns.inum);
 	a->level = BPF_CORE_READ(ns, level);
 	a->uid = uid;
@@ -157,7 +149,7 @@ static long take(__u32 i, struct walk *w)
 	run.count = n + 1;
 	return 0;
 }
-EACH(take, struct walk)
+EACH(emit_account, struct walk)
 
 struct part {
 	struct ucounts *own;
@@ -166,7 +158,7 @@ struct part {
 	__u32 first;
 };
 
-static long bucket(__u32 i, struct part *t)
+static long scan_bucket(__u32 i, struct part *t)
 {
 	struct walk w = {.own = t->own, .own_ns = t->ns, .own_uid = t->uid, .bucket = t->first + i, .count = run.count};
 
@@ -176,18 +168,18 @@ static long bucket(__u32 i, struct part *t)
 	w.at = (void *)heads[w.bucket];
 	if (!w.at || (__u64)w.at & 1)
 		return 0;
-	loop(CHAIN, take, &w);
-	if (!w.done) { /* no room: this bucket is for the next run */
+	loop(CHAIN, emit_account, &w);
+	if (!w.done) { /* no room: the next run reads this bucket */
 		run.count = w.count;
 		run.next = w.bucket;
 		return 1;
 	}
 	return 0;
 }
-EACH(bucket, struct part)
+EACH(scan_bucket, struct part)
 
 SEC("syscall")
-int ucounts(void *ctx)
+int read_accounts(void *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct ucounts *own = BPF_CORE_READ(task, cred, ucounts);
@@ -199,40 +191,40 @@ int ucounts(void *ctx)
 	run = (struct run){.next = from};
 	charged_ns = ns;
 	charged_uid = uid;
-	loop(CHAIN, back, &w);
+	loop(CHAIN, step_back, &w);
 	if (!w.done)
 		return 1;
 	table = (void **)w.at - bucket_of((__u64)ns, uid);
 	if (bpf_probe_read_kernel(heads, sizeof(heads), table))
 		return 1;
-	loop(BUCKETS, bucket, &t);
+	loop(BUCKETS, scan_bucket, &t);
 	return 0;
 }
 
 /*
- * An alarm, which wakes the reader where an account passes a level.
+ * The threshold notifier wakes the reader when an account reaches a threshold.
  *
- * A timer looks at all of them. Whoever takes instances or watches as fast as
- * the kernel gives them would be done before it expires, and keeps a CPU busy,
- * whose tick interrupts it: the tick looks at the account of what it has
- * interrupted. No system call costs anything.
+ * A timer checks all accounts. A process that takes instances as fast as the
+ * kernel creates them reaches the limit before the timer expires. It also keeps
+ * a CPU busy, so the tick of that CPU checks the account of the task that it
+ * interrupts. No system call becomes slower.
  */
 #define LEVELS 33 /* of user namespaces, create_user_ns() in kernel/user_namespace.c */
 
 #define FULLEST 8
 
 /* How many instances or watches of an account wake the reader. */
-struct level {
+struct threshold {
 	__s64 instances;
 	__s64 watches;
-	__u32 uid; /* of the initial user namespace */
-	__u32 set; /* how often they were set */
+	__u32 uid; /* in the initial user namespace */
+	__u32 set; /* which call of Set they are from; 0 is none */
 };
 
-/* Set by the reader: of the fullest accounts, and last of all others. */
-struct level levels[FULLEST + 1];
+/* Input: the thresholds of the fullest accounts. The last is for all others. */
+struct threshold thresholds[FULLEST + 1];
 
-struct rung {
+struct notification {
 	__u64 at; /* CLOCK_MONOTONIC */
 	__s64 instances;
 	__s64 watches;
@@ -241,44 +233,45 @@ struct rung {
 	__u32 set;
 	__u32 pad;
 };
-const struct rung *unused; /* keeps the type for bpf2go */
+const struct notification *unused; /* keeps the type for bpf2go */
 
 enum { TICK, TIMER };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
-} alarms SEC(".maps");
+} notifications SEC(".maps");
 
-/* Rings where an account of the initial user namespace has passed its level. */
-static __always_inline void look(struct ucounts *u, __u32 by)
+/* Notifies the reader if an account of the initial user namespace has reached its
+ * threshold. */
+static __always_inline void check_account(struct ucounts *u, __u32 by)
 {
-	struct level *l = &levels[FULLEST];
-	struct rung r = {.by = by, .set = l->set};
+	struct threshold *t = &thresholds[FULLEST];
+	struct notification n = {.by = by, .set = t->set};
 
-	r.uid = BPF_CORE_READ(u, uid.val);
-	r.instances = counter(&u->ucount, INSTANCES);
-	r.watches = counter(&u->ucount, WATCHES);
+	n.uid = BPF_CORE_READ(u, uid.val);
+	n.instances = counter(&u->ucount, INSTANCES);
+	n.watches = counter(&u->ucount, WATCHES);
 	for (int i = 0; i < FULLEST; i++)
-		if (levels[i].set && levels[i].uid == r.uid)
-			l = &levels[i];
-	if (!r.set || (r.instances < l->instances && r.watches < l->watches))
+		if (thresholds[i].set && thresholds[i].uid == n.uid)
+			t = &thresholds[i];
+	if (!n.set || (n.instances < t->instances && n.watches < t->watches))
 		return;
-	/* Once, until the reader sets it again. Two CPUs may do it both, which the
-	 * reader sees. */
-	levels[FULLEST].set = 0;
-	r.at = bpf_ktime_get_ns();
-	bpf_ringbuf_output(&alarms, &r, sizeof(r), 0);
+	/* Once, until the reader sets the thresholds again. Two CPUs may both notify,
+	 * which the reader detects. */
+	thresholds[FULLEST].set = 0;
+	n.at = bpf_ktime_get_ns();
+	bpf_ringbuf_output(&notifications, &n, sizeof(n), 0);
 }
 
 SEC("raw_tp/hrtimer_expire_entry")
-int alarm(void *ctx)
+int check_current(void *ctx)
 {
 	struct task_struct *task;
 	struct ucounts *u;
 	struct user_namespace *ns;
 
-	if (!levels[FULLEST].set)
+	if (!thresholds[FULLEST].set)
 		return 0;
 	task = (void *)bpf_get_current_task();
 	u = BPF_CORE_READ(task, cred, ucounts);
@@ -290,32 +283,33 @@ int alarm(void *ctx)
 	}
 	if (charged && BPF_CORE_READ(u, uid.val) == charged_uid)
 		u = charged;
-	look(u, TICK);
+	check_account(u, TICK);
 	return 0;
 }
 
-/* The least that any account has for a level, set by the reader. */
-struct level least;
+/* Input: the lowest of all thresholds. */
+struct threshold lowest;
 
-static void *seen[BUCKETS];
+/* A copy of the buckets for the timer. */
+static void *timer_heads[BUCKETS];
 
-static long pass(__u32 i, void **at)
+static long check_entry(__u32 i, void **at)
 {
 	struct ucounts *u = *at;
 
 	if (!u || (__u64)u & 1)
 		return 1;
 	*at = word(u);
-	if ((counter(&u->ucount, INSTANCES) >= least.instances || counter(&u->ucount, WATCHES) >= least.watches) &&
+	if ((counter(&u->ucount, INSTANCES) >= lowest.instances || counter(&u->ucount, WATCHES) >= lowest.watches) &&
 	    BPF_CORE_READ(u, ns) == charged_ns)
-		look(u, TIMER);
+		check_account(u, TIMER);
 	return 0;
 }
-EACH(pass, void *)
+EACH(check_entry, void *)
 
-#define AT_ONCE 8 /* buckets in one call, of which most are empty */
+#define AT_ONCE 8 /* buckets in one call; most are empty */
 
-static long passes(__u32 i, void *unused)
+static long check_buckets(__u32 i, void *unused)
 {
 	void *const *head;
 	void *at;
@@ -324,20 +318,20 @@ static long passes(__u32 i, void *unused)
 	barrier_var(i);
 	if (i > BUCKETS - AT_ONCE)
 		return 1;
-	head = &seen[i];
+	head = &timer_heads[i];
 #pragma unroll
 	for (int k = 0; k < AT_ONCE; k++) {
 		at = head[k];
 		if (at && !((__u64)at & 1))
-			loop(CHAIN, pass, &at);
+			loop(CHAIN, check_entry, &at);
 	}
 	return 0;
 }
-EACH(passes, void)
+EACH(check_buckets, void)
 
-#define EVERY 10000000 /* nanoseconds */
+#define INTERVAL 10000000 /* of the timer, in nanoseconds */
 
-struct clock {
+struct timer_value {
 	struct bpf_timer timer;
 };
 
@@ -345,24 +339,24 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct clock);
-} clocks SEC(".maps");
+	__type(value, struct timer_value);
+} timers SEC(".maps");
 
-static int expired(void *map, __u32 *key, struct clock *c)
+static int check_all(void *map, __u32 *key, struct timer_value *v)
 {
-	if (levels[FULLEST].set && !bpf_probe_read_kernel(seen, sizeof(seen), table))
-		loop(BUCKETS / AT_ONCE, passes, 0);
-	bpf_timer_start(&c->timer, EVERY, 0);
+	if (thresholds[FULLEST].set && !bpf_probe_read_kernel(timer_heads, sizeof(timer_heads), table))
+		loop(BUCKETS / AT_ONCE, check_buckets, 0);
+	bpf_timer_start(&v->timer, INTERVAL, 0);
 	return 0;
 }
 
-/* Starts the timer, which ends with the last descriptor of its map. */
+/* Starts the timer. The kernel cancels it with the last descriptor of its map. */
 SEC("syscall")
-int begin(void *ctx)
+int start_timer(void *ctx)
 {
 	__u32 zero = 0;
-	struct clock *c = bpf_map_lookup_elem(&clocks, &zero);
+	struct timer_value *v = bpf_map_lookup_elem(&timers, &zero);
 
-	return !c || bpf_timer_init(&c->timer, &clocks, CLOCK_MONOTONIC) ||
-	       bpf_timer_set_callback(&c->timer, expired) || bpf_timer_start(&c->timer, EVERY, 0);
+	return !v || bpf_timer_init(&v->timer, &timers, CLOCK_MONOTONIC) ||
+	       bpf_timer_set_callback(&v->timer, check_all) || bpf_timer_start(&v->timer, INTERVAL, 0);
 }
