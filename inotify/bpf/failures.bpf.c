@@ -10,8 +10,8 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "counter.h"
 #include "loop.h"
+#include "accounts.h"
 
 #define READ(type, at, field)              \
 	({                                 \
@@ -38,9 +38,8 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 enum call { INIT, ADD_WATCH };
 enum resource { NONE, INSTANCES, WATCHES, NOFILE, OPEN_FILES, MEMORY };
 
-/* The account that is charged for uid 0 of the initial user namespace, which has
- * two entries. */
-const volatile __u64 root_account;
+/* Input: the address of the table of accounts. */
+const volatile __u64 table;
 
 struct failure_key {
 	__u32 tgid;
@@ -88,28 +87,36 @@ struct sys_exit {
 
 /*
  * Finds the innermost account at its limit, in the order of inc_ucount(). Where
- * none is at its limit any more, it reports the outermost.
+ * none is at its limit any more, it reports the outermost. u is the account of uid
+ * in ns, or 0: the kernel frees an account whose first charge failed further out.
  */
-static __attribute__((noinline)) int find_full_account(struct failure *r, struct ucounts *u, __u64 type)
+static __attribute__((noinline)) int find_full_account(struct failure *r, struct user_namespace *ns, struct ucounts *u, __u32 uid, __u64 type)
 {
-	struct user_namespace *ns;
-
 	for (int i = 0; i < LEVELS; i++) {
-		ns = BPF_CORE_READ(u, ns);
 		r->level = BPF_CORE_READ(ns, level);
-		r->owner = BPF_CORE_READ(u, uid.val);
-		if (!r->level && !r->owner && root_account)
-			u = (void *)root_account;
+		r->owner = uid;
 		r->userns = BPF_CORE_READ(ns, ns.inum);
-		r->used = counter(&u->ucount, type);
+		r->used = u ? counter(&u->ucount, type) : 0;
 		r->limit = counter(&ns->ucount_max, type);
 		if (r->used >= r->limit)
 			return 1;
 		if (!r->level)
 			return 0;
 		u = BPF_CORE_READ(ns, ucounts);
+		ns = BPF_CORE_READ(u, ns);
+		uid = BPF_CORE_READ(u, uid.val);
 	}
 	return 0;
+}
+
+/* The account that the kernel charges for an instance of this task. */
+static int find_full_instances(struct task_struct *task, struct failure *r)
+{
+	struct user_namespace *ns = BPF_CORE_READ(task, cred, user_ns);
+	__u32 uid = BPF_CORE_READ(task, cred, euid.val);
+
+	return find_full_account(r, ns, find_account(table, ns, uid), uid,
+				 bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES));
 }
 
 struct words {
@@ -151,14 +158,14 @@ static int nofile_reached(struct task_struct *task, struct failure *r)
 	return r->used >= r->limit;
 }
 
-/* Returns the account that a watch is charged to: that of the process which made
- * the instance. */
-static struct ucounts *watch_account(struct task_struct *task)
+/* The account that a watch is charged to: that of the process which created the
+ * instance. */
+static int find_full_watches(struct task_struct *task, struct failure *r)
 {
 	void *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	struct ucounts *u = BPF_CORE_READ(task, cred, ucounts), *maker;
 	struct file **fds, *file = 0;
 	struct fsnotify_group *group;
+	struct ucounts *u;
 	__u64 fd = ~0ULL;
 
 	if (bpf_core_field_exists(struct pt_regs___x86, di))
@@ -167,12 +174,15 @@ static struct ucounts *watch_account(struct task_struct *task)
 		fd = BPF_CORE_READ((struct pt_regs___arm64 *)regs, orig_x0);
 	fd = (__u32)fd;
 	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
-		return u;
+		return 0;
 	fds = BPF_CORE_READ(task, files, fdt, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
 	group = BPF_CORE_READ(file, private_data);
-	maker = BPF_CORE_READ(group, inotify_data.ucounts);
-	return maker ? maker : u;
+	u = BPF_CORE_READ(group, inotify_data.ucounts);
+	if (!u)
+		return 0;
+	return find_full_account(r, BPF_CORE_READ(u, ns), u, BPF_CORE_READ(u, uid.val),
+				 bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES));
 }
 
 static void read_cgroup(struct task_struct *task, struct failure *r)
@@ -196,8 +206,6 @@ static int record_failure(struct sys_exit *ctx, __u32 call)
 	struct task_struct *task, *leader;
 	struct failure_key key = {.call = call, .error = -ctx->ret};
 	struct failure *r;
-	struct ucounts *own;
-	__u64 instances = bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES);
 	__u32 zero = 0;
 
 	if (ctx->ret >= 0)
@@ -212,17 +220,16 @@ static int record_failure(struct sys_exit *ctx, __u32 call)
 	switch (key.error) {
 	case EMFILE: /* the kernel checks the account before the descriptor table */
 		key.resource = INSTANCES;
-		own = BPF_CORE_READ(task, cred, ucounts);
-		if (find_full_account(r, own, instances))
+		if (find_full_instances(task, r))
 			break;
 		if (nofile_reached(task, r))
 			key.resource = NOFILE;
 		else
-			find_full_account(r, own, instances);
+			find_full_instances(task, r);
 		break;
 	case ENOSPC:
 		key.resource = WATCHES;
-		find_full_account(r, watch_account(task), bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES));
+		find_full_watches(task, r);
 		break;
 	case ENFILE:
 		key.resource = OPEN_FILES;

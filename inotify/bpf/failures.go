@@ -45,7 +45,11 @@ func OpenFailureCounter(procfs string) (*FailureCounter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := table.rootAccount(spec); err != nil {
+	var address uint64
+	if err := table.objs.Table.Get(&address); err != nil {
+		return nil, err
+	}
+	if err := spec.Variables[failuresVarTable].Set(address); err != nil {
 		return nil, err
 	}
 	c := &FailureCounter{}
@@ -68,21 +72,6 @@ func OpenFailureCounter(procfs string) (*FailureCounter, error) {
 		c.links = append(c.links, l)
 	}
 	return c, nil
-}
-
-// rootAccount sets the entry that is charged for uid 0, if nodetune runs as uid 0.
-func (t *Table) rootAccount(spec *ebpf.CollectionSpec) error {
-	if _, err := t.Accounts(); err != nil {
-		return err
-	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	var charged uint64
-	if err := t.objs.Charged.Get(&charged); err != nil {
-		return err
-	}
-	return spec.Variables[failuresVarRootAccount].Set(charged)
 }
 
 // Close detaches the programs and frees their memory.

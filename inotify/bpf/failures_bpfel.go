@@ -46,8 +46,9 @@ const (
 	failuresMapSteps         = "steps"
 	failuresProgAddWatchExit = "add_watch_exit"
 	failuresProgInitExit     = "init_exit"
+	failuresVarGoldenRatio   = "golden_ratio"
 	failuresVarNoBpfLoop     = "no_bpf_loop"
-	failuresVarRootAccount   = "root_account"
+	failuresVarTable         = "table"
 )
 
 // loadFailures returns the embedded CollectionSpec for failures.
@@ -109,8 +110,9 @@ type failuresMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type failuresVariableSpecs struct {
+	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
 	NoBpfLoop   *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
-	RootAccount *ebpf.VariableSpec `ebpf:"root_account"`
+	Table       *ebpf.VariableSpec `ebpf:"table"`
 }
 
 // failuresObjects contains all objects after they have been loaded into the kernel.
@@ -150,8 +152,9 @@ func (m *failuresMaps) Close() error {
 //
 // It can be passed to loadFailuresObjects or ebpf.CollectionSpec.LoadAndAssign.
 type failuresVariables struct {
+	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
 	NoBpfLoop   *ebpf.Variable `ebpf:"no_bpf_loop"`
-	RootAccount *ebpf.Variable `ebpf:"root_account"`
+	Table       *ebpf.Variable `ebpf:"table"`
 }
 
 // failuresPrograms contains all programs after they have been loaded into the kernel.

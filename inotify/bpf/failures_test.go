@@ -23,12 +23,26 @@ const failEnv = "NODETUNE_TEST_FAIL"
 func fail(how string) int {
 	how, times, _ := strings.Cut(how, " ")
 	n, _ := strconv.Atoi(times)
+	if rest, ok := strings.CutPrefix(how, realUID); ok {
+		how = rest
+		if err := syscall.Setresuid(otherUID+1, otherUID, otherUID); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if err := refusetest.Fail(how, n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
 }
+
+// realUID before a way to fail gives the process otherUID as its effective uid, and
+// another real uid.
+const (
+	realUID  = "real-uid-differs:"
+	otherUID = 70383
+)
 
 // failing runs a program whose calls fail, and returns its records.
 func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall.SysProcAttr) []inotify.Refusal {
@@ -93,6 +107,7 @@ func TestFailures(t *testing.T) {
 		want inotify.Refusal
 	}{
 		{refusetest.Instances, ofUser, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
+		{realUID + refusetest.Instances, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: otherUID}, Used: 512, Limit: 512, UID: otherUID}},
 		{refusetest.InstancesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
 		{refusetest.NOFILE, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
 		{refusetest.WatchesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},

@@ -20,6 +20,7 @@ typedef __u16 __sum16;
 
 enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_MAP_TYPE_LRU_HASH = 9, BPF_MAP_TYPE_RINGBUF = 27, BPF_F_MMAPABLE = 1024 };
 enum { CLOCK_MONOTONIC = 1 };
+enum { BPF_RB_FORCE_WAKEUP = 2 };
 
 struct bpf_timer {
 	__u64 __opaque[2];

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -26,21 +25,22 @@ import (
 // them is done before the timer expires, and it keeps a CPU busy. So a second
 // program checks the account of the task that a tick interrupts, in 0.2 µs. It is
 // attached to the tracepoint hrtimer_expire_entry, which every tick of a busy CPU
-// passes (CONFIG_HZ, 100 to 1000 a second). No system call becomes slower. A CPU
-// without a tick (nohz_full) has the timer only.
+// passes (CONFIG_HZ, 100 to 1000 a second), and checks once a jiffy on each CPU,
+// however many other hrtimers expire. No system call becomes slower. A CPU without a
+// tick (nohz_full) has the timer only.
 type ThresholdNotifier struct {
 	objs          notifierObjects
 	table         *Table
 	link          link.Link
 	notifications *ringbuf.Reader
 	rec           ringbuf.Record
-	sets          atomic.Uint32
-	delivered     uint32 // the last set of thresholds that has notified
+	delivered     uint64 // the last generation that Wait has returned
 }
 
 type notifierObjects struct {
 	CheckCurrent  *ebpf.Program `ebpf:"check_current"`
 	StartTimer    *ebpf.Program `ebpf:"start_timer"`
+	LastChecks    *ebpf.Map     `ebpf:"last_checks"`
 	Notifications *ebpf.Map     `ebpf:"notifications"`
 	Timers        *ebpf.Map     `ebpf:"timers"` // closing it cancels the timer
 }
@@ -72,16 +72,22 @@ func monotonic() uint64 {
 // notification of each. This takes 10 ms, and as long as a busy CPU needs for a
 // tick. It has the requirements of [Open].
 func (t *Table) NewThresholdNotifier() (*ThresholdNotifier, error) {
-	return t.newThresholdNotifier("hrtimer_expire_entry")
+	return t.newThresholdNotifier(hrtimerExpire)
 }
+
+const hrtimerExpire = "hrtimer_expire_entry"
 
 func (t *Table) newThresholdNotifier(tracepoint string) (*ThresholdNotifier, error) {
 	spec, err := load(loadUcounts)
 	if err != nil {
 		return nil, err
 	}
+	return t.startNotifier(spec, tracepoint)
+}
+
+func (t *Table) startNotifier(spec *ebpf.CollectionSpec, tracepoint string) (*ThresholdNotifier, error) {
 	n := &ThresholdNotifier{table: t}
-	err = spec.LoadAndAssign(&n.objs, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{".bss": t.objs.Memory}})
+	err := spec.LoadAndAssign(&n.objs, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{".bss": t.objs.Memory}})
 	debug.FreeOSMemory() // of the decoded BTF
 	if err != nil {
 		return nil, missingRequirement(err)
@@ -128,16 +134,17 @@ func (n *ThresholdNotifier) Close() error {
 	if n.link != nil {
 		errs = append(errs, n.link.Close())
 	}
-	return errors.Join(append(errs, n.objs.CheckCurrent.Close(), n.objs.StartTimer.Close(), n.objs.Notifications.Close(), n.objs.Timers.Close())...)
+	return errors.Join(append(errs, n.objs.CheckCurrent.Close(), n.objs.StartTimer.Close(), n.objs.LastChecks.Close(), n.objs.Notifications.Close(), n.objs.Timers.Close())...)
 }
 
 // Set replaces the thresholds. The notifier sends one notification when an account
-// reaches its threshold, and then none until the next Set.
+// reaches its threshold, and then none until the next Set. Each Set makes a new
+// generation of thresholds, and a generation is disarmed only by a notification of
+// its own that is in the ring buffer.
 func (n *ThresholdNotifier) Set(at inotify.Levels) error {
 	var thresholds [len(at.Fullest) + 1]ucountsThreshold // FULLEST + 1
-	set := n.sets.Add(1)
 	threshold := func(l inotify.Level) ucountsThreshold {
-		return ucountsThreshold{Instances: l.Instances, Watches: l.Watches, Uid: l.UID, Set: set}
+		return ucountsThreshold{Instances: l.Instances, Watches: l.Watches, Uid: l.UID, Valid: 1}
 	}
 	lowest := threshold(at.Others)
 	for i, l := range at.Fullest[:at.N] {
@@ -145,17 +152,25 @@ func (n *ThresholdNotifier) Set(at inotify.Levels) error {
 		lowest.Instances, lowest.Watches = min(lowest.Instances, l.Instances), min(lowest.Watches, l.Watches)
 	}
 	thresholds[len(thresholds)-1] = threshold(at.Others)
+	n.table.setting.Lock()
+	defer n.table.setting.Unlock()
 	if err := n.table.objs.Lowest.Set(&lowest); err != nil {
 		return err
 	}
-	return n.table.objs.Thresholds.Set(&thresholds)
+	if err := n.table.objs.Thresholds.Set(&thresholds); err != nil {
+		return err
+	}
+	// The last store arms the thresholds. The table counts, since a second notifier
+	// of one table uses the same memory.
+	n.table.generation++
+	return n.table.objs.Generation.Set(n.table.generation)
 }
 
 // Wait waits for a notification. It returns os.ErrClosed after Close.
 func (n *ThresholdNotifier) Wait() (Notification, error) {
 	var got ucountsNotification
-	// Two CPUs may notify for the same thresholds.
-	for duplicate := true; duplicate; duplicate = int32(got.Set-n.delivered) <= 0 {
+	// Two CPUs may notify for the same generation, and one may be late.
+	for duplicate := true; duplicate; duplicate = got.Generation <= n.delivered {
 		if err := n.notifications.ReadInto(&n.rec); err != nil {
 			return Notification{}, err
 		}
@@ -163,7 +178,7 @@ func (n *ThresholdNotifier) Wait() (Notification, error) {
 			return Notification{}, err
 		}
 	}
-	n.delivered = got.Set
+	n.delivered = got.Generation
 	return Notification{
 		Account: inotify.Charged{
 			Owner:     inotify.Owner{UserNS: initialUserNS, UID: got.Uid},

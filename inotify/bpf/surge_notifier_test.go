@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
 func openNotifier(t testing.TB) *ThresholdNotifier {
@@ -140,6 +145,178 @@ func TestNoThresholdNotifier(t *testing.T) {
 		} else {
 			t.Log(err)
 		}
+	}
+}
+
+// TestEveryGenerationNotifies: however often thresholds are set while hrtimers expire
+// on all CPUs, each set that is reached notifies. The delay makes every CPU late
+// with what it stores after a notification: a flag that it resets, in place of the
+// generation, disarms later thresholds for ever.
+func TestEveryGenerationNotifies(t *testing.T) {
+	privtest.Root(t)
+	rounds := 10_000
+	if s := os.Getenv(roundsEnv); s != "" {
+		var err error
+		if rounds, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		delay  uint32
+		rounds int
+	}{
+		{"late CPUs", 2000, rounds},
+		{"as shipped", 0, rounds / 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec, err := load(loadUcounts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := spec.Variables[ucountsVarTestDelay].Set(c.delay); err != nil {
+				t.Fatal(err)
+			}
+			n, err := openTable(t).startNotifier(spec, hrtimerExpire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { n.Close() })
+			fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			expireHrtimers(t, 3)
+			by := [2]int{}
+			began := time.Now()
+			for round := range c.rounds {
+				if err := n.Set(inotify.Levels{Others: inotify.Level{Instances: 1, Watches: math.MaxInt64}}); err != nil {
+					t.Fatal(err)
+				}
+				n.notifications.SetDeadline(time.Now().Add(20 * time.Second))
+				got, err := n.Wait()
+				if err != nil {
+					t.Fatalf("no notification after round %d: %v", round, err)
+				}
+				by[got.by]++
+			}
+			t.Logf("%d rounds in %s, %d by ticks and %d by the timer", c.rounds, time.Since(began), by[tick], by[timer])
+		})
+	}
+}
+
+// TestThresholdNotifierEffectiveUID: a tick checks the account of the effective uid,
+// which the kernel charges, and not that of the real one.
+func TestThresholdNotifierEffectiveUID(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	n := openNotifier(t)
+	cmd := exec.CommandContext(t.Context(), executable(t))
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), failEnv+"="+realUID+refusetest.Instances+" 1000000000", "GOMAXPROCS=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	by := [2]int{}
+	for began := time.Now(); by[tick] == 0 && time.Since(began) < 30*time.Second; {
+		own := inotify.Level{UID: otherUID, Instances: 100, Watches: math.MaxInt64}
+		if err := n.Set(inotify.Levels{Fullest: [8]inotify.Level{own}, N: 1, Others: never}); err != nil {
+			t.Fatal(err)
+		}
+		n.notifications.SetDeadline(time.Now().Add(20 * time.Second))
+		got, err := n.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Account.UID != otherUID || got.Account.Instances < 100 {
+			t.Errorf("got %+v", got)
+		}
+		by[got.by]++
+	}
+	if by[tick] == 0 {
+		t.Errorf("%d notifications by the timer and none by a tick", by[timer])
+	}
+}
+
+// roundsEnv sets the rounds of TestEveryGenerationNotifies.
+const roundsEnv = "NODETUNE_TEST_ROUNDS"
+
+// expireHrtimers makes hrtimers expire on every CPU, each some 10,000 times a
+// second, until t ends.
+func expireHrtimers(t testing.TB, perCPU int) {
+	t.Helper()
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for cpu := range runtime.NumCPU() {
+		for range perCPU {
+			all.Go(func() {
+				runtime.LockOSThread() // and never unlock: the thread ends
+				var set unix.CPUSet
+				set.Set(cpu)
+				_ = unix.SchedSetaffinity(0, &set)
+				_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					_ = unix.Nanosleep(&unix.Timespec{Nsec: 20_000}, nil)
+				}
+			})
+		}
+	}
+	t.Cleanup(func() {
+		close(stop)
+		all.Wait()
+	})
+}
+
+// TestChecksPerJiffy: hrtimers that expire all the time do not make a CPU check more
+// than once a jiffy, of which there are at most 1000 a second.
+func TestChecksPerJiffy(t *testing.T) {
+	privtest.Root(t)
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
+	n := openNotifier(t)
+	if err := n.Set(inotify.Levels{Others: never}); err != nil {
+		t.Fatal(err)
+	}
+	expireHrtimers(t, 4)
+	count := func() (checks, runs uint64, took time.Duration) {
+		var cpus []ucountsLastCheck
+		if err := n.objs.LastChecks.Lookup(uint32(0), &cpus); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cpus {
+			checks += c.Checks
+		}
+		s, err := n.objs.CheckCurrent.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return checks, s.RunCount, s.Runtime
+	}
+	began := time.Now()
+	checks, runs, took := count()
+	time.Sleep(time.Second)
+	checks2, runs2, took2 := count()
+	checks, runs, took = checks2-checks, runs2-runs, took2-took
+	most := uint64(time.Since(began).Seconds()*1000+2) * uint64(runtime.NumCPU())
+	t.Logf("%d checks in %d hrtimers on %d CPUs, %s of CPU time", checks, runs, runtime.NumCPU(), took)
+	if checks == 0 || checks > most {
+		t.Errorf("%d checks, want 1 to %d", checks, most)
+	}
+	if runs < 2*checks {
+		t.Errorf("only %d hrtimers expired beside %d checks, which proves nothing", runs, checks)
 	}
 }
 

@@ -12,19 +12,13 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "counter.h"
 #include "loop.h"
+#include "accounts.h"
 
 /* GPL compatible, which bpf_probe_read_kernel() requires. */
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-#define BUCKET_BITS 10 /* UCOUNTS_HASHTABLE_BITS */
-#define BUCKETS (1 << BUCKET_BITS)
 #define MAX_ACCOUNTS 512 /* accounts in one run */
-#define CHAIN 4096 /* entries in one bucket; about two are usual */
-
-/* GOLDEN_RATIO_64 in linux/hash.h. */
-const volatile __u64 golden_ratio = 0x61C8864680B583EBULL;
 
 struct account {
 	__u32 userns;
@@ -53,37 +47,20 @@ struct account accounts[MAX_ACCOUNTS];
 /* A copy of the buckets. One read of all is ten times as fast as single reads. */
 static __u64 heads[BUCKETS];
 
-/*
- * The entry that the kernel charges for the caller's user. The kernel has two
- * entries for uid 0, and the credentials of a process may point to the other one.
- */
-struct ucounts *charged;
-static struct user_namespace *charged_ns;
-static __u32 charged_uid;
-static void *table;
+/* Output: the address of the table. */
+__u64 table;
+
+/* The user namespace of the caller, which is the initial one. */
+static struct user_namespace *initial_ns;
 
 /* The state of a walk along one bucket. */
 struct walk {
 	struct ucounts *own;
-	struct user_namespace *own_ns;
 	void *at; /* an entry */
-	__u32 own_uid;
 	__u32 bucket;
 	__u32 count; /* of accounts before this bucket */
 	__u32 done;
 };
-
-static __u32 bucket_of(__u64 ns, __u32 uid)
-{
-	return (__u32)(((ns + uid) * golden_ratio) >> (64 - BUCKET_BITS));
-}
-
-static void *word(const void *at)
-{
-	void *v = 0;
-	bpf_probe_read_kernel(&v, sizeof(v), at);
-	return v;
-}
 
 #define INSTANCES bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES)
 #define WATCHES bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES)
@@ -118,8 +95,7 @@ static long emit_account(__u32 i, struct walk *w)
 	__s64 instances, watches;
 	__u32 uid, n = run.count;
 
-	/* An hlist ends with NULL, an hlist_nulls with an odd value. */
-	if (!u || (__u64)u & 1) {
+	if (is_end(u)) {
 		w->done = 1;
 		return 1;
 	}
@@ -133,8 +109,6 @@ static long emit_account(__u32 i, struct walk *w)
 	w->at = word(u);
 	if (!instances && !watches)
 		return 0;
-	if (ns == w->own_ns && uid == w->own_uid)
-		charged = u;
 	if (n >= MAX_ACCOUNTS)
 		return 1;
 	barrier_var(n); /* the verifier of Linux 6.1 loses the bound */
@@ -153,20 +127,19 @@ EACH(emit_account, struct walk)
 
 struct part {
 	struct ucounts *own;
-	struct user_namespace *ns;
-	__u32 uid;
 	__u32 first;
+	__u32 pad;
 };
 
 static long scan_bucket(__u32 i, struct part *t)
 {
-	struct walk w = {.own = t->own, .own_ns = t->ns, .own_uid = t->uid, .bucket = t->first + i, .count = run.count};
+	struct walk w = {.own = t->own, .bucket = t->first + i, .count = run.count};
 
 	if (w.bucket >= BUCKETS)
 		return 1;
 	run.next = w.bucket + 1;
 	w.at = (void *)heads[w.bucket];
-	if (!w.at || (__u64)w.at & 1)
+	if (is_end(w.at))
 		return 0;
 	loop(CHAIN, emit_account, &w);
 	if (!w.done) { /* no room: the next run reads this bucket */
@@ -185,17 +158,16 @@ int read_accounts(void *ctx)
 	struct ucounts *own = BPF_CORE_READ(task, cred, ucounts);
 	struct user_namespace *ns = BPF_CORE_READ(own, ns);
 	__u32 uid = BPF_CORE_READ(own, uid.val);
-	struct part t = {.own = own, .ns = ns, .uid = uid, .first = from};
+	struct part t = {.own = own, .first = from};
 	struct walk w = {.at = own};
 
 	run = (struct run){.next = from};
-	charged_ns = ns;
-	charged_uid = uid;
+	initial_ns = ns;
 	loop(CHAIN, step_back, &w);
 	if (!w.done)
 		return 1;
-	table = (void **)w.at - bucket_of((__u64)ns, uid);
-	if (bpf_probe_read_kernel(heads, sizeof(heads), table))
+	table = (__u64)((void **)w.at - bucket_of((__u64)ns, uid));
+	if (bpf_probe_read_kernel(heads, sizeof(heads), (void *)table))
 		return 1;
 	loop(BUCKETS, scan_bucket, &t);
 	return 0;
@@ -218,11 +190,24 @@ struct threshold {
 	__s64 instances;
 	__s64 watches;
 	__u32 uid; /* in the initial user namespace */
-	__u32 set; /* which call of Set they are from; 0 is none */
+	__u32 valid;
 };
 
 /* Input: the thresholds of the fullest accounts. The last is for all others. */
 struct threshold thresholds[FULLEST + 1];
+
+/*
+ * Input: the generation of the thresholds, which the reader sets after them. They
+ * are armed while it differs from the last generation that has notified. A CPU that
+ * is late with a notification of an older generation stores that one, so the newer
+ * thresholds stay armed. A flag that it resets would disarm them for ever.
+ */
+volatile __u64 generation;
+static volatile __u64 notified;
+
+/* Set by a test: check at every hrtimer expiry, and wait for this number of steps
+ * between a notification and the store of its generation. */
+const volatile __u32 test_delay;
 
 struct notification {
 	__u64 at; /* CLOCK_MONOTONIC */
@@ -230,8 +215,7 @@ struct notification {
 	__s64 watches;
 	__u32 uid;
 	__u32 by;
-	__u32 set;
-	__u32 pad;
+	__u64 generation;
 };
 const struct notification *unused; /* keeps the type for bpf2go */
 
@@ -242,48 +226,83 @@ struct {
 	__uint(max_entries, 4096);
 } notifications SEC(".maps");
 
+static long wait_step(__u32 i, void *unused)
+{
+	return i >= test_delay;
+}
+EACH(wait_step, void)
+
 /* Notifies the reader if an account of the initial user namespace has reached its
  * threshold. */
 static __always_inline void check_account(struct ucounts *u, __u32 by)
 {
 	struct threshold *t = &thresholds[FULLEST];
-	struct notification n = {.by = by, .set = t->set};
+	struct notification n = {.by = by, .generation = generation};
 
 	n.uid = BPF_CORE_READ(u, uid.val);
 	n.instances = counter(&u->ucount, INSTANCES);
 	n.watches = counter(&u->ucount, WATCHES);
 	for (int i = 0; i < FULLEST; i++)
-		if (thresholds[i].set && thresholds[i].uid == n.uid)
+		if (thresholds[i].valid && thresholds[i].uid == n.uid)
 			t = &thresholds[i];
-	if (!n.set || (n.instances < t->instances && n.watches < t->watches))
+	if (n.generation == notified || (n.instances < t->instances && n.watches < t->watches))
 		return;
-	/* Once, until the reader sets the thresholds again. Two CPUs may both notify,
-	 * which the reader detects. */
-	thresholds[FULLEST].set = 0;
+	/* Once for each generation. Two CPUs may both notify, which the reader
+	 * detects. Where the ring buffer has no room, the next check tries again. */
 	n.at = bpf_ktime_get_ns();
-	bpf_ringbuf_output(&notifications, &n, sizeof(n), 0);
+	if (bpf_ringbuf_output(&notifications, &n, sizeof(n), BPF_RB_FORCE_WAKEUP))
+		return;
+	if (test_delay)
+		loop(test_delay, wait_step, 0);
+	notified = n.generation;
 }
 
+/* When a CPU has made its last check. */
+struct last_check {
+	__u64 jiffy;
+	__u64 checks;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct last_check);
+} last_checks SEC(".maps");
+
+/* Checks the account of the interrupted task, once a jiffy on each CPU. Other
+ * hrtimers than the tick can expire a hundred thousand times a second. */
 SEC("raw_tp/hrtimer_expire_entry")
 int check_current(void *ctx)
 {
 	struct task_struct *task;
-	struct ucounts *u;
+	struct last_check *last;
 	struct user_namespace *ns;
+	struct ucounts *u;
+	__u64 jiffy;
+	__u32 zero = 0, uid;
 
-	if (!thresholds[FULLEST].set)
+	if (generation == notified)
 		return 0;
+	last = bpf_map_lookup_elem(&last_checks, &zero);
+	if (!last)
+		return 0;
+	jiffy = bpf_jiffies64();
+	if (last->jiffy == jiffy && !test_delay)
+		return 0;
+	last->jiffy = jiffy;
+	last->checks++;
 	task = (void *)bpf_get_current_task();
-	u = BPF_CORE_READ(task, cred, ucounts);
-	for (int i = 0; i < LEVELS; i++) {
-		ns = BPF_CORE_READ(u, ns);
-		if (ns == charged_ns || !BPF_CORE_READ(ns, level))
-			break;
+	ns = BPF_CORE_READ(task, cred, user_ns);
+	uid = BPF_CORE_READ(task, cred, euid.val);
+	for (int i = 0; i < LEVELS && ns != initial_ns; i++) {
 		u = BPF_CORE_READ(ns, ucounts);
+		ns = BPF_CORE_READ(u, ns);
+		uid = BPF_CORE_READ(u, uid.val);
 	}
-	if (charged && BPF_CORE_READ(u, uid.val) == charged_uid)
-		u = charged;
-	check_account(u, TICK);
+	u = find_account(table, initial_ns, uid);
+	if (u && ns == initial_ns)
+		check_account(u, TICK);
 	return 0;
 }
 
@@ -297,11 +316,11 @@ static long check_entry(__u32 i, void **at)
 {
 	struct ucounts *u = *at;
 
-	if (!u || (__u64)u & 1)
+	if (is_end(u))
 		return 1;
 	*at = word(u);
 	if ((counter(&u->ucount, INSTANCES) >= lowest.instances || counter(&u->ucount, WATCHES) >= lowest.watches) &&
-	    BPF_CORE_READ(u, ns) == charged_ns)
+	    BPF_CORE_READ(u, ns) == initial_ns)
 		check_account(u, TIMER);
 	return 0;
 }
@@ -322,7 +341,7 @@ static long check_buckets(__u32 i, void *unused)
 #pragma unroll
 	for (int k = 0; k < AT_ONCE; k++) {
 		at = head[k];
-		if (at && !((__u64)at & 1))
+		if (!is_end(at))
 			loop(CHAIN, check_entry, &at);
 	}
 	return 0;
@@ -344,7 +363,7 @@ struct {
 
 static int check_all(void *map, __u32 *key, struct timer_value *v)
 {
-	if (thresholds[FULLEST].set && !bpf_probe_read_kernel(timer_heads, sizeof(timer_heads), table))
+	if (generation != notified && !bpf_probe_read_kernel(timer_heads, sizeof(timer_heads), (void *)table))
 		loop(BUCKETS / AT_ONCE, check_buckets, 0);
 	bpf_timer_start(&v->timer, INTERVAL, 0);
 	return 0;

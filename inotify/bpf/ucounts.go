@@ -21,6 +21,9 @@ const buckets = 1024
 type Table struct {
 	mu   sync.Mutex
 	objs tableObjects
+	// The generation of the thresholds of its notifiers.
+	setting    sync.Mutex
+	generation uint64
 	// Reused between runs.
 	found [512]ucountsAccount
 	sums  map[inotify.Owner]int

@@ -25,15 +25,20 @@ type ucountsAccount struct {
 	Pad            uint32
 }
 
+type ucountsLastCheck struct {
+	_      structs.HostLayout
+	Jiffy  uint64
+	Checks uint64
+}
+
 type ucountsNotification struct {
-	_         structs.HostLayout
-	At        uint64
-	Instances int64
-	Watches   int64
-	Uid       uint32
-	By        uint32
-	Set       uint32
-	Pad       uint32
+	_          structs.HostLayout
+	At         uint64
+	Instances  int64
+	Watches    int64
+	Uid        uint32
+	By         uint32
+	Generation uint64
 }
 
 type ucountsRun struct {
@@ -50,7 +55,7 @@ type ucountsThreshold struct {
 	Instances int64
 	Watches   int64
 	Uid       uint32
-	Set       uint32
+	Valid     uint32
 }
 
 type ucountsTimerValue struct {
@@ -65,6 +70,7 @@ type ucountsTimerValue struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	ucountsMapLastChecks    = "last_checks"
 	ucountsMapNotifications = "notifications"
 	ucountsMapSteps         = "steps"
 	ucountsMapTimers        = "timers"
@@ -72,12 +78,14 @@ const (
 	ucountsProgReadAccounts = "read_accounts"
 	ucountsProgStartTimer   = "start_timer"
 	ucountsVarAccounts      = "accounts"
-	ucountsVarCharged       = "charged"
 	ucountsVarFrom          = "from"
+	ucountsVarGeneration    = "generation"
 	ucountsVarGoldenRatio   = "golden_ratio"
 	ucountsVarLowest        = "lowest"
 	ucountsVarNoBpfLoop     = "no_bpf_loop"
 	ucountsVarRun           = "run"
+	ucountsVarTable         = "table"
+	ucountsVarTestDelay     = "test_delay"
 	ucountsVarThresholds    = "thresholds"
 	ucountsVarUnused        = "unused"
 )
@@ -133,6 +141,7 @@ type ucountsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsMapSpecs struct {
+	LastChecks    *ebpf.MapSpec `ebpf:"last_checks"`
 	Notifications *ebpf.MapSpec `ebpf:"notifications"`
 	Steps         *ebpf.MapSpec `ebpf:"steps"`
 	Timers        *ebpf.MapSpec `ebpf:"timers"`
@@ -143,12 +152,14 @@ type ucountsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsVariableSpecs struct {
 	Accounts    *ebpf.VariableSpec `ebpf:"accounts"`
-	Charged     *ebpf.VariableSpec `ebpf:"charged"`
 	From        *ebpf.VariableSpec `ebpf:"from"`
+	Generation  *ebpf.VariableSpec `ebpf:"generation"`
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
 	Lowest      *ebpf.VariableSpec `ebpf:"lowest"`
 	NoBpfLoop   *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	Run         *ebpf.VariableSpec `ebpf:"run"`
+	Table       *ebpf.VariableSpec `ebpf:"table"`
+	TestDelay   *ebpf.VariableSpec `ebpf:"test_delay"`
 	Thresholds  *ebpf.VariableSpec `ebpf:"thresholds"`
 	Unused      *ebpf.VariableSpec `ebpf:"unused"`
 }
@@ -173,6 +184,7 @@ func (o *ucountsObjects) Close() error {
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsMaps struct {
+	LastChecks    *ebpf.Map `ebpf:"last_checks"`
 	Notifications *ebpf.Map `ebpf:"notifications"`
 	Steps         *ebpf.Map `ebpf:"steps"`
 	Timers        *ebpf.Map `ebpf:"timers"`
@@ -180,6 +192,7 @@ type ucountsMaps struct {
 
 func (m *ucountsMaps) Close() error {
 	return _UcountsClose(
+		m.LastChecks,
 		m.Notifications,
 		m.Steps,
 		m.Timers,
@@ -191,12 +204,14 @@ func (m *ucountsMaps) Close() error {
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsVariables struct {
 	Accounts    *ebpf.Variable `ebpf:"accounts"`
-	Charged     *ebpf.Variable `ebpf:"charged"`
 	From        *ebpf.Variable `ebpf:"from"`
+	Generation  *ebpf.Variable `ebpf:"generation"`
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
 	Lowest      *ebpf.Variable `ebpf:"lowest"`
 	NoBpfLoop   *ebpf.Variable `ebpf:"no_bpf_loop"`
 	Run         *ebpf.Variable `ebpf:"run"`
+	Table       *ebpf.Variable `ebpf:"table"`
+	TestDelay   *ebpf.Variable `ebpf:"test_delay"`
 	Thresholds  *ebpf.Variable `ebpf:"thresholds"`
 	Unused      *ebpf.Variable `ebpf:"unused"`
 }
