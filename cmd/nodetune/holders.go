@@ -44,7 +44,7 @@ func (h *holders) askKernel(o *options) {
 		return
 	}
 	types := bpf.NewTypes()
-	defer types.Forget()
+	defer types.Close()
 	if h.ledger, err = bpf.Open(o.procfs, types); err != nil {
 		h.scanner.SetLedger(inotify.NoLedger{Why: err})
 	} else {

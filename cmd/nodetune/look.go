@@ -30,8 +30,8 @@ type look struct {
 	raise  func(ctx context.Context, floors []inotify.Floor, since func() time.Duration) bool
 
 	mu     sync.Mutex
-	ledger inotify.Ledger // nil while there is none
-	alarm  *bpf.Alarm     // nil while there is none
+	ledger inotify.Ledger         // nil while there is none
+	alarm  *bpf.ThresholdNotifier // nil while there is none
 	was    []inotify.Charged
 	at     time.Time
 	peaks  []peak // since, after which nothing was raised
@@ -75,7 +75,7 @@ func (l *look) silence() {
 }
 
 // ring makes l look whenever the alarm rings.
-func (l *look) ring(ctx context.Context, alarm *bpf.Alarm) {
+func (l *look) ring(ctx context.Context, alarm *bpf.ThresholdNotifier) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alarm = alarm
@@ -156,7 +156,7 @@ func (l *look) set() {
 }
 
 // listen looks whenever the alarm rings, until it is closed.
-func (l *look) listen(ctx context.Context, alarm *bpf.Alarm) {
+func (l *look) listen(ctx context.Context, alarm *bpf.ThresholdNotifier) {
 	for {
 		rung, err := alarm.Wait()
 		if err != nil {

@@ -36,7 +36,7 @@ func (o *options) openRefusals(p inotify.Policy) (*refusals, error) {
 	}
 	withoutBPF := o.ownKernel(p)
 	if withoutBPF == nil {
-		b, err := bpf.OpenRefusals(o.procfs)
+		b, err := bpf.OpenFailureCounter(o.procfs)
 		if err == nil {
 			r.from = b
 			return r, nil

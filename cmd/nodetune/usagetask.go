@@ -138,7 +138,7 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 
 // rouse has the kernel ring when a surge begins.
 func (t *usageTask) rouse(ctx context.Context, table *bpf.Table) {
-	alarm, err := table.NewAlarm()
+	alarm, err := table.NewThresholdNotifier()
 	if err != nil {
 		t.agent.log.Info("a surge of inotify instances or watches is noticed only by looking ten times a second", "why", err)
 		return

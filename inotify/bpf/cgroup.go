@@ -7,21 +7,21 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// cgroups remembers what cgroups are called.
-type cgroups struct {
-	known map[uint64]*cgroupName
-	walk  uint64
+// cgroupPaths caches the paths of cgroups from one walk to the next.
+type cgroupPaths struct {
+	known map[uint64]*cgroupPath
+	walk  uint64 // number of the current walk
 }
 
-type cgroupName struct {
+type cgroupPath struct {
 	path string
-	walk uint64 // that last met it
+	walk uint64 // the last walk that found a process in it
 }
 
-func (c *cgroups) begin() { c.walk++ }
+func (c *cgroupPaths) beginWalk() { c.walk++ }
 
-// forget drops those that no process that was told of is in any more.
-func (c *cgroups) forget() {
+// removeUnused removes the cgroups in which the current walk found no process.
+func (c *cgroupPaths) removeUnused() {
 	for id, k := range c.known {
 		if k.walk != c.walk {
 			delete(c.known, id)
@@ -29,32 +29,32 @@ func (c *cgroups) forget() {
 	}
 }
 
-// cgroup returns the path of the cgroup that a process is in, from the root of
-// its hierarchy; "" where that is gone. It is the one of v2, or of the memory
-// controller where v1 is used, as in proc_pid_cgroup(5) from outside of every
-// cgroup namespace.
+// cgroup returns the path of the cgroup of a process from the root of its
+// hierarchy, or "" if the cgroup is gone. It is the cgroup of v2, or of the v1
+// memory controller if the process is in the root of v2. The path is that of
+// cgroups(7) as seen from outside of every cgroup namespace.
 func (w *Walk) cgroup(t *walkTable) string {
-	k := w.names.known[t.Cgroup]
+	k := w.cgroups.known[t.Cgroup]
 	if k == nil {
-		path, ok := w.path(t)
+		path, ok := w.readCgroupPath(t)
 		if !ok {
 			return ""
 		}
-		k = &cgroupName{path: path}
-		w.names.known[t.Cgroup] = k
+		k = &cgroupPath{path: path}
+		w.cgroups.known[t.Cgroup] = k
 	}
-	k.walk = w.names.walk
+	k.walk = w.cgroups.walk
 	return k.path
 }
 
-// path asks for a path. The address may be another's by now: the id, which is
-// never reused, says so.
-func (w *Walk) path(t *walkTable) (string, bool) {
+// readCgroupPath reads a path from the kernel. The memory of the cgroup may belong
+// to another one by now, which its id shows: ids are never reused.
+func (w *Walk) readCgroupPath(t *walkTable) (string, bool) {
 	var found walkCgroupPath
 	if w.vars.CgroupNode.Set(t.CgroupNode) != nil {
 		return "", false
 	}
-	if _, err := w.named.Run(&ebpf.RunOptions{}); err != nil {
+	if _, err := w.readPath.Run(&ebpf.RunOptions{}); err != nil {
 		return "", false
 	}
 	if w.vars.CgroupPath.Get(&found) != nil || found.Id != t.Cgroup {

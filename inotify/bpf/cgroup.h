@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Which cgroup says most about where a process belongs. Who includes it says how
- * fields of the kernel are read: READ(type, at, field).
+ * Finds the cgroup that identifies the pod or unit of a process. The including
+ * file defines READ(type, at, field), which reads a field of a kernel structure.
  */
 #pragma once
 
@@ -12,7 +12,8 @@ static struct kernfs_node *parent_of(struct kernfs_node *node)
 	return READ(struct kernfs_node, node, __parent);
 }
 
-/* The one of v2, or that of the memory controller where v1 is used. */
+/* The cgroup of v2, or of the v1 memory controller where the process is in the
+ * root of v2. */
 static struct kernfs_node *cgroup_of(struct task_struct *task)
 {
 	struct css_set *set = READ(struct task_struct, task, cgroups);

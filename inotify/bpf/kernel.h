@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * What is read of the kernel, and no more: the loader looks up where each
- * field is in the running kernel's BTF.
+ * The kernel structures and fields that the programs read, and no others. The
+ * loader finds the offset of each field in the running kernel's BTF.
  */
 #pragma once
 
@@ -20,6 +20,7 @@ typedef __u16 __sum16;
 
 enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_MAP_TYPE_LRU_HASH = 9, BPF_MAP_TYPE_RINGBUF = 27, BPF_F_MMAPABLE = 1024 };
 enum { CLOCK_MONOTONIC = 1 };
+enum { BPF_RB_FORCE_WAKEUP = 2 };
 
 struct bpf_timer {
 	__u64 __opaque[2];
@@ -45,13 +46,13 @@ struct ucounts;
 struct user_namespace {
 	int level;
 	struct ns_common ns;
-	struct ucounts *ucounts; /* that its creation was charged to */
+	struct ucounts *ucounts; /* the account that its creation was charged to */
 	long ucount_max[UCOUNT_COUNTS];
 };
 
 /*
- * It begins with an hlist_node before 6.15 and an hlist_nulls_node since: next
- * is the first word of both, pprev the second.
+ * The entry begins with an hlist_node before Linux 6.15 and with an
+ * hlist_nulls_node since. In both, next is the first word and pprev the second.
  */
 struct ucounts {
 	struct user_namespace *ns;
@@ -179,7 +180,7 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
-/* Registers at the entry of a system call. */
+/* The registers at the entry of a system call. */
 struct pt_regs___x86 {
 	unsigned long di;
 };

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * loop(n, f, context) calls f(i, context) for each i below n until it returns 1.
- * That is bpf_loop(), since Linux 5.17. Before it, the elements of a map are
- * gone through instead (5.13), whatever n is: f has to know where to end. EACH(f,
- * type of *context) is needed for that.
+ * loop(n, f, context) calls f(i, context) for each i below n until f returns 1.
+ * It is bpf_loop(), which Linux 5.17 added. On older kernels it is
+ * bpf_for_each_map_elem() (5.13) over a map of 2^17 elements, whatever n is, so f
+ * must check the bound itself. EACH(f, type of *context) declares the callback
+ * for that.
  */
 #pragma once
 
-/* Set by the caller before it is loaded, by what the kernel has. */
+/* Set before loading, where the kernel has no bpf_loop(). */
 const volatile __u8 no_bpf_loop;
 
-/* Of one element where there is bpf_loop(). */
+/* Has one element where the kernel has bpf_loop(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << 17);

@@ -25,20 +25,20 @@ type ucountsAccount struct {
 	Pad            uint32
 }
 
-type ucountsClock struct {
-	_     structs.HostLayout
-	Timer struct {
-		_      structs.HostLayout
-		Opaque [2]uint64
-	}
+type ucountsLastCheck struct {
+	_      structs.HostLayout
+	Jiffy  uint64
+	Checks uint64
 }
 
-type ucountsLevel struct {
-	_         structs.HostLayout
-	Instances int64
-	Watches   int64
-	Uid       uint32
-	Set       uint32
+type ucountsNotification struct {
+	_          structs.HostLayout
+	At         uint64
+	Instances  int64
+	Watches    int64
+	Uid        uint32
+	By         uint32
+	Generation uint64
 }
 
 type ucountsRun struct {
@@ -50,36 +50,44 @@ type ucountsRun struct {
 	Own       uint32
 }
 
-type ucountsRung struct {
+type ucountsThreshold struct {
 	_         structs.HostLayout
-	At        uint64
 	Instances int64
 	Watches   int64
 	Uid       uint32
-	By        uint32
-	Set       uint32
-	Pad       uint32
+	Valid     uint32
+}
+
+type ucountsTimerValue struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	ucountsMapAlarms      = "alarms"
-	ucountsMapClocks      = "clocks"
-	ucountsMapSteps       = "steps"
-	ucountsProgAlarm      = "alarm"
-	ucountsProgBegin      = "begin"
-	ucountsProgUcounts    = "ucounts"
-	ucountsVarAccounts    = "accounts"
-	ucountsVarCharged     = "charged"
-	ucountsVarFrom        = "from"
-	ucountsVarGoldenRatio = "golden_ratio"
-	ucountsVarLeast       = "least"
-	ucountsVarLevels      = "levels"
-	ucountsVarNoBpfLoop   = "no_bpf_loop"
-	ucountsVarRun         = "run"
-	ucountsVarUnused      = "unused"
+	ucountsMapLastChecks    = "last_checks"
+	ucountsMapNotifications = "notifications"
+	ucountsMapSteps         = "steps"
+	ucountsMapTimers        = "timers"
+	ucountsProgCheckCurrent = "check_current"
+	ucountsProgReadAccounts = "read_accounts"
+	ucountsProgStartTimer   = "start_timer"
+	ucountsVarAccounts      = "accounts"
+	ucountsVarFrom          = "from"
+	ucountsVarGeneration    = "generation"
+	ucountsVarGoldenRatio   = "golden_ratio"
+	ucountsVarLowest        = "lowest"
+	ucountsVarNoBpfLoop     = "no_bpf_loop"
+	ucountsVarRun           = "run"
+	ucountsVarTable         = "table"
+	ucountsVarTestDelay     = "test_delay"
+	ucountsVarThresholds    = "thresholds"
+	ucountsVarUnused        = "unused"
 )
 
 // loadUcounts returns the embedded CollectionSpec for ucounts.
@@ -124,18 +132,19 @@ type ucountsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsProgramSpecs struct {
-	Alarm   *ebpf.ProgramSpec `ebpf:"alarm"`
-	Begin   *ebpf.ProgramSpec `ebpf:"begin"`
-	Ucounts *ebpf.ProgramSpec `ebpf:"ucounts"`
+	CheckCurrent *ebpf.ProgramSpec `ebpf:"check_current"`
+	ReadAccounts *ebpf.ProgramSpec `ebpf:"read_accounts"`
+	StartTimer   *ebpf.ProgramSpec `ebpf:"start_timer"`
 }
 
 // ucountsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsMapSpecs struct {
-	Alarms *ebpf.MapSpec `ebpf:"alarms"`
-	Clocks *ebpf.MapSpec `ebpf:"clocks"`
-	Steps  *ebpf.MapSpec `ebpf:"steps"`
+	LastChecks    *ebpf.MapSpec `ebpf:"last_checks"`
+	Notifications *ebpf.MapSpec `ebpf:"notifications"`
+	Steps         *ebpf.MapSpec `ebpf:"steps"`
+	Timers        *ebpf.MapSpec `ebpf:"timers"`
 }
 
 // ucountsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -143,13 +152,15 @@ type ucountsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ucountsVariableSpecs struct {
 	Accounts    *ebpf.VariableSpec `ebpf:"accounts"`
-	Charged     *ebpf.VariableSpec `ebpf:"charged"`
 	From        *ebpf.VariableSpec `ebpf:"from"`
+	Generation  *ebpf.VariableSpec `ebpf:"generation"`
 	GoldenRatio *ebpf.VariableSpec `ebpf:"golden_ratio"`
-	Least       *ebpf.VariableSpec `ebpf:"least"`
-	Levels      *ebpf.VariableSpec `ebpf:"levels"`
+	Lowest      *ebpf.VariableSpec `ebpf:"lowest"`
 	NoBpfLoop   *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	Run         *ebpf.VariableSpec `ebpf:"run"`
+	Table       *ebpf.VariableSpec `ebpf:"table"`
+	TestDelay   *ebpf.VariableSpec `ebpf:"test_delay"`
+	Thresholds  *ebpf.VariableSpec `ebpf:"thresholds"`
 	Unused      *ebpf.VariableSpec `ebpf:"unused"`
 }
 
@@ -173,16 +184,18 @@ func (o *ucountsObjects) Close() error {
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsMaps struct {
-	Alarms *ebpf.Map `ebpf:"alarms"`
-	Clocks *ebpf.Map `ebpf:"clocks"`
-	Steps  *ebpf.Map `ebpf:"steps"`
+	LastChecks    *ebpf.Map `ebpf:"last_checks"`
+	Notifications *ebpf.Map `ebpf:"notifications"`
+	Steps         *ebpf.Map `ebpf:"steps"`
+	Timers        *ebpf.Map `ebpf:"timers"`
 }
 
 func (m *ucountsMaps) Close() error {
 	return _UcountsClose(
-		m.Alarms,
-		m.Clocks,
+		m.LastChecks,
+		m.Notifications,
 		m.Steps,
+		m.Timers,
 	)
 }
 
@@ -191,13 +204,15 @@ func (m *ucountsMaps) Close() error {
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsVariables struct {
 	Accounts    *ebpf.Variable `ebpf:"accounts"`
-	Charged     *ebpf.Variable `ebpf:"charged"`
 	From        *ebpf.Variable `ebpf:"from"`
+	Generation  *ebpf.Variable `ebpf:"generation"`
 	GoldenRatio *ebpf.Variable `ebpf:"golden_ratio"`
-	Least       *ebpf.Variable `ebpf:"least"`
-	Levels      *ebpf.Variable `ebpf:"levels"`
+	Lowest      *ebpf.Variable `ebpf:"lowest"`
 	NoBpfLoop   *ebpf.Variable `ebpf:"no_bpf_loop"`
 	Run         *ebpf.Variable `ebpf:"run"`
+	Table       *ebpf.Variable `ebpf:"table"`
+	TestDelay   *ebpf.Variable `ebpf:"test_delay"`
+	Thresholds  *ebpf.Variable `ebpf:"thresholds"`
 	Unused      *ebpf.Variable `ebpf:"unused"`
 }
 
@@ -205,16 +220,16 @@ type ucountsVariables struct {
 //
 // It can be passed to loadUcountsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ucountsPrograms struct {
-	Alarm   *ebpf.Program `ebpf:"alarm"`
-	Begin   *ebpf.Program `ebpf:"begin"`
-	Ucounts *ebpf.Program `ebpf:"ucounts"`
+	CheckCurrent *ebpf.Program `ebpf:"check_current"`
+	ReadAccounts *ebpf.Program `ebpf:"read_accounts"`
+	StartTimer   *ebpf.Program `ebpf:"start_timer"`
 }
 
 func (p *ucountsPrograms) Close() error {
 	return _UcountsClose(
-		p.Alarm,
-		p.Begin,
-		p.Ucounts,
+		p.CheckCurrent,
+		p.ReadAccounts,
+		p.StartTimer,
 	)
 }
 

@@ -16,39 +16,38 @@ import (
 )
 
 const (
-	// room for descriptors of instances and for tables in one part of a walk,
-	// ROOM in walk.c.
-	room = 4096
-	// work that a part may make, WORK in walk.c: the kernel does not let go of
-	// the CPU meanwhile, for some 8 ms.
-	work = 1 << 18
-	// minFDs is from where a table is told of that holds no instance, many_fds
-	// in walk.c.
+	// maxRecords is the number of holdings, and of tables, that one part of a walk
+	// can return: MAX_RECORDS in walk.bpf.c.
+	maxRecords = 4096
+	// maxWork bounds the reads of one part: WORK in walk.bpf.c. The program is not
+	// preempted for up to 8 ms.
+	maxWork = 1 << 18
+	// minFDs is the number of descriptors from which a table without instances is
+	// reported: many_fds in walk.bpf.c.
 	minFDs = 48
-	// mostParts is into how many parts a walk is divided at most.
-	mostParts = 1024
+	// maxParts bounds the number of parts of a walk.
+	maxParts = 1024
 )
 
-// Walk looks through the descriptor tables of the node. It is safe for
-// concurrent use.
+// Walk reads the descriptor tables of the node. It is safe for concurrent use.
 type Walk struct {
-	mu    sync.Mutex
-	maps  walkMaps
-	vars  walkVariables
-	part  func() error // makes a part of the walk
-	named *ebpf.Program
-	close []io.Closer
-	parts uint32 // of the next walk
-	open  int    // descriptors that this process has for a walk only
+	mu       sync.Mutex
+	maps     walkMaps
+	vars     walkVariables
+	runPart  func() error
+	readPath *ebpf.Program
+	closers  []io.Closer
+	parts    uint32 // of the next walk
+	extraFDs int    // descriptors that this process has during a walk only
 
-	found    found // reused
-	names    cgroups
-	comms    map[[16]uint8]string
-	numbers  map[uint64]uint64 // of instances
-	numbered uint64            // the last one
+	found      found // reused
+	cgroups    cgroupPaths
+	comms      map[[16]uint8]string
+	numbers    map[uint64]uint64 // of instances, by address
+	lastNumber uint64
 }
 
-// found is what the parts of a walk found.
+// found has the records of all parts of a walk.
 type found struct {
 	holdings []walkHolding
 	tables   []walkTable
@@ -57,12 +56,12 @@ type found struct {
 	self     uint32 // the pid of this process in the pid namespace of the node
 }
 
-// OpenWalk loads the program and tries it: instances that are made here are
-// found in this process, with their watches, with the events that wait, and
-// each once. The error says what was not, or what the kernel or nodetune lack.
+// OpenWalk loads the program and tests it: a walk must find instances that OpenWalk
+// creates in this process, once each, with their watches and queued events. The
+// error states what the walk did not find, or what the kernel or nodetune lacks.
 //
-// It takes some 30 ms, and 15 for the types if they are not decoded yet. procfs
-// is where to find nodetune's namespaces.
+// It takes about 30 ms, and 15 ms to decode the types. procfs is a mount of
+// proc(5), which has nodetune's namespaces.
 func OpenWalk(procfs string, types *Types) (*Walk, error) {
 	self, err := ownAccount(procfs)
 	if err != nil {
@@ -75,130 +74,130 @@ func OpenWalk(procfs string, types *Types) (*Walk, error) {
 	return openWalk(spec, self, procfs, types)
 }
 
-// openWalk walks by itself or, where the kernel does not let it, with the
-// kernel's iterator of tasks.
+// openWalk uses bpf_iter_task_new or, where the kernel does not have it, the
+// kernel's task iterator.
 func openWalk(spec *ebpf.CollectionSpec, self inotify.Owner, procfs string, types *Types) (*Walk, error) {
 	w, err := loadTasks(spec.Copy(), types)
 	if err != nil && !errors.Is(err, unix.EPERM) {
 		var other error
 		if w, other = loadIterator(spec, procfs, types); other != nil {
-			return nil, lacking(errors.Join(err, other))
+			return nil, missingRequirement(errors.Join(err, other))
 		}
 	} else if err != nil {
-		return nil, lacking(err)
+		return nil, missingRequirement(err)
 	}
-	if err := w.try(self, procfs); err != nil {
+	if err := w.selfTest(self, procfs); err != nil {
 		_ = w.Close()
-		return nil, fmt.Errorf("the kernel's descriptor tables are not what they were taken for: %w", err)
+		return nil, fmt.Errorf("BPF self-test failed: unexpected descriptor table layout: %w", err)
 	}
 	return w, nil
 }
 
-// loadTasks loads the program that goes through the tasks itself. It needs Linux
-// 6.7 (bpf_iter_task_new), and sees those of every pid namespace.
+// loadTasks loads the program that iterates over the tasks itself. It needs Linux
+// 6.7 (bpf_iter_task_new) and sees the processes of all pid namespaces.
 func loadTasks(spec *ebpf.CollectionSpec, types *Types) (*Walk, error) {
 	var objs struct {
 		walkMaps
 		walkVariables
-		Walk *ebpf.Program `ebpf:"walk"`
-		Path *ebpf.Program `ebpf:"path"`
+		WalkTasks      *ebpf.Program `ebpf:"walk_tasks"`
+		ReadCgroupPath *ebpf.Program `ebpf:"read_cgroup_path"`
 	}
 	if err := spec.LoadAndAssign(&objs, types.options()); err != nil {
 		return nil, err
 	}
-	w := newWalk(objs.walkMaps, objs.walkVariables, objs.Path, objs.Walk)
-	w.part = func() error {
-		_, err := objs.Walk.Run(&ebpf.RunOptions{})
+	w := newWalk(objs.walkMaps, objs.walkVariables, objs.ReadCgroupPath, objs.WalkTasks)
+	w.runPart = func() error {
+		_, err := objs.WalkTasks.Run(&ebpf.RunOptions{})
 		return err
 	}
 	return w, nil
 }
 
-// loadIterator loads the program that the kernel calls for every task of the pid
-// namespace of whoever reads the iterator.
+// loadIterator loads the program that the kernel calls for every task of the
+// reader's pid namespace.
 func loadIterator(spec *ebpf.CollectionSpec, procfs string, types *Types) (*Walk, error) {
 	if !inotify.InitialPIDNS(procfs) {
-		return nil, errors.New("before Linux 6.7 it sees the processes of its own pid namespace only: run with hostPID")
+		return nil, errors.New("before Linux 6.7 a walk sees only the processes of its own pid namespace: run with hostPID")
 	}
 	var objs struct {
 		walkMaps
 		walkVariables
-		Each *ebpf.Program `ebpf:"each"`
-		Path *ebpf.Program `ebpf:"path"`
+		IterateTask    *ebpf.Program `ebpf:"iterate_task"`
+		ReadCgroupPath *ebpf.Program `ebpf:"read_cgroup_path"`
 	}
 	if err := spec.LoadAndAssign(&objs, types.options()); err != nil {
 		return nil, err
 	}
-	w := newWalk(objs.walkMaps, objs.walkVariables, objs.Path, objs.Each)
-	tasks, err := link.AttachIter(link.IterOptions{Program: objs.Each})
+	w := newWalk(objs.walkMaps, objs.walkVariables, objs.ReadCgroupPath, objs.IterateTask)
+	tasks, err := link.AttachIter(link.IterOptions{Program: objs.IterateTask})
 	if err != nil {
 		_ = w.Close()
 		return nil, err
 	}
-	w.close, w.open = append(w.close, tasks), 1
-	w.part = func() error {
+	w.closers, w.extraFDs = append(w.closers, tasks), 1
+	w.runPart = func() error {
 		r, err := tasks.Open()
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(io.Discard, r) // it writes nothing: the end is when it has met all
+		_, err = io.Copy(io.Discard, r) // the program writes nothing: the end means that it saw all tasks
 		return errors.Join(err, r.Close())
 	}
 	return w, nil
 }
 
-func newWalk(maps walkMaps, vars walkVariables, named, walk *ebpf.Program) *Walk {
+func newWalk(maps walkMaps, vars walkVariables, readPath, walk *ebpf.Program) *Walk {
 	return &Walk{
-		maps: maps, vars: vars, named: named, parts: 1,
-		close: []io.Closer{&maps, named, walk},
-		names: cgroups{known: map[uint64]*cgroupName{}}, numbers: map[uint64]uint64{}, comms: map[[16]uint8]string{},
+		maps: maps, vars: vars, readPath: readPath, parts: 1,
+		closers: []io.Closer{&maps, readPath, walk},
+		cgroups: cgroupPaths{known: map[uint64]*cgroupPath{}}, numbers: map[uint64]uint64{}, comms: map[[16]uint8]string{},
 	}
 }
 
-// Close gives the programs and their memory back.
+// Close unloads the programs and frees their memory.
 func (w *Walk) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var errs []error
-	for _, c := range w.close {
+	for _, c := range w.closers {
 		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// Holders returns who holds what: 2.3 ms for 2,000 processes with 70,000
-// descriptors and 200,000 watches.
+// Holders returns the processes and the instances that they hold. It takes 2.3 ms
+// for 2,000 processes with 70,000 descriptors and 200,000 watches.
 func (w *Walk) Holders() (inotify.Held, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.walk(); err != nil {
-		return inotify.Held{}, fmt.Errorf("walk through the descriptor tables: %w", err)
+		return inotify.Held{}, fmt.Errorf("walk the descriptor tables: %w", err)
 	}
-	return w.held(), nil
+	return w.convert(), nil
 }
 
-// walk makes a walk, in as many parts as it takes for each to have room.
+// walk makes a walk, in so many parts that each has room for its records.
 func (w *Walk) walk() error {
-	for ; w.parts <= mostParts; w.parts *= 2 {
-		fullest, full, err := w.inParts()
+	for ; w.parts <= maxParts; w.parts *= 2 {
+		load, full, err := w.runParts()
 		switch {
 		case err != nil:
 			return err
 		case full:
 			continue
-		case fullest < 0.25 && w.parts > 1:
+		case load < 0.25 && w.parts > 1:
 			w.parts /= 2
 		}
 		return nil
 	}
 	w.parts = 1
-	return fmt.Errorf("there are too many descriptors of instances: some %d of them were looked at", mostParts*room)
+	return fmt.Errorf("the node has too many descriptors of inotify instances: more than %d", maxParts*maxRecords)
 }
 
-// inParts makes all parts of a walk. A process may meanwhile close an instance
-// whose place in memory another one's then takes, and the two are taken for one:
-// only where there is more than one part, and until the next walk.
-func (w *Walk) inParts() (fullest float64, full bool, err error) {
+// runParts makes all parts of a walk and returns how full the fullest one is. With
+// several parts, a process can close an instance and another one can get its
+// memory. The two are then counted as one until the next walk.
+func (w *Walk) runParts() (load float64, full bool, err error) {
 	w.found = found{holdings: w.found.holdings[:0], tables: w.found.tables[:0], owners: w.found.owners[:0]}
 	if err := w.vars.Parts.Set(w.parts); err != nil {
 		return 0, false, err
@@ -207,7 +206,7 @@ func (w *Walk) inParts() (fullest float64, full bool, err error) {
 		if err := w.vars.Part.Set(part); err != nil {
 			return 0, false, err
 		}
-		if err := w.part(); err != nil {
+		if err := w.runPart(); err != nil {
 			return 0, false, err
 		}
 		var run walkRun
@@ -217,7 +216,7 @@ func (w *Walk) inParts() (fullest float64, full bool, err error) {
 		if run.Full != 0 {
 			return 1, true, nil
 		}
-		fullest = max(fullest, float64(max(run.Holdings, run.Tables))/room, float64(run.Work)/work)
+		load = max(load, float64(max(run.Holdings, run.Tables))/maxRecords, float64(run.Work)/maxWork)
 		if err := errors.Join(
 			read(&w.found.holdings, w.maps.Holdings, run.Holdings),
 			read(&w.found.tables, w.maps.Tables, run.Tables),
@@ -229,11 +228,10 @@ func (w *Walk) inParts() (fullest float64, full bool, err error) {
 		w.found.stats.Processes, w.found.stats.Tables = int(run.Processes), int(run.TablesSeen)
 		w.found.stats.FDs += int(run.Fds)
 	}
-	return fullest, false, nil
+	return load, false, nil
 }
 
-// read appends the first n values of a map, which is in the memory of this
-// process as well.
+// read appends the first n values of a map, which is mapped into this process.
 func read[T walkHolding | walkTable | walkOwner](to *[]T, from *ebpf.Map, n uint32) error {
 	if n == 0 {
 		return nil

@@ -81,9 +81,9 @@ const (
 	walkMapOwners           = "owners"
 	walkMapSteps            = "steps"
 	walkMapTables           = "tables"
-	walkProgEach            = "each"
-	walkProgPath            = "path"
-	walkProgWalk            = "walk"
+	walkProgIterateTask     = "iterate_task"
+	walkProgReadCgroupPath  = "read_cgroup_path"
+	walkProgWalkTasks       = "walk_tasks"
 	walkVarAnonInodeFsMagic = "anon_inode_fs_magic"
 	walkVarCgroupNode       = "cgroup_node"
 	walkVarCgroupPath       = "cgroup_path"
@@ -137,9 +137,9 @@ type walkSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type walkProgramSpecs struct {
-	Each *ebpf.ProgramSpec `ebpf:"each"`
-	Path *ebpf.ProgramSpec `ebpf:"path"`
-	Walk *ebpf.ProgramSpec `ebpf:"walk"`
+	IterateTask    *ebpf.ProgramSpec `ebpf:"iterate_task"`
+	ReadCgroupPath *ebpf.ProgramSpec `ebpf:"read_cgroup_path"`
+	WalkTasks      *ebpf.ProgramSpec `ebpf:"walk_tasks"`
 }
 
 // walkMapSpecs contains maps before they are loaded into the kernel.
@@ -221,16 +221,16 @@ type walkVariables struct {
 //
 // It can be passed to loadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type walkPrograms struct {
-	Each *ebpf.Program `ebpf:"each"`
-	Path *ebpf.Program `ebpf:"path"`
-	Walk *ebpf.Program `ebpf:"walk"`
+	IterateTask    *ebpf.Program `ebpf:"iterate_task"`
+	ReadCgroupPath *ebpf.Program `ebpf:"read_cgroup_path"`
+	WalkTasks      *ebpf.Program `ebpf:"walk_tasks"`
 }
 
 func (p *walkPrograms) Close() error {
 	return _WalkClose(
-		p.Each,
-		p.Path,
-		p.Walk,
+		p.IterateTask,
+		p.ReadCgroupPath,
+		p.WalkTasks,
 	)
 }
 

@@ -24,15 +24,15 @@ func loadedWalk(t testing.TB) *ebpf.CollectionSpec {
 	return spec
 }
 
-// walks are the two ways to go through the tasks, and how they are gone before
-// Linux 5.17.
+// walks opens a walk with each way to iterate over the tasks, and one as on a kernel
+// before Linux 5.17.
 func walks(t *testing.T) map[string]*Walk {
 	tasks, err := OpenWalk("/proc", NewTypes())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tasks.Close() })
-	iterator, err := loadIteratorAndTry()
+	iterator, err := openIterator()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,15 +66,14 @@ func holders(t *testing.T, w *Walk) (inotify.Held, map[int]inotify.Holder) {
 	return held, by
 }
 
-// TestWalk: every instance that is not in flight is found with whoever holds it,
-// once, and what users are charged for is what the kernel's own table says, but
-// for those in flight; while another user makes and closes 10,000 instances a
-// second.
+// TestWalk: a walk finds every instance that is not in flight once, with its holders,
+// and charges users as the kernel's own table does, while another user creates and
+// closes 10,000 instances a second.
 func TestWalk(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	table, all := openTable(t), walks(t)
-	specs := append(slices.Clone(herd), holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70311, Instances: 1, Watches: 5000})
+	specs := append(slices.Clone(allKinds), holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70311, Instances: 1, Watches: 5000})
 	started := holdertest.New(t, 5000).Start(specs...)
 	churned := churn(t)
 	for churned.Load() < 10_000 {
@@ -126,7 +125,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestHolder: what is said of a process is what /proc says.
+// TestHolder: the details of a process are those of /proc.
 func TestHolder(t *testing.T) {
 	privtest.Host(t)
 	started := holdertest.New(t, 1).Start(
@@ -172,7 +171,7 @@ func TestHolder(t *testing.T) {
 	}
 }
 
-// TestParts: what has no room in one part of a walk is found in several.
+// TestParts: a walk in several parts finds what one part has no room for.
 func TestParts(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "8192")
@@ -189,7 +188,7 @@ func TestParts(t *testing.T) {
 			}
 		}
 		if found != 9000 || w.parts < 2 {
-			t.Errorf("%s: %d instances were found in %d parts", name, found, w.parts)
+			t.Errorf("%s: got %d instances in %d parts", name, found, w.parts)
 		}
 		if h := by[started[0][0].PID]; len(h.Instances) != 6000 || h.FDs < 6000 || h.FDs > 6010 {
 			t.Errorf("%s: %d instances and %d descriptors, want 6,000 and the standard ones", name, len(h.Instances), h.FDs)
@@ -197,11 +196,11 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestQueue: events that nobody reads are counted, beyond the limit as well.
+// TestQueue: unread events are counted, beyond the limit as well.
 func TestQueue(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_queued_events", "20")
-	all := walks(t) // the queue of what is made to try it overflows as well
+	all := walks(t) // the self-test's queue overflows as well
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +211,7 @@ func TestQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for made := range 25 {
-		want := int64(min(made, 21)) // one says that others were lost
+		want := int64(min(made, 21)) // the last one is IN_Q_OVERFLOW
 		for name, w := range all {
 			held, by := holders(t, w)
 			found := false
@@ -230,7 +229,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestWrongWalk: what does not find what it should is refused.
+// TestWrongWalk: a walk that does not find what it should is an error.
 func TestWrongWalk(t *testing.T) {
 	privtest.Root(t)
 	self, err := ownAccount("/proc")
@@ -242,8 +241,8 @@ func TestWrongWalk(t *testing.T) {
 		self       inotify.Owner
 		magic      uint64
 	}{
-		{"no instance", "0 were found", self, 1},
-		{"account", "said to be charged to uid 0", inotify.Owner{UserNS: self.UserNS, UID: 70399}, 0},
+		{"no instance", "found 0 of 3", self, 1},
+		{"account", "as charged to uid 0", inotify.Owner{UserNS: self.UserNS, UID: 70399}, 0},
 	} {
 		spec := loadedWalk(t)
 		if c.magic != 0 {
@@ -254,7 +253,7 @@ func TestWrongWalk(t *testing.T) {
 		w, err := openWalk(spec, c.self, "/proc", NewTypes())
 		if err == nil {
 			w.Close()
-			t.Errorf("%s: believed", c.name)
+			t.Errorf("%s: no error", c.name)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// refusal is one line of trace_pipe.
-type refusal struct {
+// failure is one line of trace_pipe.
+type failure struct {
 	tid   int
 	call  string // without sys_
 	errno int
@@ -16,38 +16,38 @@ type refusal struct {
 //
 //	fluent-bit-1762    [001] ..... 123.456789: sys_inotify_init1 -> 0xffffffffffffffe8
 //
-// from its end, since the name of a program may hold anything but is shorter
-// than what follows it.
-func parse(line []byte) (refusal, bool) {
-	var r refusal
+// from its end. The name of the program at the beginning can contain any text, but
+// it is shorter than the rest of the line.
+func parse(line []byte) (failure, bool) {
+	var f failure
 	head, value, ok := cutLast(line, " -> 0x")
 	if !ok {
-		return r, false
+		return f, false
 	}
 	ret, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
 	if err != nil || int64(ret) >= 0 || int64(ret) < -4095 { // MAX_ERRNO in linux/err.h
-		return r, false
+		return f, false
 	}
-	r.errno = int(-int64(ret))
+	f.errno = int(-int64(ret))
 	head, call, ok := cutLast(head, ": sys_")
 	if !ok {
-		return r, false
+		return f, false
 	}
-	r.call = string(call)
+	f.call = string(call)
 	head, _, ok = cutLast(head, "]") // flags and time
 	if !ok {
-		return r, false
+		return f, false
 	}
 	head, _, ok = cutLast(head, "[") // CPU
 	if !ok {
-		return r, false
+		return f, false
 	}
 	_, tid, ok := cutLast(bytes.TrimRight(head, " "), "-")
 	if !ok {
-		return r, false
+		return f, false
 	}
-	r.tid, err = strconv.Atoi(string(tid))
-	return r, err == nil && r.tid > 0
+	f.tid, err = strconv.Atoi(string(tid))
+	return f, err == nil && f.tid > 0
 }
 
 // lost reads a line such as "CPU:1 [LOST 1234 EVENTS]".

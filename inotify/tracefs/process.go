@@ -12,8 +12,8 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 )
 
-// look fills in what /proc says of the process now, a moment later.
-func (r *Refusals) look(f *inotify.Refusal) {
+// inspect adds what /proc shows of the process a moment after the failure.
+func (t *FailureTracer) inspect(f *inotify.Refusal) {
 	switch unix.Errno(f.Errno) {
 	case unix.ENOSPC:
 		f.Resource = inotify.Watches
@@ -24,10 +24,10 @@ func (r *Refusals) look(f *inotify.Refusal) {
 	case unix.EMFILE:
 		f.Resource = inotify.InstancesOrNOFILE
 	}
-	if tgid, err := r.leader(f.PID); err == nil {
-		f.PID = tgid // of the process, where a thread was refused
+	if tgid, err := t.leader(f.PID); err == nil {
+		f.PID = tgid // the call may be of a thread
 	}
-	p, err := r.walker.Open(f.PID)
+	p, err := t.walker.Open(f.PID)
 	if err != nil {
 		return
 	}
@@ -48,7 +48,7 @@ func (r *Refusals) look(f *inotify.Refusal) {
 	if err != nil {
 		return
 	}
-	lowest, err := r.lowestFree(f.PID)
+	lowest, err := t.lowestFree(f.PID)
 	switch {
 	case err != nil:
 	case uint64(lowest) >= soft:
@@ -58,9 +58,9 @@ func (r *Refusals) look(f *inotify.Refusal) {
 	}
 }
 
-// leader returns the process of a thread, the Tgid of proc_pid_status(5).
-func (r *Refusals) leader(tid int) (int, error) {
-	b, err := os.ReadFile(filepath.Join(r.procfs, strconv.Itoa(tid), "status"))
+// leader returns the process of a thread: Tgid in proc_pid_status(5).
+func (t *FailureTracer) leader(tid int) (int, error) {
+	b, err := os.ReadFile(filepath.Join(t.procfs, strconv.Itoa(tid), "status"))
 	if err != nil {
 		return 0, err
 	}
@@ -69,9 +69,9 @@ func (r *Refusals) leader(tid int) (int, error) {
 	return strconv.Atoi(string(bytes.TrimSpace(line)))
 }
 
-// lowestFree returns the descriptor that the kernel would give next.
-func (r *Refusals) lowestFree(pid int) (int64, error) {
-	dir, err := os.Open(filepath.Join(r.procfs, strconv.Itoa(pid), "fd"))
+// lowestFree returns the lowest free descriptor, which the kernel uses next.
+func (t *FailureTracer) lowestFree(pid int) (int64, error) {
+	dir, err := os.Open(filepath.Join(t.procfs, strconv.Itoa(pid), "fd"))
 	if err != nil {
 		return 0, err
 	}

@@ -44,7 +44,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	types.Forget()
+	types.Close()
 	took.Open = used() - began
 	s.SetLedger(table)
 	s.SetHolders(walk)

@@ -16,11 +16,11 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// openEnv makes the test binary open what it names: "table", "walk" or
-// "iterator", with "seccomp" before it after having denied itself bpf(2).
+// openEnv makes the test binary open a source: "table", "walk" or "iterator". With
+// "seccomp" before the name, it first forbids itself bpf(2).
 const openEnv = "NODETUNE_TEST_OPEN"
 
-func openAndSay() int {
+func openAndPrint() int {
 	what := os.Getenv(openEnv)
 	if rest, ok := strings.CutPrefix(what, "seccomp "); ok {
 		what = rest
@@ -29,7 +29,7 @@ func openAndSay() int {
 			return 3
 		}
 	}
-	if err := openIt(what); err != nil {
+	if err := openSource(what); err != nil {
 		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
@@ -37,7 +37,7 @@ func openAndSay() int {
 	return 0
 }
 
-func openIt(what string) error {
+func openSource(what string) error {
 	if what == "table" {
 		table, err := Open("/proc", NewTypes())
 		if err != nil {
@@ -48,20 +48,20 @@ func openIt(what string) error {
 	}
 	w, err := OpenWalk("/proc", NewTypes())
 	if what == "iterator" {
-		w, err = loadIteratorAndTry()
+		w, err = openIterator()
 	}
 	if err != nil {
 		return err
 	}
 	held, err := w.Holders()
-	if err == nil && held.Walk.Processes < 5 { // in a namespace of pids there are two
-		return fmt.Errorf("only %d processes are seen", held.Walk.Processes)
+	if err == nil && held.Walk.Processes < 5 { // a new pid namespace has two
+		return fmt.Errorf("the walk found only %d processes", held.Walk.Processes)
 	}
 	return err
 }
 
-// loadIteratorAndTry is what OpenWalk does before Linux 6.7.
-func loadIteratorAndTry() (*Walk, error) {
+// openIterator opens a walk as OpenWalk does before Linux 6.7.
+func openIterator() (*Walk, error) {
 	self, err := ownAccount("/proc")
 	if err != nil {
 		return nil, err
@@ -75,12 +75,12 @@ func loadIteratorAndTry() (*Walk, error) {
 	}
 	w, err := loadIterator(spec, "/proc", NewTypes())
 	if err != nil {
-		return nil, lacking(err)
+		return nil, missingRequirement(err)
 	}
-	return w, w.try(self, "/proc")
+	return w, w.selfTest(self, "/proc")
 }
 
-// denyBPF is what a container runtime's default profile does.
+// denyBPF forbids bpf(2), as the default profile of container runtimes does.
 func denyBPF() error {
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -100,7 +100,7 @@ func denyBPF() error {
 	return nil
 }
 
-// as runs a command as a user with these capabilities alone.
+// as returns the prefix that runs a command with this uid and these capabilities.
 func as(uid int, caps string) []string {
 	set := "-all" + caps
 	return []string{
@@ -109,9 +109,9 @@ func as(uid int, caps string) []string {
 	}
 }
 
-// TestLacking: what it needs is what is said, and without it the error says
-// what is missing. The user has no instance left: nothing is taken from it.
-func TestLacking(t *testing.T) {
+// TestRequirements: the documented requirements are enough, and the error names the
+// missing one. A user at its limit of instances can open all sources.
+func TestRequirements(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	const uid, full = 70397, 70398
@@ -153,7 +153,7 @@ func TestLacking(t *testing.T) {
 	}
 }
 
-// executable returns this test's program, where other users may run it.
+// executable copies the test binary to where other users can run it.
 func executable(t *testing.T) string {
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {

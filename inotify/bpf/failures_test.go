@@ -17,13 +17,19 @@ import (
 	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
-// failEnv makes the test binary a program whose inotify fails in one way, so
-// many times: "HOW TIMES".
+// failEnv makes the test binary a program whose inotify calls fail: "HOW TIMES".
 const failEnv = "NODETUNE_TEST_FAIL"
 
 func fail(how string) int {
 	how, times, _ := strings.Cut(how, " ")
 	n, _ := strconv.Atoi(times)
+	if rest, ok := strings.CutPrefix(how, realUID); ok {
+		how = rest
+		if err := syscall.Setresuid(otherUID+1, otherUID, otherUID); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if err := refusetest.Fail(how, n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -31,8 +37,15 @@ func fail(how string) int {
 	return 0
 }
 
-// refusing runs a program that fails, and returns what was read of it.
-func refusing(t *testing.T, r *Refusals, how string, times int, as *syscall.SysProcAttr) []inotify.Refusal {
+// realUID before a way to fail gives the process otherUID as its effective uid, and
+// another real uid.
+const (
+	realUID  = "real-uid-differs:"
+	otherUID = 70383
+)
+
+// failing runs a program whose calls fail, and returns its records.
+func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall.SysProcAttr) []inotify.Refusal {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), executable(t))
 	cmd.Dir, cmd.SysProcAttr = "/", as
@@ -44,7 +57,7 @@ func refusing(t *testing.T, r *Refusals, how string, times int, as *syscall.SysP
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", how, err, out)
 	}
-	all, err := r.Read()
+	all, err := c.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,18 +70,18 @@ func refusing(t *testing.T, r *Refusals, how string, times int, as *syscall.SysP
 	return found
 }
 
-func openRefusals(t testing.TB) *Refusals {
+func openFailureCounter(t testing.TB) *FailureCounter {
 	t.Helper()
 	mountTracefs(t)
-	r, err := OpenRefusals("/proc")
+	c, err := OpenFailureCounter("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close() })
-	return r
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
-// mountTracefs does what systemd does, where there is none.
+// mountTracefs mounts tracefs where no init system has done so.
 func mountTracefs(t testing.TB) {
 	t.Helper()
 	const dir = "/sys/kernel/tracing"
@@ -81,11 +94,11 @@ func mountTracefs(t testing.TB) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// TestRefusals: each kind of refusal is told with what has refused it.
-func TestRefusals(t *testing.T) {
+// TestFailures: each kind of failure is reported with the limit that was reached.
+func TestFailures(t *testing.T) {
 	privtest.Host(t)
-	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have some hundred
-	r := openRefusals(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have hundreds
+	counter := openFailureCounter(t)
 	const uid, times = 70381, 200
 	ofUser := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	for _, c := range []struct {
@@ -94,6 +107,7 @@ func TestRefusals(t *testing.T) {
 		want inotify.Refusal
 	}{
 		{refusetest.Instances, ofUser, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
+		{realUID + refusetest.Instances, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: otherUID}, Used: 512, Limit: 512, UID: otherUID}},
 		{refusetest.InstancesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
 		{refusetest.NOFILE, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
 		{refusetest.WatchesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
@@ -103,17 +117,17 @@ func TestRefusals(t *testing.T) {
 		{refusetest.Memory, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 		{refusetest.WatchesMemory, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
-		got := refusing(t, r, c.how, times, c.as)
+		got := failing(t, counter, c.how, times, c.as)
 		if len(got) != 1 {
 			t.Errorf("%s: got %+v", c.how, got)
 			continue
 		}
 		g := got[0]
 		if (g.Owner == nil) != (c.want.Owner == nil) || g.Owner != nil && (g.Owner.UID != c.want.Owner.UID || c.want.Owner.UserNS != 0 && g.Owner.UserNS != c.want.Owner.UserNS) {
-			t.Errorf("%s: of %+v, want %+v", c.how, g.Owner, c.want.Owner)
+			t.Errorf("%s: got account %+v, want %+v", c.how, g.Owner, c.want.Owner)
 		}
 		if g.Count != times || g.PID == 0 || time.Since(g.At) > time.Minute {
-			t.Errorf("%s: got %+v, want %d of now", c.how, g, times)
+			t.Errorf("%s: got %+v, want %d calls just now", c.how, g, times)
 		}
 		g.Owner, c.want.Owner = nil, nil
 		c.want.Count, c.want.PID, c.want.At, c.want.Comm, c.want.Cgroup = g.Count, g.PID, g.At, "bpf.test", g.Cgroup

@@ -18,13 +18,13 @@ import (
 	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
-// lineOf is what the kernel prints.
+// lineOf returns a line as the kernel prints it.
 func lineOf(comm []byte, tid, errno int) []byte {
 	return fmt.Appendf(nil, "%16s-%-7d [001] ..... 14526.197980: sys_inotify_init1 -> 0x%x\n", comm, tid, uint64(-int64(errno)))
 }
 
-// failEnv makes the test binary a program whose inotify fails, until its input
-// ends.
+// failEnv makes the test binary a program whose inotify calls fail. It stays until
+// its input ends.
 const failEnv = "NODETUNE_TEST_FAIL"
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func fail(how string) {
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 }
 
-// mounted returns a tracefs of this test's own mount.
+// mounted mounts a tracefs for this test.
 func mounted(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -67,12 +67,13 @@ func instances(t *testing.T, dir string) (ours []string) {
 	return ours
 }
 
-// TestRefusals: what fails is told while its process lives, and nothing is left.
-func TestRefusals(t *testing.T) {
+// TestFailures: failures are reported while the process lives, and Close leaves
+// nothing behind.
+func TestFailures(t *testing.T) {
 	privtest.Host(t)
-	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have some hundred
+	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have hundreds
 	dir := mounted(t)
-	stale := filepath.Join(dir, "instances", prefix+"1-99999999999") // of no process that lives
+	stale := filepath.Join(dir, "instances", prefix+"1-99999999999") // of a process that has ended
 	if err := os.Mkdir(stale, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +121,8 @@ func TestRefusals(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "<nil>\n" {
-			t.Fatalf("%s: %s%v", c.how, said, err)
+		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "<nil>\n" {
+			t.Fatalf("%s: %s%v", c.how, line, err)
 		}
 		all, err := r.Read()
 		if err != nil {
@@ -130,7 +131,7 @@ func TestRefusals(t *testing.T) {
 		found := false
 		for _, f := range all {
 			if f.PID != cmd.Process.Pid {
-				continue // somebody else's
+				continue // of another process
 			}
 			found = true
 			if time.Since(f.At) > time.Minute || f.Cgroup == "" {
@@ -142,7 +143,7 @@ func TestRefusals(t *testing.T) {
 			}
 		}
 		if !found {
-			t.Errorf("%s: not told: %+v", c.how, all)
+			t.Errorf("%s: not reported: %+v", c.how, all)
 		}
 		in.Close()
 		if err := cmd.Wait(); err != nil {
@@ -157,7 +158,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Without tracefs the error says what to do.
+// TestNoTracefs: the error states how to mount tracefs.
 func TestNoTracefs(t *testing.T) {
 	if _, err := Open(t.TempDir(), "/proc"); err == nil || !strings.Contains(err.Error(), "mount -t tracefs") {
 		t.Errorf("got %v", err)

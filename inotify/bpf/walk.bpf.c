@@ -2,49 +2,49 @@
 
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Finds who holds inotify instances: looks through the descriptor tables of all
- * processes, as /proc/PID/fd would show them, and through those of threads that
- * have their own. Nothing is locked, so that nobody waits; what changes
- * meanwhile is missed or met twice.
+ * Finds the processes that hold inotify instances. It reads the descriptor tables
+ * of all processes, which /proc/PID/fd shows, and those of threads with a table of
+ * their own. It takes no lock, so no process waits for it. A descriptor that
+ * changes during the walk is missed or found twice.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "loop.h"
 
-/* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
+/* GPL compatible, which bpf_probe_read_kernel() requires. */
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 #define PF_KTHREAD 0x00200000
 #define RLIMIT_NOFILE 7
 #define BPF_TASK_ITER_ALL_THREADS 1
 
-#define ROOM 4096      /* descriptors of instances, and tables, in one run */
-#define NAMESPACES 512 /* user namespaces in one run */
-#define PART 64	       /* words of a table that are in one part: 4,096 descriptors */
-#define WORDS (1 << 17)
-#define WORK (1 << 18) /* reads in one run: some 8 ms */
-#define LEVELS 33      /* of user namespaces, which may be nested 32 deep */
-#define DEPTH 8	       /* of an xarray of ints, and more */
+#define MAX_RECORDS 4096 /* holdings, and tables, in one run */
+#define NAMESPACES 512 /* nested user namespaces in one run */
+#define CHUNK 64       /* words of a table that belong to one part: 4,096 descriptors */
+#define MAX_WORDS (1 << 17) /* of a table */
+#define WORK (1 << 18) /* reads in one run: about 8 ms */
+#define LEVELS 33      /* of user namespaces, which can be nested 32 deep */
+#define DEPTH 8	       /* levels of an xarray with int keys, and some to spare */
 
-/* A descriptor of an instance. */
+/* A descriptor of an inotify instance. */
 struct holding {
 	__u64 file;
 	__u64 table;
 	__u32 pid;
 	__u32 fd;
-	__u32 userns; /* whom it is charged to */
+	__u32 userns; /* the account it is charged to */
 	__u32 uid;
 	__u32 queued; /* events */
 	__u32 queue_limit;
 	__u32 watches;
-	__u32 uncounted; /* there are more watches */
+	__u32 uncounted; /* the instance has more watches */
 };
 
-/* A table of descriptors, or 4,096 of them. */
+/* A descriptor table, or one chunk of it. */
 struct table {
 	__u64 id;
-	__u64 start; /* of the process, ns after boot */
+	__u64 start; /* of the process, in ns after boot */
 	__u64 cgroup;
 	__u64 cgroup_node;
 	__u64 nofile_soft;
@@ -54,11 +54,11 @@ struct table {
 	__u32 userns;
 	__u32 uid;
 	unsigned char comm[16];
-	__u32 word; /* where it begins */
+	__u32 word; /* the first one of the chunk */
 	__u32 pad;
 };
 
-/* Whom the owner of a user namespace is in the one above. */
+/* The account that owns a user namespace, which is in the namespace above. */
 struct owner {
 	__u32 below;
 	__u32 userns;
@@ -69,7 +69,7 @@ struct owner {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, ROOM);
+	__uint(max_entries, MAX_RECORDS);
 	__type(key, __u32);
 	__type(value, struct holding);
 } holdings SEC(".maps");
@@ -77,7 +77,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, ROOM);
+	__uint(max_entries, MAX_RECORDS);
 	__type(key, __u32);
 	__type(value, struct table);
 } tables SEC(".maps");
@@ -90,29 +90,29 @@ struct {
 	__type(value, struct owner);
 } owners SEC(".maps");
 
-/* Set by the caller. */
-const volatile __u32 many_fds = 48; /* from which a table is told of that holds nothing */
+/* Input. */
+const volatile __u32 many_fds = 48; /* a table without instances is reported from so many on */
 const volatile __u64 anon_inode_fs_magic = 0x09041934;
 __u32 parts = 1;		    /* a power of two */
 __u32 part;
 
-/* What a run found. */
+/* The result of a run. */
 struct run {
 	__u32 holdings;
 	__u32 tables;
 	__u32 owners;
-	__u32 full; /* this part is too large: nothing of it is of use */
+	__u32 full; /* the part has no room: its records are incomplete */
 	__u32 processes;
 	__u32 tables_seen;
 	__u32 fds;
 	__u32 work;
-	__u32 self; /* the pid of who asked */
+	__u32 self; /* the pid of the caller */
 } run;
 
-/* Of an inotify instance; 0 until one was met. */
+/* The file operations of inotify instances; 0 until the first one is found. */
 static __u64 inotify_fops;
 
-/* The table that is looked through. */
+/* The table that is being scanned. */
 static struct {
 	__u64 leader;
 	__u64 files;
@@ -120,21 +120,21 @@ static struct {
 	__u64 open;
 	__u32 tgid;
 	__u32 words;
-	__u32 word;  /* that this part begins with */
-	__u32 fds;   /* of this part */
-	__u32 holds; /* of this part */
-	__u32 taken;
-	__u32 divided; /* there are more parts */
+	__u32 word;  /* the first one of this chunk */
+	__u32 fds;   /* of this chunk */
+	__u32 holds; /* instances in this chunk */
+	__u32 taken;   /* the chunk belongs to this part */
+	__u32 divided; /* the table has several chunks */
 } at;
 
 static __u64 slots[64];
 
-const volatile __u32 old_kernel; /* for a test of what is done without it */
+const volatile __u32 old_kernel; /* set by a test: do without bpf_rdonly_cast() */
 extern void *bpf_rdonly_cast(const void *at, __u32 type) __ksym __weak;
 
 /*
- * A field of something in the kernel's memory: since Linux 6.2 by a load that
- * cannot fault, which takes a tenth of the time of a call.
+ * Reads a field of a kernel structure. Since Linux 6.2 it is a load that cannot
+ * fault, which is ten times as fast as a helper call.
  */
 #define READ(type, at, field)                                                                                       \
 	({                                                                                                          \
@@ -156,11 +156,11 @@ static __u64 word(__u64 from)
 	return v;
 }
 
-/* A walk through the xarray of an instance's watches. */
+/* The state of a walk through the xarray of an instance's watches. */
 static struct {
 	__u64 node[DEPTH];
 	__u32 slot[DEPTH];
-	__u32 left[DEPTH]; /* children that were not met yet */
+	__u32 left[DEPTH]; /* children that are still to be visited */
 	__u32 depth;
 	__u32 sum;
 	__u32 done;
@@ -182,8 +182,8 @@ static __u32 count_of(__u64 node)
 	return READ(struct xa_node, node, count);
 }
 
-/* One slot of an inner node. A leaf says itself how much it has. */
-static long climb(__u32 i, void *unused)
+/* Visits one slot of an inner node. A leaf has its own count. */
+static long xa_count(__u32 i, void *unused)
 {
 	__u32 d = tree.depth, slot;
 	__u64 child;
@@ -218,10 +218,10 @@ static long climb(__u32 i, void *unused)
 	tree.depth = d;
 	return 0;
 }
-EACH(climb, void)
+EACH(xa_count, void)
 
-/* Instances whose watches were counted in this run: a descriptor is cheap to
- * duplicate, counting 100,000 watches is not. */
+/* The instances whose watches were counted in this run. To duplicate a descriptor
+ * is cheap, to count 100,000 watches again is not. */
 #define COUNTED 256
 static struct {
 	__u64 file;
@@ -230,13 +230,13 @@ static struct {
 } counted[COUNTED];
 static __u32 runs;
 
-/* The watches of an instance, by the leaves of its IDR. */
-__noinline int watches(__u64 head)
+/* Counts the watches of an instance by the leaves of its IDR. */
+__noinline int count_watches(__u64 head)
 {
 	tree.sum = 0;
 	tree.done = 1;
 	if (!is_node(head))
-		return 0; /* the first watch has number 1, so that one is a node already */
+		return 0; /* the first watch has number 1, so even one watch needs a node */
 	head -= 2;
 	if (shift_of(head) == 0) {
 		tree.sum = count_of(head);
@@ -247,7 +247,7 @@ __noinline int watches(__u64 head)
 	tree.node[0] = head;
 	tree.slot[0] = 0;
 	tree.left[0] = count_of(head);
-	loop(WORK, climb, 0);
+	loop(WORK, xa_count, 0);
 	return 0;
 }
 
@@ -256,11 +256,11 @@ static __u64 mix(__u64 v)
 	return (v * 0x61C8864680B583EBULL) >> 32; /* GOLDEN_RATIO_64 */
 }
 
-static __u64 above; /* an account */
+static __u64 account; /* where emit_ns_owners() is */
 
-static long ascend(__u32 i, void *unused)
+static long emit_ns_owners(__u32 i, void *unused)
 {
-	struct user_namespace *ns = READ(struct ucounts, above, ns);
+	struct user_namespace *ns = READ(struct ucounts, account, ns);
 	struct owner *o;
 	__u32 n = run.owners;
 
@@ -271,17 +271,17 @@ static long ascend(__u32 i, void *unused)
 		run.full = 1;
 		return 1;
 	}
-	above = (__u64)READ(struct user_namespace, ns, ucounts);
+	account = (__u64)READ(struct user_namespace, ns, ucounts);
 	o->below = READ(struct user_namespace, ns, ns.inum);
-	o->userns = READ(struct user_namespace, READ(struct ucounts, above, ns), ns.inum);
-	o->uid = READ(struct ucounts, above, uid.val);
+	o->userns = READ(struct user_namespace, READ(struct ucounts, account, ns), ns.inum);
+	o->uid = READ(struct ucounts, account, uid.val);
 	run.owners = n + 1;
 	return 0;
 }
-EACH(ascend, void)
+EACH(emit_ns_owners, void)
 
-/* Tells of a descriptor of an instance. */
-__noinline int hold(__u64 file, __u32 fd)
+/* Reports a descriptor of an instance. */
+__noinline int emit_holding(__u64 file, __u32 fd)
 {
 	__u64 group = (__u64)READ(struct file, file, private_data);
 	__u64 own = word(group + bpf_core_field_offset(struct fsnotify_group, inotify_data) + bpf_core_field_offset(struct inotify_group_private_data, ucounts));
@@ -305,15 +305,15 @@ __noinline int hold(__u64 file, __u32 fd)
 	if (counted[key].file == file && counted[key].run == runs) {
 		h->watches = counted[key].watches;
 	} else {
-		watches((__u64)BPF_CORE_READ((struct fsnotify_group *)group, inotify_data.idr.idr_rt.xa_head));
+		count_watches((__u64)BPF_CORE_READ((struct fsnotify_group *)group, inotify_data.idr.idr_rt.xa_head));
 		h->watches = tree.sum;
 		h->uncounted = !tree.done;
 		counted[key].file = file;
 		counted[key].run = runs;
 		counted[key].watches = tree.sum;
 		if (READ(struct user_namespace, ns, level) > 0) {
-			above = own;
-			loop(LEVELS, ascend, 0);
+			account = own;
+			loop(LEVELS, emit_ns_owners, 0);
 		}
 	}
 	run.holdings = n + 1;
@@ -321,9 +321,9 @@ __noinline int hold(__u64 file, __u32 fd)
 	return 0;
 }
 
-/* Whether a file is an inotify instance, by its name: the file system of
- * anonymous inodes is nobody's to name files on. */
-__noinline int learn(__u64 file)
+/* Recognizes an inotify instance by its name. No process can name files on the file
+ * system of anonymous inodes. */
+__noinline int detect_fops(__u64 file)
 {
 	struct file *f = (void *)file;
 	char name[8] = {};
@@ -337,8 +337,8 @@ __noinline int learn(__u64 file)
 	return 0;
 }
 
-/* Tells of the part of a table that ends, if it is worth it. */
-__noinline int tell(void)
+/* Reports the chunk that ends, if it holds an instance or many descriptors. */
+__noinline int emit_table(void)
 {
 	struct task_struct *leader = (void *)at.leader;
 	struct kernfs_node *node;
@@ -375,17 +375,17 @@ __noinline int tell(void)
 	return 0;
 }
 
-/* 64 descriptors. */
-static long look(__u32 i, void *unused)
+/* Scans 64 descriptors. */
+static long scan_word(__u32 i, void *unused)
 {
 	__u64 open, fops;
 	__u32 j;
 
 	if (i >= at.words)
 		return 1;
-	if (i % PART == 0) {
+	if (i % CHUNK == 0) {
 		if (i)
-			tell();
+			emit_table();
 		at.word = i;
 		at.fds = 0;
 		at.holds = 0;
@@ -411,16 +411,16 @@ static long look(__u32 i, void *unused)
 		run.work++;
 		fops = (__u64)READ(struct file, slots[j], f_op);
 		if (!inotify_fops)
-			learn(slots[j]);
+			detect_fops(slots[j]);
 		if (fops && fops == inotify_fops)
-			hold(slots[j], i * 64 + j);
+			emit_holding(slots[j], i * 64 + j);
 	}
 	return 0;
 }
-EACH(look, void)
+EACH(scan_word, void)
 
-/* Looks through the table of one task, and reports whether to go no further. */
-__noinline int visit(__u64 task)
+/* Scans the table of one task. Returns 1 if the walk is to stop. */
+__noinline int scan_task(__u64 task)
 {
 	__u64 files = (__u64)READ(struct task_struct, task, files);
 	__u64 leader = (__u64)READ(struct task_struct, task, group_leader);
@@ -433,8 +433,8 @@ __noinline int visit(__u64 task)
 		run.processes++;
 	else if (files == (__u64)READ(struct task_struct, leader, files))
 		return 0;
-	/* Threads that share a table without their leader come one after the
-	 * other; what is met twice nevertheless is told apart by the caller. */
+	/* Threads that share a table without their leader usually come one after the
+	 * other. The caller recognizes a table that is found twice. */
 	if (!files || (files == at.files && tgid == at.tgid))
 		return 0;
 	fdt = READ(struct files_struct, files, fdt);
@@ -445,18 +445,18 @@ __noinline int visit(__u64 task)
 	at.fd = (__u64)READ(struct fdtable, fdt, fd);
 	at.open = (__u64)READ(struct fdtable, fdt, open_fds);
 	words = READ(struct fdtable, fdt, max_fds) / 64;
-	at.divided = words > PART;
-	if (words > WORDS) {
+	at.divided = words > CHUNK;
+	if (words > MAX_WORDS) {
 		run.full = 1;
 		return 1;
 	}
 	at.words = words;
-	loop(words, look, 0);
-	tell();
+	loop(words, scan_word, 0);
+	emit_table();
 	return run.full;
 }
 
-static void begin(void)
+static void start_run(void)
 {
 	run = (struct run){};
 	run.self = bpf_get_current_pid_tgid() >> 32;
@@ -474,20 +474,20 @@ extern void bpf_iter_task_destroy(struct bpf_iter_task *it) __ksym;
 extern void bpf_rcu_read_lock(void) __ksym;
 extern void bpf_rcu_read_unlock(void) __ksym;
 
-/* All tasks of the node, since Linux 6.7. */
+/* Walks all tasks of the node, since Linux 6.7. */
 SEC("syscall")
-int walk(void *ctx)
+int walk_tasks(void *ctx)
 {
 	struct bpf_iter_task it;
 	struct task_struct *task;
 
-	begin();
+	start_run();
 	bpf_rcu_read_lock();
 	bpf_iter_task_new(&it, 0, BPF_TASK_ITER_ALL_THREADS);
 	while ((task = bpf_iter_task_next(&it))) {
 		__u64 t = 0;
 		bpf_probe_read_kernel(&t, sizeof(t), &task);
-		if (visit(t))
+		if (scan_task(t))
 			break;
 	}
 	bpf_iter_task_destroy(&it);
@@ -495,24 +495,24 @@ int walk(void *ctx)
 	return 0;
 }
 
-/* The tasks of the pid namespace, before that. */
+/* Is called for each task of the pid namespace, on older kernels. */
 SEC("iter/task")
-int each(struct bpf_iter__task *ctx)
+int iterate_task(struct bpf_iter__task *ctx)
 {
 	__u64 task = 0;
 
 	bpf_probe_read_kernel(&task, sizeof(task), &ctx->task);
 	if (BPF_CORE_READ(ctx, meta, seq_num) == 0)
-		begin();
+		start_run();
 	if (task && !run.full)
-		visit(task);
+		scan_task(task);
 	return 0;
 }
 
-/* Set by the caller. */
+/* Input of read_cgroup_path. */
 __u64 cgroup_node;
 
-/* The path of that cgroup, from its end. */
+/* The names in the path of that cgroup, the last one first. */
 #define NAMES 16
 struct cgroup_path {
 	__u64 id;
@@ -521,27 +521,27 @@ struct cgroup_path {
 	unsigned char name[NAMES][256]; /* NAME_MAX and a NUL */
 } cgroup_path;
 
-static long up(__u32 i, __u64 *node)
+static long emit_name(__u32 i, __u64 *node)
 {
 	struct kernfs_node *n = (void *)*node, *parent = parent_of(n);
 
 	if (!parent || i >= NAMES)
 		return 1;
-	barrier_var(i); /* the verifier forgets the bound */
+	barrier_var(i); /* the verifier loses the bound */
 	bpf_probe_read_kernel_str(cgroup_path.name[i % NAMES], sizeof(cgroup_path.name[0]), BPF_CORE_READ(n, name));
 	cgroup_path.count = i + 1;
 	*node = (__u64)parent;
 	return 0;
 }
-EACH(up, __u64)
+EACH(emit_name, __u64)
 
 SEC("syscall")
-int path(void *ctx)
+int read_cgroup_path(void *ctx)
 {
 	__u64 node = cgroup_node;
 
 	cgroup_path.count = 0;
-	loop(NAMES, up, &node);
+	loop(NAMES, emit_name, &node);
 	cgroup_path.id = BPF_CORE_READ((struct kernfs_node *)cgroup_node, id);
 	return 0;
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// BenchmarkRefusals is what system calls take while refusals are traced, and
-// while they are not: the least of many short runs of each in turn.
-func BenchmarkRefusals(b *testing.B) {
+// BenchmarkFailures measures system calls while failures are traced, and while they
+// are not: the least of many short runs of each in turn.
+func BenchmarkFailures(b *testing.B) {
 	privtest.Root(b)
 	mountTracefs(b)
 	runtime.LockOSThread()
@@ -31,7 +31,7 @@ func BenchmarkRefusals(b *testing.B) {
 		open func() (closer, error)
 	}{
 		{"off", func() (closer, error) { return os.Open("/dev/null") }},
-		{"bpf", func() (closer, error) { return OpenRefusals("/proc") }},
+		{"bpf", func() (closer, error) { return OpenFailureCounter("/proc") }},
 		{"tracefs", func() (closer, error) { return tracefs.Open("/sys/kernel/tracing", "/proc") }},
 	}
 	for _, c := range []struct {
@@ -45,7 +45,7 @@ func BenchmarkRefusals(b *testing.B) {
 			}
 		}},
 		{"inotify_add_watch", func() { _, _ = unix.InotifyAddWatch(fd, "/", unix.IN_DELETE_SELF) }},
-		{"refused_inotify_add_watch", func() { _, _ = unix.InotifyAddWatch(-1, "/", unix.IN_DELETE_SELF) }},
+		{"failed_inotify_add_watch", func() { _, _ = unix.InotifyAddWatch(-1, "/", unix.IN_DELETE_SELF) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			least := make([]float64, len(sources))
@@ -72,8 +72,8 @@ func BenchmarkRefusals(b *testing.B) {
 	}
 }
 
-// leastOf returns what a call takes in the shortest of many runs, which nothing
-// has interrupted.
+// leastOf returns the time of a call in the shortest of many runs, which no
+// interrupt has disturbed.
 func leastOf(call func()) float64 {
 	const calls = 200
 	least := math.MaxFloat64

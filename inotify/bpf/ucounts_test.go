@@ -27,7 +27,7 @@ func openTable(t testing.TB) *Table {
 	return table
 }
 
-// oldTable is read as before Linux 5.17, without bpf_loop.
+// oldTable opens the table as on a kernel before Linux 5.17, without bpf_loop.
 func oldTable(t *testing.T) *Table {
 	t.Helper()
 	spec, err := loadFor(false, loadUcounts)
@@ -46,9 +46,9 @@ func oldTable(t *testing.T) *Table {
 	return table
 }
 
-// herd is every way to hold instances, most of which no walk of /proc charges
-// to the right user.
-var herd = []holdertest.Spec{
+// allKinds has every way to hold instances. A walk of /proc charges most of them to
+// the wrong user.
+var allKinds = []holdertest.Spec{
 	{Kind: holdertest.Plain, Processes: 3, UID: 70301, Instances: 4, Watches: 5},
 	{Kind: holdertest.Fork, Processes: 2, UID: 70302, Instances: 3, Watches: 2, Copies: 4},
 	{Kind: holdertest.Dup, Processes: 2, UID: 70303, Instances: 2, Watches: 7, Copies: 3},
@@ -59,14 +59,14 @@ var herd = []holdertest.Spec{
 	{Kind: holdertest.UserNS, Processes: 2, UID: 70309, Instances: 6, Watches: 2, Other: 70310},
 }
 
-// TestAccounts: every user is exact, while another one makes and closes 10,000
-// instances a second, and what users have in namespaces of their own is charged
-// to whoever owns these.
+// TestAccounts: the figures of every user are exact while another user creates and
+// closes 10,000 instances a second. Instances in a user namespace are charged to the
+// owner of the namespace as well.
 func TestAccounts(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	tables := []*Table{openTable(t), oldTable(t)}
-	holdertest.New(t, 10).Start(herd...)
+	holdertest.New(t, 10).Start(allKinds...)
 	churned := churn(t)
 	for i := 0; churned.Load() < 10_000; i++ {
 		all, err := tables[i%len(tables)].Accounts()
@@ -88,7 +88,7 @@ func TestAccounts(t *testing.T) {
 		if below != 2 {
 			t.Fatalf("%d accounts in user namespaces, want 2: %+v", below, all)
 		}
-		for _, s := range herd {
+		for _, s := range allKinds {
 			a := got[uint32(s.UID)]
 			n := int64(s.Processes * s.Instances)
 			if a.Instances != n || a.Watches != n*int64(s.Watches) || a.InstancesLimit != 128 || a.Level != 0 {
@@ -96,12 +96,12 @@ func TestAccounts(t *testing.T) {
 			}
 		}
 		if a, there := got[70305]; there {
-			t.Fatalf("a uid that has been changed to is charged: %+v", a)
+			t.Fatalf("a uid that a process changed to is charged: %+v", a)
 		}
 	}
 }
 
-// churn makes and closes 10,000 instances a second as uid 0.
+// churn creates and closes 10,000 instances a second as uid 0.
 func churn(t *testing.T) *atomic.Int64 {
 	ctx, cancel := context.WithCancel(t.Context())
 	var n atomic.Int64
@@ -126,8 +126,7 @@ func churn(t *testing.T) *atomic.Int64 {
 	return &n
 }
 
-// TestMoreThanOneRun: users that do not fit into the room of one run are all
-// there.
+// TestMoreThanOneRun: the table has more users than one run can return.
 func TestMoreThanOneRun(t *testing.T) {
 	privtest.Host(t)
 	const users = 600
@@ -147,12 +146,12 @@ func TestMoreThanOneRun(t *testing.T) {
 		}
 	}
 	if n != users {
-		t.Errorf("%d of %d users are there", n, users)
+		t.Errorf("got %d of %d users", n, users)
 	}
 }
 
-// TestWrong: what is not the table it is taken for is refused.
-func TestWrong(t *testing.T) {
+// TestWrongTable: a table that is not as expected is an error.
+func TestWrongTable(t *testing.T) {
 	privtest.Root(t)
 	self, err := ownAccount("/proc")
 	if err != nil {
@@ -168,7 +167,7 @@ func TestWrong(t *testing.T) {
 		}
 		if table, err := open(spec, self, NewTypes()); err == nil {
 			table.Close()
-			t.Error("believed with another hash")
+			t.Error("no error with another hash function")
 		} else {
 			t.Log(err)
 		}
@@ -181,9 +180,9 @@ func TestWrong(t *testing.T) {
 		table, err := open(spec, inotify.Owner{UserNS: self.UserNS, UID: 70399}, NewTypes())
 		if err == nil {
 			table.Close()
-			t.Fatal("believed with an account that is not charged")
+			t.Fatal("no error with an account that is not charged")
 		}
-		if !strings.Contains(err.Error(), "moved nodetune's account by 0 and 0") {
+		if !strings.Contains(err.Error(), "changed nodetune's account by 0 and 0") {
 			t.Error(err)
 		}
 	})
@@ -191,7 +190,7 @@ func TestWrong(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	if os.Getenv(openEnv) != "" {
-		os.Exit(openAndSay())
+		os.Exit(openAndPrint())
 	}
 	if how := os.Getenv(failEnv); how != "" {
 		os.Exit(fail(how))
@@ -199,7 +198,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// BenchmarkAccounts reads the table of this machine.
+// BenchmarkAccounts reads the accounts of this machine.
 func BenchmarkAccounts(b *testing.B) {
 	privtest.Root(b)
 	table := openTable(b)

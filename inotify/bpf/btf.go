@@ -9,24 +9,24 @@ import (
 	"github.com/cilium/ebpf/features"
 )
 
-// Types is what the kernel says of its types, by which programs find the fields
-// they read. To decode it takes 15 ms and 5 MiB: those that are loaded one after
-// the other share it.
+// Types caches the BTF of the running kernel, by which the loader finds the fields
+// that the programs read. Decoding it takes 15 ms and 5 MiB, so programs that are
+// loaded one after the other share it.
 type Types struct{ cache *btf.Cache }
 
-// NewTypes decodes nothing before it is needed.
+// NewTypes returns an empty cache. The first program that is loaded fills it.
 func NewTypes() *Types { return &Types{btf.NewCache()} }
 
-// Forget lets it go, which the runtime by itself would do slowly.
-func (t *Types) Forget() {
+// Close frees the memory at once. The Go runtime would return it slowly.
+func (t *Types) Close() {
 	t.cache = nil
 	debug.FreeOSMemory()
 }
 
 func (t *Types) options() *ebpf.CollectionOptions { return &ebpf.CollectionOptions{Cache: t.cache} }
 
-// load reads an embedded program, for a kernel with bpf_loop, Linux 5.17, or
-// without it.
+// load reads an embedded program and prepares it for this kernel, which has
+// bpf_loop since Linux 5.17.
 func load(embedded func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
 	return loadFor(features.HaveProgramHelper(ebpf.Syscall, asm.FnLoop) == nil, embedded)
 }

@@ -3,14 +3,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
  * Counts the calls of inotify_init1(2) and inotify_add_watch(2) that fail, by
- * process and by what has refused them. What is known of the process is read
- * when it fails for the first time since the reader has looked; after that a
- * failure is one more, however many there are a second.
+ * process and by the limit that was reached. The first failure after each read
+ * records the details of the process. Each further failure only adds one to the
+ * count, however many there are a second.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "loop.h"
+#include "accounts.h"
 
 #define READ(type, at, field)              \
 	({                                 \
@@ -19,14 +20,14 @@
 	})
 #include "cgroup.h"
 
-/* Two licences, since bpf_probe_read_kernel() is for GPL programs only. */
+/* GPL compatible, which bpf_probe_read_kernel() requires. */
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-#define ROOM 512  /* processes between two looks; the one that failed longest ago goes */
+#define MAX_FAILURES 512  /* between two reads; the one that failed longest ago is dropped */
 #define LEVELS 33 /* of user namespaces, create_user_ns() in kernel/user_namespace.c */
 #define NAMES 8	  /* of a cgroup's path */
 #define NAME 96
-#define FD_WORDS (1 << 14) /* 1,048,576 descriptors, the kernel's fs.nr_open */
+#define FD_WORDS (1 << 14) /* 1,048,576 descriptors, the default of fs.nr_open */
 #define RLIMIT_NOFILE 7
 
 #define ENOMEM 12
@@ -37,27 +38,27 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 enum call { INIT, ADD_WATCH };
 enum resource { NONE, INSTANCES, WATCHES, NOFILE, OPEN_FILES, MEMORY };
 
-/* The entry that uid 0 of the initial user namespace is charged to: it has two. */
-const volatile __u64 root_account;
+/* Input: the address of the table of accounts. */
+const volatile __u64 table;
 
-struct refused {
+struct failure_key {
 	__u32 tgid;
 	__u32 call;
 	__u32 error;
 	__u32 resource;
 };
 
-struct refusal {
+struct failure {
 	__u64 count;
 	__u64 at; /* CLOCK_MONOTONIC */
 	__u32 uid; /* effective */
-	/* The account or what else was at its limit. */
+	/* The account, or the other resource, that was at its limit. */
 	__u32 userns;
 	__u32 owner;
 	__u32 level;
 	__s64 used;
-	__s64 limit; /* 0 where it is not known */
-	__u32 names; /* of the cgroup, the innermost first; 0 where it is not known */
+	__s64 limit; /* 0 where it is unknown */
+	__u32 names; /* of the cgroup, the innermost first; 0 where it is unknown */
 	char comm[16];
 	char cgroup[NAMES][NAME];
 	__u32 pad;
@@ -65,56 +66,57 @@ struct refusal {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, ROOM);
-	__type(key, struct refused);
-	__type(value, struct refusal);
-} refusals SEC(".maps");
+	__uint(max_entries, MAX_FAILURES);
+	__type(key, struct failure_key);
+	__type(value, struct failure);
+} failures SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct refusal);
+	__type(value, struct failure);
 } scratch SEC(".maps");
 
-/* struct trace_event_raw_sys_exit, the same since 2.6.32. */
+/* struct trace_event_raw_sys_exit, unchanged since Linux 2.6.32. */
 struct sys_exit {
 	__u64 common;
 	__s64 id;
 	__s64 ret;
 };
 
-static __s64 counter(const void *array, __u64 type)
-{
-	__s64 v = 0;
-	bpf_probe_read_kernel(&v, sizeof(v), (const __s64 *)array + type);
-	return v;
-}
-
 /*
- * The innermost account that is at its limit, as inc_ucount() looks for it.
- * Where none is, it was a moment ago: the outermost.
+ * Finds the innermost account at its limit, in the order of inc_ucount(). Where
+ * none is at its limit any more, it reports the outermost. u is the account of uid
+ * in ns, or 0: the kernel frees an account whose first charge failed further out.
  */
-static __attribute__((noinline)) int charge(struct refusal *r, struct ucounts *u, __u64 type)
+static __attribute__((noinline)) int find_full_account(struct failure *r, struct user_namespace *ns, struct ucounts *u, __u32 uid, __u64 type)
 {
-	struct user_namespace *ns;
-
 	for (int i = 0; i < LEVELS; i++) {
-		ns = BPF_CORE_READ(u, ns);
 		r->level = BPF_CORE_READ(ns, level);
-		r->owner = BPF_CORE_READ(u, uid.val);
-		if (!r->level && !r->owner && root_account)
-			u = (void *)root_account;
+		r->owner = uid;
 		r->userns = BPF_CORE_READ(ns, ns.inum);
-		r->used = counter(&u->ucount, type);
+		r->used = u ? counter(&u->ucount, type) : 0;
 		r->limit = counter(&ns->ucount_max, type);
 		if (r->used >= r->limit)
 			return 1;
 		if (!r->level)
 			return 0;
 		u = BPF_CORE_READ(ns, ucounts);
+		ns = BPF_CORE_READ(u, ns);
+		uid = BPF_CORE_READ(u, uid.val);
 	}
 	return 0;
+}
+
+/* The account that the kernel charges for an instance of this task. */
+static int find_full_instances(struct task_struct *task, struct failure *r)
+{
+	struct user_namespace *ns = BPF_CORE_READ(task, cred, user_ns);
+	__u32 uid = BPF_CORE_READ(task, cred, euid.val);
+
+	return find_full_account(r, ns, find_account(table, ns, uid), uid,
+				 bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES));
 }
 
 struct words {
@@ -123,7 +125,7 @@ struct words {
 	__u32 full;
 };
 
-static long full(__u32 i, struct words *w)
+static long count_full(__u32 i, struct words *w)
 {
 	__u64 v = 0;
 
@@ -140,29 +142,30 @@ static long full(__u32 i, struct words *w)
 	w->full += 64;
 	return 0;
 }
-EACH(full, struct words)
+EACH(count_full, struct words)
 
-/* The descriptor that the kernel would give next is past the soft limit. */
-static int no_fd(struct task_struct *task, struct refusal *r)
+/* Reports whether the lowest free descriptor is past the soft limit. */
+static int nofile_reached(struct task_struct *task, struct failure *r)
 {
 	struct words w = {};
 
 	w.at = BPF_CORE_READ(task, files, fdt, open_fds);
 	w.count = BPF_CORE_READ(task, files, fdt, max_fds) / 64;
-	loop(FD_WORDS, full, &w);
+	loop(FD_WORDS, count_full, &w);
 	r->used = w.full;
 	r->limit = BPF_CORE_READ(task, signal, rlim[RLIMIT_NOFILE].rlim_cur);
 	r->owner = r->userns = r->level = 0;
 	return r->used >= r->limit;
 }
 
-/* Whom a watch is charged to: who made the instance that the call names. */
-static struct ucounts *charged(struct task_struct *task)
+/* The account that a watch is charged to: that of the process which created the
+ * instance. */
+static int find_full_watches(struct task_struct *task, struct failure *r)
 {
 	void *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	struct ucounts *u = BPF_CORE_READ(task, cred, ucounts), *maker;
 	struct file **fds, *file = 0;
 	struct fsnotify_group *group;
+	struct ucounts *u;
 	__u64 fd = ~0ULL;
 
 	if (bpf_core_field_exists(struct pt_regs___x86, di))
@@ -171,15 +174,18 @@ static struct ucounts *charged(struct task_struct *task)
 		fd = BPF_CORE_READ((struct pt_regs___arm64 *)regs, orig_x0);
 	fd = (__u32)fd;
 	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
-		return u;
+		return 0;
 	fds = BPF_CORE_READ(task, files, fdt, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), fds + fd);
 	group = BPF_CORE_READ(file, private_data);
-	maker = BPF_CORE_READ(group, inotify_data.ucounts);
-	return maker ? maker : u;
+	u = BPF_CORE_READ(group, inotify_data.ucounts);
+	if (!u)
+		return 0;
+	return find_full_account(r, BPF_CORE_READ(u, ns), u, BPF_CORE_READ(u, uid.val),
+				 bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES));
 }
 
-static void belongs(struct task_struct *task, struct refusal *r)
+static void read_cgroup(struct task_struct *task, struct failure *r)
 {
 	struct kernfs_node *node = cgroup_of(task), *parent;
 
@@ -195,13 +201,11 @@ static void belongs(struct task_struct *task, struct refusal *r)
 	}
 }
 
-static int refused(struct sys_exit *ctx, __u32 call)
+static int record_failure(struct sys_exit *ctx, __u32 call)
 {
 	struct task_struct *task, *leader;
-	struct refused key = {.call = call, .error = -ctx->ret};
-	struct refusal *r;
-	struct ucounts *own;
-	__u64 instances = bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_INSTANCES);
+	struct failure_key key = {.call = call, .error = -ctx->ret};
+	struct failure *r;
 	__u32 zero = 0;
 
 	if (ctx->ret >= 0)
@@ -214,19 +218,18 @@ static int refused(struct sys_exit *ctx, __u32 call)
 	r->used = r->limit = 0;
 	r->owner = r->userns = r->level = 0;
 	switch (key.error) {
-	case EMFILE: /* the account is asked before the descriptor table */
+	case EMFILE: /* the kernel checks the account before the descriptor table */
 		key.resource = INSTANCES;
-		own = BPF_CORE_READ(task, cred, ucounts);
-		if (charge(r, own, instances))
+		if (find_full_instances(task, r))
 			break;
-		if (no_fd(task, r))
+		if (nofile_reached(task, r))
 			key.resource = NOFILE;
 		else
-			charge(r, own, instances);
+			find_full_instances(task, r);
 		break;
 	case ENOSPC:
 		key.resource = WATCHES;
-		charge(r, charged(task), bpf_core_enum_value(enum ucount_type, UCOUNT_INOTIFY_WATCHES));
+		find_full_watches(task, r);
 		break;
 	case ENFILE:
 		key.resource = OPEN_FILES;
@@ -235,7 +238,7 @@ static int refused(struct sys_exit *ctx, __u32 call)
 		key.resource = MEMORY;
 		break;
 	}
-	struct refusal *known = bpf_map_lookup_elem(&refusals, &key);
+	struct failure *known = bpf_map_lookup_elem(&failures, &key);
 	if (known) {
 		__sync_fetch_and_add(&known->count, 1);
 		known->at = bpf_ktime_get_ns();
@@ -246,19 +249,19 @@ static int refused(struct sys_exit *ctx, __u32 call)
 	r->uid = BPF_CORE_READ(task, cred, euid.val);
 	leader = BPF_CORE_READ(task, group_leader);
 	BPF_CORE_READ_STR_INTO(&r->comm, leader, comm);
-	belongs(task, r);
-	bpf_map_update_elem(&refusals, &key, r, 0);
+	read_cgroup(task, r);
+	bpf_map_update_elem(&failures, &key, r, 0);
 	return 0;
 }
 
 SEC("tp/syscalls/sys_exit_inotify_init1")
-int init_refused(struct sys_exit *ctx)
+int init_exit(struct sys_exit *ctx)
 {
-	return refused(ctx, INIT);
+	return record_failure(ctx, INIT);
 }
 
 SEC("tp/syscalls/sys_exit_inotify_add_watch")
-int watch_refused(struct sys_exit *ctx)
+int add_watch_exit(struct sys_exit *ctx)
 {
-	return refused(ctx, ADD_WATCH);
+	return record_failure(ctx, ADD_WATCH);
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 )
 
-// clockTick is the unit of proc_pid_stat(5): USER_HZ is 100 on every platform
-// that this is built for.
+// clockTick is the unit of start times in proc_pid_stat(5). USER_HZ is 100 on every
+// platform that nodetune is built for.
 const clockTick = uint64(time.Second / 100)
 
-// held says what was found in the words of package inotify. Addresses in the
-// kernel's memory, which tell what is one and what is another, stay here.
-func (w *Walk) held() inotify.Held {
+// convert turns the records of a walk into the types of package inotify. Kernel
+// addresses, which identify instances and tables, stay in this package.
+func (w *Walk) convert() inotify.Held {
 	f := &w.found
 	slices.SortFunc(f.tables, func(a, b walkTable) int {
 		return cmp.Or(cmp.Compare(a.Pid, b.Pid), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Id, b.Id), cmp.Compare(a.Word, b.Word))
@@ -28,10 +28,10 @@ func (w *Walk) held() inotify.Held {
 	h := inotify.Held{
 		Instances: make([]inotify.HeldInstance, 0, len(f.holdings)),
 		Holders:   make([]inotify.Holder, 0, len(f.tables)),
-		Above:     f.above(), Walk: f.stats,
+		Above:     f.nsOwners(), Walk: f.stats,
 	}
 	h.Walk.ThreadsCompared = true
-	w.names.begin()
+	w.cgroups.beginWalk()
 	index := make(map[uint64]int, len(f.holdings))
 	all := make([]int, 0, len(f.holdings)) // the instances of all holders
 	rest := f.holdings
@@ -42,7 +42,7 @@ func (w *Walk) held() inotify.Held {
 			n++
 		}
 		for len(rest) > 0 && rest[0].Pid < t.Pid {
-			rest = rest[1:] // its table was gone when it was told of
+			rest = rest[1:] // the process has no table record
 		}
 		from := len(all)
 		for last := uint64(0); len(rest) > 0 && rest[0].Pid == t.Pid; rest = rest[1:] {
@@ -50,37 +50,38 @@ func (w *Walk) held() inotify.Held {
 				continue
 			}
 			last = rest[0].File
-			i, met := index[last]
-			if !met {
+			i, seen := index[last]
+			if !seen {
 				i = len(h.Instances)
 				index[last] = i
 				h.Instances = append(h.Instances, instanceOf(&rest[0]))
-				h.Instances[i].Number = w.number(last)
+				h.Instances[i].Number = w.instanceNumber(last)
 			}
 			all = append(all, i)
 		}
 		h.Holders = append(h.Holders, inotify.Holder{
 			PID: int(t.Pid), Start: t.Start / clockTick, UID: t.Uid, UserNS: uint64(t.Userns),
 			Comm: w.comm(t.Comm), Cgroup: w.cgroup(t),
-			FDs: fullest(tables[:n]), NOFILESoft: limit(t.NofileSoft), NOFILEHard: limit(t.NofileHard),
+			FDs: maxFDs(tables[:n]), NOFILESoft: limit(t.NofileSoft), NOFILEHard: limit(t.NofileHard),
 			Instances: all[from:len(all):len(all)],
 		})
 		tables = tables[n:]
 	}
-	w.names.forget()
+	w.cgroups.removeUnused()
 	maps.DeleteFunc(w.numbers, func(file, _ uint64) bool {
-		_, met := index[file]
-		return !met
+		_, seen := index[file]
+		return !seen
 	})
 	return h
 }
 
-// number returns the number of an instance.
-func (w *Walk) number(file uint64) uint64 {
+// instanceNumber returns the number of an instance, which stays the same in each
+// walk that finds it.
+func (w *Walk) instanceNumber(file uint64) uint64 {
 	n, known := w.numbers[file]
 	if !known {
-		w.numbered++
-		n = w.numbered
+		w.lastNumber++
+		n = w.lastNumber
 		w.numbers[file] = n
 	}
 	return n
@@ -94,8 +95,9 @@ func instanceOf(h *walkHolding) inotify.HeldInstance {
 	}
 }
 
-// above returns the accounts above every namespace, the outermost last.
-func (f *found) above() map[uint64][]inotify.Owner {
+// nsOwners returns, for each user namespace, the accounts in the namespaces above it
+// that are charged as well, the outermost last.
+func (f *found) nsOwners() map[uint64][]inotify.Owner {
 	if len(f.owners) == 0 {
 		return nil
 	}
@@ -105,7 +107,7 @@ func (f *found) above() map[uint64][]inotify.Owner {
 	}
 	above := make(map[uint64][]inotify.Owner, len(next))
 	for ns := range next {
-		// Namespaces are nested 32 deep at most (user_namespaces(7)).
+		// User namespaces are nested 32 deep at most, see user_namespaces(7).
 		for at, ok := next[ns]; ok && len(above[ns]) < 32; at, ok = next[at.UserNS] {
 			above[ns] = append(above[ns], at)
 		}
@@ -113,9 +115,9 @@ func (f *found) above() map[uint64][]inotify.Owner {
 	return above
 }
 
-// fullest returns the descriptors of the fullest one of the tables of a process,
-// which come with their parts together. One that was met twice counts once.
-func fullest(tables []walkTable) int64 {
+// maxFDs returns the number of descriptors in the fullest table of a process. The
+// chunks of a table follow each other. A chunk that was found twice counts once.
+func maxFDs(tables []walkTable) int64 {
 	var most, sum int64
 	for i := range tables {
 		t := &tables[i]
@@ -130,10 +132,10 @@ func fullest(tables []walkTable) int64 {
 	return most
 }
 
-// mostComms are remembered: programs are few, but may call themselves anything.
+// mostComms bounds the cache of program names, which processes choose freely.
 const mostComms = 1024
 
-// comm returns the name of a program, the same string each time.
+// comm returns the name of a program. It allocates each name once.
 func (w *Walk) comm(b [16]uint8) string {
 	s, known := w.comms[b]
 	if !known {
@@ -147,7 +149,7 @@ func (w *Walk) comm(b [16]uint8) string {
 	return s
 }
 
-// limit turns RLIM_INFINITY into no limit.
+// limit converts a resource limit. RLIM_INFINITY becomes NoLimit.
 func limit(v uint64) inotify.Limit {
 	if v > math.MaxInt64 {
 		return inotify.NoLimit
