@@ -40,19 +40,19 @@ type agent struct {
 	ready    sync.Once
 }
 
-func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act bool) *agent {
+func newAgent(roots Roots, log *slog.Logger, cfg Config, store *sysctl.Store, act bool) *agent {
 	a := &agent{log: log, kube: newKube(log, nil, "", cfg.Reporter)}
 	a.config.Store(&cfg)
 	v := buildVersion()
 	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
-	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
-	usage := &usageTask{agent: a, options: o, act: act, paused: store.Paused}
-	disks := &diskTask{agent: a, options: o}
-	hands := &hands{agent: a, options: o, act: act, paused: store.Paused, acts: reporter.NewActs()}
+	floors := &floorsTask{agent: a, procfs: roots.Procfs, store: store, act: act, evidence: evidence{rootfs: roots.Rootfs}}
+	usage := &usageTask{agent: a, roots: roots, act: act, paused: store.Paused}
+	disks := &diskTask{agent: a, roots: roots}
+	hands := &hands{agent: a, roots: roots, act: act, paused: store.Paused, acts: reporter.NewActs()}
 	a.metrics.Register(hands.acts)
 	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
-	refusals := &refusalTask{agent: a, options: o, counts: reporter.NewRefusals()}
+	refusals := &refusalTask{agent: a, roots: roots, counts: reporter.NewRefusals()}
 	a.metrics.Register(refusals.counts)
 	a.end = refusals.end
 	counted := newTask("inotify", usage.every, logged(log, "cannot count who uses what", usage.pass))

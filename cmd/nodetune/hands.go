@@ -30,11 +30,11 @@ const (
 
 // hands act upon log files, in the modes assist and own.
 type hands struct {
-	agent   *agent
-	options *options
-	act     bool
-	paused  func() string
-	acts    *reporter.Acts
+	agent  *agent
+	roots  Roots
+	act    bool
+	paused func() string
+	acts   *reporter.Acts
 
 	mu   sync.Mutex
 	said map[string]string // the last error about a path, so that it is logged once
@@ -120,11 +120,11 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		t.reclaimer = nil
 	}
 	if t.reclaimer == nil {
-		r, err := disk.NewReclaimer(t.options.procfs, t.options.rootfs, policy)
+		r, err := disk.NewReclaimer(t.roots.Procfs, t.roots.Rootfs, policy)
 		if err != nil {
 			return err
 		}
-		r.Sandboxes = sandboxes(t.options.rootfs)
+		r.Sandboxes = sandboxes(t.roots.Rootfs)
 		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
 	}
 	now := time.Now()
@@ -247,7 +247,7 @@ func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration
 			return nil
 		}
 		t.tried = now
-		c, err := cri.Dial(ctx, t.options.rootfs, "")
+		c, err := cri.Dial(ctx, t.roots.Rootfs, "")
 		if errors.Is(err, cri.ErrNoSocket) { // the kubelet rotates without us
 			t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: err.Error()})
 			return nil
@@ -262,7 +262,7 @@ func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration
 		_ = t.bursts.Close()
 		t.bursts = nil
 	}
-	b, err := disk.NewBursts(t.options.procfs, t.options.rootfs, k, wait, t.reopener)
+	b, err := disk.NewBursts(t.roots.Procfs, t.roots.Rootfs, k, wait, t.reopener)
 	if err != nil {
 		return err
 	}

@@ -25,19 +25,19 @@ type holders struct {
 	refused *refusals // or nil
 }
 
-func (o *options) openHolders(p inotify.Policy) (*holders, error) {
-	scanner, err := inotify.NewScanner(o.procfs, o.sysfs, p)
+func openHolders(roots Roots, p inotify.Policy) (*holders, error) {
+	scanner, err := inotify.NewScanner(roots.Procfs, roots.Sysfs, p)
 	if err != nil {
 		return nil, err
 	}
-	h := &holders{scanner: scanner, policy: p, names: workload.NewIndex(o.rootfs)}
-	h.askKernel(o)
+	h := &holders{scanner: scanner, policy: p, names: workload.NewIndex(roots.Rootfs)}
+	h.askKernel(roots.Procfs)
 	return h, nil
 }
 
 // askKernel makes the kernel the source, as far as it can be.
-func (h *holders) askKernel(o *options) {
-	err := o.ownKernel(h.policy)
+func (h *holders) askKernel(procfs string) {
+	err := ownKernel(procfs, h.policy)
 	if err != nil {
 		h.scanner.SetLedger(inotify.NoLedger{Why: err})
 		h.scanner.SetHolders(inotify.NoHolders{Why: err})
@@ -45,12 +45,12 @@ func (h *holders) askKernel(o *options) {
 	}
 	types := bpf.NewTypes()
 	defer types.Forget()
-	if h.ledger, err = bpf.Open(o.procfs, types); err != nil {
+	if h.ledger, err = bpf.Open(procfs, types); err != nil {
 		h.scanner.SetLedger(inotify.NoLedger{Why: err})
 	} else {
 		h.scanner.SetLedger(h.ledger)
 	}
-	if h.walk, err = bpf.OpenWalk(o.procfs, types); err != nil {
+	if h.walk, err = bpf.OpenWalk(procfs, types); err != nil {
 		h.scanner.SetHolders(inotify.NoHolders{Why: err})
 	} else {
 		h.scanner.SetHolders(h.walk)
@@ -58,18 +58,18 @@ func (h *holders) askKernel(o *options) {
 }
 
 // ownKernel says why the kernel is not to be asked by itself.
-func (o *options) ownKernel(p inotify.Policy) error {
+func ownKernel(procfs string, p inotify.Policy) error {
 	if !p.KernelCounters {
 		return errors.New("inotify.kernelCounters is false")
 	}
-	return o.isProcfs()
+	return isProcfs(procfs)
 }
 
 // isProcfs says whether pids and settings are those of this kernel.
-func (o *options) isProcfs() error {
+func isProcfs(procfs string) error {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(o.procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%s is not of this kernel", o.procfs)
+	if err := unix.Statfs(procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return fmt.Errorf("%s is not of this kernel", procfs)
 	}
 	return nil
 }
@@ -110,8 +110,8 @@ func (h *holders) pass(ctx context.Context) (inotify.Usage, error) {
 
 // inotifyPass makes one pass. A tree that holds no processes, as one made for
 // --path.procfs, has no such section.
-func (o *options) inotifyPass(ctx context.Context, p inotify.Policy) reporter.Result[inotify.Usage] {
-	h, err := o.openHolders(p)
+func inotifyPass(ctx context.Context, roots Roots, p inotify.Policy) reporter.Result[inotify.Usage] {
+	h, err := openHolders(roots, p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return reporter.Result[inotify.Usage]{}
 	}

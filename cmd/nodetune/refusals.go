@@ -29,21 +29,21 @@ type refusals struct {
 
 // openRefusals begins to trace: by BPF, which knows of each call what it met, or
 // else by the kernel's own tracing.
-func (o *options) openRefusals(p inotify.Policy) (*refusals, error) {
-	r := &refusals{source: "ebpf", names: workload.NewIndex(o.rootfs), lately: &inotify.Refused{}}
-	if err := o.isProcfs(); err != nil {
+func openRefusals(roots Roots, p inotify.Policy) (*refusals, error) {
+	r := &refusals{source: "ebpf", names: workload.NewIndex(roots.Rootfs), lately: &inotify.Refused{}}
+	if err := isProcfs(roots.Procfs); err != nil {
 		return nil, err
 	}
-	withoutBPF := o.ownKernel(p)
+	withoutBPF := ownKernel(roots.Procfs, p)
 	if withoutBPF == nil {
-		b, err := bpf.OpenRefusals(o.procfs)
+		b, err := bpf.OpenRefusals(roots.Procfs)
 		if err == nil {
 			r.from = b
 			return r, nil
 		}
 		withoutBPF = err
 	}
-	t, err := tracefs.Open(filepath.Join(o.sysfs, "kernel/tracing"), o.procfs)
+	t, err := tracefs.Open(filepath.Join(roots.Sysfs, "kernel/tracing"), roots.Procfs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; without BPF, because %w", err, withoutBPF)
 	}
@@ -84,9 +84,9 @@ const (
 
 // refusalTask tells what inotify has refused, if the configuration asks for it.
 type refusalTask struct {
-	agent   *agent
-	options *options
-	counts  *reporter.Refusals
+	agent  *agent
+	roots  Roots
+	counts *reporter.Refusals
 
 	mu     sync.Mutex
 	open   *refusals // nil while nothing is traced
@@ -115,7 +115,7 @@ func (t *refusalTask) pass(ctx context.Context) error {
 		return nil
 	}
 	if t.open == nil {
-		open, err := t.options.openRefusals(policy)
+		open, err := openRefusals(t.roots, policy)
 		if err != nil {
 			if t.why != err.Error() {
 				t.agent.log.Warn("what inotify refuses is not traced, which inotify.refusals asks for", "why", err)

@@ -76,7 +76,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	store := sysctl.NewStore(o.rootfs)
+	store := sysctl.NewStore(o.Rootfs)
 	leave, err := store.Attend()
 	if held, ok := errors.AsType[*sysctl.Held](err); ok {
 		return unmet(held)
@@ -87,7 +87,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	} else {
 		defer leave()
 	}
-	a := newAgent(o, log, cfg, store, !f.dryRun)
+	a := newAgent(o.Roots, log, cfg, store, !f.dryRun)
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	for _, addr := range f.web.addresses() {

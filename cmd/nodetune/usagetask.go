@@ -38,8 +38,8 @@ const (
 
 // usageTask counts who uses what, and asks for more before a limit is met.
 type usageTask struct {
-	agent   *agent
-	options *options
+	agent *agent
+	roots Roots
 
 	holders *holders
 	look    *look
@@ -70,7 +70,7 @@ func (t *usageTask) pass(ctx context.Context) error {
 	t.cost = cpuTime() - before
 	if errors.Is(err, errNoProcesses) {
 		t.unseen.Do(func() {
-			t.agent.log.Info("no processes are seen, so their use is not counted; the floors are held", "path.procfs", t.options.procfs)
+			t.agent.log.Info("no processes are seen, so their use is not counted; the floors are held", "path.procfs", t.roots.Procfs)
 		})
 		return nil
 	}
@@ -120,7 +120,7 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 		t.holders = nil
 	}
 	if t.holders == nil {
-		h, err := t.options.openHolders(policy)
+		h, err := openHolders(t.roots, policy)
 		if errors.Is(err, fs.ErrNotExist) {
 			return inotify.Usage{}, errNoProcesses
 		}

@@ -73,7 +73,7 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 		return err
 	}
 	ctx := cmd.Context()
-	h, err := o.openHolders(cfg.Inotify)
+	h, err := openHolders(o.Roots, cfg.Inotify)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -98,7 +98,7 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 		return notRunning(pid, err)
 	}
 	suspect.Name(h.names)
-	settings := o.sysctlPass(ctx, cfg, measured(u, cfg.Inotify))
+	settings := sysctlPass(ctx, o.Roots, cfg, measured(u, cfg.Inotify))
 	if settings.Err != nil {
 		return unreadable(settings.Err)
 	}
