@@ -72,7 +72,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	cfg, file, err := o.watchConfig()
+	cfg, file, err := watchConfig(o.config)
 	if err != nil {
 		return err
 	}
