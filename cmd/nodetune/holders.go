@@ -87,6 +87,51 @@ func (h *holders) close() {
 	}
 }
 
+// refreshNames reads again which pods and containers there are.
+func (h *holders) refreshNames() error { return h.names.Refresh() }
+
+// find returns the processes whose program, pod or unit is called name.
+func (h *holders) find(ctx context.Context, name string) ([]inotify.Named, error) {
+	return h.scanner.Find(ctx, name, h.names)
+}
+
+// probe makes the next pass take instances in the name of the user of a process,
+// where the kernel's counters cannot be read.
+func (h *holders) probe(pid int) error {
+	uid, err := h.scanner.UID(pid)
+	if err != nil {
+		return err
+	}
+	h.scanner.Ask(uid)
+	return nil
+}
+
+// inspect returns what one process holds of each limit, beside what a pass
+// counted.
+func (h *holders) inspect(pid int, u inotify.Usage) (inotify.Suspect, error) {
+	s, err := h.scanner.Suspect(pid, u)
+	if err == nil {
+		s.Name(h.names)
+	}
+	return s, err
+}
+
+// raiseNOFILE raises the descriptor limit of one process, and returns the limit
+// that it has then.
+func (h *holders) raiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
+	return h.scanner.RaiseNOFILE(r)
+}
+
+// traceFailures makes every pass from now on say which calls of inotify failed.
+func (h *holders) traceFailures(roots Roots) error {
+	r, err := openRefusals(roots, h.policy, &inotify.Refused{})
+	if err != nil {
+		return err
+	}
+	h.refused = r
+	return nil
+}
+
 // pass walks once.
 func (h *holders) pass(ctx context.Context) (inotify.Usage, error) {
 	named := h.names.Refresh()

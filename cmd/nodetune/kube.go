@@ -2,73 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/nodetune/nodetune/reporter"
 )
-
-// kubeFlags say whether and as whom to speak to an API server.
-type kubeFlags struct {
-	nodeName   string
-	kubeconfig string
-}
-
-func (f *kubeFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.nodeName, "node-name", "", "`name` of this machine's Node, to publish conditions and Events for (default $NODE_NAME; empty: without Kubernetes)")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that says where the API server is (default: the pod's service account)")
-}
-
-// client returns a client for the API server, or nil where none is wanted.
-func (f *kubeFlags) client() (*reporter.Client, error) {
-	asked := f.nodeName != "" || f.kubeconfig != ""
-	if f.nodeName == "" {
-		f.nodeName = os.Getenv("NODE_NAME")
-	}
-	if f.nodeName == "" {
-		if f.kubeconfig != "" {
-			return nil, errors.New("--kubeconfig: whose conditions to publish? give --node-name or set NODE_NAME")
-		}
-		return nil, nil
-	}
-	c, err := f.config()
-	if errors.Is(err, rest.ErrNotInCluster) && !asked {
-		return nil, nil // a pod without a service account's token has no such wish
-	}
-	if err != nil {
-		return nil, fmt.Errorf("speak for node %s: %w", f.nodeName, err)
-	}
-	return reporter.NewClient(c)
-}
-
-func (f *kubeFlags) config() (*rest.Config, error) {
-	var c *rest.Config
-	var err error
-	if f.kubeconfig != "" {
-		c, err = clientcmd.BuildConfigFromFlags("", f.kubeconfig)
-	} else {
-		c, err = rest.InClusterConfig()
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.UserAgent = "nodetune/" + buildVersion().Version
-	// One node has little to say: whatever goes wrong here, 5,000 of them must
-	// not be felt by the API server.
-	c.QPS, c.Burst = 2, 5
-	c.DisableCompression = true // a gzip window for each watch costs more than a Node's few kilobytes
-	c.WarningHandler = rest.NoWarnings{}
-	return c, nil
-}
 
 // kube settles the conditions, and tells the API server if there is one.
 type kube struct {
@@ -113,7 +55,7 @@ const staleEvery = 30 * time.Second
 
 // run speaks until ctx is done. say is called when no pass has for a while, or
 // when pods ask for something else.
-func (k *kube) run(ctx context.Context, config func() *Config, say func()) {
+func (k *kube) run(ctx context.Context, current func() *Config, say func()) {
 	if k.events != nil {
 		go k.node.Run(ctx)
 		go k.events.Run(ctx)
@@ -122,7 +64,7 @@ func (k *kube) run(ctx context.Context, config func() *Config, say func()) {
 	tick := time.NewTicker(staleEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		k.pods.follow(ctx, config().Reporter.PodDemands, func() {
+		k.pods.follow(ctx, current().Reporter.PodDemands, func() {
 			select {
 			case pods <- struct{}{}:
 			default:

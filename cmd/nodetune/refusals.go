@@ -28,9 +28,9 @@ type refusals struct {
 }
 
 // openRefusals begins to trace: by BPF, which knows of each call what it met, or
-// else by the kernel's own tracing.
-func openRefusals(roots Roots, p inotify.Policy) (*refusals, error) {
-	r := &refusals{source: "ebpf", names: workload.NewIndex(roots.Rootfs), lately: &inotify.Refused{}}
+// else by the kernel's own tracing. It adds to lately what has failed.
+func openRefusals(roots Roots, p inotify.Policy, lately *inotify.Refused) (*refusals, error) {
+	r := &refusals{source: "ebpf", names: workload.NewIndex(roots.Rootfs), lately: lately}
 	if err := isProcfs(roots.Procfs); err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (t *refusalTask) pass(ctx context.Context) error {
 		return nil
 	}
 	if t.open == nil {
-		open, err := openRefusals(t.roots, policy)
+		open, err := openRefusals(t.roots, policy, &t.agent.refused)
 		if err != nil {
 			if t.why != err.Error() {
 				t.agent.log.Warn("what inotify refuses is not traced, which inotify.refusals asks for", "why", err)
@@ -123,7 +123,6 @@ func (t *refusalTask) pass(ctx context.Context) error {
 			t.why = err.Error()
 			return nil // said once, and what else it does goes on
 		}
-		open.lately = &t.agent.refused
 		t.open, t.policy, t.why = open, policy, ""
 		t.agent.log.Info("what inotify refuses is traced, which costs every system call some nanoseconds", "source", open.source)
 	}

@@ -28,7 +28,7 @@ raises what is too low, never lowers, and proves it by reading back.`,
   sudo nodetune top         who uses how much of which limit
   sudo nodetune why PID     which limit a process has met
   nodetune explain fs.inotify.max_user_instances`,
-		Version:       buildVersion().String(),
+		Version:       buildInfo().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {

@@ -83,7 +83,7 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
 	}
 	defer h.close()
 	if cfg.Inotify.Refusals {
-		if h.refused, err = openRefusals(o.Roots, cfg.Inotify); err != nil {
+		if err := h.traceFailures(o.Roots); err != nil {
 			return unreadable(fmt.Errorf("trace what inotify refuses (inotify.refusals): %w", err))
 		}
 	}

@@ -208,7 +208,7 @@ func (t *usageTask) raiseNOFILE(u inotify.Usage) {
 		if !t.act || t.paused() != "" {
 			continue // nodetune_process_open_fds shows it
 		}
-		is, err := t.holders.scanner.RaiseNOFILE(r)
+		is, err := t.holders.raiseNOFILE(r)
 		switch {
 		case errors.Is(err, inotify.ErrGone):
 		case err != nil:
