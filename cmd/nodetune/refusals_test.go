@@ -110,11 +110,11 @@ func TestRefusalsAreTold(t *testing.T) {
 	} {
 		t.Run(source, func(t *testing.T) {
 			const head = "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nsysctl:\n  rules:\n  - {key: fs.inotify.max_user_instances, atLeast: 128}\ninotify:\n  leakInstances: 1\n"
-			config := filepath.Join(t.TempDir(), "nodetune.yaml")
-			put(t, config, head+"  refusals: true\n"+more)
+			cfg := filepath.Join(t.TempDir(), "nodetune.yaml")
+			put(t, cfg, head+"  refusals: true\n"+more)
 			before := programs(t)
 			addr := freeAddress(t)
-			s := startProcess(t, addr, bin, "run", "--config", config, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+			s := startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
 			pid := strconv.Itoa(s.cmd.Process.Pid)
 			s.until("it traces", func() bool { return strings.Contains(s.log.String(), "what inotify refuses is traced") })
 			if !strings.Contains(s.log.String(), "source="+source) && !strings.Contains(s.log.String(), `source="`+source) {
@@ -144,11 +144,11 @@ func TestRefusalsAreTold(t *testing.T) {
 				return false
 			})
 
-			put(t, config, head+more)
+			put(t, cfg, head+more)
 			s.hup()
 			gone := func() bool { return len(instancesOf(t, pid)) == 0 && programs(t) <= before }
 			s.until("it stops when it is told to", gone)
-			put(t, config, head+"  refusals: true\n"+more)
+			put(t, cfg, head+"  refusals: true\n"+more)
 			s.hup()
 			s.until("it traces again", func() bool { return !gone() })
 			if source == "tracefs" {
@@ -157,7 +157,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				if len(instancesOf(t, pid)) != 1 {
 					t.Fatal("killed, it leaves no instance: the test tests nothing")
 				}
-				s = startProcess(t, addr, bin, "run", "--config", config, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+				s = startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
 				s.until("the next one removes what was left", func() bool { return len(instancesOf(t, pid)) == 0 })
 				pid = strconv.Itoa(s.cmd.Process.Pid)
 				s.until("and makes its own", func() bool { return len(instancesOf(t, pid)) == 1 })
