@@ -66,12 +66,12 @@ func newAgent(o AgentOptions) *agent {
 	floors := &floorsTask{agent: a, procfs: o.Roots.Procfs, store: o.Store, act: o.Act, evidence: evidence{rootfs: o.Roots.Rootfs}}
 	usage := &usageTask{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused}
 	disks := &diskTask{agent: a, roots: o.Roots}
-	hands := &hands{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, acts: reporter.NewActs()}
-	a.metrics.Register(hands.acts)
-	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
-	refusals := &refusalTask{agent: a, roots: o.Roots, counts: reporter.NewRefusals()}
-	a.metrics.Register(refusals.counts)
-	a.end = refusals.end
+	actions := &hands{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, acts: reporter.NewActs()}
+	a.metrics.Register(actions.acts)
+	reclaim, rotation := &reclaimTask{hands: actions}, &burstTask{hands: actions}
+	failures := &refusalTask{agent: a, roots: o.Roots, counts: reporter.NewRefusals()}
+	a.metrics.Register(failures.counts)
+	a.end = failures.end
 	counted := newTask("inotify", usage.every, logged(o.Log, "cannot count who uses what", usage.pass))
 	usage.look = newLook(usage, counted.soon)
 	a.look, a.raise = usage.look.run, floors.now
@@ -82,8 +82,8 @@ func newAgent(o AgentOptions) *agent {
 		counted,
 		a.disks,
 		newTask("reclaim", reclaim.every, logged(o.Log, "cannot act upon logs", reclaim.pass)),
-		newTask("rotate", bursts.every, logged(o.Log, "cannot rotate logs of containers", bursts.pass)),
-		newTask("refusals", refusals.every, logged(o.Log, "cannot read what inotify refuses", refusals.pass)),
+		newTask("rotate", rotation.every, logged(o.Log, "cannot rotate logs of containers", rotation.pass)),
+		newTask("refusals", failures.every, logged(o.Log, "cannot read what inotify refuses", failures.pass)),
 	}
 	return a
 }
