@@ -72,18 +72,18 @@ func newAgent(o AgentOptions) *agent {
 	failures := &refusalTask{agent: a, roots: o.Roots, counts: reporter.NewRefusals()}
 	a.metrics.Register(failures.counts)
 	a.end = failures.end
-	counted := newTask("inotify", usage.every, logged(o.Log, "cannot count who uses what", usage.pass))
+	counted := newTask("inotify", usage.every, logged(o.Log, "cannot count inotify usage", usage.pass))
 	usage.look = newLook(usage, counted.soon)
 	a.look, a.raise = usage.look.run, floors.now
-	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, logged(o.Log, "cannot read the kernel's settings", floors.pass))
+	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, logged(o.Log, "cannot read sysctls", floors.pass))
 	a.disks = newTask("disk", disks.every, logged(o.Log, "cannot observe disks and logs", disks.pass))
 	a.tasks = []task{
 		a.floors,
 		counted,
 		a.disks,
-		newTask("reclaim", reclaim.every, logged(o.Log, "cannot act upon logs", reclaim.pass)),
-		newTask("rotate", rotation.every, logged(o.Log, "cannot rotate logs of containers", rotation.pass)),
-		newTask("refusals", failures.every, logged(o.Log, "cannot read what inotify refuses", failures.pass)),
+		newTask("reclaim", reclaim.every, logged(o.Log, "cannot rotate logs or reclaim space", reclaim.pass)),
+		newTask("rotate", rotation.every, logged(o.Log, "cannot rotate container logs", rotation.pass)),
+		newTask("refusals", failures.every, logged(o.Log, "cannot read failed inotify calls", failures.pass)),
 	}
 	return a
 }
@@ -172,10 +172,10 @@ func (a *agent) take(v verdict[Config]) {
 		}
 	case v.mended:
 		a.metrics.Reloaded(true, time.Now())
-		a.log.Info("the configuration file holds again what is in force")
+		a.log.Info("configuration file matches the active configuration again")
 	case v.refused != nil:
 		a.metrics.Reloaded(false, time.Now())
-		a.log.Error("configuration refused; the one before it stays in force", "err", v.refused)
+		a.log.Error("configuration rejected; the previous one stays active", "err", v.refused)
 		a.event(corev1.EventTypeWarning, reporter.ConfigurationRefused, "the changed configuration is not valid and the one before it stays in force; the log of nodetune says what is wrong")
 	}
 }
@@ -191,7 +191,7 @@ func (a *agent) event(kind, reason, message string) {
 func (a *agent) watchdog(ctx context.Context) {
 	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return reporter.Live(a.progress.Passes(), now) })
 	if err != nil {
-		a.log.Warn("systemd's watchdog is not served", "err", err)
+		a.log.Warn("cannot notify the watchdog of systemd", "err", err)
 	}
 }
 

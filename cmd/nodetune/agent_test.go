@@ -258,7 +258,7 @@ func TestDiskFull(t *testing.T) {
 	_ = fill.Close()
 	s := start(t, "--path.rootfs", rootfs)
 	s.until("the floor holds", func() bool { return holds(instancesFile, "8192") })
-	for _, want := range []string{"will not see that an agent runs", "no space left on device"} {
+	for _, want := range []string{"cannot take the agent lock", "no space left on device"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("the log does not say %q", want)
 		}

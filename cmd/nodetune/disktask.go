@@ -50,7 +50,7 @@ func (t *diskTask) logGrants(all []disk.Finding) {
 			continue
 		}
 		if !slices.Contains(t.grants, f) {
-			t.agent.log.Warn(f.Message, "do", f.Do)
+			t.agent.log.Warn("disk.mode needs a privilege that is missing", "message", f.Message, "do", f.Do)
 		}
 		missing = append(missing, f)
 	}
@@ -74,7 +74,7 @@ func (t *diskTask) pass(ctx context.Context) error {
 	t.cost = cpuTime() - before
 	if errors.Is(err, fs.ErrNotExist) {
 		t.unseen.Do(func() {
-			t.agent.log.Info("no mounts are seen, so disks and logs are not observed; the floors are held", "path.procfs", t.roots.Procfs)
+			t.agent.log.Info("no mounts found; disks and logs are not observed", "path.procfs", t.roots.Procfs)
 		})
 		return nil
 	}

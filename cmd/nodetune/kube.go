@@ -32,18 +32,18 @@ func newKube(log *slog.Logger, client *reporter.Client, name string, p reporter.
 	k.node = reporter.NewNode(client.Nodes(), name, p.Conditions, reporter.NodeHooks{
 		Wrote: k.wrote,
 		Foreign: func(t corev1.NodeConditionType, managers []string) {
-			log.Warn("this condition belongs to somebody else and is not published", "type", t, "managers", managers)
+			log.Warn("another manager owns this condition; it is not published", "type", t, "managers", managers)
 		},
 		Reached: func(err error) {
 			if err != nil {
-				log.Warn("the API server does not show this node; the floors are held without it", "node", name, "err", err)
+				log.Warn("cannot read this node from the API server; floors are still held", "node", name, "err", err)
 			} else {
-				log.Info("the API server shows this node", "node", name)
+				log.Info("reading this node from the API server", "node", name)
 			}
 		},
 	})
 	k.events = reporter.NewEvents(client.Events, name, k.node.UID, p.Events.Disabled, func(namespace string, err error) {
-		log.Error("the API server takes no Events here; conditions and metrics go on without", "namespace", namespace, "err", err)
+		log.Error("API server rejected Events; conditions and metrics continue", "namespace", namespace, "err", err)
 	})
 	k.pods = podDemands{client: client, node: name, log: log, events: k.events}
 	return k
@@ -140,22 +140,22 @@ func (k *kube) pressed() bool {
 }
 
 func (k *kube) wrote(w reporter.NodeWrite) {
-	var said []string
+	var changes []string
 	for _, c := range w.Set {
-		said = append(said, fmt.Sprintf("%s=%s", c.Type, c.Status))
+		changes = append(changes, fmt.Sprintf("%s=%s", c.Type, c.Status))
 	}
 	for _, t := range w.Removed {
-		said = append(said, fmt.Sprintf("%s removed", t))
+		changes = append(changes, fmt.Sprintf("%s removed", t))
 	}
 	if w.Gate {
-		said = append(said, "taint "+reporter.GateTaint+" removed")
+		changes = append(changes, "taint "+reporter.GateTaint+" removed")
 	}
 	switch {
 	case w.Err == nil:
-		k.log.Info("wrote to the Node", "what", said)
+		k.log.Info("updated the Node", "changes", changes)
 	case w.Retry:
-		k.log.Warn("could not write to the Node; trying again", "what", said, "err", w.Err)
+		k.log.Warn("cannot update the Node; retrying", "changes", changes, "err", w.Err)
 	default:
-		k.log.Error("the API server does not take this; not tried again until there is something new to say", "what", said, "err", w.Err)
+		k.log.Error("API server rejected the update; retrying when the content changes", "changes", changes, "err", w.Err)
 	}
 }

@@ -118,13 +118,13 @@ func (t *refusalTask) pass(ctx context.Context) error {
 		open, err := openRefusals(t.roots, policy, &t.agent.refused)
 		if err != nil {
 			if t.why != err.Error() {
-				t.agent.log.Warn("what inotify refuses is not traced, which inotify.refusals asks for", "why", err)
+				t.agent.log.Warn("cannot trace failed inotify calls", "err", err)
 			}
 			t.why = err.Error()
 			return nil // said once, and what else it does goes on
 		}
 		t.open, t.policy, t.why = open, policy, ""
-		t.agent.log.Info("what inotify refuses is traced, which costs every system call some nanoseconds", "source", open.source)
+		t.agent.log.Info("tracing failed inotify calls", "source", open.source)
 	}
 	now := time.Now()
 	all, fresh, err := t.open.read(now)
@@ -134,7 +134,7 @@ func (t *refusalTask) pass(ctx context.Context) error {
 	}
 	for _, f := range fresh {
 		if f.Resource != "" {
-			t.agent.log.Warn("inotify was refused", "what", reporter.RefusedText(f))
+			t.agent.log.Warn("inotify call failed", "failure", reporter.RefusedText(f))
 		}
 	}
 	if len(all) > 0 {

@@ -116,7 +116,7 @@ func TestRefusalsAreTold(t *testing.T) {
 			addr := freeAddress(t)
 			s := startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
 			pid := strconv.Itoa(s.cmd.Process.Pid)
-			s.until("it traces", func() bool { return strings.Contains(s.log.String(), "what inotify refuses is traced") })
+			s.until("it traces", func() bool { return strings.Contains(s.log.String(), "tracing failed inotify calls") })
 			if !strings.Contains(s.log.String(), "source="+source) && !strings.Contains(s.log.String(), `source="`+source) {
 				t.Fatal("another source")
 			}
@@ -128,7 +128,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				return s.series(`nodetune_inotify_refusals_total{call="inotify_init1",errno="EMFILE",resource="inotify_instances"}`) >= 1
 			})
 			s.until("it is logged", func() bool {
-				return strings.Contains(s.log.String(), "inotify was refused") && strings.Contains(s.log.String(), "EMFILE, fs.inotify.max_user_instances")
+				return strings.Contains(s.log.String(), "inotify call failed") && strings.Contains(s.log.String(), "EMFILE, fs.inotify.max_user_instances")
 			})
 			s.until("it is in the report", func() bool {
 				var doc reporter.Document

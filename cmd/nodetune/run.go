@@ -81,7 +81,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	}
 	if err != nil {
 		// A full or read-only /run is no reason to leave the floors alone.
-		log.Warn("other nodetunes on this host will not see that an agent runs", "err", err)
+		log.Warn("cannot take the agent lock; other nodetune processes cannot see this agent", "err", err)
 	} else {
 		defer leave()
 	}
@@ -90,8 +90,8 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		Client: client, Node: f.kube.nodeName, Server: f.web.server(),
 	})
 	v := buildInfo()
-	log.Info("nodetune runs", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
+	log.Info("nodetune started", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
 	a.run(cmd.Context(), hup)
-	log.Info("nodetune ends; every limit stays as it is")
+	log.Info("shutting down, limits are kept")
 	return nil
 }

@@ -216,7 +216,7 @@ func TestRunRefusesABrokenConfiguration(t *testing.T) {
 	s.hup()
 	s.until("it is refused", func() bool { return s.metric("nodetune_config_last_reload_successful 0") })
 	s.until("the log says what is wrong", func() bool {
-		return strings.Contains(s.log.String(), "configuration refused") && strings.Contains(s.log.String(), "nonsense")
+		return strings.Contains(s.log.String(), "configuration rejected") && strings.Contains(s.log.String(), "nonsense")
 	})
 	put(t, instances, "128\n")
 	s.hup()

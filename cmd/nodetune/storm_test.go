@@ -78,7 +78,7 @@ sysctl:
 
 // logSurges logs how long it took to raise.
 func logSurges(t *testing.T, s *agentProcess) {
-	for _, line := range regexp.MustCompile(`(?m)^.*(met a surge|max_user_instances from).*$`).FindAllString(s.log.String(), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^.*(raised limits during a surge|max_user_instances from).*$`).FindAllString(s.log.String(), -1) {
 		t.Log(line)
 	}
 }

@@ -31,7 +31,7 @@ func (s Server) serve(ctx context.Context, addr string, handler http.Handler, lo
 	for ctx.Err() == nil {
 		err := s.serveOnce(ctx, addr, handler, log)
 		if err != nil && ctx.Err() == nil && err.Error() != logged {
-			log.Error("cannot serve metrics and probes; trying again", "address", addr, "every", listenRetry, "err", err)
+			log.Error("cannot serve metrics and probes; retrying", "address", addr, "every", listenRetry, "err", err)
 			logged = err.Error()
 		}
 		select {
