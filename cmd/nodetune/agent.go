@@ -22,6 +22,8 @@ import (
 // part of latest; whoever reports reads latest and waits for nobody.
 type agent struct {
 	log      *slog.Logger
+	file     *configFile[Config]
+	server   Server
 	config   atomic.Pointer[Config]
 	latest   reporter.Latest
 	progress reporter.Progress
@@ -40,35 +42,67 @@ type agent struct {
 	ready    sync.Once
 }
 
-func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act bool) *agent {
-	a := &agent{log: log, kube: newKube(log, nil, "", cfg.Reporter)}
-	a.config.Store(&cfg)
-	v := buildVersion()
+// AgentOptions are what an agent is made of.
+type AgentOptions struct {
+	Roots  Roots
+	Log    *slog.Logger
+	Config Config
+	File   *configFile[Config] // polled for changes; nil: the built-in configuration
+	Store  *sysctl.Store
+	Act    bool             // else it writes nothing
+	Client *reporter.Client // nil: without Kubernetes
+	Node   string           // the Node's name
+	Server Server
+}
+
+// newAgent returns an agent that does nothing yet.
+func newAgent(o AgentOptions) *agent {
+	a := &agent{log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
+	a.config.Store(&o.Config)
+	v := buildInfo()
 	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
-	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
-	usage := &usageTask{agent: a, options: o, act: act, paused: store.Paused}
-	disks := &diskTask{agent: a, options: o}
-	hands := &hands{agent: a, options: o, act: act, paused: store.Paused, acts: reporter.NewActs()}
-	a.metrics.Register(hands.acts)
-	reclaim, bursts := &reclaimTask{hands: hands}, &burstTask{hands: hands}
-	refusals := &refusalTask{agent: a, options: o, counts: reporter.NewRefusals()}
-	a.metrics.Register(refusals.counts)
-	a.end = refusals.end
-	counted := newTask("inotify", usage.every, logged(log, "cannot count who uses what", usage.pass))
+	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events, a.kube.pods.stats))
+	floors := &floorsTask{agent: a, procfs: o.Roots.Procfs, store: o.Store, act: o.Act, evidence: evidence{rootfs: o.Roots.Rootfs}}
+	usage := &usageTask{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused}
+	disks := &diskTask{agent: a, roots: o.Roots}
+	actions := &hands{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, acts: reporter.NewActs()}
+	a.metrics.Register(actions.acts)
+	reclaim, rotation := &reclaimTask{hands: actions}, &burstTask{hands: actions}
+	failures := &refusalTask{agent: a, roots: o.Roots, counts: reporter.NewRefusals()}
+	a.metrics.Register(failures.counts)
+	a.end = failures.end
+	counted := newTask("inotify", usage.every, logged(o.Log, "cannot count inotify usage", usage.pass))
 	usage.look = newLook(usage, counted.soon)
 	a.look, a.raise = usage.look.run, floors.now
-	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, logged(log, "cannot read the kernel's settings", floors.pass))
-	a.disks = newTask("disk", disks.every, logged(log, "cannot observe disks and logs", disks.pass))
+	a.floors = newTask("sysctl", func() time.Duration { return floorsEvery }, logged(o.Log, "cannot read sysctls", floors.pass))
+	a.disks = newTask("disk", disks.every, logged(o.Log, "cannot observe disks and logs", disks.pass))
 	a.tasks = []task{
 		a.floors,
 		counted,
 		a.disks,
-		newTask("reclaim", reclaim.every, logged(log, "cannot act upon logs", reclaim.pass)),
-		newTask("rotate", bursts.every, logged(log, "cannot rotate logs of containers", bursts.pass)),
-		newTask("refusals", refusals.every, logged(log, "cannot read what inotify refuses", refusals.pass)),
+		newTask("reclaim", reclaim.every, logged(o.Log, "cannot rotate logs or reclaim space", reclaim.pass)),
+		newTask("rotate", rotation.every, logged(o.Log, "cannot rotate container logs", rotation.pass)),
+		newTask("refusals", failures.every, logged(o.Log, "cannot read failed inotify calls", failures.pass)),
 	}
 	return a
+}
+
+// run runs every task until ctx is done. A signal on hup makes it read the
+// configuration again and begin a pass of every task.
+func (a *agent) run(ctx context.Context, hup <-chan os.Signal) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, addr := range a.server.Addresses {
+		go a.server.serve(ctx, addr, a.web(), a.log)
+	}
+	go a.kube.run(ctx, a.config.Load, a.tell)
+	go a.watchdog(ctx)
+	go a.look(ctx)
+	go a.reload(ctx, a.file, hup)
+	loop(ctx, a.tasks, &a.progress)
+	a.end()
+	a.systemd.Stopping()
 }
 
 // said follows every pass.
@@ -138,10 +172,10 @@ func (a *agent) take(v verdict[Config]) {
 		}
 	case v.mended:
 		a.metrics.Reloaded(true, time.Now())
-		a.log.Info("the configuration file holds again what is in force")
+		a.log.Info("configuration file matches the active configuration again")
 	case v.refused != nil:
 		a.metrics.Reloaded(false, time.Now())
-		a.log.Error("configuration refused; the one before it stays in force", "err", v.refused)
+		a.log.Error("configuration rejected; the previous one stays active", "err", v.refused)
 		a.event(corev1.EventTypeWarning, reporter.ConfigurationRefused, "the changed configuration is not valid and the one before it stays in force; the log of nodetune says what is wrong")
 	}
 }
@@ -157,7 +191,7 @@ func (a *agent) event(kind, reason, message string) {
 func (a *agent) watchdog(ctx context.Context) {
 	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return reporter.Live(a.progress.Passes(), now) })
 	if err != nil {
-		a.log.Warn("systemd's watchdog is not served", "err", err)
+		a.log.Warn("cannot notify the watchdog of systemd", "err", err)
 	}
 }
 
@@ -177,7 +211,7 @@ func (a *agent) web() http.Handler {
 	landing, err := web.NewLandingPage(web.LandingConfig{
 		Name:        "nodetune",
 		Description: "Holds this node's inotify and file-descriptor limits above safe floors",
-		Version:     buildVersion().Version,
+		Version:     buildInfo().Version,
 		Profiling:   "false",
 		Links: []web.LandingLinks{
 			{Address: "metrics", Text: "Metrics", Description: "for Prometheus"},

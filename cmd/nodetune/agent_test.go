@@ -100,12 +100,12 @@ func (s *started) series(name string) float64 {
 // A program that keeps growing meets no limit, because each is raised before.
 func TestRaisedBeforeTheLimit(t *testing.T) {
 	untouched(t)
-	config := configured(t, `
+	cfg := configured(t, `
 sysctl:
   rules:
   - {key: fs.inotify.max_user_instances, atLeast: 128, ceiling: 600}
 `)
-	s := start(t, "--path.rootfs", t.TempDir(), "--config", config)
+	s := start(t, "--path.rootfs", t.TempDir(), "--config", cfg)
 	by := growing(t, 70301)
 	limit := func() int { n, _ := strconv.Atoi(privtest.Get(t, "fs.inotify.max_user_instances")); return n }
 	for step := 90; limit() < 512; {
@@ -140,14 +140,14 @@ sysctl:
 // A leak is reported and not fed.
 func TestALeakIsNotFed(t *testing.T) {
 	untouched(t)
-	config := configured(t, `
+	cfg := configured(t, `
 sysctl:
   rules:
   - {key: fs.inotify.max_user_instances, atLeast: 128}
 inotify:
   leakInstances: 100
 `)
-	s := start(t, "--path.rootfs", t.TempDir(), "--config", config)
+	s := start(t, "--path.rootfs", t.TempDir(), "--config", cfg)
 	by := growing(t, 70302)
 	by(110)
 	s.hupUntil("the leak is reported", func() bool { return strings.Contains(s.log.String(), "which is taken for a leak") })
@@ -194,12 +194,12 @@ func TestFileMaxExhausted(t *testing.T) {
 	untouched(t)
 	bin := build(t)
 	unprivileged := []string{"setpriv", "--bounding-set=-all", "--inh-caps=-all"}
-	config := filepath.Join(t.TempDir(), "nodetune.yaml")
+	cfg := filepath.Join(t.TempDir(), "nodetune.yaml")
 	rule := "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nsysctl:\n  rules:\n  - key: fs.file-max\n    %s\n"
-	put(t, config, fmt.Sprintf(rule, "reportOnly: true"))
+	put(t, cfg, fmt.Sprintf(rule, "reportOnly: true"))
 
 	addr := freeAddress(t)
-	s := startProcess(t, addr, append(unprivileged, bin, "run", "--config", config, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)...)
+	s := startProcess(t, addr, append(unprivileged, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)...)
 	s.until("the floor holds", func() bool { return holds(instancesFile, "8192") })
 	// A connection from before: accept(2) needs a new file.
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}}
@@ -258,7 +258,7 @@ func TestDiskFull(t *testing.T) {
 	_ = fill.Close()
 	s := start(t, "--path.rootfs", rootfs)
 	s.until("the floor holds", func() bool { return holds(instancesFile, "8192") })
-	for _, want := range []string{"will not see that an agent runs", "no space left on device"} {
+	for _, want := range []string{"cannot take the agent lock", "no space left on device"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("the log does not say %q", want)
 		}
@@ -396,7 +396,7 @@ func TestFrozenProcEntry(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > shutdownGrace+time.Minute {
+	if took := time.Since(began); took > 2*time.Second+time.Minute {
 		t.Errorf("the shutdown took %v", took)
 	}
 }
@@ -441,10 +441,10 @@ scrape_configs:
 // ours.
 func TestBasicAuth(t *testing.T) {
 	procfs, rootfs := machine(t)
-	config := filepath.Join(t.TempDir(), "web.yaml")
+	cfg := filepath.Join(t.TempDir(), "web.yaml")
 	// bcrypt of "secret", cost 4.
-	put(t, config, "basic_auth_users:\n  scraper: "+`"$2a$04$8OcVHD0vvK8B6IpkwiTfauFJXM4l3De6g1Vsxmk5218ZRK/8D7vbm"`+"\n")
-	s := start(t, "--path.procfs", procfs, "--path.rootfs", rootfs, "--web.config.file", config)
+	put(t, cfg, "basic_auth_users:\n  scraper: "+`"$2a$04$8OcVHD0vvK8B6IpkwiTfauFJXM4l3De6g1Vsxmk5218ZRK/8D7vbm"`+"\n")
+	s := start(t, "--path.procfs", procfs, "--path.rootfs", rootfs, "--web.config.file", cfg)
 	s.until("it asks for a password", func() bool { code, _ := s.get("/metrics"); return code == http.StatusUnauthorized })
 	s.url = strings.Replace(s.url, "http://", "http://scraper:secret@", 1)
 	if code, body := s.get("/metrics"); code != http.StatusOK {

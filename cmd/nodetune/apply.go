@@ -51,7 +51,7 @@ func (o *options) apply(cmd *cobra.Command, act bool) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
-	p, err := o.newSysctlPass(cfg, nil)
+	p, err := newSysctlPass(o.Roots, cfg, nil)
 	if err != nil {
 		return o.report(cmd.OutOrStdout(), reporter.Snapshot{
 			Sysctl: reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err},
@@ -59,7 +59,7 @@ func (o *options) apply(cmd *cobra.Command, act bool) error {
 	}
 	defer p.Tree.Close()
 	defer p.Store.Close()
-	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
+	p.Rules = withUse(ctx, o.Roots, p.Rules, cfg.Inotify)
 	p.Act = act
 	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
 		Sysctl: reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()},

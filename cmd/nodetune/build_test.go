@@ -28,7 +28,7 @@ var buildOnce = sync.OnceValues(func() (bin string, err error) {
 		return "", err
 	}
 	bin = filepath.Join(buildDir, "nodetune")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "github.com/nodetune/nodetune/cmd/nodetune")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
@@ -44,4 +44,22 @@ func build(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return bin
+}
+
+// repository returns the directory of go.mod.
+func repository(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no directory above the tests has a go.mod")
+		}
+		dir = filepath.Dir(dir)
+	}
 }

@@ -44,15 +44,15 @@ func (o *options) check(cmd *cobra.Command) error {
 		return err
 	}
 	var s reporter.Snapshot
-	s.Inotify = o.inotifyPass(cmd.Context(), cfg.Inotify)
-	s.Sysctl = o.sysctlPass(cmd.Context(), cfg, measured(s.Inotify.Value, cfg.Inotify))
-	s.Disk = o.diskPass(cmd.Context(), cfg.Disk)
+	s.Inotify = inotifyPass(cmd.Context(), o.Roots, cfg.Inotify)
+	s.Sysctl = sysctlPass(cmd.Context(), o.Roots, cfg, measured(s.Inotify.Value, cfg.Inotify))
+	s.Disk = diskPass(cmd.Context(), o.Roots, cfg.Disk)
 	return o.report(cmd.OutOrStdout(), s)
 }
 
 // sysctlPass runs one pass over the settings that changes nothing.
-func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Need) reporter.Result[sysctl.PassResult] {
-	p, err := o.newSysctlPass(cfg, needs)
+func sysctlPass(ctx context.Context, roots Roots, cfg Config, needs []sysctl.Need) reporter.Result[sysctl.PassResult] {
+	p, err := newSysctlPass(roots, cfg, needs)
 	if err != nil {
 		return reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err}
 	}
@@ -62,17 +62,17 @@ func (o *options) sysctlPass(ctx context.Context, cfg Config, needs []sysctl.Nee
 }
 
 // newSysctlPass opens what a pass over the settings needs.
-func (o *options) newSysctlPass(cfg Config, needs []sysctl.Need) (sysctl.Pass, error) {
-	m, err := sysctl.ReadMachine(o.procfs)
+func newSysctlPass(roots Roots, cfg Config, needs []sysctl.Need) (sysctl.Pass, error) {
+	m, err := sysctl.ReadMachine(roots.Procfs)
 	if err != nil {
 		return sysctl.Pass{}, err
 	}
-	tree, err := sysctl.OpenTree(o.procfs)
+	tree, err := sysctl.OpenTree(roots.Procfs)
 	if err != nil {
 		return sysctl.Pass{}, err
 	}
 	return sysctl.Pass{
-		Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs),
+		Procfs: roots.Procfs, Tree: tree, Store: sysctl.NewStore(roots.Rootfs),
 		Rules: sysctl.WithNeeds(cfg.Sysctl.For(m), needs),
 	}, nil
 }

@@ -43,11 +43,11 @@ the right to list nodes and to patch nodes/status.`,
 			if (node == "") != all {
 				return errors.New("cleanup: from which Node? give either --node-name (or NODE_NAME) or --all")
 			}
-			config, err := k.config()
+			cluster, err := k.config()
 			if err != nil {
 				return err
 			}
-			client, err := reporter.NewClient(config)
+			client, err := reporter.NewClient(cluster)
 			if err != nil {
 				return err
 			}

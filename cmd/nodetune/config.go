@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -30,11 +31,16 @@ type Config struct {
 	Reporter reporter.Policy `json:"reporter"`
 }
 
+// defaultYAML is the built-in configuration with comments.
+//
+//go:embed default.yaml
+var defaultYAML string
+
 // defaultConfig is the built-in configuration. default.yaml is the same with
 // comments.
 func defaultConfig() Config {
 	return Config{
-		APIVersion: apiVersion, Kind: configKind, Profile: sysctl.Profiles[0],
+		APIVersion: reporter.APIVersion, Kind: configKind, Profile: sysctl.Profiles[0],
 		Sysctl:   sysctl.DefaultPolicy(),
 		Inotify:  inotify.DefaultPolicy(),
 		Disk:     disk.DefaultPolicy(),
@@ -42,21 +48,32 @@ func defaultConfig() Config {
 	}
 }
 
-// loadConfig reads the file of --config, or returns the built-in one.
-func (o *options) loadConfig() (Config, error) {
-	if o.config == "" {
-		return defaultConfig(), nil
-	}
-	return loadConfigFile(o.config)
-}
+// ReadError is the error of a configuration that could not be read, which is
+// not one that is wrong.
+type ReadError struct{ Err error }
 
+func (e *ReadError) Error() string { return fmt.Sprintf("read the configuration: %v", e.Err) }
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// loadConfigFile reads the named file.
 func loadConfigFile(name string) (Config, error) {
 	f, err := openConfig(name)
 	if err != nil {
-		return Config{}, unreadable(fmt.Errorf("read the configuration: %w", err))
+		return Config{}, &ReadError{err}
 	}
 	defer func() { _ = f.Close() }()
 	return readConfig(f, name)
+}
+
+// readConfigFile returns at most one byte more of the named file than a
+// configuration may have.
+func readConfigFile(name string) ([]byte, error) {
+	f, err := openConfig(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
 }
 
 // openConfig does not wait for the other end of a FIFO.
@@ -72,7 +89,7 @@ const maxConfigBytes = 1 << 20
 func readConfig(r io.Reader, name string) (Config, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxConfigBytes+1))
 	if err != nil {
-		return Config{}, unreadable(fmt.Errorf("read the configuration: %w", err))
+		return Config{}, &ReadError{err}
 	}
 	return parseConfig(b, name)
 }
@@ -102,8 +119,8 @@ func parseConfig(b []byte, name string) (Config, error) {
 // complete checks c as it was written and fills in the rules of its profile.
 func (c *Config) complete() error {
 	var errs []error
-	if c.APIVersion != apiVersion {
-		errs = append(errs, field.Errorf("apiVersion", "is %q, this nodetune reads %s", c.APIVersion, apiVersion))
+	if c.APIVersion != reporter.APIVersion {
+		errs = append(errs, field.Errorf("apiVersion", "is %q, this nodetune reads %s", c.APIVersion, reporter.APIVersion))
 	}
 	if c.Kind != configKind {
 		errs = append(errs, field.Errorf("kind", "is %q, want %s", c.Kind, configKind))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,11 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 )
-
-// defaultYAML is the built-in configuration with comments.
-//
-//go:embed default.yaml
-var defaultYAML string
 
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{

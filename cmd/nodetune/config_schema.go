@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"reflect"
+
+	"github.com/nodetune/nodetune/reporter"
 )
 
 // configSchema describes Config as JSON Schema, for editors. It is derived from
@@ -14,7 +16,7 @@ func configSchema() map[string]any {
 	s["title"] = "nodetune " + configKind
 	s["required"] = []string{"apiVersion", "kind"}
 	properties := s["properties"].(map[string]any)
-	properties["apiVersion"] = map[string]any{"const": apiVersion}
+	properties["apiVersion"] = map[string]any{"const": reporter.APIVersion}
 	properties["kind"] = map[string]any{"const": configKind}
 	return s
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nodetune/nodetune/internal/field"
+	"github.com/nodetune/nodetune/reporter"
 )
 
 // fileLines says on which line of the file each field stands.
@@ -49,7 +50,7 @@ func decodeStrict(b []byte, c *Config) (fileLines, error) {
 	var doc yamlnode.Node
 	switch err := docs.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		return k.lines, field.Errorf("", "is empty: begin with apiVersion: %s and kind: %s", apiVersion, configKind)
+		return k.lines, field.Errorf("", "is empty: begin with apiVersion: %s and kind: %s", reporter.APIVersion, configKind)
 	case err != nil:
 		return k.lines, field.Errorf("", "is not YAML: %v", err)
 	}

@@ -245,7 +245,7 @@ func FuzzConfig(f *testing.F) {
 			if strings.ContainsAny(err.Error(), "\x00\x1b\r") {
 				t.Fatalf("the message breaks a terminal: %q", err)
 			}
-			if _, ok := errors.AsType[*exitError](err); ok {
+			if _, ok := errors.AsType[*ReadError](err); ok {
 				t.Fatalf("a wrong configuration has the exit code of another failure: %v", err)
 			}
 			return

@@ -59,7 +59,7 @@ func (f *diskFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	observer, err := disk.New(o.procfs, o.sysfs, o.rootfs, cfg.Disk)
+	observer, err := disk.New(o.Procfs, o.Sysfs, o.Rootfs, cfg.Disk)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -118,8 +118,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // diskPass looks once. A procfs that shows no mounts, as where a container was
 // given /proc/sys alone, shows nothing about disks: the section is left out.
-func (o *options) diskPass(ctx context.Context, p disk.Policy) reporter.Result[disk.Usage] {
-	observer, err := disk.New(o.procfs, o.sysfs, o.rootfs, p)
+func diskPass(ctx context.Context, roots Roots, p disk.Policy) reporter.Result[disk.Usage] {
+	observer, err := disk.New(roots.Procfs, roots.Sysfs, roots.Rootfs, p)
 	if err != nil {
 		return reporter.Result[disk.Usage]{At: time.Now(), Err: err}
 	}

@@ -83,21 +83,21 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 	if f.path == "" {
 		f.path = p.LogPaths[0]
 	}
-	if at := sysctl.NewStore(o.rootfs).Paused(); at != "" && !f.dryRun {
+	if at := sysctl.NewStore(o.Rootfs).Paused(); at != "" && !f.dryRun {
 		return unmet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
 	}
-	r, err := disk.NewReclaimer(o.procfs, o.rootfs, p)
+	r, err := disk.NewReclaimer(o.Procfs, o.Rootfs, p)
 	if err != nil {
 		return unreadable(err)
 	}
 	defer func() { _ = r.Close() }()
-	r.Sandboxes = sandboxes(o.rootfs)
+	r.Sandboxes = sandboxes(o.Rootfs)
 	goal, err := r.Until(f.path, used)
 	if err != nil {
 		return err
 	}
 	goal.Critical = f.critical
-	seen := o.diskPass(cmd.Context(), p) // an error leaves out orphans and deleted files
+	seen := diskPass(cmd.Context(), o.Roots, p) // an error leaves out orphans and deleted files
 	out := cmd.OutOrStdout()
 	tell := func(a disk.Act) {
 		if o.output == "table" {

@@ -107,10 +107,10 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 	if err != nil {
 		return err
 	}
-	if at := sysctl.NewStore(o.rootfs).Paused(); at != "" {
+	if at := sysctl.NewStore(o.Rootfs).Paused(); at != "" {
 		return unmet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
 	}
-	rotator, err := disk.NewRotator(o.procfs, o.rootfs, cfg.Disk.LogPaths)
+	rotator, err := disk.NewRotator(o.Procfs, o.Rootfs, cfg.Disk.LogPaths)
 	if err != nil {
 		return unreadable(err)
 	}

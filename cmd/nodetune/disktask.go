@@ -31,8 +31,8 @@ const (
 
 // diskTask sees who fills the logs' disk and who reads the logs.
 type diskTask struct {
-	agent   *agent
-	options *options
+	agent *agent
+	roots Roots
 
 	observer *disk.Observer
 	policy   disk.Policy
@@ -50,7 +50,7 @@ func (t *diskTask) logGrants(all []disk.Finding) {
 			continue
 		}
 		if !slices.Contains(t.grants, f) {
-			t.agent.log.Warn(f.Message, "do", f.Do)
+			t.agent.log.Warn("disk.mode needs a privilege that is missing", "message", f.Message, "do", f.Do)
 		}
 		missing = append(missing, f)
 	}
@@ -74,13 +74,13 @@ func (t *diskTask) pass(ctx context.Context) error {
 	t.cost = cpuTime() - before
 	if errors.Is(err, fs.ErrNotExist) {
 		t.unseen.Do(func() {
-			t.agent.log.Info("no mounts are seen, so disks and logs are not observed; the floors are held", "path.procfs", t.options.procfs)
+			t.agent.log.Info("no mounts found; disks and logs are not observed", "path.procfs", t.roots.Procfs)
 		})
 		return nil
 	}
 	if err == nil {
 		t.logGrants(u.Findings)
-		t.agent.tellVictims(t.options.rootfs, now)
+		t.agent.tellVictims(t.roots.Rootfs, now)
 	}
 	t.agent.latest.Put(func(s *reporter.Snapshot) {
 		s.Disk = reporter.Result[disk.Usage]{Value: u, At: now, Err: err}
@@ -98,7 +98,7 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 		t.observer = nil
 	}
 	if t.observer == nil {
-		o, err := disk.New(t.options.procfs, t.options.sysfs, t.options.rootfs, policy)
+		o, err := disk.New(t.roots.Procfs, t.roots.Sysfs, t.roots.Rootfs, policy)
 		if err != nil {
 			return disk.Usage{}, err
 		}

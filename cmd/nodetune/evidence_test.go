@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,12 +23,12 @@ func TestWhoAsks(t *testing.T) {
 		}
 	}
 	ask("no sysctl.d file or TuneD profile")
-	put(t, filepath.Join(root, "etc/sysctl.d/10-more.conf"), "fs.inotify.max_user_instances = 9000\n")
+	writeFile(t, filepath.Join(root, "etc/sysctl.d/10-more.conf"), "fs.inotify.max_user_instances = 9000\n")
 	ask("no sysctl.d file or TuneD profile") // it satisfies the rule
-	put(t, filepath.Join(root, "etc/sysctl.d/99-collector.conf"), "# from a blog\nfs.inotify.max_user_instances = 128\n")
+	writeFile(t, filepath.Join(root, "etc/sysctl.d/99-collector.conf"), "# from a blog\nfs.inotify.max_user_instances = 128\n")
 	ask("/etc/sysctl.d/99-collector.conf:2 sets it to 128")
-	put(t, filepath.Join(root, "etc/tuned/active_profile"), "ours\n")
-	put(t, filepath.Join(root, "etc/tuned/ours/tuned.conf"), "[sysctl]\nfs.inotify.max_user_instances=256\n")
+	writeFile(t, filepath.Join(root, "etc/tuned/active_profile"), "ours\n")
+	writeFile(t, filepath.Join(root, "etc/tuned/ours/tuned.conf"), "[sysctl]\nfs.inotify.max_user_instances=256\n")
 	ask("/etc/sysctl.d/99-collector.conf:2 sets it to 128", "/etc/tuned/ours/tuned.conf:2 sets it to 256 (TuneD profile ours)")
 }
 
@@ -36,11 +37,21 @@ func TestEvidenceIsKeptForAWhile(t *testing.T) {
 	rule := sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}
 	now := time.Now()
 	first := e.about(rule, now)
-	put(t, filepath.Join(e.rootfs, "etc/sysctl.d/99.conf"), "fs.inotify.max_user_instances=1\n")
+	writeFile(t, filepath.Join(e.rootfs, "etc/sysctl.d/99.conf"), "fs.inotify.max_user_instances=1\n")
 	if got := e.about(rule, now.Add(time.Minute)); got != first {
 		t.Errorf("looked again after a minute: %s", got)
 	}
 	if got := e.about(rule, now.Add(evidenceKept)); !strings.Contains(got, "99.conf:1") {
 		t.Errorf("after %v still %s", evidenceKept, got)
+	}
+}
+
+func writeFile(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -44,6 +44,9 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitOK
 	}
 	code := exitUsage
+	if _, ok := errors.AsType[*ReadError](err); ok {
+		code = exitUnreadable
+	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code = e.code
 		if e.err == nil {

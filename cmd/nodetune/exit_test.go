@@ -20,6 +20,8 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("check: %w", unmet(broken)), 1, "nodetune: check: broken\n"},
 		{broken, 2, "nodetune: broken\n"},
 		{unreadable(broken), 3, "nodetune: broken\n"},
+		{&ReadError{Err: broken}, 3, "nodetune: read the configuration: broken\n"},
+		{fmt.Errorf("run: %w", &ReadError{Err: broken}), 3, "nodetune: run: read the configuration: broken\n"},
 	} {
 		var stderr bytes.Buffer
 		if code := exitCode(c.err, &stderr); code != c.code || stderr.String() != c.stderr {

@@ -41,7 +41,7 @@ func (o *options) explain(w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := sysctl.ReadMachine(o.procfs)
+	m, err := sysctl.ReadMachine(o.Procfs)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -49,7 +49,7 @@ func (o *options) explain(w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	tree, err := sysctl.OpenTree(o.procfs)
+	tree, err := sysctl.OpenTree(o.Procfs)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -58,14 +58,14 @@ func (o *options) explain(w io.Writer, args []string) error {
 	for _, r := range rules {
 		paths = append(paths, r.Key.Path())
 	}
-	boots, err := sysctld.ReadAll(o.rootfs, paths...)
+	boots, err := sysctld.ReadAll(o.Rootfs, paths...)
 	if err != nil {
 		return unreadable(err)
 	}
-	doc := reporter.Explanation{APIVersion: apiVersion, Kind: "Explanation", Paused: sysctl.NewStore(o.rootfs).Paused(), Problems: sysctld.Problems(boots)}
+	doc := reporter.Explanation{APIVersion: apiVersion, Kind: "Explanation", Paused: sysctl.NewStore(o.Rootfs).Paused(), Problems: sysctld.Problems(boots)}
 	failed := false
 	for _, r := range rules {
-		tuned, err := sysctld.ReadTuned(o.rootfs, r.Key.Path())
+		tuned, err := sysctld.ReadTuned(o.Rootfs, r.Key.Path())
 		if err != nil {
 			doc.Problems = append(doc.Problems, sysctld.Problem{File: "/etc/tuned/active_profile", Problem: err.Error()})
 		}

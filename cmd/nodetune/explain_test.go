@@ -10,7 +10,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl/sysctld"
 )
 
-func explainJSON(t *testing.T, h host, args ...string) (reporter.Explanation, int) {
+func explainJSON(t *testing.T, h hostDir, args ...string) (reporter.Explanation, int) {
 	t.Helper()
 	code, stdout, stderr := h.run(append([]string{"explain", "-o", "json"}, args...)...)
 	var doc reporter.Explanation

@@ -30,11 +30,11 @@ const (
 
 // hands act upon log files, in the modes assist and own.
 type hands struct {
-	agent   *agent
-	options *options
-	act     bool
-	paused  func() string
-	acts    *reporter.Acts
+	agent  *agent
+	roots  Roots
+	act    bool
+	paused func() string
+	acts   *reporter.Acts
 
 	mu   sync.Mutex
 	said map[string]string // the last error about a path, so that it is logged once
@@ -61,7 +61,7 @@ func (h *hands) did(acts ...disk.Act) {
 			h.failed(a)
 			continue
 		}
-		h.agent.log.Info("log file: "+a.Verb, "path", a.Path, "archive", a.Archive, "bytes", a.Bytes, "reason", a.Reason, "asked", a.Asked, "unread_bytes", a.Unread)
+		h.agent.log.Info("changed a log file", "act", a.Verb, "path", a.Path, "archive", a.Archive, "bytes", a.Bytes, "reason", a.Reason, "asked", a.Asked, "unread_bytes", a.Unread)
 		if a.Unread > 0 && h.agent.kube.events != nil {
 			h.agent.kube.events.Say(h.agent.kube.events.OnNode(corev1.EventTypeWarning, "UnreadLogsRemoved",
 				"removed an archive that its reader had not read to the end: "+safetext.String(a.Path)), time.Now())
@@ -92,7 +92,7 @@ func (h *hands) failed(a disk.Act) {
 	if a.Verb == disk.ActRefuse {
 		level = slog.LevelWarn
 	}
-	h.agent.log.Log(context.Background(), level, "log file is left as it is", "act", a.Verb, "path", a.Path, "err", a.Error)
+	h.agent.log.Log(context.Background(), level, "log file stays unchanged", "act", a.Verb, "path", a.Path, "err", a.Error)
 }
 
 // reclaimTask rotates the host's logs and frees space.
@@ -120,11 +120,11 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		t.reclaimer = nil
 	}
 	if t.reclaimer == nil {
-		r, err := disk.NewReclaimer(t.options.procfs, t.options.rootfs, policy)
+		r, err := disk.NewReclaimer(t.roots.Procfs, t.roots.Rootfs, policy)
 		if err != nil {
 			return err
 		}
-		r.Sandboxes = sandboxes(t.options.rootfs)
+		r.Sandboxes = sandboxes(t.roots.Rootfs)
 		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
 	}
 	now := time.Now()
@@ -138,7 +138,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 				pressed = pressed || policy.Pressure.Short(f)
 			} else if policy.Reclaim.Has(disk.ClassBallast) {
 				if err := t.reclaimer.Ballast(top); err != nil && t.news(top, err.Error()) {
-					t.agent.log.Warn("no ballast", "path", top, "err", err)
+					t.agent.log.Warn("cannot create the ballast file", "path", top, "err", err)
 				}
 			}
 		}
@@ -247,7 +247,7 @@ func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration
 			return nil
 		}
 		t.tried = now
-		c, err := cri.Dial(ctx, t.options.rootfs, "")
+		c, err := cri.Dial(ctx, t.roots.Rootfs, "")
 		if errors.Is(err, cri.ErrNoSocket) { // the kubelet rotates without us
 			t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: err.Error()})
 			return nil
@@ -255,14 +255,14 @@ func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration
 		if err != nil {
 			return err
 		}
-		t.agent.log.Info("rotates logs of containers that outgrow their limit", "runtime", c.Name)
+		t.agent.log.Info("rotating container logs that exceed their size limit", "runtime", c.Name)
 		t.runtime = c
 	}
 	if t.bursts != nil {
 		_ = t.bursts.Close()
 		t.bursts = nil
 	}
-	b, err := disk.NewBursts(t.options.procfs, t.options.rootfs, k, wait, t.reopener)
+	b, err := disk.NewBursts(t.roots.Procfs, t.roots.Rootfs, k, wait, t.reopener)
 	if err != nil {
 		return err
 	}

@@ -265,17 +265,17 @@ func TestFloorsFollowUse(t *testing.T) {
 	privtest.Set(t, "fs.inotify.max_user_instances", "400")
 	holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 3, UID: 70221, Instances: 100})
 	dir := t.TempDir()
-	config := filepath.Join(dir, "config.yaml")
+	cfg := filepath.Join(dir, "config.yaml")
 	const small = `apiVersion: nodetune.io/v1alpha1
 kind: Configuration
 sysctl:
   rules:
   - {key: fs.inotify.max_user_instances, atLeast: 200}
 `
-	if err := os.WriteFile(config, []byte(small), 0o644); err != nil {
+	if err := os.WriteFile(cfg, []byte(small), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--config=" + config, "--path.rootfs=" + dir}
+	args := []string{"--config=" + cfg, "--path.rootfs=" + dir}
 	instances := func(d sections) sysctl.Status {
 		for _, s := range d.Sysctl.Rules {
 			if s.Key == sysctl.MaxUserInstances {

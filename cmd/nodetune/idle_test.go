@@ -87,7 +87,7 @@ func BenchmarkAgent(b *testing.B) {
 		return s.series(counted) == 10_000
 	})
 
-	time.Sleep(2 * readersNear) // it looks at readers more often at first
+	time.Sleep(time.Minute) // it looks at readers more often at first
 	was, began := cpuTimeOf(b, pid), time.Now()
 	b.ResetTimer()
 	for range b.N {

@@ -2,73 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/nodetune/nodetune/reporter"
 )
-
-// kubeFlags say whether and as whom to speak to an API server.
-type kubeFlags struct {
-	nodeName   string
-	kubeconfig string
-}
-
-func (f *kubeFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.nodeName, "node-name", "", "`name` of this machine's Node, to publish conditions and Events for (default $NODE_NAME; empty: without Kubernetes)")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that says where the API server is (default: the pod's service account)")
-}
-
-// client returns a client for the API server, or nil where none is wanted.
-func (f *kubeFlags) client() (*reporter.Client, error) {
-	asked := f.nodeName != "" || f.kubeconfig != ""
-	if f.nodeName == "" {
-		f.nodeName = os.Getenv("NODE_NAME")
-	}
-	if f.nodeName == "" {
-		if f.kubeconfig != "" {
-			return nil, errors.New("--kubeconfig: whose conditions to publish? give --node-name or set NODE_NAME")
-		}
-		return nil, nil
-	}
-	c, err := f.config()
-	if errors.Is(err, rest.ErrNotInCluster) && !asked {
-		return nil, nil // a pod without a service account's token has no such wish
-	}
-	if err != nil {
-		return nil, fmt.Errorf("speak for node %s: %w", f.nodeName, err)
-	}
-	return reporter.NewClient(c)
-}
-
-func (f *kubeFlags) config() (*rest.Config, error) {
-	var c *rest.Config
-	var err error
-	if f.kubeconfig != "" {
-		c, err = clientcmd.BuildConfigFromFlags("", f.kubeconfig)
-	} else {
-		c, err = rest.InClusterConfig()
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.UserAgent = "nodetune/" + buildVersion().Version
-	// One node has little to say: whatever goes wrong here, 5,000 of them must
-	// not be felt by the API server.
-	c.QPS, c.Burst = 2, 5
-	c.DisableCompression = true // a gzip window for each watch costs more than a Node's few kilobytes
-	c.WarningHandler = rest.NoWarnings{}
-	return c, nil
-}
 
 // kube settles the conditions, and tells the API server if there is one.
 type kube struct {
@@ -90,18 +32,18 @@ func newKube(log *slog.Logger, client *reporter.Client, name string, p reporter.
 	k.node = reporter.NewNode(client.Nodes(), name, p.Conditions, reporter.NodeHooks{
 		Wrote: k.wrote,
 		Foreign: func(t corev1.NodeConditionType, managers []string) {
-			log.Warn("this condition belongs to somebody else and is not published", "type", t, "managers", managers)
+			log.Warn("another manager owns this condition; it is not published", "type", t, "managers", managers)
 		},
 		Reached: func(err error) {
 			if err != nil {
-				log.Warn("the API server does not show this node; the floors are held without it", "node", name, "err", err)
+				log.Warn("cannot read this node from the API server; floors are still held", "node", name, "err", err)
 			} else {
-				log.Info("the API server shows this node", "node", name)
+				log.Info("reading this node from the API server", "node", name)
 			}
 		},
 	})
 	k.events = reporter.NewEvents(client.Events, name, k.node.UID, p.Events.Disabled, func(namespace string, err error) {
-		log.Error("the API server takes no Events here; conditions and metrics go on without", "namespace", namespace, "err", err)
+		log.Error("API server rejected Events; conditions and metrics continue", "namespace", namespace, "err", err)
 	})
 	k.pods = podDemands{client: client, node: name, log: log, events: k.events}
 	return k
@@ -113,7 +55,7 @@ const staleEvery = 30 * time.Second
 
 // run speaks until ctx is done. say is called when no pass has for a while, or
 // when pods ask for something else.
-func (k *kube) run(ctx context.Context, config func() *Config, say func()) {
+func (k *kube) run(ctx context.Context, current func() *Config, say func()) {
 	if k.events != nil {
 		go k.node.Run(ctx)
 		go k.events.Run(ctx)
@@ -122,7 +64,7 @@ func (k *kube) run(ctx context.Context, config func() *Config, say func()) {
 	tick := time.NewTicker(staleEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		k.pods.follow(ctx, config().Reporter.PodDemands, func() {
+		k.pods.follow(ctx, current().Reporter.PodDemands, func() {
 			select {
 			case pods <- struct{}{}:
 			default:
@@ -198,22 +140,22 @@ func (k *kube) pressed() bool {
 }
 
 func (k *kube) wrote(w reporter.NodeWrite) {
-	var said []string
+	var changes []string
 	for _, c := range w.Set {
-		said = append(said, fmt.Sprintf("%s=%s", c.Type, c.Status))
+		changes = append(changes, fmt.Sprintf("%s=%s", c.Type, c.Status))
 	}
 	for _, t := range w.Removed {
-		said = append(said, fmt.Sprintf("%s removed", t))
+		changes = append(changes, fmt.Sprintf("%s removed", t))
 	}
 	if w.Gate {
-		said = append(said, "taint "+reporter.GateTaint+" removed")
+		changes = append(changes, "taint "+reporter.GateTaint+" removed")
 	}
 	switch {
 	case w.Err == nil:
-		k.log.Info("wrote to the Node", "what", said)
+		k.log.Info("updated the Node", "changes", changes)
 	case w.Retry:
-		k.log.Warn("could not write to the Node; trying again", "what", said, "err", w.Err)
+		k.log.Warn("cannot update the Node; retrying", "changes", changes, "err", w.Err)
 	default:
-		k.log.Error("the API server does not take this; not tried again until there is something new to say", "what", said, "err", w.Err)
+		k.log.Error("API server rejected the update; retrying when the content changes", "changes", changes, "err", w.Err)
 	}
 }

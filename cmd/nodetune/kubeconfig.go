@@ -33,7 +33,7 @@ func (f *kubeconfigFlags) config() (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}
-	c.UserAgent = "nodetune/" + buildVersion().Version
+	c.UserAgent = "nodetune/" + buildInfo().Version
 	c.QPS, c.Burst = 50, 100 // kubectl's burst is 300; --all patches one Node after the other
 	return c, nil
 }

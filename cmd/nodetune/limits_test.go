@@ -40,13 +40,13 @@ func TestMakeRunRaisesTheLimits(t *testing.T) {
 	if root > 128 {
 		t.Fatalf("before: root got %d instances, want 128 at most", root)
 	}
-	cmd := exec.Command("make", "-C", "../..", "run")
+	cmd := exec.Command("make", "-C", repository(t), "run")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("make run: %v\n%s", err, out)
 	}
 	t.Cleanup(func() { // the record in /run/nodetune
-		if out, err := exec.Command("../../bin/nodetune", "restore").CombinedOutput(); err != nil {
+		if out, err := exec.Command(filepath.Join(repository(t), "bin/nodetune"), "restore").CombinedOutput(); err != nil {
 			t.Errorf("restore: %v\n%s", err, out)
 		}
 		if n := instances(t, proberUID); n != 128 {
@@ -126,7 +126,7 @@ func ruleOf(t *testing.T, doc reporter.Document, k sysctl.Key) sysctl.Status {
 	return sysctl.Status{}
 }
 
-func config(t *testing.T, rules string) string {
+func minimal(t *testing.T, rules string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "config.yaml")
 	text := "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nprofile: minimal\nsysctl:\n  rules: " + rules + "\n"
@@ -157,7 +157,7 @@ func TestTheKernelRefuses(t *testing.T) {
 	privtest.Host(t)
 	privtest.Keep(t, "kernel.pid_max")
 	// 301 is the least that kernel.pid_max takes (RESERVED_PIDS + 1).
-	doc := applyHere(t, exitUnmet, "--config", config(t, "[{key: kernel.pid_max, exactly: 5, allowLower: true}]"))
+	doc := applyHere(t, exitUnmet, "--config", minimal(t, "[{key: kernel.pid_max, exactly: 5, allowLower: true}]"))
 	s := ruleOf(t, doc, "kernel.pid_max")
 	if s.Outcome != sysctl.Refused || !strings.Contains(s.Reason, "out of this kernel's range") || s.Changed {
 		t.Errorf("%+v", s)
@@ -179,7 +179,7 @@ func TestTheKernelClamps(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(key, unix.MNT_DETACH) })
-	code, stdout, stderr := h.run("apply", "-o", "json", "--config", config(t, "[{key: fs.aio-max-nr, exactly: 5000, allowLower: true}]"))
+	code, stdout, stderr := h.run("apply", "-o", "json", "--config", minimal(t, "[{key: fs.aio-max-nr, exactly: 5000, allowLower: true}]"))
 	if code != exitUnmet {
 		t.Fatalf("exit code %d, want %d\n%s%s", code, exitUnmet, stdout, stderr)
 	}
@@ -236,7 +236,7 @@ func TestWhatTheKernelDoesNotTakeIsNotRecorded(t *testing.T) {
 	privtest.Keep(t, "kernel.pid_max")
 	root := t.TempDir()
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	applyHere(t, exitUnmet, "--path.rootfs", root, "--config", config(t, "[{key: kernel.pid_max, exactly: 5, allowLower: true}]"))
+	applyHere(t, exitUnmet, "--path.rootfs", root, "--config", minimal(t, "[{key: kernel.pid_max, exactly: 5, allowLower: true}]"))
 	b, err := os.ReadFile(filepath.Join(root, "run/nodetune/originals.json"))
 	if err != nil || strings.Contains(string(b), "pid_max") || !strings.Contains(string(b), "fs.inotify.max_user_instances") {
 		t.Errorf("the record is %s (%v): want the key that was written and not the other", b, err)

@@ -19,18 +19,18 @@ func measured(u inotify.Usage, p inotify.Policy) []sysctl.Need {
 
 // withUse returns rules with the floors that what is in use asks for. Where
 // nothing can be counted the floors of the configuration hold.
-func (o *options) withUse(ctx context.Context, rules []sysctl.Rule, p inotify.Policy) []sysctl.Rule {
-	if !o.mayOutgrow(rules, p) {
+func withUse(ctx context.Context, roots Roots, rules []sysctl.Rule, p inotify.Policy) []sysctl.Rule {
+	if !mayOutgrow(roots, rules, p) {
 		return rules
 	}
-	return sysctl.WithNeeds(rules, measured(o.inotifyPass(ctx, p).Value, p))
+	return sysctl.WithNeeds(rules, measured(inotifyPass(ctx, roots, p).Value, p))
 }
 
 // mayOutgrow reports whether some account could use so much that its limit is
 // to be above the floor that rules give it. A walk over /proc, which can tell,
 // costs more than all else that apply does: 0.1 ms for each process.
-func (o *options) mayOutgrow(rules []sysctl.Rule, p inotify.Policy) bool {
-	instances, watches, ok := inotify.AtMost(o.procfs, o.sysfs)
+func mayOutgrow(roots Roots, rules []sysctl.Rule, p inotify.Policy) bool {
+	instances, watches, ok := inotify.AtMost(roots.Procfs, roots.Sysfs)
 	if !ok {
 		return true
 	}

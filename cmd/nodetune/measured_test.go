@@ -28,8 +28,8 @@ func TestMayOutgrow(t *testing.T) {
 		if test.watches >= 0 {
 			h.put(t, marks, strconv.Itoa(test.watches)+" N0="+strconv.Itoa(test.watches)+"\n")
 		}
-		o := &options{procfs: filepath.Join(h.dir, "proc"), sysfs: filepath.Join(h.dir, "sys")}
-		if got := o.mayOutgrow(rules, defaultConfig().Inotify); got != test.want {
+		roots := Roots{Procfs: filepath.Join(h.dir, "proc"), Sysfs: filepath.Join(h.dir, "sys")}
+		if got := mayOutgrow(roots, rules, defaultConfig().Inotify); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

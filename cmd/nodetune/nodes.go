@@ -99,11 +99,11 @@ func (f *nodesFlags) run(cmd *cobra.Command, o *options, names []string) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
-	config, err := f.kube.config()
+	cluster, err := f.kube.config()
 	if err != nil {
 		return err
 	}
-	client, err := reporter.NewClient(config)
+	client, err := reporter.NewClient(cluster)
 	if err != nil {
 		return err
 	}

@@ -20,17 +20,17 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	if err != nil {
 		return err
 	}
-	m, err := sysctl.ReadMachine(o.procfs)
+	m, err := sysctl.ReadMachine(o.Procfs)
 	if err != nil {
 		return unreadable(err)
 	}
-	p, err := o.newSysctlPass(cfg, nil)
+	p, err := newSysctlPass(o.Roots, cfg, nil)
 	if err != nil {
 		return unreadable(err)
 	}
 	defer p.Tree.Close()
 	defer p.Store.Close()
-	plan, err := sysctld.PlanPersist(o.rootfs, p.Rules, m, p.Tree.ReadAll(p.Rules))
+	plan, err := sysctld.PlanPersist(o.Rootfs, p.Rules, m, p.Tree.ReadAll(p.Rules))
 	if err != nil {
 		return unreadable(err)
 	}
@@ -40,7 +40,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
 	// What is in use today is no reason for a number that every boot begins with.
-	p.Rules = o.withUse(ctx, p.Rules, cfg.Inotify)
+	p.Rules = withUse(ctx, o.Roots, p.Rules, cfg.Inotify)
 	p.Act = act
 	s := reporter.Snapshot{
 		Sysctl:  reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()},
@@ -76,7 +76,7 @@ func (o *options) unpersist(ctx context.Context, store *sysctl.Store, act bool) 
 func (o *options) changeFile(ctx context.Context, store *sysctl.Store, p *reporter.Persisted, act bool, done reporter.FileOutcome, change func(root string) (bool, error)) {
 	fail := func(err error) { p.Outcome, p.Reason = reporter.FileFailed, err.Error() }
 	if !act {
-		switch there, err := sysctld.Persisted(o.rootfs); {
+		switch there, err := sysctld.Persisted(o.Rootfs); {
 		case err != nil:
 			fail(err) // as it would
 		case done == reporter.FileRemoved && !there:
@@ -98,7 +98,7 @@ func (o *options) changeFile(ctx context.Context, store *sysctl.Store, p *report
 		p.Outcome, p.Reason = reporter.FilePaused, fmt.Sprintf("nodetune is paused: remove %s to let it write", at)
 		return
 	}
-	switch changed, err := change(o.rootfs); {
+	switch changed, err := change(o.Rootfs); {
 	case err != nil:
 		fail(err)
 	case changed:

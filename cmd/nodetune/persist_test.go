@@ -16,13 +16,13 @@ import (
 	"github.com/nodetune/nodetune/sysctl/sysctld"
 )
 
-// host is a directory that looks like a machine: plain files for /proc, and an
+// hostDir is a directory that looks like a machine: plain files for /proc, and an
 // empty root.
-type host struct{ dir string }
+type hostDir struct{ dir string }
 
-func newHost(t *testing.T) host {
+func newHost(t *testing.T) hostDir {
 	t.Helper()
-	h := host{t.TempDir()}
+	h := hostDir{t.TempDir()}
 	h.put(t, "proc/meminfo", "MemTotal:        8388608 kB\n")
 	h.put(t, "proc/sys/kernel/random/boot_id", "6d6a5ad2-3d5a-4b5e-9a5e-0d3f0d8f7c11\n")
 	for key, value := range map[string]string{
@@ -35,7 +35,7 @@ func newHost(t *testing.T) host {
 	return h
 }
 
-func (h host) put(t *testing.T, name, content string) {
+func (h hostDir) put(t *testing.T, name, content string) {
 	t.Helper()
 	path := filepath.Join(h.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -46,18 +46,18 @@ func (h host) put(t *testing.T, name, content string) {
 	}
 }
 
-func (h host) read(name string) string {
+func (h hostDir) read(name string) string {
 	b, _ := os.ReadFile(filepath.Join(h.dir, name))
 	return string(b)
 }
 
 // flags point a command at h.
-func (h host) flags() []string {
+func (h hostDir) flags() []string {
 	return []string{"--path.procfs", filepath.Join(h.dir, "proc"), "--path.rootfs", filepath.Join(h.dir, "root")}
 }
 
 // run runs a command line on h.
-func (h host) run(args ...string) (code int, stdout, stderr string) {
+func (h hostDir) run(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	code = run(append(args, h.flags()...), strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()

@@ -35,9 +35,9 @@ func (d *podDemands) follow(ctx context.Context, p reporter.DemandPolicy, change
 		ctx, d.stop = context.WithCancel(ctx)
 		d.watch = reporter.NewPods(d.client, d.node, changed, func(err error) {
 			if err != nil {
-				d.log.Warn("the API server does not show this node's pods; what they asked for stays in force", "err", err)
+				d.log.Warn("cannot read the pods of this node from the API server; their floors stay in force", "err", err)
 			} else {
-				d.log.Info("the API server shows this node's pods")
+				d.log.Info("reading the pods of this node from the API server")
 			}
 		})
 		go d.watch.Run(ctx)
@@ -71,7 +71,7 @@ func (d *podDemands) needs(s reporter.Snapshot, p reporter.DemandPolicy, now tim
 		events = append(events, reporter.RefusalEvent(r))
 	}
 	for _, e := range d.told.fresh(events) {
-		d.log.Warn("a pod does not get what it asks for", "namespace", e.Object.Namespace, "pod", e.Object.Name, "reason", e.Reason, "message", e.Message)
+		d.log.Warn("rejected the floor that a pod requests", "namespace", e.Object.Namespace, "pod", e.Object.Name, "reason", e.Reason, "message", e.Message)
 		d.events.Say(e, now)
 	}
 	var needs []sysctl.Need

@@ -65,7 +65,7 @@ func (a *agent) tellVictims(rootfs string, now time.Time) {
 	}
 	words, err := lastwords.Find(rootfs, now.Add(-lastWordsAge))
 	if err != nil {
-		a.log.Warn("cannot look which containers had met a limit that was raised", "err", err)
+		a.log.Warn("cannot search container logs for limit errors", "err", err)
 		return
 	}
 	for _, w := range words {
@@ -73,7 +73,7 @@ func (a *agent) tellVictims(rootfs string, now time.Time) {
 		if !ok {
 			continue
 		}
-		a.log.Info("a container's log ends with the error of a limit that was raised", "namespace", w.Namespace, "pod", w.Pod, "container", w.Container, "errno", int(w.Errno))
+		a.log.Info("container log ends with the error of a limit that was raised", "namespace", w.Namespace, "pod", w.Pod, "container", w.Container, "errno", int(w.Errno))
 		a.kube.sayOfPod(e, a.config.Load().Reporter.PodDemands, now)
 	}
 }

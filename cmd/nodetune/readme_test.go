@@ -1,18 +1,16 @@
 package main
 
 import (
-	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/nodetune/nodetune/sysctl"
 )
 
 func readme(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile("../../README.md")
+	b, err := os.ReadFile(filepath.Join(repository(t), "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,47 +40,5 @@ func TestReadmeShowsWhatCheckPrints(t *testing.T) {
 	_, want, ok := strings.Cut(string(script), "-- want --\n")
 	if !ok || !strings.Contains(readme(t), "$ nodetune check\n"+want) {
 		t.Errorf("the README shows something else than check prints:\n%s", want)
-	}
-}
-
-func TestReadmeConfigurationIsValid(t *testing.T) {
-	for i, block := range strings.Split(readme(t), "```yaml\n")[1:] {
-		text, _, _ := strings.Cut(block, "```")
-		if !strings.Contains(text, "kind: "+configKind+"\n") {
-			continue
-		}
-		if _, err := parseConfig([]byte(text), fmt.Sprintf("README block %d", i)); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestReadmeProfiles(t *testing.T) {
-	text := readme(t)
-	for _, r := range sysctl.DefaultPolicy().Rules {
-		if r.ReportOnly {
-			continue
-		}
-		row := "| " + r.Key + " |"
-		for _, name := range sysctl.Profiles {
-			p, err := sysctl.Profile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cell := " |"
-			for _, other := range p.Rules {
-				if other.Key == r.Key {
-					cell = fmt.Sprintf(" %d", int64(*other.AtLeast))
-					if other.MemoryPercent > 0 {
-						cell += fmt.Sprintf(", or %v%% of memory", other.MemoryPercent)
-					}
-					cell += " |"
-				}
-			}
-			row += cell
-		}
-		if !strings.Contains(text, row+"\n") {
-			t.Errorf("the README's table of profiles lacks the row\n%s", row)
-		}
 	}
 }

@@ -28,22 +28,22 @@ type refusals struct {
 }
 
 // openRefusals begins to trace: by BPF, which knows of each call what it met, or
-// else by the kernel's own tracing.
-func (o *options) openRefusals(p inotify.Policy) (*refusals, error) {
-	r := &refusals{source: "ebpf", names: workload.NewIndex(o.rootfs), lately: &inotify.Refused{}}
-	if err := o.isProcfs(); err != nil {
+// else by the kernel's own tracing. It adds to lately what has failed.
+func openRefusals(roots Roots, p inotify.Policy, lately *inotify.Refused) (*refusals, error) {
+	r := &refusals{source: "ebpf", names: workload.NewIndex(roots.Rootfs), lately: lately}
+	if err := isProcfs(roots.Procfs); err != nil {
 		return nil, err
 	}
-	withoutBPF := o.ownKernel(p)
+	withoutBPF := ownKernel(roots.Procfs, p)
 	if withoutBPF == nil {
-		b, err := bpf.OpenFailureCounter(o.procfs)
+		b, err := bpf.OpenFailureCounter(roots.Procfs)
 		if err == nil {
 			r.from = b
 			return r, nil
 		}
 		withoutBPF = err
 	}
-	t, err := tracefs.Open(filepath.Join(o.sysfs, "kernel/tracing"), o.procfs)
+	t, err := tracefs.Open(filepath.Join(roots.Sysfs, "kernel/tracing"), roots.Procfs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; without BPF, because %w", err, withoutBPF)
 	}
@@ -84,9 +84,9 @@ const (
 
 // refusalTask tells what inotify has refused, if the configuration asks for it.
 type refusalTask struct {
-	agent   *agent
-	options *options
-	counts  *reporter.Refusals
+	agent  *agent
+	roots  Roots
+	counts *reporter.Refusals
 
 	mu     sync.Mutex
 	open   *refusals // nil while nothing is traced
@@ -115,17 +115,16 @@ func (t *refusalTask) pass(ctx context.Context) error {
 		return nil
 	}
 	if t.open == nil {
-		open, err := t.options.openRefusals(policy)
+		open, err := openRefusals(t.roots, policy, &t.agent.refused)
 		if err != nil {
 			if t.why != err.Error() {
-				t.agent.log.Warn("what inotify refuses is not traced, which inotify.refusals asks for", "why", err)
+				t.agent.log.Warn("cannot trace failed inotify calls", "err", err)
 			}
 			t.why = err.Error()
 			return nil // said once, and what else it does goes on
 		}
-		open.lately = &t.agent.refused
 		t.open, t.policy, t.why = open, policy, ""
-		t.agent.log.Info("what inotify refuses is traced, which costs every system call some nanoseconds", "source", open.source)
+		t.agent.log.Info("tracing failed inotify calls", "source", open.source)
 	}
 	now := time.Now()
 	all, fresh, err := t.open.read(now)
@@ -135,7 +134,7 @@ func (t *refusalTask) pass(ctx context.Context) error {
 	}
 	for _, f := range fresh {
 		if f.Resource != "" {
-			t.agent.log.Warn("inotify was refused", "what", reporter.RefusedText(f))
+			t.agent.log.Warn("inotify call failed", "failure", reporter.RefusedText(f))
 		}
 	}
 	if len(all) > 0 {

@@ -110,13 +110,13 @@ func TestRefusalsAreTold(t *testing.T) {
 	} {
 		t.Run(source, func(t *testing.T) {
 			const head = "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nsysctl:\n  rules:\n  - {key: fs.inotify.max_user_instances, atLeast: 128}\ninotify:\n  leakInstances: 1\n"
-			config := filepath.Join(t.TempDir(), "nodetune.yaml")
-			put(t, config, head+"  refusals: true\n"+more)
+			cfg := filepath.Join(t.TempDir(), "nodetune.yaml")
+			put(t, cfg, head+"  refusals: true\n"+more)
 			before := programs(t)
 			addr := freeAddress(t)
-			s := startProcess(t, addr, bin, "run", "--config", config, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+			s := startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
 			pid := strconv.Itoa(s.cmd.Process.Pid)
-			s.until("it traces", func() bool { return strings.Contains(s.log.String(), "what inotify refuses is traced") })
+			s.until("it traces", func() bool { return strings.Contains(s.log.String(), "tracing failed inotify calls") })
 			if !strings.Contains(s.log.String(), "source="+source) && !strings.Contains(s.log.String(), `source="`+source) {
 				t.Fatal("another source")
 			}
@@ -128,7 +128,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				return s.series(`nodetune_inotify_refusals_total{call="inotify_init1",errno="EMFILE",resource="inotify_instances"}`) >= 1
 			})
 			s.until("it is logged", func() bool {
-				return strings.Contains(s.log.String(), "inotify was refused") && strings.Contains(s.log.String(), "EMFILE, fs.inotify.max_user_instances")
+				return strings.Contains(s.log.String(), "inotify call failed") && strings.Contains(s.log.String(), "EMFILE, fs.inotify.max_user_instances")
 			})
 			s.until("it is in the report", func() bool {
 				var doc reporter.Document
@@ -144,11 +144,11 @@ func TestRefusalsAreTold(t *testing.T) {
 				return false
 			})
 
-			put(t, config, head+more)
+			put(t, cfg, head+more)
 			s.hup()
 			gone := func() bool { return len(instancesOf(t, pid)) == 0 && programs(t) <= before }
 			s.until("it stops when it is told to", gone)
-			put(t, config, head+"  refusals: true\n"+more)
+			put(t, cfg, head+"  refusals: true\n"+more)
 			s.hup()
 			s.until("it traces again", func() bool { return !gone() })
 			if source == "tracefs" {
@@ -157,7 +157,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				if len(instancesOf(t, pid)) != 1 {
 					t.Fatal("killed, it leaves no instance: the test tests nothing")
 				}
-				s = startProcess(t, addr, bin, "run", "--config", config, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+				s = startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
 				s.until("the next one removes what was left", func() bool { return len(instancesOf(t, pid)) == 0 })
 				pid = strconv.Itoa(s.cmd.Process.Pid)
 				s.until("and makes its own", func() bool { return len(instancesOf(t, pid)) == 1 })

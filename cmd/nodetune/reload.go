@@ -1,9 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"io"
-)
+import "bytes"
 
 // configFile is a configuration file that may change under the agent. It is
 // polled: an agent that needs an inotify instance fails exactly when it is
@@ -62,23 +59,19 @@ func (f *configFile[C]) refuse(err error) verdict[C] {
 	return verdict[C]{refused: err}
 }
 
-// watchConfig returns the configuration, and the file to look at for changes:
-// nil where it is the built-in one.
-func (o *options) watchConfig() (Config, *configFile[Config], error) {
-	cfg, err := o.loadConfig()
-	if err != nil || o.config == "" {
+// watchConfig returns the configuration that the named file holds, and the file
+// to poll for changes. Without a name there is nothing to poll: the file is nil.
+func watchConfig(name string) (Config, *configFile[Config], error) {
+	if name == "" {
+		return defaultConfig(), nil, nil
+	}
+	cfg, err := loadConfigFile(name)
+	if err != nil {
 		return cfg, nil, err
 	}
 	file := &configFile[Config]{
-		read: func() ([]byte, error) {
-			f, err := openConfig(o.config)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { _ = f.Close() }()
-			return io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
-		},
-		parse: func(b []byte) (Config, error) { return parseConfig(b, o.config) },
+		read:  func() ([]byte, error) { return readConfigFile(name) },
+		parse: func(b []byte) (Config, error) { return parseConfig(b, name) },
 	}
 	v := file.poll(true)
 	if v.refused != nil { // it changed since it was loaded

@@ -50,14 +50,14 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), lockWait)
 	defer cancel()
-	tree, err := sysctl.OpenTree(o.procfs)
+	tree, err := sysctl.OpenTree(o.Procfs)
 	if err != nil {
 		return unreadable(err)
 	}
 	defer tree.Close()
-	p := sysctl.Pass{Procfs: o.procfs, Tree: tree, Store: sysctl.NewStore(o.rootfs), Act: act}
+	p := sysctl.Pass{Procfs: o.Procfs, Tree: tree, Store: sysctl.NewStore(o.Rootfs), Act: act}
 	defer p.Store.Close()
-	observed, err := p.Restore(ctx, o.inUse(ctx, cfg.Inotify))
+	observed, err := p.Restore(ctx, inUse(ctx, o.Roots, cfg.Inotify))
 	if observed.Paused != "" {
 		return unmet(err)
 	}
@@ -90,9 +90,9 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 
 // inUse returns a count of what a lower limit would have to hold. Who holds
 // instances and watches takes a walk over /proc, made where a key asks for it.
-func (o *options) inUse(ctx context.Context, policy inotify.Policy) sysctl.InUse {
+func inUse(ctx context.Context, roots Roots, policy inotify.Policy) sysctl.InUse {
 	walk := sync.OnceValue(func() reporter.Result[inotify.Usage] {
-		return o.inotifyPass(ctx, policy)
+		return inotifyPass(ctx, roots, policy)
 	})
 	fullest := func(count func(inotify.Account) int64) (sysctl.Value, error) {
 		u := walk()
@@ -112,15 +112,15 @@ func (o *options) inUse(ctx context.Context, policy inotify.Policy) sysctl.InUse
 		case sysctl.MaxUserWatches, sysctl.UserMaxWatches:
 			return fullest(func(a inotify.Account) int64 { return a.Watches })
 		case sysctl.FileMax:
-			return o.openFiles()
+			return openFileCount(roots.Procfs)
 		}
 		return sysctl.Unknown, nil
 	}
 }
 
-// openFiles reads the first number of fs.file-nr (proc_sys_fs(5)).
-func (o *options) openFiles() (sysctl.Value, error) {
-	b, err := os.ReadFile(filepath.Join(o.procfs, "sys/fs/file-nr"))
+// openFileCount reads the first number of fs.file-nr (proc_sys_fs(5)).
+func openFileCount(procfs string) (sysctl.Value, error) {
+	b, err := os.ReadFile(filepath.Join(procfs, "sys/fs/file-nr"))
 	if err != nil {
 		return sysctl.Unknown, err
 	}

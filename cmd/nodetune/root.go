@@ -11,9 +11,7 @@ import (
 type options struct {
 	output string // table, json or yaml
 	config string // the configuration file; empty: the built-in one
-	procfs string
-	sysfs  string
-	rootfs string
+	Roots
 }
 
 func newRoot() *cobra.Command {
@@ -30,7 +28,7 @@ raises what is too low, never lowers, and proves it by reading back.`,
   sudo nodetune top         who uses how much of which limit
   sudo nodetune why PID     which limit a process has met
   nodetune explain fs.inotify.max_user_instances`,
-		Version:       buildVersion().String(),
+		Version:       buildInfo().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -41,9 +39,9 @@ raises what is too low, never lowers, and proves it by reading back.`,
 	f := root.PersistentFlags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
 	f.StringVar(&o.config, "config", "", "configuration `file` (default: the built-in one, see 'nodetune config print-default')")
-	f.StringVar(&o.procfs, "path.procfs", "/proc", "procfs mount point")
-	f.StringVar(&o.sysfs, "path.sysfs", "/sys", "sysfs mount point")
-	f.StringVar(&o.rootfs, "path.rootfs", "/", "rootfs mount point; /etc, /run and /usr/lib are looked up below it")
+	f.StringVar(&o.Procfs, "path.procfs", "/proc", "procfs mount point")
+	f.StringVar(&o.Sysfs, "path.sysfs", "/sys", "sysfs mount point")
+	f.StringVar(&o.Rootfs, "path.rootfs", "/", "rootfs mount point; /etc, /run and /usr/lib are looked up below it")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -72,38 +70,28 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	cfg, file, err := o.watchConfig()
+	cfg, file, err := watchConfig(o.config)
 	if err != nil {
 		return err
 	}
-	store := sysctl.NewStore(o.rootfs)
+	store := sysctl.NewStore(o.Rootfs)
 	leave, err := store.AcquireAgentLock()
 	if held, ok := errors.AsType[*sysctl.LockedError](err); ok {
 		return unmet(held)
 	}
 	if err != nil {
 		// A full or read-only /run is no reason to leave the floors alone.
-		log.Warn("other nodetunes on this host will not see that an agent runs", "err", err)
+		log.Warn("cannot take the agent lock; other nodetune processes cannot see this agent", "err", err)
 	} else {
 		defer leave()
 	}
-	a := newAgent(o, log, cfg, store, !f.dryRun)
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
-	for _, addr := range f.web.addresses() {
-		go f.web.serve(ctx, addr, a.web(), log)
-	}
-	a.kube = newKube(log, client, f.kube.nodeName, cfg.Reporter)
-	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events, a.kube.pods.stats))
-	go a.kube.run(ctx, a.config.Load, a.tell)
-	go a.watchdog(ctx)
-	go a.look(ctx)
-	go a.reload(ctx, file, hup)
-	v := buildVersion()
-	log.Info("nodetune runs", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
-	loop(ctx, a.tasks, &a.progress)
-	a.end()
-	a.systemd.Stopping()
-	log.Info("nodetune ends; every limit stays as it is")
+	a := newAgent(AgentOptions{
+		Roots: o.Roots, Log: log, Config: cfg, File: file, Store: store, Act: !f.dryRun,
+		Client: client, Node: f.kube.nodeName, Server: f.web.server(),
+	})
+	v := buildInfo()
+	log.Info("nodetune started", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
+	a.run(cmd.Context(), hup)
+	log.Info("shutting down, limits are kept")
 	return nil
 }

@@ -203,26 +203,26 @@ func TestRunHoldsTheFloors(t *testing.T) {
 // A configuration broken and mended while running.
 func TestRunRefusesABrokenConfiguration(t *testing.T) {
 	procfs, rootfs := machine(t)
-	config := filepath.Join(t.TempDir(), "nodetune.yaml")
+	cfg := filepath.Join(t.TempDir(), "nodetune.yaml")
 	instances := filepath.Join(procfs, "sys/fs/inotify/max_user_instances")
 	floor := func(n int) string {
 		return fmt.Sprintf("apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nsysctl:\n  rules:\n  - key: fs.inotify.max_user_instances\n    atLeast: %d\n", n)
 	}
-	put(t, config, floor(9000))
-	s := start(t, "--path.procfs", procfs, "--path.rootfs", rootfs, "--config", config)
+	put(t, cfg, floor(9000))
+	s := start(t, "--path.procfs", procfs, "--path.rootfs", rootfs, "--config", cfg)
 	s.until("the floor of the file holds", func() bool { return holds(instances, "9000") })
 
-	put(t, config, floor(10000)+"    nonsense: 1\n")
+	put(t, cfg, floor(10000)+"    nonsense: 1\n")
 	s.hup()
 	s.until("it is refused", func() bool { return s.metric("nodetune_config_last_reload_successful 0") })
 	s.until("the log says what is wrong", func() bool {
-		return strings.Contains(s.log.String(), "configuration refused") && strings.Contains(s.log.String(), "nonsense")
+		return strings.Contains(s.log.String(), "configuration rejected") && strings.Contains(s.log.String(), "nonsense")
 	})
 	put(t, instances, "128\n")
 	s.hup()
 	s.until("the old floor is held", func() bool { return holds(instances, "9000") })
 
-	put(t, config, floor(11000))
+	put(t, cfg, floor(11000))
 	s.hup()
 	s.until("the mended one is in force", func() bool { return holds(instances, "11000") })
 	s.until("the metric says so", func() bool { return s.metric("nodetune_config_last_reload_successful 1") })

@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(victimEnv); role != "" {
 		beVictim(role)
 	}
-	testscript.Main(built{m}, map[string]func(){"nodetune": main})
+	testscript.Main(built{m}, map[string]func(){"nodetune": Main})
 }
 
 // TestScript runs the files of testdata/script, each one behaviour of the

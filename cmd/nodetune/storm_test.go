@@ -52,7 +52,7 @@ func sum(all []int) (n int) {
 func stormAgent(t *testing.T, bin string) *agentProcess {
 	t.Helper()
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	config := configured(t, `
+	cfg := configured(t, `
 inotify:
   maxInstances: 100000
   leakInstances: 100000
@@ -67,7 +67,7 @@ sysctl:
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
 	addr := freeAddress(t)
-	s := startProcess(t, addr, bin, "run", "--config", config, "--path.rootfs", run, "--web.listen-address", addr)
+	s := startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", run, "--web.listen-address", addr)
 	s.until("the first pass has ended", func() bool { return s.series(`nodetune_inotify_kernel_counters`) == 1 })
 	s.until("the floor holds", func() bool { return holds(instancesFile, "8192") })
 	if strings.Contains(s.log.String(), "only by looking") {
@@ -78,7 +78,7 @@ sysctl:
 
 // logSurges logs how long it took to raise.
 func logSurges(t *testing.T, s *agentProcess) {
-	for _, line := range regexp.MustCompile(`(?m)^.*(met a surge|max_user_instances from).*$`).FindAllString(s.log.String(), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^.*(raised limits during a surge|max_user_instances from).*$`).FindAllString(s.log.String(), -1) {
 		t.Log(line)
 	}
 }

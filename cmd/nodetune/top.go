@@ -56,7 +56,7 @@ func (o *options) topOnce(cmd *cobra.Command, rows int) error {
 	if err != nil {
 		return err
 	}
-	h, err := o.openHolders(cfg.Inotify)
+	h, err := openHolders(o.Roots, cfg.Inotify)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -77,13 +77,13 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	h, err := o.openHolders(cfg.Inotify)
+	h, err := openHolders(o.Roots, cfg.Inotify)
 	if err != nil {
 		return unreadable(err)
 	}
 	defer h.close()
 	if cfg.Inotify.Refusals {
-		if h.refused, err = o.openRefusals(cfg.Inotify); err != nil {
+		if err := h.traceFailures(o.Roots); err != nil {
 			return unreadable(fmt.Errorf("trace what inotify refuses (inotify.refusals): %w", err))
 		}
 	}

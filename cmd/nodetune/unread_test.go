@@ -32,8 +32,7 @@ func TestStoppedCollector(t *testing.T) {
 	})
 	policy := inotify.DefaultPolicy()
 	policy.EventsUnreadAfter = field.Duration(time.Second)
-	o := &options{procfs: "/proc", sysfs: "/sys", rootfs: t.TempDir()}
-	h, err := o.openHolders(policy)
+	h, err := openHolders(Roots{Procfs: "/proc", Sysfs: "/sys", Rootfs: t.TempDir()}, policy)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,8 +38,8 @@ const (
 
 // usageTask counts who uses what, and asks for more before a limit is met.
 type usageTask struct {
-	agent   *agent
-	options *options
+	agent *agent
+	roots Roots
 
 	holders *holders
 	look    *look
@@ -70,7 +70,7 @@ func (t *usageTask) pass(ctx context.Context) error {
 	t.cost = cpuTime() - before
 	if errors.Is(err, errNoProcesses) {
 		t.unseen.Do(func() {
-			t.agent.log.Info("no processes are seen, so their use is not counted; the floors are held", "path.procfs", t.options.procfs)
+			t.agent.log.Info("no processes found; inotify usage is not counted", "path.procfs", t.roots.Procfs)
 		})
 		return nil
 	}
@@ -95,16 +95,8 @@ func (t *usageTask) sayWhence(u inotify.Usage) {
 		return
 	}
 	t.source = whence
-	if u.SourceReason == "" {
-		t.agent.log.Info("what users have in use is read from the kernel's own counters")
-	} else {
-		t.agent.log.Info("what users have in use is worked out from their processes", "why", u.SourceReason)
-	}
-	if u.HoldersReason == "" {
-		t.agent.log.Info("who holds it is read from the kernel's descriptor tables")
-	} else {
-		t.agent.log.Info("who holds it is read from procfs", "why", u.HoldersReason)
-	}
+	t.agent.log.Info("counting inotify usage of accounts", "source", u.Source, "reason", u.SourceReason)
+	t.agent.log.Info("counting inotify holders", "source", u.HoldersSource, "reason", u.HoldersReason)
 }
 
 // errNoProcesses is a --path.procfs that holds settings and no processes, which
@@ -120,7 +112,7 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 		t.holders = nil
 	}
 	if t.holders == nil {
-		h, err := t.options.openHolders(policy)
+		h, err := openHolders(t.roots, policy)
 		if errors.Is(err, fs.ErrNotExist) {
 			return inotify.Usage{}, errNoProcesses
 		}
@@ -140,7 +132,7 @@ func (t *usageTask) count(ctx context.Context) (inotify.Usage, error) {
 func (t *usageTask) rouse(ctx context.Context, table *bpf.Table) {
 	alarm, err := table.NewThresholdNotifier()
 	if err != nil {
-		t.agent.log.Info("a surge of inotify instances or watches is noticed only by looking ten times a second", "why", err)
+		t.agent.log.Info("no BPF notification of surges; polling ten times a second", "err", err)
 		return
 	}
 	context.AfterFunc(ctx, func() { _ = alarm.Close() })
@@ -159,7 +151,7 @@ func (t *usageTask) raise(u inotify.Usage, now time.Time) {
 		if f.HeldBack != "" {
 			held[f.Key] = f.HeldBack
 			if t.held[f.Key] == "" {
-				t.agent.log.Warn("a limit is used for a large share and not raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
+				t.agent.log.Warn("limit is nearly used up and cannot be raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
 			}
 		}
 		more = t.ask(f) || more
@@ -186,7 +178,7 @@ func (t *usageTask) raiseNow(ctx context.Context, floors []inotify.Floor, since 
 	if !more || !t.agent.raise(ctx) {
 		return false
 	}
-	t.agent.log.Info("met a surge", "after", since().Round(time.Microsecond))
+	t.agent.log.Info("raised limits during a surge", "after", since().Round(time.Microsecond))
 	return true
 }
 
@@ -208,13 +200,13 @@ func (t *usageTask) raiseNOFILE(u inotify.Usage) {
 		if !t.act || t.paused() != "" {
 			continue // nodetune_process_open_fds shows it
 		}
-		is, err := t.holders.scanner.RaiseNOFILE(r)
+		is, err := t.holders.raiseNOFILE(r)
 		switch {
 		case errors.Is(err, inotify.ErrGone):
 		case err != nil:
 			refused[err.Error()] = true
 			if !t.refused[err.Error()] {
-				t.agent.log.Warn("a process is near its descriptor limit, which cannot be raised", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
+				t.agent.log.Warn("cannot raise the descriptor limit of a process", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
 			}
 		default:
 			t.agent.log.Info("raised the descriptor limit of a process", "comm", safetext.String(r.Comm), "pid", r.PID, "used", r.Used, "from", r.From, "to", is)

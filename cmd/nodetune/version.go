@@ -3,53 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
+// versionDoc is what `version -o json` prints.
 type versionDoc struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	Version    string `json:"version"`
-	Revision   string `json:"revision,omitempty"`
-	Modified   bool   `json:"modified,omitempty"`
-	Go         string `json:"go"`
-	Platform   string `json:"platform"`
-}
-
-// String is a line for people.
-func (v versionDoc) String() string {
-	revision := ""
-	if v.Revision != "" {
-		revision = v.Revision + " "
-	}
-	return fmt.Sprintf("nodetune %s %s%s %s", v.Version, revision, v.Go, v.Platform)
-}
-
-// buildVersion reads what the linker recorded about this binary.
-func buildVersion() versionDoc {
-	v := versionDoc{
-		APIVersion: apiVersion, Kind: "Version", Version: "(devel)",
-		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-	}
-	b, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	if b.Main.Version != "" {
-		v.Version = b.Main.Version
-	}
-	for _, s := range b.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v.Revision = s.Value
-		case "vcs.modified":
-			v.Modified = s.Value == "true"
-		}
-	}
-	return v
+	BuildInfo
 }
 
 func newVersion(o *options) *cobra.Command {
@@ -58,9 +20,10 @@ func newVersion(o *options) *cobra.Command {
 		Short: "Print the version of this binary",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v := buildVersion()
-			return o.print(cmd.OutOrStdout(), v, func(w io.Writer) error {
-				_, err := fmt.Fprintln(w, v)
+			info := buildInfo()
+			doc := versionDoc{APIVersion: apiVersion, Kind: "Version", BuildInfo: info}
+			return o.print(cmd.OutOrStdout(), doc, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, info)
 				return err
 			})
 		},

@@ -3,55 +3,22 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
-	"github.com/spf13/pflag"
 )
 
-// webFlags are named as in every Prometheus exporter.
-type webFlags struct {
-	listen []string
-	config string
+// Server serves over HTTP what the agent knows.
+type Server struct {
+	Addresses  []string // to listen on
+	ConfigFile string   // TLS and basic auth as in exporter-toolkit; empty: neither
 }
 
-func (f *webFlags) register(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.listen, "web.listen-address", []string{":9409"},
-		"`address` to serve /metrics, /livez and /readyz on; repeat for more; empty: serve nothing")
-	flags.StringVar(&f.config, "web.config.file", "",
-		"`file` with TLS and basic auth, see https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md")
-}
-
-func (f *webFlags) validate() error {
-	for _, addr := range f.addresses() {
-		_, port, err := net.SplitHostPort(addr)
-		if err == nil {
-			_, err = net.LookupPort("tcp", port)
-		}
-		if err != nil {
-			return fmt.Errorf("--web.listen-address %q: %w; want for example :9409 or 127.0.0.1:9409", addr, err)
-		}
-	}
-	if err := web.Validate(f.config); err != nil {
-		return fmt.Errorf("--web.config.file %s: %w", f.config, err)
-	}
-	return nil
-}
-
-// addresses leaves out the empty one, which is how a flag says none.
-func (f *webFlags) addresses() []string {
-	var all []string
-	for _, a := range f.listen {
-		if a != "" {
-			all = append(all, a)
-		}
-	}
-	return all
-}
+// Validate returns what is wrong with the configuration file.
+func (s Server) Validate() error { return web.Validate(s.ConfigFile) }
 
 // listenRetry is how long to wait for an address or a descriptor to come free.
 const listenRetry = 5 * time.Second
@@ -59,13 +26,13 @@ const listenRetry = 5 * time.Second
 // serve answers on addr until ctx is done. An address that is taken, or a
 // system that has run out of descriptors, is logged and tried again: holding
 // the floors does not depend on being watched.
-func (f *webFlags) serve(ctx context.Context, addr string, handler http.Handler, log *slog.Logger) {
-	said := ""
+func (s Server) serve(ctx context.Context, addr string, handler http.Handler, log *slog.Logger) {
+	logged := ""
 	for ctx.Err() == nil {
-		err := f.serveOnce(ctx, addr, handler, log)
-		if err != nil && ctx.Err() == nil && err.Error() != said {
-			log.Error("cannot serve metrics and probes; trying again", "address", addr, "every", listenRetry, "err", err)
-			said = err.Error()
+		err := s.serveOnce(ctx, addr, handler, log)
+		if err != nil && ctx.Err() == nil && err.Error() != logged {
+			log.Error("cannot serve metrics and probes; retrying", "address", addr, "every", listenRetry, "err", err)
+			logged = err.Error()
 		}
 		select {
 		case <-ctx.Done():
@@ -74,7 +41,7 @@ func (f *webFlags) serve(ctx context.Context, addr string, handler http.Handler,
 	}
 }
 
-func (f *webFlags) serveOnce(ctx context.Context, addr string, handler http.Handler, log *slog.Logger) error {
+func (s Server) serveOnce(ctx context.Context, addr string, handler http.Handler, log *slog.Logger) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
@@ -93,7 +60,7 @@ func (f *webFlags) serveOnce(ctx context.Context, addr string, handler http.Hand
 	defer stop()
 	// Serve reads the certificates again for every connection, so that a
 	// rotated one needs no restart.
-	err = web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &f.config}, log)
+	err = web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.ConfigFile}, log)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

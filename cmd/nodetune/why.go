@@ -73,36 +73,33 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 		return err
 	}
 	ctx := cmd.Context()
-	h, err := o.openHolders(cfg.Inotify)
+	h, err := openHolders(o.Roots, cfg.Inotify)
 	if err != nil {
 		return unreadable(err)
 	}
 	defer h.close()
-	pid, err := h.find(cmd, name)
+	pid, err := findProcess(cmd, h, name)
 	if err != nil {
 		return err
 	}
 	if probe {
-		uid, err := h.scanner.UID(pid)
-		if err != nil {
+		if err := h.probe(pid); err != nil {
 			return notRunning(pid, err)
 		}
-		h.scanner.Ask(uid)
 	}
 	u, err := h.pass(ctx)
 	if err != nil {
 		return unreadable(err)
 	}
-	suspect, err := h.scanner.Suspect(pid, u)
+	process, err := h.inspect(pid, u)
 	if err != nil {
 		return notRunning(pid, err)
 	}
-	suspect.Name(h.names)
-	settings := o.sysctlPass(ctx, cfg, measured(u, cfg.Inotify))
+	settings := sysctlPass(ctx, o.Roots, cfg, measured(u, cfg.Inotify))
 	if settings.Err != nil {
 		return unreadable(settings.Err)
 	}
-	d := reporter.Why(suspect, errno, u, settings.Value)
+	d := reporter.Why(process, errno, u, settings.Value)
 	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return d.Table(w, colour(w)) }); err != nil {
 		return unreadable(err)
 	}
@@ -119,18 +116,18 @@ func notRunning(pid int, err error) error {
 	return unreadable(err)
 }
 
-// find returns the pid that name stands for.
-func (h *holders) find(cmd *cobra.Command, name string) (int, error) {
+// findProcess returns the pid that name stands for.
+func findProcess(cmd *cobra.Command, h *holders, name string) (int, error) {
 	if pid, err := strconv.ParseUint(name, 10, 31); err == nil {
 		return int(pid), nil
 	}
 	if strings.Trim(name, " ") == "" {
 		return 0, errors.New("want a pid, or the name of a program, a pod or a unit")
 	}
-	if err := h.names.Refresh(); err != nil {
+	if err := h.refreshNames(); err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: names of pods may be missing: %v\n", err)
 	}
-	found, err := h.scanner.Find(cmd.Context(), name, h.names)
+	found, err := h.find(cmd.Context(), name)
 	switch {
 	case err != nil:
 		return 0, unreadable(err)

@@ -38,7 +38,7 @@ func TestBurst(t *testing.T) {
 	pod := node.WaitPod(t, ns, "burst", "Ready", cluster.PodReady)
 	dir := fmt.Sprintf("/var/log/pods/%s_burst_%s/burst", ns, pod.UID)
 	burst := func(n string) { node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "touch", "/tmp/"+n) }
-	waitLog(t, "rotates logs of containers")
+	waitLog(t, "rotating container logs")
 
 	// What the agent knows of the kubelet is what the kubelet was told.
 	var report struct {

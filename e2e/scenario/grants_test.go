@@ -177,7 +177,7 @@ func TestGrantProc(t *testing.T) {
 	holdKernel(t)
 	install(t, "minimal")
 	waitValue(t, maxInstances, "8192")
-	waitLog(t, "no processes are seen")
+	waitLog(t, "no processes found")
 	agent := waitAgent(t)
 	if c := agent.Spec.Containers[0].SecurityContext.Capabilities; len(c.Add) != 0 {
 		t.Errorf("minimal adds %q", c.Add)
@@ -210,10 +210,10 @@ func TestGrantsOfToken(t *testing.T) {
 		without func(t *testing.T) // before the agent starts again
 		says    string
 	}{
-		{row: "token: list, watch `nodes`", overlay: "base", right: "nodes list", says: "the API server does not show this node"},
-		{row: "token: patch `nodes/status`", overlay: "base", right: "nodes/status patch", says: "the API server does not take this"},
+		{row: "token: list, watch `nodes`", overlay: "base", right: "nodes list", says: "cannot read this node from the API server"},
+		{row: "token: patch `nodes/status`", overlay: "base", right: "nodes/status patch", says: "API server rejected the update"},
 		{
-			row: "token: create, patch `events` in `default`", overlay: "base", right: "events create", says: "the API server takes no Events here",
+			row: "token: create, patch `events` in `default`", overlay: "base", right: "events create", says: "API server rejected Events",
 			works: func(t *testing.T) { toldNode(t, "LimitRaised", maxInstances+" was below its floor, and is raised") },
 		},
 		{
@@ -227,7 +227,7 @@ func TestGrantsOfToken(t *testing.T) {
 		},
 		{
 			row: "token: list, watch `pods`; create, patch `events` everywhere (pod-demands)", overlay: "pod-demands", right: "pods list",
-			says: "the API server does not show this node's pods",
+			says: "cannot read the pods of this node",
 		},
 	} {
 		t.Run(g.row, func(t *testing.T) {

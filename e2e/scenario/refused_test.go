@@ -42,7 +42,7 @@ func TestRefused(t *testing.T) {
 		t.Fatalf("the overlay has no refusals:\n%s", text)
 	}
 	installText(t, text)
-	waitLog(t, "what inotify refuses is traced")
+	waitLog(t, "tracing failed inotify calls")
 	useUpInstances(t)
 	ns := node.Namespace(t, nil)
 	startCollector(t, ns, "")
@@ -116,7 +116,7 @@ func TestRefusedOnPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	installText(t, node.MustKubectl(t, "", "kustomize", refusalsOnPods(t)))
-	waitLog(t, "what inotify refuses is traced")
+	waitLog(t, "tracing failed inotify calls")
 	ns := node.Namespace(t, nil)
 	asked := len(requests(t))
 	node.Create(t, refused(ns))
@@ -143,7 +143,7 @@ func TestRefusedOnPod(t *testing.T) {
 
 	node.MustKubectl(t, "", "-n", namespace, "delete", "pod", "--selector=app.kubernetes.io/component=agent", "--wait=true")
 	waitAgent(t)
-	waitLog(t, "what inotify refuses is traced")
+	waitLog(t, "tracing failed inotify calls")
 	screen := topInTerminal(t)
 	cluster.Eventually(t, "top is there", func(context.Context) error { return says(screen(), "POD OR UNIT") })
 	if got := metrics(t); strings.Contains(got, `pod="refused",resource="`) {

@@ -240,7 +240,7 @@ func TestJournal(t *testing.T) {
 		}
 		return nil
 	})
-	if got := h.run(t, "journalctl -b -u nodetune -p warning"); !strings.Contains(got, "paused") || strings.Contains(got, "nodetune runs") {
+	if got := h.run(t, "journalctl -b -u nodetune -p warning"); !strings.Contains(got, "paused") || strings.Contains(got, "nodetune started") {
 		t.Errorf("-p warning shows\n%s", got)
 	}
 }
