@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -161,7 +163,7 @@ func TestConditionsGolden(t *testing.T) {
 			t.Errorf("no snapshot shows the reason %s", r.Reason)
 		}
 	}
-	golden(t, "conditions.golden", got.String())
+	goldentest.Compare(t, "conditions.golden", got.String())
 }
 
 func knownReason(v Verdict) bool {
@@ -173,7 +175,7 @@ func knownReason(v Verdict) bool {
 
 // What the README says of conditions is what they say.
 func TestReadmeConditions(t *testing.T) {
-	b, err := os.ReadFile("../README.md")
+	b, err := os.ReadFile(filepath.Join(goldentest.Root(t), "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
@@ -55,7 +56,7 @@ func TestDiskTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.String()
-	golden(t, "disk.txt", got)
+	goldentest.Compare(t, "disk.txt", got)
 	if strings.Contains(got, "\x1b") {
 		t.Error("a file name commands the terminal")
 	}

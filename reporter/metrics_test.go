@@ -17,6 +17,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/sysctl"
@@ -97,7 +98,7 @@ func fullExposition(t *testing.T) string {
 }
 
 func TestGoldenExposition(t *testing.T) {
-	golden(t, "metrics.txt", fullExposition(t))
+	goldentest.Compare(t, "metrics.txt", fullExposition(t))
 }
 
 func TestExpositionLint(t *testing.T) {
