@@ -21,8 +21,8 @@ const (
 // metricsTable is every family that an agent can send.
 func metricsTable(t *testing.T) string {
 	t.Helper()
-	m := NewMetrics(func() Snapshot { return Snapshot{} }, &Progress{}, Build{})
-	node := NodeMetrics(NewNode(nil, "", DefaultPolicy().Conditions, NodeHooks{}), nil, func() DemandStats { return DemandStats{} })
+	m := NewMetrics(func() Snapshot { return Snapshot{} }, func() []Pass { return nil }, Build{})
+	node := NodeMetrics(NewNode(nil, "", DefaultConditionsPolicy(), NodeHooks{}), nil, func() DemandStats { return DemandStats{} })
 	var rows []string
 	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node, NewActs(), NewRefusals()} {
 		descs := make(chan *prometheus.Desc, 100)

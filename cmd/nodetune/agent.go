@@ -44,7 +44,7 @@ func newAgent(o *options, log *slog.Logger, cfg Config, store *sysctl.Store, act
 	a := &agent{log: log, kube: newKube(log, nil, "", cfg.Reporter)}
 	a.config.Store(&cfg)
 	v := buildVersion()
-	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
+	a.metrics = reporter.NewMetrics(a.latest.Snapshot, a.progress.Passes, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
 	floors := &floorsTask{agent: a, procfs: o.procfs, store: store, act: act, evidence: evidence{rootfs: o.rootfs}}
 	usage := &usageTask{agent: a, options: o, act: act, paused: store.Paused}

@@ -163,16 +163,13 @@ func (a *Alarm) Wait() (Rung, error) {
 	a.heard = rung.Set
 	return Rung{
 		Account: inotify.Charged{
-			Owner:     inotify.Owner{UserNS: initialUserNS, UID: rung.Uid},
+			Owner:     inotify.Owner{UserNS: inotify.InitialUserNS, UID: rung.Uid},
 			Instances: rung.Instances, Watches: rung.Watches,
 			InstancesLimit: inotify.NoLimit, WatchesLimit: inotify.NoLimit,
 		},
 		at: rung.At, by: rung.By,
 	}, nil
 }
-
-// initialUserNS is PROC_USER_INIT_INO in linux/proc_ns.h.
-const initialUserNS = 0xEFFFFFFD
 
 // try makes an instance, which is to ring, and waits: for a tick with a busy CPU.
 func (a *Alarm) try(by uint32, within time.Duration) error {
