@@ -58,7 +58,10 @@ func liveOf(u *inotify.Usage) *LiveUse {
 	}
 	for _, p := range u.Processes {
 		if p.Instances > 0 && (l.Top == nil || p.Instances > l.Top.Used) {
-			l.Top = &Holder{p.PID, p.Comm, p.Instances, p.Namespace, p.Pod, p.Container, p.Unit}
+			l.Top = &Holder{
+				PID: p.PID, Comm: p.Comm, Used: p.Instances,
+				Namespace: p.Namespace, Pod: p.Pod, Container: p.Container, Unit: p.Unit,
+			}
 		}
 	}
 	return l
