@@ -74,6 +74,10 @@ type Owner struct {
 	UID    uint32 `json:"uid"`    // as seen from nodetune's user namespace
 }
 
+// InitialUserNS is PROC_USER_INIT_INO, the inode number of the initial user
+// namespace since Linux 3.8 (include/linux/proc_ns.h).
+const InitialUserNS = 0xEFFFFFFD
+
 // Account is what one owner uses of what he may.
 type Account struct {
 	Owner

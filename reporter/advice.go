@@ -6,6 +6,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // advice says what helps against l: what apply would do, and what no sysctl can
@@ -32,7 +33,7 @@ func advice(s inotify.Suspect, l LimitUse, u inotify.Usage, errno int) []string 
 	if len(l.Holders) > 0 && l.Owner != nil && (l.Reached || l.Percent >= half) {
 		h := l.Holders[0]
 		who := fmt.Sprintf("most is held by pid %d (%s)", h.PID, safetext.String(h.Comm))
-		if w := Who(h.Namespace, h.Pod, h.Container, h.Unit); w != "" {
+		if w := workload.Name(h.Namespace, h.Pod, h.Container, h.Unit); w != "" {
 			who += " of " + w
 		}
 		say = append(say, fmt.Sprintf("%s: %d; instances and watches come back when it ends", who, h.Used))

@@ -10,14 +10,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
 
 func TestCleanup(t *testing.T) {
-	foreign := fleetNode("foreign", "True", "SysctlDrift=True")
+	foreign := reportertest.Node("foreign", "True", "SysctlDrift=True")
 	foreign.ManagedFields[0].Manager = "other"
-	gated := fleetNode("gated", "True")
+	gated := reportertest.Node("gated", "True")
 	gated.Spec.Taints = []corev1.Taint{{Key: GateTaint, Effect: corev1.TaintEffectNoSchedule}}
-	c := fake.NewSimpleClientset(fleetNode("a", "True", "SysctlDrift=True", "OldPressure=True"), fleetNode("b", "Unknown", "SysctlDrift=False"), foreign, gated)
+	c := fake.NewSimpleClientset(reportertest.Node("a", "True", "SysctlDrift=True", "OldPressure=True"), reportertest.Node("b", "Unknown", "SysctlDrift=False"), foreign, gated)
 	nodes := c.CoreV1().Nodes()
 	clean := func(dryRun bool) string {
 		all, err := CleanupAll(t.Context(), nodes, dryRun)

@@ -12,8 +12,9 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// Conditions says what the last passes in s mean for each condition that some
-// pass evaluates. clear and enter are the shares of a limit, from t.
+// Conditions evaluates each condition from the last passes in s. The condition of
+// a pass older than staleAfter is Unknown. t has the shares of a limit at which
+// pressure begins and ends.
 func Conditions(s Snapshot, now time.Time, staleAfter time.Duration, t inotify.Policy) []Verdict {
 	var findings []inotify.Finding
 	if s.Inotify.Err == nil && !s.Inotify.At.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // logCollectors judges whoever reads the logs: by how far they have read and, where
@@ -41,7 +42,7 @@ func logCollectors(u disk.Usage, r Result[inotify.Usage], now time.Time, staleAf
 
 // collector names a process as an operator knows it.
 func collector(p *inotify.Process) string {
-	if who := Who(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
+	if who := workload.Name(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
 		return fmt.Sprintf("%s of %s", safetext.String(p.Comm), who)
 	}
 	return fmt.Sprintf("%s[%d]", safetext.String(p.Comm), p.PID)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,31 +15,10 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/goldentest"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
 )
-
-func accounts(instances, watches int64, top *inotify.Process) inotify.Usage {
-	u := inotify.Usage{
-		Limits: inotify.Limits{Instances: 128, Watches: 8192, FileMax: 1000, OpenFiles: 10},
-		Accounts: []inotify.Account{{
-			Owner:     inotify.Owner{UID: 0},
-			Instances: instances, InstancesLimit: 128, InstancesQuality: inotify.Exact,
-			Watches: watches, WatchesLimit: 8192, WatchesQuality: inotify.Exact,
-		}},
-	}
-	if top != nil {
-		u.Processes = []inotify.Process{*top}
-		u.Accounts[0].TopPID, u.Accounts[0].TopWatchesPID = top.PID, top.PID
-	}
-	return u
-}
-
-func rule(key sysctl.Key, value, want sysctl.Value, outcome sysctl.Outcome, reason string) sysctl.Status {
-	return sysctl.Status{
-		Rule:  sysctl.Rule{Key: key, Op: sysctl.AtLeast, Want: want},
-		Value: value, Outcome: outcome, Reason: reason,
-	}
-}
 
 // alarms is what the disk room judged.
 func alarms(level disk.Level, pressure, reading string) Snapshot {
@@ -52,7 +32,7 @@ func alarms(level disk.Level, pressure, reading string) Snapshot {
 func unread(pid int, seconds int64) Snapshot {
 	s := alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)
 	s.Disk.Value.Readers = []disk.Reader{{PID: 7, Start: 5}, {PID: 8, Start: 4}}
-	s.Inotify.Value = accounts(1, 1, &inotify.Process{
+	s.Inotify.Value = reportertest.Accounts(1, 1, &inotify.Process{
 		PID: pid, Start: 5, Comm: "fluent-bit", Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit",
 		QueuedEvents: 321, QueuedEventsLimit: 16384, EventsUnreadSeconds: seconds,
 	})
@@ -68,56 +48,56 @@ var conditionCases = []struct {
 }{
 	{name: "nothing has run"},
 	{name: "all is well", s: Snapshot{
-		Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, 8192, 8192, sysctl.InForce, ""), rule(sysctl.EpollMaxUserWatches, sysctl.Unknown, 1, sysctl.Absent, "")}}},
-		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
+		Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{reportertest.Floor(sysctl.MaxUserInstances, 8192, 8192, sysctl.InForce, ""), reportertest.Floor(sysctl.EpollMaxUserWatches, sysctl.Unknown, 1, sysctl.Absent, "")}}},
+		Inotify: Result[inotify.Usage]{Value: reportertest.Accounts(50, 100, nil)},
 	}},
 	{name: "exactly 70 percent is clear", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
-		u := accounts(0, 0, nil)
+		u := reportertest.Accounts(0, 0, nil)
 		u.Limits.OpenFiles = 700
 		return u
 	}()}}},
-	{name: "between 70 and 80 percent", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(98, 0, nil)}}},
-	{name: "instances, held by a pod", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(110, 0, &inotify.Process{
+	{name: "between 70 and 80 percent", s: Snapshot{Inotify: Result[inotify.Usage]{Value: reportertest.Accounts(98, 0, nil)}}},
+	{name: "instances, held by a pod", s: Snapshot{Inotify: Result[inotify.Usage]{Value: reportertest.Accounts(110, 0, &inotify.Process{
 		PID: 7, Comm: "promtail", Instances: 90, Namespace: "logging", Pod: "promtail-x8z2k", Container: "promtail",
 	})}}},
-	{name: "watches, held by a unit", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(10, 8000, &inotify.Process{
+	{name: "watches, held by a unit", s: Snapshot{Inotify: Result[inotify.Usage]{Value: reportertest.Accounts(10, 8000, &inotify.Process{
 		PID: 7, Comm: "kubelet", Watches: 8000, Unit: "kubelet.service",
 	})}}},
-	{name: "a hostile name", s: Snapshot{Inotify: Result[inotify.Usage]{Value: accounts(128, 0, &inotify.Process{
+	{name: "a hostile name", s: Snapshot{Inotify: Result[inotify.Usage]{Value: reportertest.Accounts(128, 0, &inotify.Process{
 		PID: 7, Comm: "\x1b[31m\nReady", Namespace: strings.Repeat("n", 300), Pod: "p", Container: "c",
 	})}}},
 	{name: "open files", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
-		u := accounts(0, 0, nil)
+		u := reportertest.Accounts(0, 0, nil)
 		u.Limits.OpenFiles = 950
 		u.Processes = []inotify.Process{{PID: 9, Comm: "leaky", FDs: 900, NOFILESoft: 1 << 20}}
 		return u
 	}()}}},
 	{name: "a process near its own limit is no condition", s: Snapshot{Inotify: Result[inotify.Usage]{Value: func() inotify.Usage {
-		u := accounts(0, 0, nil)
+		u := reportertest.Accounts(0, 0, nil)
 		u.Processes = []inotify.Process{{PID: 9, Comm: "leaky", FDs: 1020, NOFILESoft: 1024}}
 		return u
 	}()}}},
 	{name: "contested outranks drifted", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
-		rule(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, ""),
-		rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Contested, "/etc/sysctl.d/99-promtail.conf:1 says 128"),
+		reportertest.Floor(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, ""),
+		reportertest.Floor(sysctl.MaxUserInstances, 128, 8192, sysctl.Contested, "/etc/sysctl.d/99-promtail.conf:1 says 128"),
 	}}}}},
 	{name: "two keys that may not be written", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
-		rule(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, "this is a check"),
-		rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, ""),
+		reportertest.Floor(sysctl.MaxUserWatches, 65536, 524288, sysctl.Drifted, "this is a check"),
+		reportertest.Floor(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, ""),
 	}}}}},
 	{name: "paused", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{
 		Paused: "/run/nodetune/pause",
-		Rules:  []sysctl.Status{rule(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, "")},
+		Rules:  []sysctl.Status{reportertest.Floor(sysctl.MaxUserInstances, 128, 8192, sysctl.Drifted, "")},
 	}}}},
 	{name: "refused", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
-		rule(sysctl.NrOpen, 1048576, 1<<40, sysctl.Refused, "the kernel says: invalid argument"),
+		reportertest.Floor(sysctl.NrOpen, 1048576, 1<<40, sysctl.Refused, "the kernel says: invalid argument"),
 	}}}}},
 	{name: "cannot write", s: Snapshot{Sysctl: Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
-		rule(sysctl.NrOpen, sysctl.Unknown, 1048576, sysctl.Failed, "permission denied"),
+		reportertest.Floor(sysctl.NrOpen, sysctl.Unknown, 1048576, sysctl.Failed, "permission denied"),
 	}}}}},
 	{name: "stale", at: 6 * time.Minute, s: Snapshot{
 		Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{}},
-		Inotify: Result[inotify.Usage]{Value: accounts(50, 100, nil)},
+		Inotify: Result[inotify.Usage]{Value: reportertest.Accounts(50, 100, nil)},
 	}},
 	{name: "disk: all is well", s: alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)},
 	{name: "disk: between", s: alarms(disk.Between, disk.ReasonSpace, disk.ReasonReading)},
@@ -138,7 +118,7 @@ func TestConditionsGolden(t *testing.T) {
 	levels := map[Level]string{Unevaluated: "unevaluated", Stale: "stale", Clear: "clear", Between: "between", Bad: "bad"}
 	for _, c := range conditionCases {
 		fmt.Fprintf(&got, "# %s\n", c.name)
-		at := noon.Add(-cmp.Or(c.at, time.Minute))
+		at := reportertest.Noon.Add(-cmp.Or(c.at, time.Minute))
 		if c.s.Sysctl.Value.Rules != nil || c.at > 0 {
 			c.s.Sysctl.At = at
 		}
@@ -148,7 +128,7 @@ func TestConditionsGolden(t *testing.T) {
 		if c.s.Inotify.Value.Accounts != nil || c.s.Inotify.Err != nil {
 			c.s.Inotify.At = at
 		}
-		for _, v := range Conditions(c.s, noon, 5*time.Minute, inotify.DefaultPolicy()) {
+		for _, v := range Conditions(c.s, reportertest.Noon, 5*time.Minute, inotify.DefaultPolicy()) {
 			seen[v.Reason] = true
 			fmt.Fprintf(&got, "%s %s %s: %s\n", v.Type, levels[v.Level], v.Reason, message(v.Message))
 			if v.Level != Unevaluated && !knownReason(v) {
@@ -161,7 +141,7 @@ func TestConditionsGolden(t *testing.T) {
 			t.Errorf("no snapshot shows the reason %s", r.Reason)
 		}
 	}
-	golden(t, "conditions.golden", got.String())
+	goldentest.Compare(t, "conditions.golden", got.String())
 }
 
 func knownReason(v Verdict) bool {
@@ -173,7 +153,7 @@ func knownReason(v Verdict) bool {
 
 // What the README says of conditions is what they say.
 func TestReadmeConditions(t *testing.T) {
-	b, err := os.ReadFile("../README.md")
+	b, err := os.ReadFile(filepath.Join(goldentest.Root(t), "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -233,7 +233,7 @@ func largestSum(declared []*Demand, u inotify.Usage) int64 {
 	for _, d := range declared {
 		o, ok := owner[d]
 		if !ok { // it has not started yet
-			o = inotify.Owner{UserNS: initialUserNS, UID: d.RunAs}
+			o = inotify.Owner{UserNS: inotify.InitialUserNS, UID: d.RunAs}
 		}
 		if _, ok := sum[o]; !ok {
 			sum[o] = undeclared[o]

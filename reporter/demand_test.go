@@ -77,9 +77,9 @@ func TestMerge(t *testing.T) {
 	pod := func(name string, n int64, floors ...DemandFloor) Demand {
 		return Demand{Namespace: "logging", Pod: name, UID: "uid-" + "1", Floors: floors, Instances: n}
 	}
-	root := inotify.Owner{UserNS: initialUserNS}
+	root := inotify.Owner{UserNS: inotify.InitialUserNS}
 	process := func(pod string, uid uint32, n int64) inotify.Process {
-		p := inotify.Process{UserNS: initialUserNS, UID: uid, Instances: n}
+		p := inotify.Process{UserNS: inotify.InitialUserNS, UID: uid, Instances: n}
 		if pod != "" {
 			p.Namespace, p.Pod = "logging", pod
 		}

@@ -196,7 +196,7 @@ func readerTable(b *strings.Builder, all []disk.Reader, rows int, colour bool) {
 }
 
 func reader(r disk.Reader) string {
-	if who := Who(r.Who.Namespace, r.Who.Pod, r.Who.Container, r.Who.Unit); who != "" {
+	if who := workload.Name(r.Who.Namespace, r.Who.Pod, r.Who.Container, r.Who.Unit); who != "" {
 		return r.Comm + " of " + who
 	}
 	return r.Comm
@@ -213,7 +213,7 @@ func by(r disk.Reader) string {
 }
 
 func logName(w workload.Workload, path string) string {
-	if name := Who(w.Namespace, w.Pod, w.Container, w.Unit); name != "" {
+	if name := workload.Name(w.Namespace, w.Pod, w.Container, w.Unit); name != "" {
 		return name
 	}
 	return path

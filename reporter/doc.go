@@ -1,7 +1,7 @@
-// Package reporter renders what the passes of sysctl, inotify and disk saw: as
-// a table, as JSON and YAML, and for the agent as metrics, node conditions and
-// a status page. All of them render the same [Snapshot], so they cannot
-// disagree.
+// Package reporter holds what the passes of sysctl, inotify and disk returned
+// last: the Snapshot. All that nodetune shows, as a table, a document, a metric
+// or a node condition, is rendered from it, so that no two of them disagree.
 //
-// It reads no kernel file itself and decides nothing about the machine.
+// It reads no kernel file and decides nothing about the machine. The packages
+// below it each render one form.
 package reporter

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -23,7 +24,7 @@ func TestDocumentDecodesWhole(t *testing.T) {
 			Rule: sysctl.Rule{Key: "fs.file-max", Op: sysctl.Report, Want: sysctl.Unknown, Ceiling: sysctl.Unknown}, Value: sysctl.Unknown, Before: sysctl.Unknown, Outcome: sysctl.Absent,
 		}}}},
 		Inotify: Result[inotify.Usage]{At: time.Now(), Value: inotify.Usage{Accounts: []inotify.Account{{InstancesLimit: inotify.NoLimit}}}},
-		Disk:    Result[disk.Usage]{At: time.Now(), Value: fullDisk(time.Now())},
+		Disk:    Result[disk.Usage]{At: time.Now(), Value: reportertest.FullDisk(time.Now())},
 	})
 	for name, d := range map[string]Document{"full": full, "empty": {}, "unknown": unknown} {
 		t.Run(name, func(t *testing.T) {

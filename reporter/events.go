@@ -27,6 +27,13 @@ type Event struct {
 	Message string
 }
 
+// The reasons of Events that belong to no condition.
+const (
+	ConfigurationRefused  = "ConfigurationRefused"
+	ConfigurationReloaded = "ConfigurationReloaded"
+	LimitRaised           = "LimitRaised"
+)
+
 // Events writes Events. It is not client-go's recorder, which gives up after
 // twelve tries: what happened while the API server was away for a day is told
 // when it is back, with the time it happened. It writes core/v1 and not

@@ -20,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
 
 func eventsOf(c *fake.Clientset) func(string) EventClient {
@@ -149,12 +151,12 @@ func TestEventsOutliveTheServer(t *testing.T) {
 func TestEventName(t *testing.T) {
 	for _, object := range []string{"n1", strings.Repeat("a.", 126) + "b", strings.Repeat("a", 253)} {
 		ev := Event{Object: corev1.ObjectReference{Name: object}}
-		name := eventName(ev, noon)
+		name := eventName(ev, reportertest.Noon)
 		if wrong := validation.IsDNS1123Subdomain(name); wrong != nil {
 			t.Errorf("%s: %s", name, wrong)
 		}
 		ev.Reason = "other"
-		if name == eventName(ev, noon) {
+		if name == eventName(ev, reportertest.Noon) {
 			t.Errorf("two events are called %s", name)
 		}
 	}

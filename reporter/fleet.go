@@ -48,9 +48,9 @@ type SummaryCondition struct {
 // Summarize reads a Node. Conditions that somebody else publishes under one of
 // our names are not ours.
 func Summarize(n *corev1.Node) NodeSummary {
-	v := viewNode(n)
+	own, startupTaint := OwnConditions(n)
 	s := NodeSummary{
-		Name: n.Name, Ready: corev1.ConditionUnknown, State: NodeSilent, Gate: v.gate >= 0,
+		Name: n.Name, Ready: corev1.ConditionUnknown, State: NodeSilent, Gate: startupTaint,
 		Reason: "no condition of nodetune", Conditions: []SummaryCondition{},
 	}
 	for _, c := range n.Status.Conditions {
@@ -58,7 +58,7 @@ func Summarize(n *corev1.Node) NodeSummary {
 			s.Ready = c.Status
 		}
 	}
-	for _, c := range v.written() {
+	for _, c := range own {
 		s.Conditions = append(s.Conditions, SummaryCondition{c.Type, c.Status, c.Reason, c.Message, c.LastTransitionTime.Time})
 	}
 	slices.SortFunc(s.Conditions, func(a, b SummaryCondition) int { return cmp.Compare(a.Type, b.Type) })
@@ -105,10 +105,13 @@ func SortNodes(nodes []NodeSummary, by string) bool {
 		order = func(a, b NodeSummary) int { return cmp.Compare(stateRank[a.State], stateRank[b.State]) }
 	case "since": // the longest first, those without one last
 		order = func(a, b NodeSummary) int {
-			if a.Since.IsZero() != b.Since.IsZero() {
-				return cmp.Compare(truth(a.Since.IsZero()), truth(b.Since.IsZero()))
+			switch none := a.Since.IsZero(); {
+			case none == b.Since.IsZero():
+				return a.Since.Compare(b.Since)
+			case none:
+				return 1
 			}
-			return a.Since.Compare(b.Since)
+			return -1
 		}
 	case "use":
 		order = func(a, b NodeSummary) int { return -cmp.Compare(a.Live.most(), b.Live.most()) }

@@ -10,29 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
 
-// fleetNode has our conditions as TYPE=STATUS, since an hour for each one.
-func fleetNode(name string, ready corev1.ConditionStatus, ours ...string) *corev1.Node {
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
-	var fields []string
-	for i, c := range ours {
-		kind, status, _ := strings.Cut(c, "=")
-		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{
-			Type: corev1.NodeConditionType(kind), Status: corev1.ConditionStatus(status), Reason: "R",
-			LastTransitionTime: metav1.NewTime(noon.Add(-time.Duration(i+1) * time.Hour)),
-		})
-		fields = append(fields, `"k:{\"type\":\"`+kind+`\"}":{".":{}}`)
-	}
-	n.ManagedFields = []metav1.ManagedFieldsEntry{{
-		Manager: FieldManager, FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:conditions":{` + strings.Join(fields, ",") + `}}}`),
-	}}
-	return n
-}
-
 func TestSummarize(t *testing.T) {
-	foreign := fleetNode("f", "True", "FileDescriptorPressure=True")
+	foreign := reportertest.Node("f", "True", "FileDescriptorPressure=True")
 	foreign.ManagedFields[0].Manager = "npd-plus"
 	for _, tt := range []struct {
 		node   *corev1.Node
@@ -40,21 +22,21 @@ func TestSummarize(t *testing.T) {
 		reason string
 		since  time.Duration
 	}{
-		{fleetNode("a", "True", "InotifyPressure=False", "SysctlDrift=False"), NodeOK, "", 0},
-		{fleetNode("b", "True", "InotifyPressure=False", "SysctlDrift=True"), NodeProblem, "SysctlDrift (R)", 2 * time.Hour},
-		{fleetNode("c", "True", "InotifyPressure=True", "SysctlDrift=True"), NodeProblem, "InotifyPressure (R), SysctlDrift (R)", 2 * time.Hour},
-		{fleetNode("d", "True", "InotifyPressure=Unknown", "SysctlDrift=True"), NodeProblem, "SysctlDrift (R)", 2 * time.Hour},
-		{fleetNode("e", "True", "InotifyPressure=Unknown", "SysctlDrift=False"), NodeUnknown, "InotifyPressure (R)", time.Hour},
+		{reportertest.Node("a", "True", "InotifyPressure=False", "SysctlDrift=False"), NodeOK, "", 0},
+		{reportertest.Node("b", "True", "InotifyPressure=False", "SysctlDrift=True"), NodeProblem, "SysctlDrift (R)", 2 * time.Hour},
+		{reportertest.Node("c", "True", "InotifyPressure=True", "SysctlDrift=True"), NodeProblem, "InotifyPressure (R), SysctlDrift (R)", 2 * time.Hour},
+		{reportertest.Node("d", "True", "InotifyPressure=Unknown", "SysctlDrift=True"), NodeProblem, "SysctlDrift (R)", 2 * time.Hour},
+		{reportertest.Node("e", "True", "InotifyPressure=Unknown", "SysctlDrift=False"), NodeUnknown, "InotifyPressure (R)", time.Hour},
 		{foreign, NodeSilent, "no condition of nodetune", 0},
-		{fleetNode("g", "False"), NodeSilent, "no condition of nodetune", 0},
-		{fleetNode("h", "Unknown", "SysctlDrift=False"), NodeUnknown, "the node is not Ready, so nobody renews this", 0},
-		{fleetNode("i", "False", "SysctlDrift=True"), NodeUnknown, "the node is not Ready, so nobody renews this; last said SysctlDrift (R)", time.Hour},
+		{reportertest.Node("g", "False"), NodeSilent, "no condition of nodetune", 0},
+		{reportertest.Node("h", "Unknown", "SysctlDrift=False"), NodeUnknown, "the node is not Ready, so nobody renews this", 0},
+		{reportertest.Node("i", "False", "SysctlDrift=True"), NodeUnknown, "the node is not Ready, so nobody renews this; last said SysctlDrift (R)", time.Hour},
 	} {
 		got := Summarize(tt.node)
 		if got.State != tt.state || got.Reason != tt.reason {
 			t.Errorf("%s: %s %q, want %s %q", got.Name, got.State, got.Reason, tt.state, tt.reason)
 		}
-		if since := noon.Sub(got.Since); tt.since == 0 != got.Since.IsZero() || tt.since != 0 && since != tt.since {
+		if since := reportertest.Noon.Sub(got.Since); tt.since == 0 != got.Since.IsZero() || tt.since != 0 && since != tt.since {
 			t.Errorf("%s: since %s, want %s", got.Name, since, tt.since)
 		}
 	}
@@ -63,8 +45,8 @@ func TestSummarize(t *testing.T) {
 func TestSortNodes(t *testing.T) {
 	nodes := []NodeSummary{
 		{Name: "ok", State: NodeOK},
-		{Name: "new", State: NodeProblem, Since: noon, Live: &LiveUse{Instances: Use{90, 100}}},
-		{Name: "old", State: NodeProblem, Since: noon.Add(-time.Hour), Live: &LiveUse{Watches: Use{95, 100}}},
+		{Name: "new", State: NodeProblem, Since: reportertest.Noon, Live: &LiveUse{Instances: Use{90, 100}}},
+		{Name: "old", State: NodeProblem, Since: reportertest.Noon.Add(-time.Hour), Live: &LiveUse{Watches: Use{95, 100}}},
 		{Name: "mute", State: NodeSilent, Live: &LiveUse{Error: "no"}},
 	}
 	for by, want := range map[string]string{
@@ -87,7 +69,7 @@ func TestSortNodes(t *testing.T) {
 }
 
 func TestLiveOf(t *testing.T) {
-	u := accounts(110, 100, &inotify.Process{PID: 7, Comm: "promtail", Instances: 90})
+	u := reportertest.Accounts(110, 100, &inotify.Process{PID: 7, Comm: "promtail", Instances: 90})
 	u.Accounts = append(u.Accounts, inotify.Account{Owner: inotify.Owner{UID: 1}, InstancesLimit: 128, Watches: 8000, WatchesLimit: 8192})
 	l := liveOf(&u)
 	if l.Instances != (Use{110, 128}) || l.Watches != (Use{8000, 8192}) || l.OpenFiles != (Use{10, 1000}) || l.Top.Comm != "promtail" {

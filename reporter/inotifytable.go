@@ -10,6 +10,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // HoldersTable writes who uses how much of which limit: the accounts, and the
@@ -66,7 +67,7 @@ func findingText(f inotify.Finding) string {
 	top, most := "somebody", ""
 	if f.Top != nil {
 		top = fmt.Sprintf("%s[%d]", safetext.String(f.Top.Comm), f.Top.PID)
-		if who := Who(f.Top.Namespace, f.Top.Pod, f.Top.Container, f.Top.Unit); who != "" {
+		if who := workload.Name(f.Top.Namespace, f.Top.Pod, f.Top.Container, f.Top.Unit); who != "" {
 			top += " of " + who
 		}
 		most = ", most of them " + top
@@ -120,7 +121,7 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 			{text: Figure(p.Instances, p.Quality)},
 			{text: watches},
 			{text: strconv.FormatInt(p.FDs, 10) + "/" + limitText(p.NOFILESoft), paint: heat(p.NOFILESoft.Percent(p.FDs))},
-			{text: Who(p.Namespace, p.Pod, p.Container, p.Unit)},
+			{text: workload.Name(p.Namespace, p.Pod, p.Container, p.Unit)},
 		}
 		if events {
 			row = slices.Insert(row, eventsColumn, eventsCell(p))

@@ -5,10 +5,11 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
 
 func TestHoldersTable(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	u.Accounts[0].Instances, u.Accounts[0].InstancesQuality, u.Accounts[0].TopPID = 110, inotify.UpperBound, 812
 	u.Accounts[1].InstancesLimit, u.Accounts[1].WatchesQuality = inotify.NoLimit, inotify.Unknown
 	for i := range u.Processes {
@@ -61,7 +62,7 @@ func TestFindingText(t *testing.T) {
 
 // TestEventsColumn: where queues are known, what waits in them is shown.
 func TestEventsColumn(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	u.HoldersSource = inotify.SourceWalk
 	u.Processes = u.Processes[:2]
 	u.Processes[0].QueuedEvents, u.Processes[0].QueuedEventsLimit = 321, 16384
@@ -79,7 +80,7 @@ func TestEventsColumn(t *testing.T) {
 // What a limit refused is shown, and what failed otherwise is not.
 func TestRefusedInTheTable(t *testing.T) {
 	var b strings.Builder
-	if err := HoldersTable(&b, inotify.Usage{Refusals: refusedOfEachKind}, 0, false); err != nil {
+	if err := HoldersTable(&b, inotify.Usage{Refusals: reportertest.RefusedOfEachKind}, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "refused: "); n != refusalRows || !strings.Contains(b.String(), "... and 2 more refusals") || strings.Contains(b.String(), "ENOENT") {

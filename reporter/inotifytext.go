@@ -39,14 +39,10 @@ func Figure(n int64, q inotify.Quality) string {
 	return "?"
 }
 
-// initialUserNS is PROC_USER_INIT_INO, the inode number of the initial user
-// namespace since 3.8 (include/linux/proc_ns.h).
-const initialUserNS = 0xEFFFFFFD
-
 // UserNS names a user namespace by its inode number, and the initial one by
 // that word.
 func UserNS(inode uint64) string {
-	if inode == initialUserNS {
+	if inode == inotify.InitialUserNS {
 		return "initial"
 	}
 	return strconv.FormatUint(inode, 10)
@@ -59,15 +55,4 @@ func GapText(g inotify.Gap) string {
 		s += fmt.Sprintf(" (%s)", amount(g.Processes, "process", "processes"))
 	}
 	return s
-}
-
-// Who says whom a process belongs to: namespace/pod:container, or the unit.
-func Who(namespace, pod, container, unit string) string {
-	switch {
-	case pod == "":
-		return safetext.String(unit)
-	case container == "":
-		return safetext.String(namespace + "/" + pod)
-	}
-	return safetext.String(namespace + "/" + pod + ":" + container)
 }

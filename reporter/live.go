@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,7 +58,10 @@ func liveOf(u *inotify.Usage) *LiveUse {
 	}
 	for _, p := range u.Processes {
 		if p.Instances > 0 && (l.Top == nil || p.Instances > l.Top.Used) {
-			l.Top = &Holder{p.PID, p.Comm, p.Instances, p.Namespace, p.Pod, p.Container, p.Unit}
+			l.Top = &Holder{
+				PID: p.PID, Comm: p.Comm, Used: p.Instances,
+				Namespace: p.Namespace, Pod: p.Pod, Container: p.Container, Unit: p.Unit,
+			}
 		}
 	}
 	return l
@@ -98,11 +102,17 @@ func AskAgents(ctx context.Context, client *Client, agents Agents, nodes []NodeS
 	return ctx.Err()
 }
 
+// podPage is how many pods are listed at a time.
+const podPage = 500
+
+// answerTimeout bounds one request to an agent.
+const answerTimeout = 30 * time.Second
+
 type agentPod struct{ namespace, name, scheme, port string }
 
 func agentsOn(ctx context.Context, client *Client, agents Agents) (map[string]agentPod, error) {
 	on := make(map[string]agentPod)
-	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: cleanupPage}
+	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: podPage}
 	for {
 		pods, err := client.Pods(agents.Namespace).List(ctx, options)
 		if err != nil {
@@ -142,7 +152,7 @@ func endpoint(p *corev1.Pod) (scheme, port string) {
 const maxReportBytes = 16 << 20
 
 func ask(ctx context.Context, client *Client, pod agentPod) *LiveUse {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	answer, err := client.proxy(ctx, types.NamespacedName{Namespace: pod.namespace, Name: pod.name}, pod.scheme, pod.port, "report")
 	if apierrors.IsUnauthorized(err) { // the API server has let us list pods

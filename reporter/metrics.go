@@ -16,7 +16,7 @@ import (
 // pass and waits for none.
 type Metrics struct {
 	snapshot func() Snapshot
-	progress *Progress
+	passes   func() []Pass
 	registry *prometheus.Registry
 
 	sysctlWrites *prometheus.CounterVec
@@ -28,11 +28,11 @@ type Metrics struct {
 // Build is what nodetune_build_info says of the binary.
 type Build struct{ Version, Revision, Go string }
 
-// NewMetrics returns the metrics over what snapshot returns and over progress.
-func NewMetrics(snapshot func() Snapshot, progress *Progress, build Build) *Metrics {
+// NewMetrics returns the metrics over what snapshot and passes return.
+func NewMetrics(snapshot func() Snapshot, passes func() []Pass, build Build) *Metrics {
 	m := &Metrics{
 		snapshot: snapshot,
-		progress: progress,
+		passes:   passes,
 		registry: prometheus.NewRegistry(),
 		sysctlWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_sysctl_writes_total",
@@ -94,7 +94,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	collectSysctl(ch, s.Sysctl)
 	collectInotify(ch, s.Inotify)
 	collectDisk(ch, s.Disk)
-	collectPasses(ch, m.progress.Passes(), time.Now())
+	collectPasses(ch, m.passes(), time.Now())
 }
 
 // CountSysctl counts what happened between two passes and in the second one.

@@ -17,8 +17,10 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -31,7 +33,7 @@ func full(now time.Time) Snapshot {
 	limited.Ceiling = 131072
 	reported := sysctl.Status{Rule: sysctl.Rule{Key: sysctl.NrOpen, Op: sysctl.Report, Want: sysctl.Unknown, Ceiling: sysctl.Unknown}, Before: 1048576, Value: 1048576, Outcome: sysctl.InForce}
 	return Snapshot{
-		Disk: Result[disk.Usage]{At: now, Value: fullDisk(now)},
+		Disk: Result[disk.Usage]{At: now, Value: reportertest.FullDisk(now)},
 		Sysctl: Result[sysctl.PassResult]{At: now, Value: sysctl.PassResult{
 			Paused: "/run/nodetune/pause",
 			Rules: []sysctl.Status{
@@ -64,7 +66,7 @@ func full(now time.Time) Snapshot {
 // exposition is what a scrape of s returns of nodetune's own families.
 func exposition(t *testing.T, s Snapshot, passes ...Pass) string {
 	t.Helper()
-	m := NewMetrics(func() Snapshot { return s }, &Progress{passes: passes}, Build{Version: "v1.2.3", Revision: "0123abc", Go: "go1.26"})
+	m := NewMetrics(func() Snapshot { return s }, func() []Pass { return passes }, Build{Version: "v1.2.3", Revision: "0123abc", Go: "go1.26"})
 	m.CountSysctl(sysctl.PassResult{Rules: []sysctl.Status{{Rule: sysctl.Rule{Key: sysctl.MaxUserInstances}, Value: 8192}}}, s.Sysctl.Value)
 	m.Reloaded(true, time.Now())
 	w := httptest.NewRecorder()
@@ -97,7 +99,7 @@ func fullExposition(t *testing.T) string {
 }
 
 func TestGoldenExposition(t *testing.T) {
-	golden(t, "metrics.txt", fullExposition(t))
+	goldentest.Compare(t, "metrics.txt", fullExposition(t))
 }
 
 func TestExpositionLint(t *testing.T) {
@@ -176,7 +178,7 @@ func BenchmarkScrape(b *testing.B) {
 	for i := range 200 {
 		s.Inotify.Value.Processes = append(s.Inotify.Value.Processes, inotify.Process{PID: i, Comm: fmt.Sprintf("p%d", i), Instances: int64(i), Watches: int64(i), FDs: int64(i), NOFILESoft: 100000})
 	}
-	m := NewMetrics(func() Snapshot { return s }, &Progress{}, Build{})
+	m := NewMetrics(func() Snapshot { return s }, func() []Pass { return nil }, Build{})
 	h := m.Handler()
 	b.ReportAllocs()
 	for b.Loop() {

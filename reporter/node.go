@@ -109,7 +109,7 @@ func (n *Node) Say(seen []Verdict, now time.Time) []Transition {
 		n.configured = append(n.configured, v.Type)
 	}
 	var changes []Transition
-	n.settled, changes = Settle(n.settled, seen, now, n.policy.hold())
+	n.settled, changes = Settle(n.settled, seen, now, n.policy)
 	if n.view != nil && n.difference(now, 0).empty() {
 		n.stats.Skipped++
 	}

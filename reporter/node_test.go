@@ -133,7 +133,7 @@ func (c *cluster) write(t *testing.T, manager, body string) {
 
 // speak starts a Node for n1; stop ends it.
 func (c *cluster) speak(hooks NodeHooks) (n *Node, stop func()) {
-	n = NewNode(c.CoreV1().Nodes(), "n1", DefaultPolicy().Conditions, hooks)
+	n = NewNode(c.CoreV1().Nodes(), "n1", DefaultConditionsPolicy(), hooks)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -251,7 +251,7 @@ func TestNodeRemovesWhatIsNoLongerConfigured(t *testing.T) {
 		if _, left := got[InotifyPressure]; left || len(got) != 2 {
 			t.Errorf("conditions %v", got)
 		}
-		p := DefaultPolicy().Conditions
+		p := DefaultConditionsPolicy()
 		p.Types = nil
 		n.Reconfigure(p)
 		say(n, Clear, "R", "m", time.Minute, SysctlDrift)
@@ -405,7 +405,7 @@ func TestNodeBackAgain(t *testing.T) {
 					t.Errorf("asked %d times in an hour away, want every 5 to 10 s", asked)
 				}
 				back()
-				p := DefaultPolicy().Conditions
+				p := DefaultConditionsPolicy()
 				time.Sleep(2*awayRetry.Cap + p.Debounce.D() + p.Jitter.D())
 				synctest.Wait()
 				if got := c.conditions(t)[SysctlDrift]; got.Status != "True" {
@@ -424,7 +424,7 @@ func TestNodeHeartbeat(t *testing.T) {
 		c := newCluster(t)
 		n, stop := c.speak(NodeHooks{})
 		defer stop()
-		p := DefaultPolicy().Conditions
+		p := DefaultConditionsPolicy()
 		p.Heartbeat = p.MessageEvery
 		n.Reconfigure(p)
 		for range 100 {

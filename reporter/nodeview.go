@@ -35,7 +35,7 @@ func viewNode(n *corev1.Node) *nodeView {
 		gate:       gateIndex(n.Spec.Taints),
 	}
 	for _, c := range n.Status.Conditions {
-		if slices.Contains(allTypes, c.Type) || v.ours(c.Type) {
+		if isConditionType(c.Type) || v.ours(c.Type) {
 			v.conditions[c.Type] = c
 		}
 	}
@@ -77,6 +77,13 @@ func (v *nodeView) written() []corev1.NodeCondition {
 		}
 	}
 	return all
+}
+
+// OwnConditions returns the conditions of n that nodetune wrote, in no order,
+// and whether n carries the taint of the startup gate.
+func OwnConditions(n *corev1.Node) (own []corev1.NodeCondition, startupTaint bool) {
+	v := viewNode(n)
+	return v.written(), v.gate >= 0
 }
 
 // conditionOwners returns the field managers of each condition. A manager that

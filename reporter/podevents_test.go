@@ -10,6 +10,7 @@ import (
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -30,16 +31,16 @@ func TestPodEvents(t *testing.T) {
 		reason  string
 		message string
 	}{
-		{"nothing is near a limit", accounts(5, 5, top), 128, settled, "", ""},
-		{"raised", accounts(110, 5, top), 8192, nil, InstancesNearLimit, "promtail in container promtail holds the most inotify instances of a user who uses most of his limit, fs.inotify.max_user_instances; nodetune has raised it"},
-		{"not decided yet", accounts(110, 5, top), 128, nil, "", ""},
-		{"not raised further", accounts(110, 5, top), 128, settled, InstancesNearLimit, "does not raise it further"},
-		{"watches", accounts(5, 8000, top), 128, settled, WatchesNearLimit, "fs.inotify.max_user_watches; nodetune does not"},
-		{"held by no pod", accounts(110, 5, &inotify.Process{PID: 7, Comm: "kubelet", Instances: 90}), 128, settled, "", ""},
-		{"its own limit", accounts(5, 5, &near), 128, nil, NOFILENearLimit, "No sysctl cures that"},
+		{"nothing is near a limit", reportertest.Accounts(5, 5, top), 128, settled, "", ""},
+		{"raised", reportertest.Accounts(110, 5, top), 8192, nil, InstancesNearLimit, "promtail in container promtail holds the most inotify instances of a user who uses most of his limit, fs.inotify.max_user_instances; nodetune has raised it"},
+		{"not decided yet", reportertest.Accounts(110, 5, top), 128, nil, "", ""},
+		{"not raised further", reportertest.Accounts(110, 5, top), 128, settled, InstancesNearLimit, "does not raise it further"},
+		{"watches", reportertest.Accounts(5, 8000, top), 128, settled, WatchesNearLimit, "fs.inotify.max_user_watches; nodetune does not"},
+		{"held by no pod", reportertest.Accounts(110, 5, &inotify.Process{PID: 7, Comm: "kubelet", Instances: 90}), 128, settled, "", ""},
+		{"its own limit", reportertest.Accounts(5, 5, &near), 128, nil, NOFILENearLimit, "No sysctl cures that"},
 	} {
 		s := Snapshot{
-			Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances, tt.value, 8192, sysctl.InForce, "")}}},
+			Sysctl:  Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{reportertest.Floor(sysctl.MaxUserInstances, tt.value, 8192, sysctl.InForce, "")}}},
 			Inotify: Result[inotify.Usage]{Value: tt.usage},
 		}
 		events := PodEvents(s, tt.settled, inotify.DefaultPolicy())

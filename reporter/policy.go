@@ -39,7 +39,8 @@ func (p DemandPolicy) allowsNamespace(namespace string) bool {
 	return slices.Contains(p.Namespaces, namespace) || slices.Contains(p.Namespaces, "*")
 }
 
-func (p DemandPolicy) validate() error {
+// Validate returns every field that is wrong, joined.
+func (p DemandPolicy) Validate() error {
 	var wrong []error
 	for i, n := range p.Namespaces {
 		if n != "*" && len(validation.IsDNS1123Label(n)) > 0 {
@@ -67,7 +68,8 @@ type ConditionsPolicy struct {
 	// Types to publish. One that nothing on this node evaluates is not published.
 	Types []corev1.NodeConditionType `json:"types"`
 	// EnterPasses in a row at or above the limit's share make a condition True,
-	// LeavePasses at or below the lower one make it False.
+	// LeavePasses at or below the lower one make it False. Some programs act on
+	// a condition at once (draino drains after 0 s), so nodetune has to wait.
 	EnterPasses int `json:"enterPasses"`
 	LeavePasses int `json:"leavePasses"`
 	// StaleAfter is how old a pass may be before the condition is Unknown.
@@ -85,9 +87,17 @@ type ConditionsPolicy struct {
 
 // DefaultPolicy is what applies without a configuration.
 func DefaultPolicy() Policy {
-	return Policy{PodDemands: DemandPolicy{
-		Keys: []sysctl.Key{sysctl.MaxUserInstances, sysctl.MaxUserWatches, sysctl.MaxQueuedEvents},
-	}, Conditions: ConditionsPolicy{
+	return Policy{PodDemands: DefaultDemandPolicy(), Conditions: DefaultConditionsPolicy()}
+}
+
+// DefaultDemandPolicy applies without a configuration: no pod may ask.
+func DefaultDemandPolicy() DemandPolicy {
+	return DemandPolicy{Keys: []sysctl.Key{sysctl.MaxUserInstances, sysctl.MaxUserWatches, sysctl.MaxQueuedEvents}}
+}
+
+// DefaultConditionsPolicy applies without a configuration.
+func DefaultConditionsPolicy() ConditionsPolicy {
+	return ConditionsPolicy{
 		Types:        slices.Clone(allTypes),
 		EnterPasses:  2,
 		LeavePasses:  5,
@@ -95,21 +105,22 @@ func DefaultPolicy() Policy {
 		Debounce:     field.Duration(2 * time.Second),
 		Jitter:       field.Duration(5 * time.Second),
 		MessageEvery: field.Duration(5 * time.Minute),
-	}}
+	}
 }
 
 // Validate returns every field that is wrong, joined.
 func (p Policy) Validate() error {
 	return errors.Join(
-		field.Under("conditions", p.Conditions.validate()),
-		field.Under("podDemands", p.PodDemands.validate()),
+		field.Under("conditions", p.Conditions.Validate()),
+		field.Under("podDemands", p.PodDemands.Validate()),
 	)
 }
 
-func (p ConditionsPolicy) validate() error {
+// Validate returns every field that is wrong, joined.
+func (p ConditionsPolicy) Validate() error {
 	var wrong []error
 	for i, t := range p.Types {
-		if !slices.Contains(allTypes, t) {
+		if !isConditionType(t) {
 			wrong = append(wrong, field.Errorf(fmt.Sprintf("types[%d]", i), "%q is not a condition of nodetune: want one of %q", t, allTypes))
 		}
 	}
@@ -136,8 +147,4 @@ func (p ConditionsPolicy) validate() error {
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-func (p ConditionsPolicy) hold() Hold {
-	return Hold{EnterPasses: p.EnterPasses, LeavePasses: p.LeavePasses}
 }

@@ -2,7 +2,6 @@ package reporter
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,18 +9,20 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nodetune/nodetune/internal/goldentest"
 )
 
 const (
-	tableBegin = "<!-- go test ./reporter -update writes this table -->\n"
+	tableBegin = "<!-- UPDATE_GOLDEN=1 go test ./reporter/... writes this table -->\n"
 	tableEnd   = "<!-- end of the table -->\n"
 )
 
 // metricsTable is every family that an agent can send.
 func metricsTable(t *testing.T) string {
 	t.Helper()
-	m := NewMetrics(func() Snapshot { return Snapshot{} }, &Progress{}, Build{})
-	node := NodeMetrics(NewNode(nil, "", DefaultPolicy().Conditions, NodeHooks{}), nil, func() DemandStats { return DemandStats{} })
+	m := NewMetrics(func() Snapshot { return Snapshot{} }, func() []Pass { return nil }, Build{})
+	node := NodeMetrics(NewNode(nil, "", DefaultConditionsPolicy(), NodeHooks{}), nil, func() DemandStats { return DemandStats{} })
 	var rows []string
 	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node, NewActs(), NewRefusals()} {
 		descs := make(chan *prometheus.Desc, 100)
@@ -57,26 +58,7 @@ func row(t *testing.T, d *prometheus.Desc) string {
 }
 
 func TestREADMEListsEveryMetric(t *testing.T) {
-	name := filepath.Join("..", "README.md")
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(b), tableBegin)
-	table, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no table of the metrics", name)
-	}
-	want := metricsTable(t)
-	if *update {
-		if err := os.WriteFile(name, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		table = want
-	}
-	if table != want {
-		t.Errorf("the table of the metrics in %s is not that of the code: run go test ./reporter -update", name)
-	}
+	goldentest.CompareSection(t, filepath.Join(goldentest.Root(t), "README.md"), tableBegin, tableEnd, metricsTable(t))
 }
 
 // What the golden exposition shows is in the table, with its labels.

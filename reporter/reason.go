@@ -24,13 +24,6 @@ const (
 	PassFailed                = "PassFailed"
 )
 
-// The reasons of Events that belong to no condition.
-const (
-	ConfigurationRefused  = "ConfigurationRefused"
-	ConfigurationReloaded = "ConfigurationReloaded"
-	LimitRaised           = "LimitRaised"
-)
-
 // Reason is a row of the table of reasons. Means is the message of the Event
 // that marks the transition: without a number, so that equal Events stay equal.
 type Reason struct {

@@ -112,7 +112,7 @@ func MetLimits(all []inotify.Refusal) []inotify.Refusal {
 // RefusedText says what was refused to whom, and how often.
 func RefusedText(f inotify.Refusal) string {
 	who := fmt.Sprintf("%s[%d]", safetext.String(f.Comm), f.PID)
-	if w := Who(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
+	if w := workload.Name(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
 		who += " of " + w
 	}
 	s := fmt.Sprintf("%s %s %s: %s", who, amount(int(f.Count), "time", "times"), f.Call, refusedWhy(f))
@@ -163,7 +163,7 @@ func (e *Events) RefusedEvent(f inotify.Refusal, onPods bool) (Event, bool) {
 	comm := safetext.String(f.Comm)
 	if f.Pod == "" || !onPods {
 		who := comm
-		if w := Who(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
+		if w := workload.Name(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
 			who += " of " + w
 		}
 		return e.OnNode(corev1.EventTypeWarning, InotifyRefused, eventMessage(fmt.Sprintf("%s: %s was refused with %s", who, f.Call, refusedWhy(f)))), true

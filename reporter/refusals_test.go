@@ -9,22 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
-
-var refusedOfEachKind = []inotify.Refusal{
-	{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialUserNS}, Used: 128, Limit: 128, PID: 7, Comm: "fluent-bit", Count: 3, Namespace: "logging", Pod: "fb", Container: "fluent-bit", Cgroup: "/kubepods/pod0123456789abcdef0123456789abcdef/x"},
-	{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: 5, UID: 1000}, Level: 1, Used: 3, Limit: 3, PID: 8, Comm: "a\nb", Count: 1},
-	{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40, PID: 9, Comm: "tail", Count: 2, Unit: "tail.service"},
-	{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UserNS: initialUserNS}, Used: 8192, Limit: 8192, PID: 7, Comm: "fluent-bit", Count: 9},
-	{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit, PID: 7, Comm: "x", Count: 1},
-	{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit, PID: 7, Comm: "x", Count: 1},
-	{Call: inotify.CallInit, Errno: 24, Resource: inotify.InstancesOrNOFILE, Limit: inotify.NoLimit, PID: 7, Count: 1},
-	{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit, PID: 7, Comm: "x", Count: 1},
-}
 
 func TestRefusedText(t *testing.T) {
 	var got strings.Builder
-	for _, f := range refusedOfEachKind {
+	for _, f := range reportertest.RefusedOfEachKind {
 		fmt.Fprintln(&got, RefusedText(f))
 	}
 	const want = `fluent-bit[7] of logging/fb:fluent-bit 3 times inotify_init1: EMFILE, fs.inotify.max_user_instances of uid 0, 128 of 128
@@ -45,7 +36,7 @@ x[7] 1 time inotify_add_watch: ENOENT, which is no limit
 // limit's. Equal ones are equal: no number that changes is in them.
 func TestRefusedEvents(t *testing.T) {
 	e := &Events{host: "node1"}
-	for i, f := range refusedOfEachKind {
+	for i, f := range reportertest.RefusedOfEachKind {
 		ev, ok := e.RefusedEvent(f, true)
 		if ok != (f.Resource != "") {
 			t.Errorf("%+v: told %v", f, ok)
@@ -56,7 +47,7 @@ func TestRefusedEvents(t *testing.T) {
 		if kind := ev.Object.Kind; (kind == "Pod") != (f.Pod != "") || i == 0 && (ev.Object.Name != "fb" || ev.Object.Namespace != "logging") {
 			t.Errorf("on %+v", ev.Object)
 		}
-		if onNode, _ := e.RefusedEvent(f, false); onNode.Object.Kind != "Node" || !strings.Contains(onNode.Message, Who(f.Namespace, f.Pod, f.Container, f.Unit)) {
+		if onNode, _ := e.RefusedEvent(f, false); onNode.Object.Kind != "Node" || !strings.Contains(onNode.Message, workload.Name(f.Namespace, f.Pod, f.Container, f.Unit)) {
 			t.Errorf("not on the Node: %+v", onNode)
 		}
 		f.Count, f.PID, f.Used = f.Count+1, f.PID+1, f.Used-1
@@ -71,7 +62,7 @@ func TestRefusedEvents(t *testing.T) {
 // forgotten that are refused most.
 func TestRefusalsCount(t *testing.T) {
 	c := NewRefusals()
-	for _, f := range refusedOfEachKind {
+	for _, f := range reportertest.RefusedOfEachKind {
 		c.Count(f)
 		c.Count(f)
 	}

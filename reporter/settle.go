@@ -9,14 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Hold is how many passes in a row it takes to enter and to leave a condition.
-// Some readers of conditions act at once (draino drains after 0 s), so the
-// patience has to be here.
-type Hold struct {
-	EnterPasses int
-	LeavePasses int
-}
-
 // Settled is what nodetune says about each condition after hysteresis.
 type Settled map[corev1.NodeConditionType]held
 
@@ -54,11 +46,11 @@ func Adopt(ours []corev1.NodeCondition) Settled {
 }
 
 // Settle adds one round of verdicts to prev. It enters a condition after
-// hold.EnterPasses bad passes in a row and leaves it after hold.LeavePasses
+// p.EnterPasses bad passes in a row and leaves it after p.LeavePasses
 // clear ones; what is in between ends either row. A stale verdict is Unknown at
 // once and forgets nothing: the condition returns as it was. prev is not
 // changed.
-func Settle(prev Settled, seen []Verdict, now time.Time, hold Hold) (Settled, []Transition) {
+func Settle(prev Settled, seen []Verdict, now time.Time, p ConditionsPolicy) (Settled, []Transition) {
 	next := make(Settled, len(seen))
 	var changes []Transition
 	for _, v := range seen {
@@ -70,7 +62,7 @@ func Settle(prev Settled, seen []Verdict, now time.Time, hold Hold) (Settled, []
 			continue
 		}
 		from := h.condition.Status
-		h.count(v, hold)
+		h.count(v, p)
 		status := h.status(v)
 		if status == "" { // the first passes are bad ones: not yet decided
 			next[v.Type] = h
@@ -91,7 +83,7 @@ func Settle(prev Settled, seen []Verdict, now time.Time, hold Hold) (Settled, []
 	return next, changes
 }
 
-func (h *held) count(v Verdict, hold Hold) {
+func (h *held) count(v Verdict, p ConditionsPolicy) {
 	if v.Level == Stale { // nobody looked: the row is broken
 		h.bad, h.clear = 0, 0
 		return
@@ -109,9 +101,9 @@ func (h *held) count(v Verdict, hold Hold) {
 		h.bad, h.clear = 0, 0
 	}
 	switch {
-	case h.bad >= hold.EnterPasses:
+	case h.bad >= p.EnterPasses:
 		h.problem, h.known = true, true
-	case h.clear >= hold.LeavePasses:
+	case h.clear >= p.LeavePasses:
 		h.problem, h.known = false, true
 	case !h.known && h.bad == 0: // never seen before, and not at the limit
 		h.problem, h.known = false, true

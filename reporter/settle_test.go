@@ -9,18 +9,18 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
 
-var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
-
-var testHold = Hold{EnterPasses: 2, LeavePasses: 5}
+var testPolicy = ConditionsPolicy{EnterPasses: 2, LeavePasses: 5}
 
 // levels are written one letter a pass: b(ad), c(lear), - (between), s(tale),
 // u(nevaluated), r(epeat of the pass before).
 func passes(letters string) []Verdict {
 	level := map[byte]Level{'b': Bad, 'c': Clear, '-': Between, 's': Stale, 'u': Unevaluated}
 	var all []Verdict
-	at := noon
+	at := reportertest.Noon
 	for i := range len(letters) {
 		if letters[i] == 'r' {
 			all = append(all, all[len(all)-1])
@@ -39,7 +39,7 @@ func TestSettle(t *testing.T) {
 	adopted := func(status corev1.ConditionStatus) Settled {
 		return Adopt([]corev1.NodeCondition{{
 			Type: InotifyPressure, Status: status, Reason: "Adopted",
-			LastTransitionTime: metav1.NewTime(noon.Add(-time.Hour)),
+			LastTransitionTime: metav1.NewTime(reportertest.Noon.Add(-time.Hour)),
 		}})
 	}
 	for _, tt := range []struct {
@@ -70,7 +70,7 @@ func TestSettle(t *testing.T) {
 			var got strings.Builder
 			var last corev1.NodeCondition
 			for _, v := range passes(tt.passes) {
-				s, _ = Settle(s, []Verdict{v}, v.At, testHold)
+				s, _ = Settle(s, []Verdict{v}, v.At, testPolicy)
 				c := s.Conditions()
 				if len(c) == 0 {
 					got.WriteByte('.')
@@ -90,11 +90,11 @@ func TestSettle(t *testing.T) {
 }
 
 func TestSettleKeepsLastTransitionTime(t *testing.T) {
-	since := metav1.NewTime(noon.Add(-48 * time.Hour))
+	since := metav1.NewTime(reportertest.Noon.Add(-48 * time.Hour))
 	s := Adopt([]corev1.NodeCondition{{Type: InotifyPressure, Status: "True", LastTransitionTime: since}})
 	for _, v := range passes("bbbbcb") {
 		var changes []Transition
-		s, changes = Settle(s, []Verdict{v}, v.At, testHold)
+		s, changes = Settle(s, []Verdict{v}, v.At, testPolicy)
 		if len(changes) > 0 {
 			t.Fatalf("transition %v after a restart with the same status", changes)
 		}
@@ -116,7 +116,7 @@ func TestSettleProperties(t *testing.T) {
 		var s Settled
 		var prev corev1.NodeCondition
 		for i, v := range passes(letters.String()) {
-			next, changes := Settle(s, []Verdict{v}, noon.Add(time.Duration(i)*time.Minute), testHold)
+			next, changes := Settle(s, []Verdict{v}, reportertest.Noon.Add(time.Duration(i)*time.Minute), testPolicy)
 			c := next.Conditions()[0]
 			moved := c.LastTransitionTime != prev.LastTransitionTime
 			if moved != (c.Status != prev.Status) || moved != (len(changes) == 1) {

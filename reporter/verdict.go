@@ -1,6 +1,7 @@
 package reporter
 
 import (
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -23,6 +24,10 @@ const (
 var allTypes = []corev1.NodeConditionType{
 	InotifyPressure, FileDescriptorPressure, SysctlDrift, LogDiskPressure, LogCollectorStalled,
 }
+
+// isConditionType reports whether t is one of the conditions that nodetune may
+// publish.
+func isConditionType(t corev1.NodeConditionType) bool { return slices.Contains(allTypes, t) }
 
 // Level is what one pass says about one condition, before hysteresis.
 type Level int

@@ -190,7 +190,7 @@ func account(o inotify.Owner, u inotify.Usage) inotify.Account {
 	}
 	if slices.ContainsFunc(u.Accounts, func(a inotify.Account) bool {
 		return a.UserNS == o.UserNS && a.InstancesLimit == u.Limits.Instances
-	}) || o.UserNS == initialUserNS {
+	}) || o.UserNS == inotify.InitialUserNS {
 		a.InstancesLimit, a.WatchesLimit = u.Limits.Instances, u.Limits.Watches
 	}
 	return a

@@ -7,35 +7,12 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// A node where nothing is short: uid 0 uses 60 of 128 instances.
-func roomy() inotify.Usage {
-	return inotify.Usage{
-		InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact,
-		Limits: inotify.Limits{Instances: 128, Watches: 8192, FileMax: 100000, NrOpen: 1048576, OpenFiles: 5000},
-		Accounts: []inotify.Account{
-			{Owner: inotify.Owner{UserNS: initialUserNS}, Instances: 60, InstancesLimit: 128, Watches: 400, WatchesLimit: 8192, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
-			{Owner: inotify.Owner{UserNS: 7, UID: 100000}, Instances: 3, InstancesLimit: 5, Watches: 10, WatchesLimit: 1 << 31, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
-		},
-		Processes: []inotify.Process{
-			{PID: 812, Comm: "kubelet", UserNS: initialUserNS, Instances: 50, Watches: 300, FDs: 310, NOFILESoft: 1000000, NOFILEHard: 1000000, Unit: "kubelet.service"},
-			{PID: 900, Comm: "inner", UserNS: 7, UID: 100000, Instances: 3, Watches: 10, FDs: 9, NOFILESoft: 1024, NOFILEHard: 4096},
-			{PID: 901, Comm: "other", UserNS: initialUserNS, UID: 1000, Instances: 70, Watches: 9, FDs: 9, NOFILESoft: 1024, NOFILEHard: 4096},
-			{PID: 4711, Comm: "fluent-bit", UserNS: initialUserNS, Instances: 2, Watches: 90, FDs: 100, NOFILESoft: 1024, NOFILEHard: 524288, Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit"},
-		},
-	}
-}
-
-var drifted = []sysctl.Status{
-	{Rule: sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}, Value: 128, Outcome: sysctl.Drifted},
-	{Rule: sysctl.Rule{Key: sysctl.MaxUserWatches, Op: sysctl.AtLeast, Want: 524288}, Value: 8192, Outcome: sysctl.Drifted},
-	{Rule: sysctl.Rule{Key: sysctl.FileMax, Op: sysctl.AtLeast, Want: 100000}, Value: 100000, Outcome: sysctl.InForce},
-}
-
 func TestWhy(t *testing.T) {
-	above := map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}
+	above := map[uint64][]inotify.Owner{7: {{UserNS: inotify.InitialUserNS}}}
 	for _, c := range []struct {
 		name    string
 		pid     int
@@ -94,11 +71,11 @@ func TestWhy(t *testing.T) {
 		{"nothing readable", 4711, 28, func(u *inotify.Usage, _ *inotify.Suspect) { u.Accounts[0].WatchesQuality = inotify.Unknown }, "", false, "", "no limit of this process could be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			u := roomy()
+			u := reportertest.Roomy()
 			p, _ := u.Process(c.pid)
 			s := inotify.Suspect{Process: p, Above: above, LowestFD: p.FDs, FDsQuality: inotify.Exact}
 			c.change(&u, &s)
-			d := Why(s, c.errno, u, sysctl.PassResult{Rules: drifted})
+			d := Why(s, c.errno, u, sysctl.PassResult{Rules: reportertest.Drifted})
 			if d.Limit != c.limit || d.Reached != c.reached {
 				t.Errorf("limit %q, reached %v; want %q, %v", d.Limit, d.Reached, c.limit, c.reached)
 			}
@@ -114,9 +91,9 @@ func TestWhy(t *testing.T) {
 
 // Every account's holders are those that are charged to it, and no others.
 func TestWhyHolders(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	p, _ := u.Process(4711)
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: initialUserNS}}}}, 24, u, sysctl.PassResult{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: inotify.InitialUserNS}}}}, 24, u, sysctl.PassResult{Rules: reportertest.Drifted})
 	var got []int
 	for _, h := range d.Limits[0].Holders {
 		got = append(got, h.PID)
@@ -128,29 +105,38 @@ func TestWhyHolders(t *testing.T) {
 
 // An account of which nothing could be read does not use 0 of its limit.
 func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Estimate, inotify.Estimate
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
 	for _, l := range d.Limits {
 		if l.Owner != nil && l.Quality != inotify.Unknown {
 			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
 		}
 	}
+}
+
+// The table of an account of which nothing could be read has no figure.
+func TestWhyTableOfWhatCouldNotBeRead(t *testing.T) {
+	u := reportertest.Roomy()
+	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Estimate, inotify.Estimate
+	p, _ := u.Process(4711)
+	p.Quality = inotify.Unknown
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
 	var b strings.Builder
-	if err := d.Table(&b, false); err != nil || !strings.Contains(b.String(), "uid 0     ?     128         24 EMFILE") {
+	if err := DiagnosisTable(&b, d, false); err != nil || !strings.Contains(b.String(), "uid 0     ?     128         24 EMFILE") {
 		t.Errorf("%v\n%s", err, &b)
 	}
 }
 
 // What the kernel counts is known, also of a process that cannot be read.
 func TestWhyOfWhatOnlyTheKernelKnows(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Exact, inotify.Exact
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
 	for _, l := range d.Limits {
 		if l.Owner != nil && (l.Quality != inotify.Exact || l.Used != 0) {
 			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
@@ -160,22 +146,23 @@ func TestWhyOfWhatOnlyTheKernelKnows(t *testing.T) {
 
 // The kernel's own figure lacks nothing, whatever could not be read.
 func TestWhyOfWhatTheKernelCounts(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	u.Walk.Unreadable = []procwalk.Unreadable{{Reason: "refused", Processes: 1}}
 	p, _ := u.Process(4711)
-	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.PassResult{Rules: drifted})
+	d := Why(inotify.Suspect{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.PassResult{Rules: reportertest.Drifted})
 	if !strings.HasSuffix(d.Summary, "uid 0 uses 60 of 128") {
 		t.Errorf("%q, want no word about what is missing", d.Summary)
 	}
 }
 
 func TestWhyTable(t *testing.T) {
-	u := roomy()
+	u := reportertest.Roomy()
 	u.Accounts[0].Instances = 128
 	u.Processes[0].Comm = "evil\x1b[2J"
 	p, _ := u.Process(4711)
 	var b strings.Builder
-	if err := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.PassResult{Rules: drifted}).Table(&b, false); err != nil {
+	d := Why(inotify.Suspect{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	if err := DiagnosisTable(&b, d, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `4711 fluent-bit, uid 0, logging/fluent-bit-x7k2p:fluent-bit

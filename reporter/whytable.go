@@ -8,15 +8,16 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// Table writes d for people.
-func (d Diagnosis) Table(w io.Writer, colour bool) error {
+// DiagnosisTable writes d for people.
+func DiagnosisTable(w io.Writer, d Diagnosis, colour bool) error {
 	var b strings.Builder
 	pausedLine(&b, d.Paused, colour)
 	p := d.Process
 	fmt.Fprintf(&b, "%d %s, uid %d", p.PID, safetext.String(p.Comm), p.UID)
-	if who := Who(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
+	if who := workload.Name(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
 		fmt.Fprintf(&b, ", %s", who)
 	}
 	sgr := ""

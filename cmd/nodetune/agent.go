@@ -60,7 +60,7 @@ func newAgent(o AgentOptions) *agent {
 	a := &agent{log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
 	a.config.Store(&o.Config)
 	v := buildInfo()
-	a.metrics = reporter.NewMetrics(a.latest.Snapshot, &a.progress, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
+	a.metrics = reporter.NewMetrics(a.latest.Snapshot, a.progress.Passes, reporter.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
 	a.metrics.Register(reporter.NodeMetrics(a.kube.node, a.kube.events, a.kube.pods.stats))
 	floors := &floorsTask{agent: a, procfs: o.Roots.Procfs, store: o.Store, act: o.Act, evidence: evidence{rootfs: o.Roots.Rootfs}}

@@ -51,9 +51,32 @@ var bans = []struct {
 	{module + "disk", []string{module + "reporter", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
 	{module + "internal", []string{module + "reporter", module + "sysctl", module + "inotify", module + "disk", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
 	{module + "reporter", []string{module + "cmd", "github.com/spf13/cobra"}},
+	// Inside reporter: kube, metrics and fleet on top, text below them, then
+	// condition and diagnosis, and the Snapshot below all.
+	{module + "reporter/condition", rooms("kube", "metrics", "text", "diagnosis", "fleet", "health", "top", "k8s.io/client-go", "github.com/prometheus/client_golang")},
+	{module + "reporter/diagnosis", rooms("kube", "metrics", "text", "condition", "fleet", "health", "top", "k8s.io/client-go", "github.com/prometheus/client_golang")},
+	{module + "reporter/text", rooms("kube", "metrics", "condition", "fleet", "health", "top", "k8s.io/client-go", "github.com/prometheus/client_golang")},
+	{module + "reporter/health", rooms("kube", "metrics", "text", "condition", "diagnosis", "fleet", "top", "k8s.io/", "github.com/prometheus/client_golang")},
+	{module + "reporter/kube", rooms("metrics", "fleet", "health", "top", "github.com/prometheus/client_golang")},
+	{module + "reporter/metrics", rooms("fleet", "top")},
+	{module + "reporter/fleet", rooms("metrics", "health", "top")},
+	{module + "reporter/top", rooms("kube", "metrics", "condition", "fleet", "health", "k8s.io/client-go")},
 	// The typed clients register every API group, and the schemas of server-side
 	// apply, when any program starts that links one.
 	{module, []string{"k8s.io/client-go/kubernetes", "sigs.k8s.io/structured-merge-diff/v6/typed"}},
+}
+
+// rooms returns the import paths of packages below reporter; a name with a slash
+// is a path already.
+func rooms(names ...string) []string {
+	var paths []string
+	for _, n := range names {
+		if !strings.Contains(n, "/") {
+			n = module + "reporter/" + n
+		}
+		paths = append(paths, n)
+	}
+	return paths
 }
 
 func TestDependenciesPointOneWay(t *testing.T) {

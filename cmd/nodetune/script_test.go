@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/nodetune/nodetune/internal/goldentest"
 )
 
 func TestMain(m *testing.M) {
@@ -22,6 +24,7 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		UpdateScripts:       goldentest.Updating(),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("roots", "--path.procfs="+filepath.Join(e.WorkDir, "proc")+" --path.rootfs="+filepath.Join(e.WorkDir, "root"))
 			return nil

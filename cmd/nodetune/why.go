@@ -12,6 +12,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
 
@@ -100,7 +101,7 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 		return unreadable(settings.Err)
 	}
 	d := reporter.Why(process, errno, u, settings.Value)
-	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return d.Table(w, colour(w)) }); err != nil {
+	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return reporter.DiagnosisTable(w, d, colour(w)) }); err != nil {
 		return unreadable(err)
 	}
 	if d.Reached {
@@ -150,7 +151,7 @@ func ambiguous(name string, found []inotify.Named) error {
 			fmt.Fprintf(&b, "\n  ... and %d more", len(found)-i)
 			break
 		}
-		line := fmt.Sprintf("%7d %-15s %s", n.PID, safetext.String(n.Comm), reporter.Who(n.Namespace, n.Pod, n.Container, n.Unit))
+		line := fmt.Sprintf("%7d %-15s %s", n.PID, safetext.String(n.Comm), workload.Name(n.Namespace, n.Pod, n.Container, n.Unit))
 		b.WriteString("\n  " + strings.TrimRight(line, " "))
 	}
 	return errors.New(b.String())

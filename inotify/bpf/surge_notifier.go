@@ -181,16 +181,13 @@ func (n *ThresholdNotifier) Wait() (Notification, error) {
 	n.delivered = got.Generation
 	return Notification{
 		Account: inotify.Charged{
-			Owner:     inotify.Owner{UserNS: initialUserNS, UID: got.Uid},
+			Owner:     inotify.Owner{UserNS: inotify.InitialUserNS, UID: got.Uid},
 			Instances: got.Instances, Watches: got.Watches,
 			InstancesLimit: inotify.NoLimit, WatchesLimit: inotify.NoLimit,
 		},
 		at: got.At, by: got.By,
 	}, nil
 }
-
-// initialUserNS is PROC_USER_INIT_INO in linux/proc_ns.h.
-const initialUserNS = 0xEFFFFFFD
 
 // selfTest makes an instance that reaches the threshold, and waits for the
 // notification. It keeps a CPU busy while it waits for a tick.

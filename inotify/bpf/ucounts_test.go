@@ -15,7 +15,7 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-const initialNS = initialUserNS
+const initialNS = inotify.InitialUserNS
 
 func openTable(t testing.TB) *Table {
 	t.Helper()

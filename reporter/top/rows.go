@@ -8,7 +8,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // column is what the rows are sorted by.
@@ -70,5 +70,5 @@ func matches(p *inotify.Process, lower string) bool {
 
 // belongs names the pod and container, or the unit.
 func belongs(p *inotify.Process) string {
-	return reporter.Who(p.Namespace, p.Pod, p.Container, p.Unit)
+	return workload.Name(p.Namespace, p.Pod, p.Container, p.Unit)
 }
