@@ -16,7 +16,7 @@ const (
 // Ballast makes the file that is given up first, in the log directory top, where
 // it is not there and there is plenty of room.
 func (r *Reclaimer) Ballast(top string) error {
-	f, err := r.space(top)
+	f, err := space(r.rootfs, top)
 	if err != nil {
 		return err
 	}

@@ -105,14 +105,14 @@ func (b *Bursts) Close() error { return errors.Join(b.rotator.Close(), b.settler
 
 // Space returns the figures of the filesystem that the logs lie on, as they are
 // now.
-func (b *Bursts) Space() (Filesystem, error) { return b.rotator.space(b.pods) }
+func (b *Bursts) Space() (Filesystem, error) { return space(b.rotator.rootfs, b.pods) }
 
 // Pass looks at every log once. With pressed a reader that is behind is not
 // waited for; what it has not read stays. And a log that would outgrow its limit
 // before the next look is rotated now: where the kubelet finds one larger, it
 // removes the oldest archives, whoever has still to read them.
 func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
-	top, err := openRoot(b.rotator.rootfs, b.pods, unix.O_PATH)
+	top, err := b.rotator.rootfs.openDir(b.pods, unix.O_PATH)
 	if err != nil {
 		return nil // no pods yet
 	}
@@ -230,7 +230,7 @@ func (b *Bursts) Settle(ctx context.Context, now time.Time) []Act {
 // list finds the live log of every container: the one with the highest number.
 func (b *Bursts) list(now time.Time) {
 	newest := map[string]workload.Log{}
-	err := b.rotator.walk(b.pods, func(dir, name string, _ *unix.Statx_t) {
+	err := b.rotator.rootfs.walk(b.pods, func(dir, name string, _ *unix.Statx_t) {
 		rel, _ := within(path.Join(dir, name), b.pods)
 		l, ok := workload.ParsePodLog(rel)
 		if !ok || l.Rotated != "" {

@@ -67,8 +67,8 @@ func (c coreDir) names(name string) bool {
 
 // each visits the core dumps in c. The directory may be anybody's, /tmp for
 // example: a name is not enough, the file's own header must say so.
-func (c coreDir) each(rootfs int, visit func(name string, st *unix.Statx_t)) {
-	fd, err := openRoot(rootfs, c.dir, unix.O_RDONLY)
+func (c coreDir) each(rootfs hostRoot, visit func(name string, st *unix.Statx_t)) {
+	fd, err := rootfs.openDir(c.dir, unix.O_RDONLY)
 	if err != nil {
 		return // nothing has crashed yet
 	}

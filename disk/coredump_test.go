@@ -117,7 +117,7 @@ func TestCoreDumps(t *testing.T) {
 	if got := o.cores(time.Now()); len(got) != 1 || got[0].Files != 2 || got[0].Bytes < 2<<20 || got[0].Path != "/var/cores" {
 		t.Errorf("seen: %+v", got)
 	}
-	space, err := r.space("/var/log")
+	space, err := space(r.rootfs, "/var/log")
 	must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}, false, time.Now(), nil)
 	must(t, err)

@@ -22,13 +22,13 @@ type folder struct {
 // openFolder opens the directory dir of the host for acting in it. logPaths are
 // the configured log directories: the way to one of them is the administrator's
 // and may hold links, the way below it is anybody's and may not.
-func openFolder(rootfs int, logPaths []string, dir string) (*folder, error) {
+func openFolder(rootfs hostRoot, logPaths []string, dir string) (*folder, error) {
 	for _, top := range logPaths {
 		rel, ok := within(dir, top)
 		if !ok {
 			continue
 		}
-		t, err := openRoot(rootfs, top, unix.O_PATH)
+		t, err := rootfs.openDir(top, unix.O_PATH)
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: top, Err: err}
 		}

@@ -37,7 +37,7 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 	}
 	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
 	for _, top := range append(slices.Clone(r.policy.LogPaths), dumps...) {
-		err := r.walk(top, func(dir, name string, st *unix.Statx_t) {
+		err := r.rootfs.walk(top, func(dir, name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) != dev || st.Mode&unix.S_IFMT != unix.S_IFREG {
 				return
 			}
@@ -75,7 +75,7 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 		})
 	}
 	for _, o := range u.Orphans {
-		if on, err := r.device(o.Path); err == nil && on == dev {
+		if on, err := r.rootfs.deviceNumber(o.Path); err == nil && on == dev {
 			add(Candidate{Class: ClassOrphans, Path: o.Path, Bytes: o.Bytes, At: o.Modified})
 		}
 	}
@@ -122,57 +122,4 @@ func classOf(dir, name, pods string) (c Class, log string) {
 		return ClassForeign, log
 	}
 	return "", "" // somebody else's, and they may want to compress it themselves
-}
-
-// walk visits every file below top, without following a link or crossing into
-// another filesystem.
-func (r *Rotator) walk(top string, visit func(dir, name string, st *unix.Statx_t)) error {
-	fd, err := openRoot(r.rootfs, top, unix.O_RDONLY)
-	if err != nil {
-		return nil // a directory that this host does not have holds nothing
-	}
-	defer func() { _ = unix.Close(fd) }()
-	dirs := []string{""}
-	buf := make([]byte, 64<<10)
-	for n := 0; len(dirs) > 0 && n < maxDirs; n++ {
-		rel := dirs[len(dirs)-1]
-		dirs = dirs[:len(dirs)-1]
-		d, err := openBeneath(fd, []byte(rel+"\x00"), unix.O_RDONLY)
-		if err != nil {
-			continue // gone, a mount point, or swapped for a link
-		}
-		for {
-			n, err := unix.Getdents(d, buf)
-			if err != nil || n <= 0 {
-				break
-			}
-			dirents(buf[:n], func(name []byte, _ byte) {
-				var st unix.Statx_t
-				if err := statx(d, name, &st); err != nil {
-					return
-				}
-				plain := string(name[:len(name)-1])
-				if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-					if strings.Count(rel, "/") < maxDepth && len(rel)+len(plain) < unix.PathMax-1 {
-						dirs = append(dirs, path.Join(rel, plain))
-					}
-					return
-				}
-				visit(path.Join(top, rel), plain, &st)
-			})
-		}
-		_ = unix.Close(d)
-	}
-	return nil
-}
-
-func (r *Rotator) device(p string) (uint64, error) {
-	fd, err := openRoot(r.rootfs, p, unix.O_PATH)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	return st.Dev, err
 }

@@ -140,7 +140,7 @@ type journalCache struct {
 
 // producers returns the units that wrote the journal in the directories. A
 // unit's bytes are its share of the entries of each file, and so estimated.
-func (c *journalCache) producers(rootfs int, dirs []string, seconds float64) []Producer {
+func (c *journalCache) producers(rootfs hostRoot, dirs []string, seconds float64) []Producer {
 	bytes, entries := map[string]float64{}, map[string]float64{}
 	files := map[inode]journalFile{}
 	for _, dir := range dirs {
@@ -172,8 +172,8 @@ func (c *journalCache) producers(rootfs int, dirs []string, seconds float64) []P
 }
 
 // read reads the journal files of one directory, those that have changed.
-func (c *journalCache) read(rootfs int, dir string, each func(inode, journalFile)) {
-	d, err := openRoot(rootfs, dir, unix.O_RDONLY)
+func (c *journalCache) read(rootfs hostRoot, dir string, each func(inode, journalFile)) {
+	d, err := rootfs.openDir(dir, unix.O_RDONLY)
 	if err != nil {
 		return
 	}

@@ -28,7 +28,7 @@ type Observer struct {
 	WalkEvery time.Duration
 
 	procfs string
-	rootfs int
+	rootfs hostRoot
 	policy Policy
 
 	walker  *procwalk.Walker
@@ -68,7 +68,7 @@ func (o *Observer) Close() error {
 	for _, t := range o.trees {
 		t.close()
 	}
-	return errors.Join(o.walker.Close(), unix.Close(o.rootfs))
+	return errors.Join(o.walker.Close(), o.rootfs.close())
 }
 
 // keepOpen is how many directories a tree may keep open: more than a node of
@@ -145,7 +145,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	u.Filesystems = filesystems(places, mounts, answers, errs)
 	if found {
 		host, done := o.kubeletRoot()
-		host.mark(places, u.Filesystems)
+		markRoles(host, places, u.Filesystems)
 		done()
 	}
 	o.grow(u.Filesystems, u.Kubelet, now)
@@ -223,7 +223,7 @@ func (o *Observer) mounts() ([]mount, error) {
 
 // rootPath is where rootfs is mounted, as mountinfo names it.
 func (o *Observer) rootPath() string {
-	p, err := os.Readlink(filepath.Join(o.procfs, "self/fd", strconv.Itoa(o.rootfs)))
+	p, err := os.Readlink(filepath.Join(o.procfs, "self/fd", strconv.Itoa(int(o.rootfs))))
 	if err != nil {
 		return "/"
 	}
@@ -393,7 +393,7 @@ func (o *Observer) apart(p string) bool {
 
 func (o *Observer) isLink(p string) bool {
 	var buf [1]byte
-	_, err := unix.Readlinkat(o.rootfs, p[1:], buf[:])
+	_, err := unix.Readlinkat(int(o.rootfs), p[1:], buf[:])
 	return err == nil
 }
 

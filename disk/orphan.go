@@ -70,7 +70,7 @@ func (r *Reclaimer) gone(ctx context.Context, name string) error {
 
 // changed returns the mtime of a directory, or zero where it cannot be known.
 func (o *Observer) changed(dir string) time.Time {
-	fd, err := openRoot(o.rootfs, dir, unix.O_PATH)
+	fd, err := o.rootfs.openDir(dir, unix.O_PATH)
 	if err != nil {
 		return time.Time{}
 	}

@@ -62,20 +62,20 @@ func dirents(b []byte, visit func(name []byte, kind byte)) {
 
 const openDirectory = unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NOFOLLOW
 
-// openRoot opens dir, a path of the host, below the open directory rootfs.
+// openDir opens dir, a path of the host, below r.
 // Links on the way are the host's own (/var/log may lie on a larger disk) and
 // are followed as the host would follow them; links of procfs are not.
-func openRoot(rootfs int, dir string, flags int) (int, error) {
+func (r hostRoot) openDir(dir string, flags int) (int, error) {
 	dir = strings.TrimPrefix(dir, "/")
 	if dir == "" {
 		dir = "."
 	}
-	fd, err := openat2(rootfs, append([]byte(dir), 0), unix.OpenHow{
+	fd, err := openat2(int(r), append([]byte(dir), 0), unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if noOpenat2(err) {
-		return openEach(rootfs, dir, flags)
+		return openEach(int(r), dir, flags)
 	}
 	return fd, err
 }

@@ -55,11 +55,11 @@ type Reclaimed struct {
 // done if its class were switched on.
 func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage, dryRun bool, now time.Time, tell func(Act)) (Reclaimed, error) {
 	out := Reclaimed{Goal: goal}
-	dev, err := r.device(top)
+	dev, err := r.rootfs.deviceNumber(top)
 	if err != nil {
 		return out, err
 	}
-	before, err := r.space(top)
+	before, err := space(r.rootfs, top)
 	if err != nil {
 		return out, err
 	}
@@ -103,7 +103,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage,
 		if tell != nil {
 			tell(act)
 		}
-		if out.Filesystem, err = r.space(top); err != nil {
+		if out.Filesystem, err = space(r.rootfs, top); err != nil {
 			return out, err
 		}
 		out.Met = goal.Met(out.Filesystem)
@@ -126,25 +126,6 @@ func planned(steps []Step, need uint64) []Step {
 		last = i + 1
 	}
 	return steps[:last]
-}
-
-// space asks the filesystem under p. It has answered a moment ago, in the look
-// at the host that led here.
-func (r *Rotator) space(p string) (Filesystem, error) {
-	fd, err := openRoot(r.rootfs, p, unix.O_RDONLY)
-	if err != nil {
-		return Filesystem{}, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
-		return Filesystem{}, &os.PathError{Op: "statfs", Path: p, Err: err}
-	}
-	block := uint64(max(st.Frsize, st.Bsize, 1))
-	return Filesystem{
-		Path: p, State: StateOK, SizeBytes: st.Blocks * block, AvailBytes: st.Bavail * block,
-		Inodes: st.Files, InodesFree: st.Ffree,
-	}, nil
 }
 
 // take does one step. Whether it still holds what the plan saw is looked at
@@ -355,7 +336,7 @@ func (r *Reclaimer) Until(top string, used float64) (Goal, error) {
 	if !(used > 0 && used < 100) { // nor NaN, which ParseFloat takes
 		return Goal{}, fmt.Errorf("%v%% in use is no goal: write a percentage between 0 and 100", used)
 	}
-	f, err := r.space(top)
+	f, err := space(r.rootfs, top)
 	if err != nil {
 		return Goal{}, err
 	}

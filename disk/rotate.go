@@ -37,7 +37,7 @@ type How struct {
 // Rotator rotates the logs of one host. It is for one goroutine.
 type Rotator struct {
 	procfs   string
-	rootfs   int
+	rootfs   hostRoot
 	logPaths []string
 	walker   *procwalk.Walker
 	asked    map[inode]time.Time // when the writer of an archive was last asked to reopen
@@ -55,21 +55,21 @@ func NewRotator(procfs, rootfs string, logPaths []string) (*Rotator, error) {
 }
 
 // openHost opens what everything about a host is found from.
-func openHost(procfs, rootfs string) (*procwalk.Walker, int, error) {
+func openHost(procfs, rootfs string) (*procwalk.Walker, hostRoot, error) {
 	walker, err := procwalk.New(procfs)
 	if err != nil {
 		return nil, -1, err
 	}
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := openRoot(rootfs)
 	if err != nil {
 		_ = walker.Close()
-		return nil, -1, &os.PathError{Op: "open", Path: rootfs, Err: err}
+		return nil, -1, err
 	}
 	return walker, root, nil
 }
 
 // Close gives the descriptors back.
-func (r *Rotator) Close() error { return errors.Join(r.walker.Close(), unix.Close(r.rootfs)) }
+func (r *Rotator) Close() error { return errors.Join(r.walker.Close(), r.rootfs.close()) }
 
 // Behind is returned by Rotate for a log that a reader is far behind in: many
 // collectors leave a rotated file some seconds later, whatever is unread.

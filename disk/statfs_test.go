@@ -74,7 +74,7 @@ func TestAskHung(t *testing.T) {
 		release := make(chan struct{})
 		var asked atomic.Int32 // by the probe that is never waited for
 		p := newProber(-1)
-		p.probe = func(_ int, path string) (figures, error) {
+		p.probe = func(_ hostRoot, path string) (figures, error) {
 			if path == "/dead" {
 				asked.Add(1)
 				<-release

@@ -23,9 +23,9 @@ const (
 	podB = "prod_db-0_99999999-2222-3333-4444-555555555555/db"
 )
 
-func rootfd(t testing.TB, dir string) int {
+func rootfd(t testing.TB, dir string) hostRoot {
 	t.Helper()
-	return open(t, dir, unix.O_PATH|unix.O_DIRECTORY)
+	return hostRoot(open(t, dir, unix.O_PATH|unix.O_DIRECTORY))
 }
 
 func write(t testing.TB, path string, n int) {
@@ -55,7 +55,7 @@ func written(tr *tree) map[string]uint64 {
 	return now
 }
 
-func pass(t testing.TB, tr *tree, root int, full bool) {
+func pass(t testing.TB, tr *tree, root hostRoot, full bool) {
 	t.Helper()
 	if err := tr.pass(root, time.Now(), full); err != nil {
 		t.Fatal(err)
@@ -431,7 +431,7 @@ func TestOpenEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for rel, want := range map[string]error{"a/b/c": nil, ".": nil, "a/l/c": unix.ENOTDIR, "a/../a": unix.EXDEV, "a/x": unix.ENOENT} {
-		fd, err := openEach(root, rel, unix.O_RDONLY)
+		fd, err := openEach(int(root), rel, unix.O_RDONLY)
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", rel, err, want)
 		}
@@ -503,7 +503,7 @@ func BenchmarkScan(b *testing.B) {
 		defer cpu(b)()
 		buf := make([]byte, 64<<10)
 		for b.Loop() {
-			if n := bare(b, root, []byte("var\x00"), buf); n != 100_000 {
+			if n := bare(b, int(root), []byte("var\x00"), buf); n != 100_000 {
 				b.Fatal(n)
 			}
 		}
