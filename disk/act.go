@@ -46,7 +46,7 @@ func (a Act) failed(err error) Act {
 // those are not ours to rotate. Where the host's /etc is not to be seen nothing is
 // known.
 func (r *Rotator) Logrotate() (func(file string) bool, error) {
-	host, done, err := rootWithEtc(r.procfs, r.rootfs)
+	host, done, err := rootWithEtc(r.host.procfs, r.host.rootfs)
 	if err != nil {
 		return nil, refusef("whether logrotate rotates a log is not known: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
 	}
@@ -136,7 +136,7 @@ type candidate struct {
 // match returns the logs that a pattern names, without archives. A log that is
 // not there, but has archives, is one of them: they still expire.
 func (r *Rotator) match(pattern string) ([]candidate, error) {
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(pattern))
+	d, err := r.host.open(path.Dir(pattern))
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func TestBurstsZone(t *testing.T) {
 	_, file := podLog(t, root, "web")
 	put(t, file, strings.Repeat("x", 100))
 	k := defaultKubelet()
-	k.LogMaxSizeBytes, k.zone = 10, time.FixedZone("the host's", 2*3600)
+	k.LogMaxSizeBytes, k.Zone = 10, time.FixedZone("the host's", 2*3600)
 	b, err := NewBursts("/proc", root, k, 0, func(context.Context, workload.Log, string) (Runtime, error) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
@@ -63,11 +63,12 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	_, err := encode(t.Context(), &first, strings.NewReader("first\n"), Gzip)
 	must(t, err)
 	put(t, file+".20260131-120000.gz", first.String())
-	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	h, err := OpenHost("/proc", root, []string{"/var/log"})
 	must(t, err)
-	defer r.Close()
+	defer h.Close()
+	finisher := newFinisher(h, How{Compress: Gzip}, nil)
 	for range 2 {
-		_, err := r.SettleContainer(t.Context(), rel, nil, How{Compress: Gzip}, time.Now())
+		_, err := finisher.finish(t.Context(), rel, nil, time.Now())
 		must(t, err)
 	}
 	for name, want := range map[string]string{".20260131-120000.gz": "first\n", ".20260131-120000000001.gz": "second\n"} {
@@ -85,7 +86,7 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	}
 	// Nor does the rotation use a name again, or one before the last.
 	now := time.Date(2026, 1, 31, 12, 0, 0, 1000, time.UTC)
-	done, err := r.RotateContainer(t.Context(), rel, Runtime{Reopen: func(context.Context) error { return nil }}, How{}, now)
+	done, err := rotateContainer(t.Context(), h, rel, Runtime{Reopen: func(context.Context) error { return nil }}, rotateOptions{}, now)
 	if err != nil || done.Archive != rel+".20260131-120000000002" {
 		t.Errorf("%s, %v", done.Archive, err)
 	}
@@ -97,16 +98,16 @@ func TestArchivesBesideTheKubelet(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for _, replaces := range []bool{false, true} {
 		rel, file := podLog(t, t.TempDir(), "web")
-		r, err := NewRotator("/proc", strings.TrimSuffix(file, rel), []string{"/var/log"})
+		h, err := OpenHost("/proc", strings.TrimSuffix(file, rel), []string{"/var/log"})
 		must(t, err)
-		defer r.Close()
+		defer h.Close()
 		for i, line := range []string{"first\n", "second\n", "third\n"} {
 			put(t, file, line)
 			if i == 1 {
 				must(t, os.Rename(file, file+"."+now.Format(containerStamp)))
 				continue
 			}
-			_, err := r.RotateContainer(t.Context(), rel, Runtime{Replaces: replaces, Reopen: func(context.Context) error { return nil }}, How{}, now)
+			_, err := rotateContainer(t.Context(), h, rel, Runtime{Replaces: replaces, Reopen: func(context.Context) error { return nil }}, rotateOptions{}, now)
 			must(t, err)
 		}
 		var got []string
@@ -127,10 +128,10 @@ func TestReplaceReplaced(t *testing.T) {
 	root := t.TempDir()
 	rel, file := podLog(t, root, "web")
 	put(t, file, "old\n")
-	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	h, err := OpenHost("/proc", root, []string{"/var/log"})
 	must(t, err)
-	defer r.Close()
-	d, err := openFolder(r.rootfs, r.logPaths, filepath.Dir(rel))
+	defer h.Close()
+	d, err := h.open(filepath.Dir(rel))
 	must(t, err)
 	defer d.close()
 	live, _, err := d.file("0.log", unix.O_RDONLY)
@@ -138,7 +139,7 @@ func TestReplaceReplaced(t *testing.T) {
 	defer live.Close()
 	must(t, os.Rename(file, file+".20260131-120000"))
 	put(t, file, "new\n")
-	if err := d.replace(live, "0.log", "0.log.20260131-120000000000"); !errors.Is(err, errReplaced) {
+	if err := replaceLog(d, live, "0.log", "0.log.20260131-120000000000"); !errors.Is(err, errReplaced) {
 		t.Errorf("replace: %v", err)
 	}
 	want := []string{"0.log", "0.log.20260131-120000"}

@@ -41,10 +41,10 @@ func (c Compression) ending() string {
 // errBusy says that an archive cannot be touched yet.
 var errBusy = errors.New("somebody has it open")
 
-// compress replaces the archive name by its compressed form. The archive is
+// compressArchive replaces the archive name by its compressed form. The archive is
 // removed only when the other is complete, on the disk under its name, and
 // nobody has the archive open; until then a crash leaves the archive.
-func (d *folder) compress(ctx context.Context, name string, c Compression) (err error) {
+func compressArchive(d *folder, ctx context.Context, name string, c Compression) (err error) {
 	src, st, err := d.file(name, unix.O_RDONLY)
 	if err != nil {
 		return err
@@ -103,12 +103,12 @@ func (d *folder) compress(ctx context.Context, name string, c Compression) (err 
 	if err := d.sync(); err != nil {
 		return err
 	}
-	return d.drop(name, src, n)
+	return dropCompressed(d, name, src, n)
 }
 
-// drop removes the archive name once its compressed form is durable, if it is
+// dropCompressed removes the archive name once its compressed form is durable, if it is
 // still the file that was compressed and nobody has come to it since.
-func (d *folder) drop(name string, src *os.File, n int64) error {
+func dropCompressed(d *folder, name string, src *os.File, n int64) error {
 	if err := unheld(src); err != nil {
 		return err
 	}

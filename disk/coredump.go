@@ -83,14 +83,14 @@ func (c coreDir) each(rootfs hostRoot, visit func(name string, st *unix.Statx_t)
 			continue
 		}
 		var st unix.Statx_t
-		if err := statx(d.fd, []byte(n+"\x00"), &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && d.isCore(n) {
+		if err := statx(d.fd, []byte(n+"\x00"), &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && isCore(d, n) {
 			visit(n, &st)
 		}
 	}
 }
 
 // isCore reports whether name begins as a core dump does, elf(5): ET_CORE.
-func (d *folder) isCore(name string) bool {
+func isCore(d *folder, name string) bool {
 	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false

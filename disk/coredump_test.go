@@ -108,7 +108,7 @@ func TestCoreDumps(t *testing.T) {
 
 	p := DefaultPolicy()
 	p.Reclaim.Classes = []Class{ClassCores}
-	r, err := NewReclaimer(proc, root, p)
+	r, err := NewReclaimer(proc, root, p.ReclaimConfig())
 	must(t, err)
 	defer r.Close()
 	o, err := New(proc, "/sys", root, p)
@@ -117,7 +117,7 @@ func TestCoreDumps(t *testing.T) {
 	if got := o.cores(time.Now()); len(got) != 1 || got[0].Files != 2 || got[0].Bytes < 2<<20 || got[0].Path != "/var/cores" {
 		t.Errorf("seen: %+v", got)
 	}
-	space, err := space(r.rootfs, "/var/log")
+	space, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}, false, time.Now(), nil)
 	must(t, err)

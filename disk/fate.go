@@ -96,12 +96,13 @@ const learnEvery = time.Second
 
 // learn fills in the fates of all, marks what is unread, and asks those who read
 // an archive whose fate is not known how far they are.
-func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archived, f *fates, now time.Time) error {
+func (r *finisher) learn(ctx context.Context, d *folder, base string, all []archived, now time.Time) error {
 	type held struct {
 		*archived
 		at   inode
 		size uint64
 	}
+	f := r.fates
 	var ask []held
 	var errs []error
 	for i := range all {
@@ -147,7 +148,7 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 	for _, h := range ask {
 		files = append(files, h.at)
 	}
-	who, err := openers(ctx, r.walker, base, files...)
+	who, err := r.host.openers(ctx, base, files...)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}

@@ -151,10 +151,10 @@ func TestLearnWhileTheKubeletRotates(t *testing.T) {
 	rel, file := podLog(t, root, "web")
 	put(t, file+".20260131-120000000001", "unread\n")
 	put(t, file+".20260131-120000000002.gz", "unread\n")
-	r, err := NewRotator("/proc", root, []string{"/var/log"})
+	h, err := OpenHost("/proc", root, []string{"/var/log"})
 	must(t, err)
-	defer r.Close()
-	d, err := openFolder(r.rootfs, r.logPaths, filepath.Dir(rel))
+	defer h.Close()
+	d, err := h.open(filepath.Dir(rel))
 	must(t, err)
 	defer d.close()
 	names, err := d.names()
@@ -164,13 +164,13 @@ func TestLearnWhileTheKubeletRotates(t *testing.T) {
 	for _, a := range all {
 		f.set(filepath.Join(d.path, a.name), fateUnread)
 	}
-	must(t, r.learn(t.Context(), d, "0.log", all, f, time.Now()))
+	must(t, newFinisher(h, How{}, f).learn(t.Context(), d, "0.log", all, time.Now()))
 	for _, a := range all {
 		if a.fate != fateUnread {
 			t.Errorf("the fate of %s is %d", a.name, a.fate)
 		}
 	}
-	if got := excess(all, How{Archives: 1, KeepSize: 1}, time.Now()); len(got) != 0 {
+	if got := expired(all, How{Archives: 1, KeepSize: 1}, time.Now()); len(got) != 0 {
 		t.Errorf("%+v go, and nobody has read them", got)
 	}
 }
@@ -181,7 +181,7 @@ func TestBurstsLearnWhatIsRead(t *testing.T) {
 	root := t.TempDir()
 	_, file := podLog(t, root, "web")
 	k := defaultKubelet()
-	k.LogMaxSizeBytes, k.LogMaxFiles, k.zone = 4<<20, 2, time.UTC
+	k.LogMaxSizeBytes, k.LogMaxFiles, k.Zone = 4<<20, 2, time.UTC
 	b, err := NewBursts("/proc", root, k, time.Hour, func(context.Context, workload.Log, string) (Runtime, error) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})

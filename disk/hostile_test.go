@@ -73,7 +73,7 @@ func TestRotateSwap(t *testing.T) {
 
 // try gives the log a new file, as Rotate does, and removes the archive.
 func try(r *Rotator, top, dir, archive string) error {
-	d, err := openFolder(r.rootfs, []string{top}, dir)
+	d, err := openFolder(r.host.rootfs, []string{top}, dir)
 	if err != nil {
 		return err
 	}
@@ -83,11 +83,11 @@ func try(r *Rotator, top, dir, archive string) error {
 		return err
 	}
 	defer live.Close()
-	if err := d.replace(live, "app.log", archive); err != nil {
+	if err := replaceLog(d, live, "app.log", archive); err != nil {
 		return err
 	}
 	_ = live.Close()
-	_, err = d.expire(archive)
+	_, err = removeArchive(d, archive)
 	return err
 }
 

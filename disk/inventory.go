@@ -37,7 +37,7 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 	}
 	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
 	for _, top := range append(slices.Clone(r.policy.LogPaths), dumps...) {
-		err := r.rootfs.walk(top, func(dir, name string, st *unix.Statx_t) {
+		err := r.host.rootfs.walk(top, func(dir, name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) != dev || st.Mode&unix.S_IFMT != unix.S_IFREG {
 				return
 			}
@@ -67,15 +67,15 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 			return all, err
 		}
 	}
-	if c, ok := readCoreDir(r.procfs); ok && kindOf(c.dir) != KindCore {
-		c.each(r.rootfs, func(name string, st *unix.Statx_t) {
+	if c, ok := readCoreDir(r.host.procfs); ok && kindOf(c.dir) != KindCore {
+		c.each(r.host.rootfs, func(name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) == dev {
 				add(Candidate{Class: ClassCores, Path: path.Join(c.dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime), inode: inode{dev, st.Ino}})
 			}
 		})
 	}
 	for _, o := range u.Orphans {
-		if on, err := r.rootfs.deviceNumber(o.Path); err == nil && on == dev {
+		if on, err := r.host.rootfs.deviceNumber(o.Path); err == nil && on == dev {
 			add(Candidate{Class: ClassOrphans, Path: o.Path, Bytes: o.Bytes, At: o.Modified})
 		}
 	}

@@ -19,7 +19,7 @@ const journaldWait = 10 * time.Second
 // socket, one JSON object with a NUL after it.
 func (r *Reclaimer) rotateJournal(ctx context.Context) error {
 	// Below the root of the host, also where that is not ours.
-	at := "/proc/self/fd/" + strconv.Itoa(int(r.rootfs)) + "/" + r.journald
+	at := "/proc/self/fd/" + strconv.Itoa(int(r.host.rootfs)) + "/" + r.journald
 	return varlink(ctx, at, "io.systemd.Journal.Rotate")
 }
 

@@ -29,7 +29,7 @@ type Kubelet struct {
 	// are not to be acted upon.
 	Error string `json:"error,omitempty"`
 
-	zone *time.Location // of its clock; nil: UTC
+	Zone *time.Location `json:"-"` // of its clock; nil: UTC
 
 	// EvictionHard maps a signal, for example nodefs.available, to its
 	// threshold, "10%" or "1Gi".
@@ -243,7 +243,7 @@ func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err e
 	k, found, err = findKubelet(o.cmdline(o.walked.kubelet), host.readFile, host.list)
 	if tz, err := host.readFile("/etc/localtime"); err == nil {
 		if zone, err := time.LoadLocationFromTZData("the host's", tz); err == nil {
-			k.zone = zone
+			k.Zone = zone
 		}
 	}
 	if names, err := host.list(path.Join(k.RootDir, "pods")); found && err == nil {
@@ -259,10 +259,10 @@ func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err e
 // first by name: among its own, names of another zone would be older or newer
 // than they are.
 func (k Kubelet) location() *time.Location {
-	if k.zone == nil {
+	if k.Zone == nil {
 		return time.UTC
 	}
-	return k.zone
+	return k.Zone
 }
 
 // kubeletRoot is the root directory of the kubelet's process, or else the host's.

@@ -27,7 +27,7 @@ func (r *Reclaimer) live(c Candidate, st *unix.Statx_t, read map[inode]uint64, l
 		return Candidate{}, false
 	}
 	c.Class = ClassLive
-	if _, c.rule = r.policy.RotationOf(c.Path); !c.rule {
+	if _, c.rule = RotationOf(r.policy.Rotations, c.Path); !c.rule {
 		c.below, c.Bytes = punchable(st.Size, c.Bytes, read[c.inode])
 	}
 	return c, c.Bytes > 0
@@ -61,7 +61,7 @@ func textual(dir, name, pods string) bool {
 // takeLive rotates a log that a rotation names, and punches any other below what
 // its readers have now.
 func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) Act {
-	if rule, ok := r.policy.RotationOf(s.Path); ok {
+	if rule, ok := RotationOf(r.policy.Rotations, s.Path); ok {
 		how := rule.How()
 		how.Force = true
 		how.Asked = func(who string) { a.Asked = who }
@@ -79,7 +79,7 @@ func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) 
 		if (inode{d.dev, st.Ino}) != s.inode {
 			return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, errBusy)
 		}
-		who, err := openers(ctx, r.walker, name, s.inode)
+		who, err := r.host.openers(ctx, name, s.inode)
 		if err != nil {
 			return err
 		}

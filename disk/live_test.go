@@ -85,7 +85,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 
 	u := observe(t, observer(t, root, policy), time.Now())
 	r := reclaimer(t, root, policy)
-	before, err := space(r.rootfs, "/var/log")
+	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	goal := Goal{AvailBytes: before.SizeBytes}
 	plan, err := r.Reclaim(t.Context(), "/var/log", goal, u, true, time.Now(), nil)

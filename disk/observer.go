@@ -52,8 +52,13 @@ type Observer struct {
 // New returns an Observer of the host whose procfs, sysfs and root directory
 // are mounted there.
 func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
-	walker, root, err := openHost(procfs, rootfs)
+	walker, err := procwalk.New(procfs)
 	if err != nil {
+		return nil, err
+	}
+	root, err := openRoot(rootfs)
+	if err != nil {
+		_ = walker.Close()
 		return nil, err
 	}
 	return &Observer{
@@ -156,7 +161,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	if seen != nil {
-		o.walked.readers, o.walked.unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
+		o.walked.readers, o.walked.unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy.Readers, now)
 		o.walked.deleted = seen.deleted(u.Filesystems)
 		o.lastWalk = now
 	}

@@ -71,7 +71,7 @@ func TestOrphansOfTheRuntime(t *testing.T) {
 		must(t, os.MkdirAll(dir, 0o755))
 		put(t, filepath.Join(dir, "0.log"), "x\n")
 	}
-	r, err := NewReclaimer("/proc", root, DefaultPolicy())
+	r, err := NewReclaimer("/proc", root, DefaultPolicy().ReclaimConfig())
 	must(t, err)
 	defer r.Close()
 	r.Sandboxes = func(context.Context) (map[string]bool, error) { return nil, errors.New("no answer") }

@@ -45,12 +45,12 @@ func rotateAmongOthersPIDs(t *testing.T, root string, writer int) {
 	r, err := NewRotator("/proc", root, []string{"/var/log"})
 	must(t, err)
 	defer r.Close()
-	if r.walker.Ours() {
+	if r.host.walker.Ours() {
 		t.Fatal("this process is not in a pid namespace of its own")
 	}
 	reopen := Runtime{Reopen: func(context.Context) error { return nil }}
 	file := "/var/log/pods/default_web_11111111-2222-3333-4444-555555555555/web/0.log"
-	if done, err := r.RotateContainer(t.Context(), file, reopen, How{}, time.Now()); err != nil || done.Archive == "" {
+	if done, err := rotateContainer(t.Context(), r.host, file, reopen, rotateOptions{}, time.Now()); err != nil || done.Archive == "" {
 		t.Errorf("%+v, %v", done, err)
 	}
 	until := time.Now().Add(time.Minute)

@@ -151,3 +151,11 @@ func (p Policy) Validate() error {
 }
 
 func index(at string, i int) string { return at + "[" + strconv.Itoa(i) + "]" }
+
+// ReclaimConfig returns what reclaiming takes from p.
+func (p Policy) ReclaimConfig() ReclaimConfig {
+	return ReclaimConfig{
+		LogPaths: p.LogPaths, Rotations: p.Rotations,
+		RecoverAvailPercent: p.Pressure.RecoverAvailPercent, Reclaim: p.Reclaim,
+	}
+}

@@ -56,7 +56,7 @@ func punchable(size, allocated, read uint64) (below, frees uint64) {
 func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 	// A file of a filesystem that is mounted where only the holder sees it is
 	// reached through the holder too.
-	at := filepath.Join(r.procfs, strconv.Itoa(c.holder.PID), "fd", strconv.Itoa(c.holder.FD))
+	at := filepath.Join(r.host.procfs, strconv.Itoa(c.holder.PID), "fd", strconv.Itoa(c.holder.FD))
 	ro, err := unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 0, &os.PathError{Op: "open", Path: c.Path, Err: err}
@@ -94,7 +94,7 @@ func (r *Reclaimer) punch(fd int, path string, below uint64) (uint64, error) {
 	if err := unix.Fstat(fd, &before); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if err := unmapped(r.procfs, inode{before.Dev, before.Ino}); err != nil {
+	if err := unmapped(r.host.procfs, inode{before.Dev, before.Ino}); err != nil {
 		return 0, refusef("%s: %v", path, err)
 	}
 	if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(below)); err != nil {

@@ -15,24 +15,25 @@ import (
 // Reclaimer frees space on the filesystems that hold logs. It is for one
 // goroutine.
 type Reclaimer struct {
-	*Rotator
+	*Rotator // rotates logs on the same host
 	// Sandboxes, where it is set, returns the UIDs of the pods of which the
 	// container runtime has a sandbox: their logs are no orphans, whatever the
 	// kubelet has.
 	Sandboxes func(context.Context) (map[string]bool, error)
 
-	policy   Policy
+	host     *Host
+	policy   ReclaimConfig
 	journald string // its varlink socket, below the root of the host
 }
 
 // NewReclaimer returns a Reclaimer of the host whose root directory and procfs
 // are mounted at rootfs and procfs.
-func NewReclaimer(procfs, rootfs string, policy Policy) (*Reclaimer, error) {
-	r, err := NewRotator(procfs, rootfs, policy.LogPaths)
+func NewReclaimer(procfs, rootfs string, policy ReclaimConfig) (*Reclaimer, error) {
+	host, err := OpenHost(procfs, rootfs, policy.LogPaths)
 	if err != nil {
 		return nil, err
 	}
-	return &Reclaimer{Rotator: r, policy: policy, journald: "run/systemd/journal/io.systemd.journal"}, nil
+	return &Reclaimer{Rotator: NewRotatorOn(host), host: host, policy: policy, journald: "run/systemd/journal/io.systemd.journal"}, nil
 }
 
 // Reclaimed is what has come of it.
@@ -55,11 +56,11 @@ type Reclaimed struct {
 // done if its class were switched on.
 func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage, dryRun bool, now time.Time, tell func(Act)) (Reclaimed, error) {
 	out := Reclaimed{Goal: goal}
-	dev, err := r.rootfs.deviceNumber(top)
+	dev, err := r.host.rootfs.deviceNumber(top)
 	if err != nil {
 		return out, err
 	}
-	before, err := space(r.rootfs, top)
+	before, err := space(r.host.rootfs, top)
 	if err != nil {
 		return out, err
 	}
@@ -103,7 +104,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage,
 		if tell != nil {
 			tell(act)
 		}
-		if out.Filesystem, err = space(r.rootfs, top); err != nil {
+		if out.Filesystem, err = space(r.host.rootfs, top); err != nil {
 			return out, err
 		}
 		out.Met = goal.Met(out.Filesystem)
@@ -142,23 +143,23 @@ func (r *Reclaimer) take(ctx context.Context, s Step, now time.Time) Act {
 	case ClassOrphans:
 		return a.failed(r.removeOrphan(ctx, s.Path))
 	case ClassCores:
-		below := slices.Concat(r.logPaths, dumps)
-		if c, ok := readCoreDir(r.procfs); ok {
+		below := slices.Concat(r.host.logPaths, dumps)
+		if c, ok := readCoreDir(r.host.procfs); ok {
 			below = append(below, c.dir)
 		}
 		return a.failed(r.removeFile(s, below))
 	case ClassRotated:
 		a.Verb = ActCompress
-		return a.failed(r.in(s.Path, func(d *folder, name string) error { return d.compress(ctx, name, Gzip) }))
+		return a.failed(r.in(s.Path, func(d *folder, name string) error { return compressArchive(d, ctx, name, Gzip) }))
 	case ClassUnread:
 		return r.removeUnread(ctx, s, a)
 	}
-	return a.failed(r.removeFile(s, r.logPaths))
+	return a.failed(r.removeFile(s, r.host.logPaths))
 }
 
 // in opens the directory of p for acting in it.
 func (r *Reclaimer) in(p string, do func(d *folder, name string) error) error {
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(p))
+	d, err := r.host.open(path.Dir(p))
 	if err != nil {
 		return err
 	}
@@ -168,7 +169,7 @@ func (r *Reclaimer) in(p string, do func(d *folder, name string) error) error {
 
 // removeFile removes the file that the plan saw, if nobody has it open.
 func (r *Reclaimer) removeFile(s Step, below []string) error {
-	d, err := openFolder(r.rootfs, below, path.Dir(s.Path))
+	d, err := openFolder(r.host.rootfs, below, path.Dir(s.Path))
 	if err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a Act) Act {
 		if idle == Unheld && !plain {
 			return d.remove(name)
 		}
-		who, err := openers(ctx, r.walker, path.Base(name), at)
+		who, err := r.host.openers(ctx, path.Base(name), at)
 		if err != nil {
 			return err
 		}
@@ -336,7 +337,7 @@ func (r *Reclaimer) Until(top string, used float64) (Goal, error) {
 	if !(used > 0 && used < 100) { // nor NaN, which ParseFloat takes
 		return Goal{}, fmt.Errorf("%v%% in use is no goal: write a percentage between 0 and 100", used)
 	}
-	f, err := space(r.rootfs, top)
+	f, err := space(r.host.rootfs, top)
 	if err != nil {
 		return Goal{}, err
 	}

@@ -27,7 +27,7 @@ func host(t testing.TB, size int64) (root string, policy Policy) {
 
 func reclaimer(t testing.TB, root string, p Policy) *Reclaimer {
 	t.Helper()
-	r, err := NewReclaimer("/proc", root, p)
+	r, err := NewReclaimer("/proc", root, p.ReclaimConfig())
 	must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r
@@ -66,7 +66,7 @@ func TestReclaimForReal(t *testing.T) {
 	t.Cleanup(func() { held.Close() })
 
 	r := reclaimer(t, root, policy)
-	before, err := space(r.rootfs, "/var/log")
+	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	goal := Goal{AvailBytes: before.AvailBytes + 25<<20}
 	plan, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, true, now, nil)
@@ -74,7 +74,7 @@ func TestReclaimForReal(t *testing.T) {
 	if len(plan.Steps) != 3 || len(plan.Acts) != 0 {
 		t.Errorf("the plan: %+v", plan.Steps)
 	}
-	if after, _ := space(r.rootfs, "/var/log"); after.AvailBytes != before.AvailBytes {
+	if after, _ := space(r.host.rootfs, "/var/log"); after.AvailBytes != before.AvailBytes {
 		t.Error("a dry run has freed space")
 	}
 	got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, false, now, nil)
@@ -154,7 +154,7 @@ func TestPunchDeletedForReal(t *testing.T) {
 	// As it looks where /var/log is the host's.
 	u.Deleted[0].Path = "/var/log/app.log"
 	r := reclaimer(t, root, policy)
-	before, err := space(r.rootfs, "/var/log")
+	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
 	must(t, err)
@@ -222,7 +222,7 @@ func TestRemoveOrphanForReal(t *testing.T) {
 			Bytes: 2 << 20, Modified: old,
 		})
 	}
-	before, err := space(r.rootfs, "/var/log")
+	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
 	must(t, err)

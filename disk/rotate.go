@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
@@ -25,10 +24,6 @@ type How struct {
 	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
 	Grace    time.Duration // an archive is left alone for so long after it was last written
 	Force    bool          // also where a reader is behind, whose lines may be lost to it
-	// Followed says that somebody read what had the log's name before: until
-	// they have opened what has it now, they are behind.
-	Followed bool
-	fates    *fates // nil: every archive is read
 
 	// Asked is told who was asked to reopen the log, and how; nil for nobody.
 	Asked func(who string)
@@ -36,40 +31,28 @@ type How struct {
 
 // Rotator rotates the logs of one host. It is for one goroutine.
 type Rotator struct {
-	procfs   string
-	rootfs   hostRoot
-	logPaths []string
-	walker   *procwalk.Walker
-	asked    map[inode]time.Time // when the writer of an archive was last asked to reopen
-	learned  time.Time           // when it was last looked who reads archives
+	host  *Host
+	asked map[inode]time.Time // when the writer of an archive was last asked to reopen
 }
 
 // NewRotator returns a Rotator of the host whose root directory and procfs are
 // mounted at rootfs and procfs. It acts below logPaths only.
 func NewRotator(procfs, rootfs string, logPaths []string) (*Rotator, error) {
-	walker, root, err := openHost(procfs, rootfs)
+	host, err := OpenHost(procfs, rootfs, logPaths)
 	if err != nil {
 		return nil, err
 	}
-	return &Rotator{procfs: procfs, rootfs: root, logPaths: logPaths, walker: walker, asked: map[inode]time.Time{}}, nil
+	return NewRotatorOn(host), nil
 }
 
-// openHost opens what everything about a host is found from.
-func openHost(procfs, rootfs string) (*procwalk.Walker, hostRoot, error) {
-	walker, err := procwalk.New(procfs)
-	if err != nil {
-		return nil, -1, err
-	}
-	root, err := openRoot(rootfs)
-	if err != nil {
-		_ = walker.Close()
-		return nil, -1, err
-	}
-	return walker, root, nil
+// NewRotatorOn returns a Rotator of a host that is open. Closing either closes
+// both.
+func NewRotatorOn(host *Host) *Rotator {
+	return &Rotator{host: host, asked: map[inode]time.Time{}}
 }
 
 // Close gives the descriptors back.
-func (r *Rotator) Close() error { return errors.Join(r.walker.Close(), r.rootfs.close()) }
+func (r *Rotator) Close() error { return r.host.Close() }
 
 // Behind is returned by Rotate for a log that a reader is far behind in: many
 // collectors leave a rotated file some seconds later, whatever is unread.
@@ -96,7 +79,7 @@ func (b *Behind) Error() string {
 // names. A crash before that leaves an empty archive; after it, the next
 // Settle asks the writer to reopen.
 func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Time) (string, error) {
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	d, err := r.host.open(path.Dir(file))
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +97,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", nil
 	}
 	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
-	who, err := openers(ctx, r.walker, base, at)
+	who, err := r.host.openers(ctx, base, at)
 	if err != nil {
 		return "", err
 	}
@@ -129,7 +112,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", refusef("%s is %s by %s: whether it may be rotated is not known", file, idle, named(nil))
 	}
 	if how.InPlace {
-		archive, err := d.shorten(ctx, base, who[at], now)
+		archive, err := rotateInPlace(d, ctx, base, who[at], now)
 		if err != nil {
 			return "", err
 		}
@@ -139,20 +122,20 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		switch {
 		case how.Reopen.isZero():
 			return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
-		case !r.walker.Ours():
+		case !r.host.walker.Ours():
 			return "", refusef("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, named(who[at]))
 		}
-		if err := how.Reopen.check(r.walker, r.procfs, who[at]); err != nil {
+		if err := how.Reopen.check(r.host.walker, r.host.procfs, who[at]); err != nil {
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
 	}
-	archive, release, err := d.claim(live, base, now)
+	archive, release, err := lockAndName(d, live, base, now)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	quiet(live)
-	if err := d.replace(live, base, archive); err != nil {
+	waitIdle(live)
+	if err := replaceLog(d, live, base, archive); err != nil {
 		return "", err
 	}
 	if idle == Written {
@@ -163,10 +146,10 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	return path.Join(d.path, archive), nil
 }
 
-// quiet waits for a moment in which nothing is written, and not long for it.
+// waitIdle waits for a moment in which nothing is written, and not long for it.
 // tail -F and kubectl logs -f leave a file as soon as its name leads to another,
 // and miss what its writer adds until it has reopened.
-func quiet(live *os.File) {
+func waitIdle(live *os.File) {
 	const look, most = 5 * time.Millisecond, 100 * time.Millisecond
 	last := int64(-1)
 	for range most / look {
@@ -189,8 +172,8 @@ func named(all []opener) string {
 // errReplaced says that somebody else has rotated the log.
 var errReplaced = errors.New("it was replaced by somebody else meanwhile")
 
-// replace makes an empty file like live and exchanges the two.
-func (d *folder) replace(live *os.File, base, archive string) error {
+// replaceLog makes an empty file like live and exchanges the two.
+func replaceLog(d *folder, live *os.File, base, archive string) error {
 	fresh, err := d.create(archive)
 	if err != nil {
 		return err
@@ -230,7 +213,7 @@ func (r *Rotator) ask(how How, at inode, who []opener, now time.Time) error {
 	if !slices.ContainsFunc(who, func(o opener) bool { return o.Writes }) {
 		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
-	asked, err := how.Reopen.ask(r.walker, r.procfs, who)
+	asked, err := how.Reopen.ask(r.host.walker, r.host.procfs, who)
 	if err == nil {
 		r.asked[at] = now
 		if how.Asked != nil {

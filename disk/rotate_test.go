@@ -406,7 +406,7 @@ func TestExcess(t *testing.T) {
 		{How{Archives: 4, KeepFor: 150 * time.Minute}, "abc"},
 	} {
 		got := ""
-		for _, a := range excess(all, c.how, noon) {
+		for _, a := range expired(all, c.how, noon) {
 			got += a.name
 		}
 		if got != c.want {
@@ -433,7 +433,7 @@ func TestExcessByFate(t *testing.T) {
 		{How{Archives: 1}, "bce"},
 	} {
 		got := ""
-		for _, a := range excess(all, c.how, noon) {
+		for _, a := range expired(all, c.how, noon) {
 			got += a.name
 		}
 		if got != c.want {

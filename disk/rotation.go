@@ -49,8 +49,8 @@ func (r Rotation) How() How {
 }
 
 // RotationOf returns the first rotation that matches the path file.
-func (p Policy) RotationOf(file string) (Rotation, bool) {
-	for _, r := range p.Rotations {
+func RotationOf(rotations []Rotation, file string) (Rotation, bool) {
+	for _, r := range rotations {
 		for _, pattern := range r.Paths {
 			if ok, err := path.Match(pattern, file); ok && err == nil {
 				return r, true

@@ -45,7 +45,7 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 	for copies := 0; copies < 500 || lines == 0; copies++ {
 		dst, err := os.Create(filepath.Join(dir, "copy"))
 		must(t, err)
-		must(t, chase(t.Context(), dst, live, 0, 1<<40))
+		must(t, copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<40))
 		must(t, dst.Close())
 		for got := content(t, dst.Name()); got != ""; got = got[len(line):] {
 			if len(got) < len(line) || got[:len(line)] != string(line) {
@@ -73,7 +73,7 @@ func TestChaseEnds(t *testing.T) {
 	dst, err := os.Create(filepath.Join(dir, "copy"))
 	must(t, err)
 	defer dst.Close()
-	err = chase(t.Context(), dst, live, 0, 1<<20)
+	err = copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<20)
 	if refusal := (*Refusal)(nil); !errors.As(err, &refusal) {
 		t.Errorf("chase: %v", err)
 	}

@@ -54,7 +54,7 @@ func TestWatermarksForReal(t *testing.T) {
 			var lowest, unread uint64 = 1 << 62, 0
 			acting, reclaimed := false, 0
 			for end := time.Now().Add(max(time.Duration(scale(60))*time.Second, 6*time.Second)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-				f, err := space(r.rootfs, "/var/log")
+				f, err := space(r.host.rootfs, "/var/log")
 				must(t, err)
 				lowest = min(lowest, f.AvailBytes)
 				goal, short := policy.Pressure.Goal(f, acting)
@@ -158,7 +158,7 @@ func TestJournalForReal(t *testing.T) {
 		return sum, files
 	}
 	before, files := size()
-	f, err := space(r.rootfs, dir)
+	f, err := space(r.host.rootfs, dir)
 	must(t, err)
 	got, err := r.Reclaim(t.Context(), dir, Goal{AvailBytes: f.SizeBytes}, Usage{}, false, time.Now(), nil)
 	must(t, err)

@@ -86,7 +86,7 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 	if at := sysctl.NewStore(o.rootfs).Paused(); at != "" && !f.dryRun {
 		return unmet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
 	}
-	r, err := disk.NewReclaimer(o.procfs, o.rootfs, p)
+	r, err := disk.NewReclaimer(o.procfs, o.rootfs, p.ReclaimConfig())
 	if err != nil {
 		return unreadable(err)
 	}

@@ -120,7 +120,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		t.reclaimer = nil
 	}
 	if t.reclaimer == nil {
-		r, err := disk.NewReclaimer(t.options.procfs, t.options.rootfs, policy)
+		r, err := disk.NewReclaimer(t.options.procfs, t.options.rootfs, policy.ReclaimConfig())
 		if err != nil {
 			return err
 		}
