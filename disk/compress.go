@@ -38,9 +38,6 @@ func (c Compression) ending() string {
 	return ""
 }
 
-// errBusy says that an archive cannot be touched yet.
-var errBusy = errors.New("somebody has it open")
-
 // compressArchive replaces the archive name by its compressed form. The archive is
 // removed only when the other is complete, on the disk under its name, and
 // nobody has the archive open; until then a crash leaves the archive.
@@ -123,17 +120,6 @@ func dropCompressed(d *folder, name string, src *os.File, n int64) error {
 		return err
 	}
 	return d.sync()
-}
-
-func unheld(f *os.File) error {
-	idle, err := Probe(int(f.Fd()))
-	if err != nil {
-		return fmt.Errorf("probe %s: %w", f.Name(), err)
-	}
-	if idle != Unheld {
-		return fmt.Errorf("%s: %w", f.Name(), errBusy)
-	}
-	return nil
 }
 
 // encode writes src compressed to dst and returns the bytes read.

@@ -30,10 +30,6 @@ const (
 	roomInodes = 16
 )
 
-// containerStamp is the kubelet's, for its archives. Ours go on with microseconds,
-// and the kubelet counts, sorts and compresses them with its own.
-const containerStamp = "20060102-150405"
-
 // Rotated is what has come of the rotation of a container's log.
 type Rotated struct {
 	Archive string // its path; "" for an empty log, which is left alone

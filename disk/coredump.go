@@ -6,9 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,26 +106,5 @@ func isCore(d *folder, name string) bool {
 	return kind == elf.ET_CORE
 }
 
-// cores returns what the core dumps take that no scan of a directory shows.
-func (o *Observer) cores(now time.Time) []Producer {
-	c, ok := readCoreDir(o.procfs)
-	for _, top := range slices.Concat(o.policy.LogPaths, dumps) {
-		_, below := within(c.dir, top)
-		ok = ok && !below
-	}
-	if !ok {
-		return nil
-	}
-	if _, errs := o.prober.ask([]string{c.dir}, o.policy.StatfsDeadline.D(), now); errs[c.dir] != nil {
-		return nil // not there, or a mount that hangs
-	}
-	p := Producer{Kind: KindCore, Path: c.dir}
-	c.each(o.rootfs, func(_ string, st *unix.Statx_t) {
-		p.Files++
-		p.Bytes += st.Blocks * 512
-	})
-	if p.Files == 0 {
-		return nil
-	}
-	return []Producer{p}
-}
+// dumps are where systemd-coredump(8), apport and kdump leave theirs.
+var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}

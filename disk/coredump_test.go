@@ -119,7 +119,7 @@ func TestCoreDumps(t *testing.T) {
 	}
 	space, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
-	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}, false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	did := ""
 	for _, a := range got.Acts {

@@ -296,3 +296,63 @@ func (d *folder) names() ([]string, error) {
 		})
 	}
 }
+
+// The endings of files that are not finished. A leading dot keeps them out of
+// the patterns of collectors; ".tmp" the kubelet would remove.
+const (
+	partEnding = ".part" // an archive being compressed
+	copyEnding = ".copy" // the head of a log being copied away
+	lockEnding = ".lock" // empty: the log is being rotated
+)
+
+// errBusy says that an archive cannot be touched yet.
+var errBusy = errors.New("somebody has it open")
+
+func unheld(f *os.File) error {
+	idle, err := Probe(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", f.Name(), err)
+	}
+	if idle != Unheld {
+		return fmt.Errorf("%s: %w", f.Name(), errBusy)
+	}
+	return nil
+}
+
+// folder opens the directory name in d.
+func (d *folder) folder(name string) (*folder, error) {
+	at := path.Join(d.path, name)
+	fd, err := openBeneath(d.fd, []byte(name+"\x00"), unix.O_RDONLY)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: at, Err: err}
+	}
+	sub := &folder{fd: fd, path: at}
+	if err := sub.own(); err != nil {
+		sub.close()
+		return nil, err
+	}
+	return sub, nil
+}
+
+// idle returns an error unless name is a link, which is not followed (Docker's
+// logs are), or a file that nobody has open.
+func (d *folder) idle(name string) error {
+	var st unix.Statx_t
+	if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil {
+		return d.wrap("stat", name, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return nil
+	}
+	f, _, err := d.file(name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return unheld(f)
+}
+
+// removeDir removes an empty directory.
+func (d *folder) removeDir(name string) error {
+	return d.wrap("remove", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
+}

@@ -11,10 +11,6 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// inode names a file by what fstat(2) says, whatever it is called in whichever
-// mount namespace.
-type inode struct{ dev, ino uint64 }
-
 // process is who holds a descriptor.
 type process struct {
 	pid     int

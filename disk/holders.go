@@ -100,3 +100,14 @@ func behind(all []opener, size, margin uint64) (opener, bool) {
 	}
 	return worst, found
 }
+
+// Holder is a process that keeps a file open.
+type Holder struct {
+	PID         int               `json:"pid"`
+	Start       uint64            `json:"start"`
+	FD          int               `json:"fd"`
+	Comm        string            `json:"comm"`
+	Who         workload.Workload `json:"who"`
+	Writes      bool              `json:"writes"`
+	OffsetBytes uint64            `json:"offset_bytes"`
+}

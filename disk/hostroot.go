@@ -160,3 +160,15 @@ func openRoot(rootfs string) (hostRoot, error) {
 }
 
 func (r hostRoot) close() error { return unix.Close(int(r)) }
+
+// within returns what follows dir in p: "" for dir itself, "a/b" below it.
+func within(p, dir string) (rel string, ok bool) {
+	if dir == "/" {
+		return strings.TrimPrefix(p, "/"), true
+	}
+	rel, ok = strings.CutPrefix(p, dir)
+	if !ok || rel != "" && rel[0] != '/' {
+		return "", false
+	}
+	return strings.TrimPrefix(rel, "/"), true
+}

@@ -16,25 +16,14 @@ const maxCandidates = 100_000
 
 // inventory lists what on the device dev could be reclaimed: by names and sizes
 // below the log directories, and by what the last look at the host found.
-func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
+func (r *Reclaimer) inventory(u ReclaimInput, dev uint64) ([]Candidate, error) {
 	var all []Candidate
 	add := func(c Candidate) {
 		if len(all) < maxCandidates {
 			all = append(all, c)
 		}
 	}
-	pods := defaultKubelet().PodLogs
-	budget := uint64(0)
-	if u.Kubelet != nil {
-		pods = u.Kubelet.PodLogs
-		if u.Kubelet.LogMaxSizeBytes > 0 {
-			budget = uint64(u.Kubelet.LogMaxSizeBytes) * uint64(u.Kubelet.LogMaxFiles)
-		}
-	}
-	over := map[string]bool{} // directories of containers over their own budget
-	for _, p := range u.Producers {
-		over[p.Path] = p.Kind == KindContainer && budget > 0 && p.Bytes > budget
-	}
+	pods, over := u.Kubelet.PodLogs, u.overBudget()
 	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
 	for _, top := range append(slices.Clone(r.policy.LogPaths), dumps...) {
 		err := r.host.rootfs.walk(top, func(dir, name string, st *unix.Statx_t) {
@@ -122,4 +111,89 @@ func classOf(dir, name, pods string) (c Class, log string) {
 		return ClassForeign, log
 	}
 	return "", "" // somebody else's, and they may want to compress it themselves
+}
+
+// live returns c as an oversized log that is being written, if it is one. What a
+// rotation of the policy names is rotated before its time. Of any other, which
+// nobody rotates, goes what has been read: a hole changes neither its size nor
+// where its writer and its readers are, while a log that is cut makes readers
+// begin again. Logs of containers are rotated through their runtime, see Bursts,
+// and those of logrotate are its own.
+func (r *Reclaimer) live(c Candidate, st *unix.Statx_t, read map[inode]uint64, logrotate func() (func(string) bool, error)) (Candidate, bool) {
+	if c.Bytes < uint64(r.policy.Reclaim.LiveSize) {
+		return Candidate{}, false
+	}
+	if managed, err := logrotate(); err != nil || managed(c.Path) {
+		return Candidate{}, false
+	}
+	c.Class = ClassLive
+	if _, c.rule = RotationOf(r.policy.Rotations, c.Path); !c.rule {
+		c.below, c.Bytes = punchable(st.Size, c.Bytes, read[c.inode])
+	}
+	return c, c.Bytes > 0
+}
+
+// readUpTo says of each file up to where all its readers are; 0 where that is
+// not known of one.
+func readUpTo(all []Reader) map[inode]uint64 {
+	read := map[inode]uint64{}
+	for _, x := range all {
+		at, offset := inode{x.Device, x.Inode}, uint64(0)
+		if x.OffsetBytes != nil {
+			offset = *x.OffsetBytes
+		}
+		if was, ok := read[at]; ok {
+			offset = min(offset, was)
+		}
+		read[at] = offset
+	}
+	return read
+}
+
+// textual reports whether the file may be a log of lines that is being written:
+// no archive, no journal, no dump, no log of a container, and no audit log.
+func textual(dir, name, pods string) bool {
+	_, old := archive([]byte(name))
+	_, inPod := within(dir, pods)
+	return !old && !inPod && kindOf(dir) == KindFile && !strings.Contains(dir, "/audit")
+}
+
+// deleted returns what of a deleted file can be given back: what lies below
+// every reader's offset, less a margin. Only of a log, and only where all that
+// hold it read; whoever writes has an offset, too, but not one that says what
+// was read.
+func (r *Reclaimer) deleted(d Deleted) (Candidate, bool) {
+	log := false
+	for _, top := range r.policy.LogPaths {
+		_, ok := within(d.Path, top)
+		log = log || ok
+	}
+	if !log || len(d.Holders) == 0 {
+		return Candidate{}, false
+	}
+	below := d.Size
+	for _, h := range d.Holders {
+		if h.Writes {
+			return Candidate{}, false
+		}
+		below = min(below, h.OffsetBytes)
+	}
+	below, frees := punchable(d.Size, d.Bytes, below)
+	return Candidate{
+		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{d.Device, d.Inode},
+		holder: &d.Holders[0], below: below,
+	}, frees > 0
+}
+
+// punchable returns up to where a file may be punched that has been read up to
+// read, and how much of its allocated bytes that frees: where a hole is already
+// there is nothing left to free.
+func punchable(size, allocated, read uint64) (below, frees uint64) {
+	const page = 64 << 10 // a multiple of every block size
+	below = (read - min(read, readMargin)) / page * page
+	frees = allocated - min(allocated, size-min(size, below))
+	if frees < page {
+		return below, 0 // the rest of a block, or what the filesystem has for growth
+	}
+	return below, frees
 }

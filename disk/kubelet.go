@@ -274,39 +274,3 @@ func (o *Observer) kubeletRoot() (host hostRoot, done func()) {
 	}
 	return hostRoot(o.rootfs), func() {}
 }
-
-// threshold returns how much of size the value of a signal is: a percentage or
-// a quantity. 0 % and 100 % switch a signal off, as does no value.
-func threshold(value string, size uint64) (uint64, bool) {
-	if p, ok := strings.CutSuffix(value, "%"); ok {
-		share, err := strconv.ParseFloat(p, 64)
-		if err != nil || !(share > 0 && share < 100) {
-			return 0, false
-		}
-		return uint64(float64(size) * share / 100), true
-	}
-	b, err := field.ParseBytes(value)
-	return uint64(b), err == nil && b > 0
-}
-
-// evicts writes into f below which figures this kubelet evicts. Where images
-// lie on the kubelet's own disk both signals watch it, and the higher one is
-// met first.
-func (k Kubelet) evicts(f *Filesystem) {
-	for _, role := range f.Roles {
-		avail, inodes := nodefsAvailable, nodefsInodesFree
-		switch role {
-		case RoleKubelet:
-		case RoleRuntime:
-			avail, inodes = imagefsAvailable, imagefsInodesFree
-		default:
-			continue
-		}
-		if n, ok := threshold(k.EvictionHard[avail], f.SizeBytes); ok && (f.EvictionAvailBytes == nil || n > *f.EvictionAvailBytes) {
-			f.EvictionAvailBytes, f.EvictionSignal = &n, avail
-		}
-		if n, ok := threshold(k.EvictionHard[inodes], f.Inodes); ok && f.Inodes > 0 && (f.EvictionInodesFree == nil || n > *f.EvictionInodesFree) {
-			f.EvictionInodesFree = &n
-		}
-	}
-}

@@ -165,15 +165,6 @@ func (l *listing) entry(name []byte, kind byte) {
 	l.dir.live = append(l.dir.live, f)
 }
 
-// born returns when the file began; filesystems without a birth time tell at
-// least when it last changed.
-func born(st *unix.Statx_t) unix.StatxTimestamp {
-	if st.Mask&unix.STATX_BTIME == 0 {
-		return st.Ctime
-	}
-	return st.Btime
-}
-
 // nanos is a time that compares in one instruction: a full pass looks at three
 // times of every file.
 func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }

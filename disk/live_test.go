@@ -88,7 +88,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	goal := Goal{AvailBytes: before.SizeBytes}
-	plan, err := r.Reclaim(t.Context(), "/var/log", goal, u, true, time.Now(), nil)
+	plan, err := r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), true, time.Now(), nil)
 	must(t, err)
 	steps := map[string]Step{}
 	for _, s := range plan.Steps {
@@ -105,7 +105,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	r = reclaimer(t, root, policy)
 	size := func() int64 { st, err := os.Stat(at("app.log")); must(t, err); return st.Size() }
 	was := size()
-	got, err := r.Reclaim(t.Context(), "/var/log", goal, u, false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	did := map[string]Act{}
 	for _, a := range got.Acts {
@@ -122,7 +122,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	}
 	// A second pass has nothing to gain, and does not say that it has.
 	u = observe(t, observer(t, root, policy), time.Now())
-	got, err = r.Reclaim(t.Context(), "/var/log", goal, u, false, time.Now(), nil)
+	got, err = r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	for _, a := range got.Acts {
 		if a.Verb == ActPunch {

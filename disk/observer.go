@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,8 +36,8 @@ type Observer struct {
 	reader  *instances.Reader
 	pods    *workload.Index
 	prober  *prober
-	windows map[string]*window // by device
-	trees   map[string]*tree   // by path
+	growths *growths
+	trees   map[string]*tree // by path
 	follow  *follow
 	journal journalCache
 	conf    hostConf // read again with every full pass
@@ -64,7 +65,7 @@ func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
 	return &Observer{
 		procfs: procfs, rootfs: root, policy: policy,
 		walker: walker, reader: instances.NewReader(walker, procfs, sysfs), pods: workload.NewIndex(rootfs), prober: newProber(root),
-		windows: map[string]*window{}, trees: map[string]*tree{}, follow: newFollow(),
+		growths: newGrowths(policy.GrowthWindow.D()), trees: map[string]*tree{}, follow: newFollow(),
 	}, nil
 }
 
@@ -95,9 +96,6 @@ var runtimes = []string{
 // journals are where journald keeps its files, journald.conf(5) Storage=.
 var journals = []string{"/var/log/journal", "/run/log/journal"}
 
-// dumps are where systemd-coredump(8), apport and kdump leave theirs.
-var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}
-
 // walked is what the last walk of /proc has shown.
 type walked struct {
 	processes, unreadable, unread int
@@ -107,10 +105,6 @@ type walked struct {
 	unfollowed []Unfollowed
 	deleted    []Deleted
 }
-
-// dockerLogs is where Docker keeps containers with their json-file logs; below
-// /var/log/pods are links to them.
-const dockerLogs = "/var/lib/docker/containers"
 
 // Observe makes one pass at the time now. What could not be seen is in
 // Usage.Scan; the error is for what leaves nothing to report.
@@ -153,7 +147,11 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		markRoles(host, places, u.Filesystems)
 		done()
 	}
-	o.grow(u.Filesystems, u.Kubelet, now)
+	var thresholds map[string]string
+	if found {
+		thresholds = kubelet.EvictionHard
+	}
+	o.growths.add(u.Filesystems, thresholds, now)
 
 	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)
 	o.scan(&u, places, errs, kubelet, now, full)
@@ -166,7 +164,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		o.lastWalk = now
 	}
 	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
-	u.Orphans = o.orphans(u.Producers, pods, now)
+	u.Orphans = findOrphans(o.rootfs, u.Producers, pods, now)
 	if full {
 		o.conf = o.readHost(errs)
 	}
@@ -264,36 +262,6 @@ func paths(places []place) []string {
 	return all
 }
 
-// grow adds what only several passes show: growth, and with it the time until
-// the disk is full or the kubelet evicts.
-func (o *Observer) grow(all []Filesystem, k *Kubelet, now time.Time) {
-	for i := range all {
-		f := &all[i]
-		if !f.Measured() || f.SizeBytes == 0 {
-			delete(o.windows, f.Device) // its last figures say nothing about now
-			continue
-		}
-		if k != nil {
-			k.evicts(f)
-		}
-		w := o.windows[f.Device]
-		if w == nil {
-			w = &window{span: o.policy.GrowthWindow.D()}
-			o.windows[f.Device] = w
-		}
-		w.add(sample{now, f.AvailBytes})
-		rate, ok := w.growth()
-		if !ok {
-			continue
-		}
-		f.GrowthBytesPerSecond = &rate
-		f.SecondsToFull = secondsUntil(f.AvailBytes, 0, rate)
-		if f.EvictionAvailBytes != nil {
-			f.SecondsToEviction = secondsUntil(f.AvailBytes, *f.EvictionAvailBytes, rate)
-		}
-	}
-}
-
 // scan brings the trees up to date: one for every log directory, one for every
 // mount below it, and one for each of the directories that lie elsewhere.
 func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubelet, now time.Time, full bool) {
@@ -348,7 +316,12 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 			journal = append(journal, p.Path)
 		}
 	}
-	u.Producers = append(u.Producers, o.journal.producers(o.rootfs, journal, seconds)...)
+	for _, x := range o.journal.units(o.rootfs, journal, seconds) {
+		u.Producers = append(u.Producers, Producer{
+			Kind: KindUnit, Workload: workload.Workload{Unit: x.unit}, Path: strings.Join(journal, " "),
+			Bytes: x.bytes, BytesPerSecond: x.bytesPerSecond, Estimated: true,
+		})
+	}
 	if full {
 		o.dumped = o.cores(now)
 	}
@@ -455,4 +428,28 @@ func bound[T any](u *Usage, list string, rows []T, n int) []T {
 	}
 	u.Scan.Omitted[list] = len(rows) - n
 	return rows[:n]
+}
+
+// cores returns what the core dumps take that no scan of a directory shows.
+func (o *Observer) cores(now time.Time) []Producer {
+	c, ok := readCoreDir(o.procfs)
+	for _, top := range slices.Concat(o.policy.LogPaths, dumps) {
+		_, below := within(c.dir, top)
+		ok = ok && !below
+	}
+	if !ok {
+		return nil
+	}
+	if _, errs := o.prober.ask([]string{c.dir}, o.policy.StatfsDeadline.D(), now); errs[c.dir] != nil {
+		return nil // not there, or a mount that hangs
+	}
+	p := Producer{Kind: KindCore, Path: c.dir}
+	c.each(o.rootfs, func(_ string, st *unix.Statx_t) {
+		p.Files++
+		p.Bytes += st.Blocks * 512
+	})
+	if p.Files == 0 {
+		return nil
+	}
+	return []Producer{p}
 }

@@ -20,9 +20,7 @@ func uid(n int) string { return "11111111-2222-3333-4444-55555555555" + string(r
 // whatever the number of their containers.
 func TestOrphans(t *testing.T) {
 	root := t.TempDir()
-	o, err := New("/proc", "/sys", root, DefaultPolicy())
-	must(t, err)
-	defer o.Close()
+	host := rootfd(t, root)
 	old, recent := noon.Add(-2*orphanAfter), noon.Add(-orphanAfter/2)
 	var producers []Producer
 	pod := func(n int, name string, changed, logged time.Time, containers ...string) {
@@ -32,7 +30,7 @@ func TestOrphans(t *testing.T) {
 			must(t, os.MkdirAll(dir, 0o755))
 			must(t, os.Chtimes(dir, old, old))
 			producers = append(producers, Producer{
-				Kind: KindContainer, Path: at + "/" + c, Bytes: 10, newest: logged,
+				Kind: KindContainer, Path: at + "/" + c, Bytes: 10, Newest: logged,
 				Workload: workload.Workload{Namespace: "default", Pod: name, PodUID: uid(n), Container: c},
 			})
 		}
@@ -44,19 +42,19 @@ func TestOrphans(t *testing.T) {
 	pod(3, "logging", old, recent, "app")
 	producers = append(producers, Producer{Kind: KindFile, Path: "/var/log/syslog", Bytes: 10})
 
-	all := o.orphans(producers, map[string]bool{uid(0): true}, noon)
+	all := findOrphans(host, producers, map[string]bool{uid(0): true}, noon)
 	if len(all) != 1 || all[0].Pod != "gone" || all[0].Bytes != 20 || all[0].Path != "/var/log/pods/default_gone_"+uid(1) || !all[0].Modified.Equal(old) {
 		t.Errorf("got %+v", all)
 	}
-	if all := o.orphans(producers, nil, noon); all != nil {
+	if all := findOrphans(host, producers, nil, noon); all != nil {
 		t.Errorf("the kubelet's pods are not known, and these are called orphans: %+v", all)
 	}
 	// A directory that cannot be looked at is not judged.
 	must(t, os.RemoveAll(filepath.Join(root, all[0].Path)))
 	for i := range producers {
-		producers[i].newest = time.Time{}
+		producers[i].Newest = time.Time{}
 	}
-	if all := o.orphans(producers, map[string]bool{uid(0): true}, noon); slices.ContainsFunc(all, func(x Orphan) bool { return x.Pod == "gone" }) {
+	if all := findOrphans(host, producers, map[string]bool{uid(0): true}, noon); slices.ContainsFunc(all, func(x Orphan) bool { return x.Pod == "gone" }) {
 		t.Errorf("got %+v", all)
 	}
 }

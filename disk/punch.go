@@ -11,46 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deleted returns what of a deleted file can be given back: what lies below
-// every reader's offset, less a margin. Only of a log, and only where all that
-// hold it read; whoever writes has an offset, too, but not one that says what
-// was read.
-func (r *Reclaimer) deleted(d Deleted) (Candidate, bool) {
-	log := false
-	for _, top := range r.policy.LogPaths {
-		_, ok := within(d.Path, top)
-		log = log || ok
-	}
-	if !log || len(d.Holders) == 0 {
-		return Candidate{}, false
-	}
-	below := d.Size
-	for _, h := range d.Holders {
-		if h.Writes {
-			return Candidate{}, false
-		}
-		below = min(below, h.OffsetBytes)
-	}
-	below, frees := punchable(d.Size, d.Bytes, below)
-	return Candidate{
-		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{d.Device, d.Inode},
-		holder: &d.Holders[0], below: below,
-	}, frees > 0
-}
-
-// punchable returns up to where a file may be punched that has been read up to
-// read, and how much of its allocated bytes that frees: where a hole is already
-// there is nothing left to free.
-func punchable(size, allocated, read uint64) (below, frees uint64) {
-	const page = 64 << 10 // a multiple of every block size
-	below = (read - min(read, readMargin)) / page * page
-	frees = allocated - min(allocated, size-min(size, below))
-	if frees < page {
-		return below, 0 // the rest of a block, or what the filesystem has for growth
-	}
-	return below, frees
-}
-
 // punchDeleted gives back what everybody has read of a deleted file, and returns
 // how much that was. Its size and what is unread stay as they are.
 func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {

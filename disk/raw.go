@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -148,4 +149,19 @@ func openEach(dir int, rel string, flags int) (int, error) {
 		}
 	}
 	return at, nil
+}
+
+// inode names a file by what fstat(2) says, whatever it is called in whichever
+// mount namespace.
+type inode struct{ dev, ino uint64 }
+
+func when(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
+
+// born returns when the file began; filesystems without a birth time tell at
+// least when it last changed.
+func born(st *unix.Statx_t) unix.StatxTimestamp {
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return st.Ctime
+	}
+	return st.Btime
 }

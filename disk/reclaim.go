@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"time"
@@ -54,7 +53,7 @@ type Reclaimed struct {
 //
 // With dryRun nothing is touched: Steps is what would be done, and what would be
 // done if its class were switched on.
-func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage, dryRun bool, now time.Time, tell func(Act)) (Reclaimed, error) {
+func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u ReclaimInput, dryRun bool, now time.Time, tell func(Act)) (Reclaimed, error) {
 	out := Reclaimed{Goal: goal}
 	dev, err := r.host.rootfs.deviceNumber(top)
 	if err != nil {
@@ -291,44 +290,6 @@ func (r *Reclaimer) removeOrphan(ctx context.Context, p string) error {
 		}
 		return pods.removeDir(name)
 	})
-}
-
-// folder opens the directory name in d.
-func (d *folder) folder(name string) (*folder, error) {
-	at := path.Join(d.path, name)
-	fd, err := openBeneath(d.fd, []byte(name+"\x00"), unix.O_RDONLY)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: at, Err: err}
-	}
-	sub := &folder{fd: fd, path: at}
-	if err := sub.own(); err != nil {
-		sub.close()
-		return nil, err
-	}
-	return sub, nil
-}
-
-// idle returns an error unless name is a link, which is not followed (Docker's
-// logs are), or a file that nobody has open.
-func (d *folder) idle(name string) error {
-	var st unix.Statx_t
-	if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil {
-		return d.wrap("stat", name, err)
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return nil
-	}
-	f, _, err := d.file(name, unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return unheld(f)
-}
-
-// removeDir removes an empty directory.
-func (d *folder) removeDir(name string) error {
-	return d.wrap("remove", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
 }
 
 // Until returns the goal that used percent of the filesystem under top are in

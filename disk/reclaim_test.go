@@ -69,7 +69,7 @@ func TestReclaimForReal(t *testing.T) {
 	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
 	goal := Goal{AvailBytes: before.AvailBytes + 25<<20}
-	plan, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, true, now, nil)
+	plan, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}.ReclaimInput(), true, now, nil)
 	must(t, err)
 	if len(plan.Steps) != 3 || len(plan.Acts) != 0 {
 		t.Errorf("the plan: %+v", plan.Steps)
@@ -77,7 +77,7 @@ func TestReclaimForReal(t *testing.T) {
 	if after, _ := space(r.host.rootfs, "/var/log"); after.AvailBytes != before.AvailBytes {
 		t.Error("a dry run has freed space")
 	}
-	got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, false, now, nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}.ReclaimInput(), false, now, nil)
 	must(t, err)
 	// The oldest of a.log is open; so the next three go, and no more.
 	var did []string
@@ -156,7 +156,7 @@ func TestPunchDeletedForReal(t *testing.T) {
 	r := reclaimer(t, root, policy)
 	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
-	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	if len(got.Acts) != 1 || got.Acts[0].Err != nil || got.Freed < 39<<20 || got.Freed > 40<<20 {
 		t.Errorf("%+v", got)
@@ -173,7 +173,7 @@ func TestPunchDeletedForReal(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Munmap(m) })
 	u = observe(t, o, time.Now())
 	u.Deleted[0].Path = "/var/log/app.log"
-	got, err = r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
+	got, err = r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	for _, a := range got.Acts {
 		if a.Verb != ActRefuse {
@@ -224,7 +224,7 @@ func TestRemoveOrphanForReal(t *testing.T) {
 	}
 	before, err := space(r.host.rootfs, "/var/log")
 	must(t, err)
-	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	for _, a := range got.Acts {
 		if strings.Contains(a.Path, "gone") != (a.Err == nil) {

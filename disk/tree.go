@@ -303,8 +303,6 @@ func (f *file) take(st *unix.Statx_t) {
 	f.mtime = when(st.Mtime)
 }
 
-func when(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
-
 // grow counts what was written to a file that had before bytes and now has
 // after. A file that shrank was truncated and written from its beginning.
 func (g *group) grow(before, after uint64) {

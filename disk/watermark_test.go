@@ -76,7 +76,7 @@ func TestWatermarksForReal(t *testing.T) {
 				if !short {
 					continue
 				}
-				got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, false, time.Now(), nil)
+				got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}.ReclaimInput(), false, time.Now(), nil)
 				must(t, err)
 				for _, a := range got.Acts {
 					if a.Err != nil {
@@ -160,7 +160,7 @@ func TestJournalForReal(t *testing.T) {
 	before, files := size()
 	f, err := space(r.host.rootfs, dir)
 	must(t, err)
-	got, err := r.Reclaim(t.Context(), dir, Goal{AvailBytes: f.SizeBytes}, Usage{}, false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), dir, Goal{AvailBytes: f.SizeBytes}, Usage{}.ReclaimInput(), false, time.Now(), nil)
 	must(t, err)
 	for _, a := range got.Acts {
 		if a.Err != nil {

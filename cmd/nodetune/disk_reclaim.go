@@ -104,7 +104,7 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 			sayAct(out, a)
 		}
 	}
-	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value, f.dryRun, time.Now(), tell)
+	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value.ReclaimInput(), f.dryRun, time.Now(), tell)
 	doc := struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`

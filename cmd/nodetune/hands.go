@@ -146,7 +146,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 	t.did(t.reclaimer.Pass(ctx, policy.Rotations, pressed, now)...)
 	var errs []error
 	for top, goal := range short {
-		got, err := t.reclaimer.Reclaim(ctx, top, goal, u, false, now, func(a disk.Act) { t.did(a) })
+		got, err := t.reclaimer.Reclaim(ctx, top, goal, u.ReclaimInput(), false, now, func(a disk.Act) { t.did(a) })
 		if err != nil {
 			errs = append(errs, err)
 			continue
