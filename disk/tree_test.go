@@ -15,34 +15,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
-)
-
-const (
-	podA = "prod_web-7d4b9_11111111-2222-3333-4444-555555555555/app"
-	podB = "prod_db-0_99999999-2222-3333-4444-555555555555/db"
 )
 
 func rootfd(t testing.TB, dir string) hostRoot {
 	t.Helper()
-	return hostRoot(open(t, dir, unix.O_PATH|unix.O_DIRECTORY))
-}
-
-func write(t testing.TB, path string, n int) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	return hostRoot(disktest.Open(t, dir, unix.O_PATH|unix.O_DIRECTORY))
 }
 
 // newTree keeps few directories open, so that tests meet both kinds.
@@ -67,7 +46,7 @@ func pass(t testing.TB, tr *tree, root hostRoot, full bool) {
 func TestWrittenThroughRotations(t *testing.T) {
 	host := t.TempDir()
 	root := rootfd(t, host)
-	dir := filepath.Join(host, "var/log/pods", podA)
+	dir := filepath.Join(host, "var/log/pods", disktest.PodA)
 	log := func(name string) string { return filepath.Join(dir, name) }
 	rename := func(from, to string) {
 		t.Helper()
@@ -75,8 +54,8 @@ func TestWrittenThroughRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, log("0.log"), 1000)
-	write(t, log("0.log.20260101-000000.gz"), 500)
+	disktest.Append(t, log("0.log"), 1000)
+	disktest.Append(t, log("0.log.20260101-000000.gz"), 500)
 	tr := newTree()
 	want := uint64(0)
 	step := func(what string, n uint64, do func()) {
@@ -84,44 +63,44 @@ func TestWrittenThroughRotations(t *testing.T) {
 		do()
 		want += n
 		pass(t, tr, root, false)
-		if got := written(tr)["/var/log/pods/"+podA]; got != want {
+		if got := written(tr)["/var/log/pods/"+disktest.PodA]; got != want {
 			t.Errorf("%s: %d written, want %d", what, got, want)
 		}
 	}
 	step("what was there before", 0, func() {})
-	step("append", 100, func() { write(t, log("0.log"), 100) })
+	step("append", 100, func() { disktest.Append(t, log("0.log"), 100) })
 	step("rotate", 70, func() {
-		write(t, log("0.log"), 50)
+		disktest.Append(t, log("0.log"), 50)
 		rename("0.log", "0.log.20260101-000001")
-		write(t, log("0.log"), 20)
+		disktest.Append(t, log("0.log"), 20)
 	})
-	step("a late writer", 30, func() { write(t, log("0.log.20260101-000001"), 30) })
+	step("a late writer", 30, func() { disktest.Append(t, log("0.log.20260101-000001"), 30) })
 	step("twice within a pass", 300, func() {
 		rename("0.log", "0.log.20260101-000002")
-		write(t, log("0.log"), 200)
+		disktest.Append(t, log("0.log"), 200)
 		rename("0.log", "0.log.20260101-000003")
-		write(t, log("0.log"), 100)
+		disktest.Append(t, log("0.log"), 100)
 	})
 	step("compress", 0, func() {
-		write(t, log("0.log.20260101-000001.gz"), 10)
+		disktest.Append(t, log("0.log.20260101-000001.gz"), 10)
 		if err := os.Remove(log("0.log.20260101-000001")); err != nil {
 			t.Fatal(err)
 		}
 	})
 	step("copytruncate", 5, func() {
-		write(t, log("0.log.1"), 100) // the copy of what was counted
+		disktest.Append(t, log("0.log.1"), 100) // the copy of what was counted
 		if err := os.Truncate(log("0.log"), 0); err != nil {
 			t.Fatal(err)
 		}
-		write(t, log("0.log"), 5)
+		disktest.Append(t, log("0.log"), 5)
 	})
-	step("restart", 40, func() { write(t, log("1.log"), 40) })
+	step("restart", 40, func() { disktest.Append(t, log("1.log"), 40) })
 	step("nothing", 0, func() {})
 
 	// A pod that came after the first pass has written all it has.
-	write(t, filepath.Join(host, "var/log/pods", podB, "0.log"), 77)
+	disktest.Append(t, filepath.Join(host, "var/log/pods", disktest.PodB, "0.log"), 77)
 	pass(t, tr, root, false)
-	if got := written(tr)["/var/log/pods/"+podB]; got != 77 {
+	if got := written(tr)["/var/log/pods/"+disktest.PodB]; got != 77 {
 		t.Errorf("new pod: %d written, want 77", got)
 	}
 }
@@ -129,13 +108,13 @@ func TestWrittenThroughRotations(t *testing.T) {
 func TestProducers(t *testing.T) {
 	host := t.TempDir()
 	at := func(name string) string { return filepath.Join(host, "var/log", name) }
-	write(t, at("pods/"+podA+"/0.log"), 5000)
-	write(t, at("pods/"+podA+"/0.log.20260101-000000.gz"), 3000)
-	write(t, at("syslog"), 10)
-	write(t, at("syslog.1"), 10)
-	write(t, at("syslog.2.gz"), 10)
-	write(t, at("journal/0123/system.journal"), 8<<10)
-	write(t, at("journal/0123/system@1.journal"), 8<<10)
+	disktest.Append(t, at("pods/"+disktest.PodA+"/0.log"), 5000)
+	disktest.Append(t, at("pods/"+disktest.PodA+"/0.log.20260101-000000.gz"), 3000)
+	disktest.Append(t, at("syslog"), 10)
+	disktest.Append(t, at("syslog.1"), 10)
+	disktest.Append(t, at("syslog.2.gz"), 10)
+	disktest.Append(t, at("journal/0123/system.journal"), 8<<10)
+	disktest.Append(t, at("journal/0123/system@1.journal"), 8<<10)
 	if err := os.Symlink("/etc", at("link")); err != nil {
 		t.Fatal(err)
 	}
@@ -153,9 +132,9 @@ func TestProducers(t *testing.T) {
 		files, archives int
 		bytes           uint64
 	}{
-		"/var/log/pods/" + podA: {KindContainer, 2, 1, 12 << 10},
-		"/var/log/syslog":       {KindFile, 3, 2, 12 << 10},
-		"/var/log/journal/0123": {KindJournal, 2, 1, 16 << 10},
+		"/var/log/pods/" + disktest.PodA: {KindContainer, 2, 1, 12 << 10},
+		"/var/log/syslog":                {KindFile, 3, 2, 12 << 10},
+		"/var/log/journal/0123":          {KindJournal, 2, 1, 16 << 10},
 	} {
 		p := got[path]
 		if p.Kind != want.kind || p.Files != want.files || p.Archives != want.archives {
@@ -166,7 +145,7 @@ func TestProducers(t *testing.T) {
 			t.Errorf("%s: %d bytes allocated, want at most %d", path, p.Bytes, want.bytes)
 		}
 	}
-	if p := got["/var/log/pods/"+podA]; p.Namespace != "prod" || p.Pod != "web-7d4b9" || p.Container != "app" {
+	if p := got["/var/log/pods/"+disktest.PodA]; p.Namespace != "prod" || p.Pod != "web-7d4b9" || p.Container != "app" {
 		t.Errorf("producer %+v", p.Workload)
 	}
 	if len(got) != 3 || tr.skipped[skipSpecial] != 1 {
@@ -179,9 +158,9 @@ func TestProducers(t *testing.T) {
 func TestDockerProducer(t *testing.T) {
 	host := t.TempDir()
 	id := strings.Repeat("0123456789abcdef", 4)
-	write(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log"), 5000)
-	write(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log.1"), 5000)
-	write(t, filepath.Join(host, "var/log/syslog"), 1)
+	disktest.Append(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log"), 5000)
+	disktest.Append(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log.1"), 5000)
+	disktest.Append(t, filepath.Join(host, "var/log/syslog"), 1)
 	links := filepath.Join(host, "var/log/containers")
 	if err := os.MkdirAll(links, 0o755); err != nil {
 		t.Fatal(err)
@@ -204,10 +183,10 @@ func TestIncrementalEqualsFull(t *testing.T) {
 	host := t.TempDir()
 	root := rootfd(t, host)
 	logs := filepath.Join(host, "var/log")
-	write(t, filepath.Join(logs, "start.log"), 1)
+	disktest.Append(t, filepath.Join(logs, "start.log"), 1)
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"0.log", "1.log", "0.log.1", "0.log.20260101-000000", "0.log.20260101-000000.gz", "syslog"}
-	dirs := []string{".", "a", "a/b", "pods/" + podA, "pods/" + podB}
+	dirs := []string{".", "a", "a/b", "pods/" + disktest.PodA, "pods/" + disktest.PodB}
 	any := func(s []string) string { return s[random.IntN(len(s))] }
 	tr := newTree()
 	for range 300 {
@@ -216,7 +195,7 @@ func TestIncrementalEqualsFull(t *testing.T) {
 			file := filepath.Join(dir, any(names))
 			switch random.IntN(6) {
 			case 0, 1, 2:
-				write(t, file, random.IntN(20000))
+				disktest.Append(t, file, random.IntN(20000))
 			case 3:
 				_ = os.Remove(file)
 			case 4:
@@ -254,9 +233,9 @@ func TestKeepOpen(t *testing.T) {
 		return filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", i, i))
 	}
 	for i := range 10 {
-		write(t, filepath.Join(pod(i), "app/0.log"), 10)
+		disktest.Append(t, filepath.Join(pod(i), "app/0.log"), 10)
 	}
-	write(t, filepath.Join(host, "var/log/nginx/access.log"), 10)
+	disktest.Append(t, filepath.Join(host, "var/log/nginx/access.log"), 10)
 	open := func() int {
 		names, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -291,8 +270,8 @@ func TestKeepOpen(t *testing.T) {
 	if err := os.Rename(filepath.Join(pod(9), "app"), filepath.Join(host, "elsewhere")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(pod(9), "app/5.log"), 33)
-	write(t, filepath.Join(host, "elsewhere/0.log"), 1000)
+	disktest.Append(t, filepath.Join(pod(9), "app/5.log"), 33)
+	disktest.Append(t, filepath.Join(host, "elsewhere/0.log"), 1000)
 	pass(t, tr, root, false)
 	if got := sums(tr); tr.files != 2 || !strings.Contains(strings.Join(got, " "), " 1 0") {
 		t.Errorf("%v", got)
@@ -310,7 +289,7 @@ func TestIncrementalListsLittle(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	for i := range 20 {
 		dir := filepath.Join(host, "var/log/d", fmt.Sprint(i))
-		write(t, filepath.Join(dir, "0.log"), 10)
+		disktest.Append(t, filepath.Join(dir, "0.log"), 10)
 		if err := os.Chtimes(dir, old, old); err != nil {
 			t.Fatal(err)
 		}
@@ -325,8 +304,8 @@ func TestIncrementalListsLittle(t *testing.T) {
 	if tr.listed != 22 || tr.files != 20 {
 		t.Fatalf("first pass listed %d directories with %d files, want 22 and 20", tr.listed, tr.files)
 	}
-	write(t, filepath.Join(host, "var/log/d/7/1.log"), 5)
-	write(t, filepath.Join(host, "var/log/d/8/0.log"), 5)
+	disktest.Append(t, filepath.Join(host, "var/log/d/7/1.log"), 5)
+	disktest.Append(t, filepath.Join(host, "var/log/d/8/0.log"), 5)
 	pass(t, tr, root, false)
 	if tr.listed != 1 || tr.files != 21 {
 		t.Errorf("listed %d directories with %d files, want 1 and 21", tr.listed, tr.files)
@@ -345,9 +324,9 @@ func TestTreeRefusesLinks(t *testing.T) {
 	host := t.TempDir()
 	root := rootfd(t, host)
 	outside := t.TempDir()
-	write(t, filepath.Join(outside, "secret.log"), 100)
+	disktest.Append(t, filepath.Join(outside, "secret.log"), 100)
 	dir := filepath.Join(host, "var/log/d")
-	write(t, filepath.Join(dir, "0.log"), 10)
+	disktest.Append(t, filepath.Join(dir, "0.log"), 10)
 	tr := newTree()
 	pass(t, tr, root, false)
 	if err := os.RemoveAll(dir); err != nil {
@@ -363,7 +342,7 @@ func TestTreeRefusesLinks(t *testing.T) {
 		}
 	}
 	// The top itself may be a link of the host's: /var/log on a larger disk.
-	write(t, filepath.Join(host, "data/log/x.log"), 1)
+	disktest.Append(t, filepath.Join(host, "data/log/x.log"), 1)
 	if err := os.RemoveAll(filepath.Join(host, "var/log")); err != nil {
 		t.Fatal(err)
 	}
@@ -382,10 +361,10 @@ func TestTreeSwap(t *testing.T) {
 	root := rootfd(t, host)
 	outside := t.TempDir()
 	for i := range 50 {
-		write(t, filepath.Join(outside, fmt.Sprint(i, ".log")), 1)
+		disktest.Append(t, filepath.Join(outside, fmt.Sprint(i, ".log")), 1)
 	}
 	dir := filepath.Join(host, "var/log/d")
-	write(t, filepath.Join(dir, "0.log"), 1)
+	disktest.Append(t, filepath.Join(dir, "0.log"), 1)
 	link := filepath.Join(host, "var/log/l")
 	if err := os.Symlink(outside, link); err != nil {
 		t.Fatal(err)
@@ -440,7 +419,7 @@ func TestOpenEach(t *testing.T) {
 		}
 	}
 	// Beyond the mount that a path begins on.
-	slash := open(t, "/", unix.O_PATH)
+	slash := disktest.Open(t, "/", unix.O_PATH)
 	if fd, err := openEach(slash, "proc/self", unix.O_RDONLY); !errors.Is(err, unix.EXDEV) {
 		t.Errorf("/proc from /: %d, %v, want EXDEV", fd, err)
 	}
@@ -602,8 +581,8 @@ func BenchmarkIdlePass(b *testing.B) {
 	host := b.TempDir()
 	for i := range 250 {
 		dir := filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", i, i), "app")
-		write(b, filepath.Join(dir, "0.log"), 1000)
-		write(b, filepath.Join(dir, "0.log.20260101-000000.gz"), 100)
+		disktest.Append(b, filepath.Join(dir, "0.log"), 1000)
+		disktest.Append(b, filepath.Join(dir, "0.log.20260101-000000.gz"), 100)
 	}
 	o := observer(b, host, DefaultPolicy())
 	now := time.Now()
