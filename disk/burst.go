@@ -140,7 +140,7 @@ func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 		if err := statx(top, l.name, &st); err != nil {
 			continue
 		}
-		if at := (inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}); l.file != at {
+		if at := (inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}); l.file != at {
 			if l.file != (inode{}) && l.followed(now) { // the kubelet was faster
 				b.fates.lost(l.file)
 				b.unsettle(rel, l.log)

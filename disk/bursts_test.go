@@ -43,12 +43,12 @@ func TestBurstsZone(t *testing.T) {
 // Somebody who watches with kubectl logs -f holds nothing up; a process of a pod
 // that calls itself so is a reader like any other.
 func TestBehindPassesOverTheKubelet(t *testing.T) {
-	k := opener{Holder: Holder{Comm: "kubelet"}}
-	if _, ok := behind([]opener{k}, 10<<20, 0); ok {
+	k := Holder{Comm: "kubelet"}
+	if _, ok := behind([]Holder{k}, 10<<20, 0); ok {
 		t.Error("the kubelet is waited for")
 	}
 	k.Who.PodUID = "11111111-2222-3333-4444-555555555555"
-	if _, ok := behind([]opener{k}, 10<<20, 0); !ok {
+	if _, ok := behind([]Holder{k}, 10<<20, 0); !ok {
 		t.Error("a pod is taken for the kubelet")
 	}
 }

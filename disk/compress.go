@@ -41,7 +41,7 @@ func (c Compression) ending() string {
 // compressArchive replaces the archive name by its compressed form. The archive is
 // removed only when the other is complete, on the disk under its name, and
 // nobody has the archive open; until then a crash leaves the archive.
-func compressArchive(d *folder, ctx context.Context, name string, c Compression) (err error) {
+func compressArchive(ctx context.Context, d *folder, name string, c Compression) (err error) {
 	src, st, err := d.file(name, unix.O_RDONLY)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func encode(ctx context.Context, dst io.Writer, src io.Reader, c Compression) (i
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &interruptible{ctx, src}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &interruptible{ctx: ctx, Reader: src}, make([]byte, 256<<10))
 	// The end of the stream, and often all of it, is written here: an error of
 	// Close not looked at is an archive cut short.
 	return n, errors.Join(err, w.Close())

@@ -74,15 +74,15 @@ func rotateContainer(ctx context.Context, host *Host, file string, rt Runtime, h
 	if st.Size == 0 {
 		return done, nil
 	}
-	at := inode{d.dev, st.Ino}
+	at := inode{dev: d.dev, ino: st.Ino}
 	who, err := host.openers(ctx, base, at)
 	if err != nil {
 		return done, err
 	}
-	done.Followed = slices.ContainsFunc(who[at], opener.reads)
+	done.Followed = slices.ContainsFunc(who[at], Holder.reads)
 	var lag *Behind
 	if o, ok := behind(who[at], st.Size, readMargin); ok {
-		lag = &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+		lag = &Behind{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	} else if how.Followed && !done.Followed {
 		lag = &Behind{Path: file, LagBytes: st.Size}
 	}
@@ -268,7 +268,7 @@ func (r *finisher) reopenAgain(ctx context.Context, d *folder, base, archive str
 	if err != nil {
 		return fmt.Errorf("probe %s: %w", path.Join(d.path, archive), err)
 	}
-	at := inode{d.dev, st.Ino}
+	at := inode{dev: d.dev, ino: st.Ino}
 	file := path.Join(d.path, base)
 	if idle != Written {
 		delete(r.reopening, file)

@@ -92,7 +92,7 @@ func (r *finisher) learn(ctx context.Context, d *folder, base string, all []arch
 			errs = append(errs, err)
 			continue
 		}
-		at := inode{d.dev, st.Ino}
+		at := inode{dev: d.dev, ino: st.Ino}
 		if a.fate = f.of(path.Join(d.path, a.name), at); a.fate == fateUnknown && marked(file) {
 			a.fate = fateUnread // a run before knew
 			f.set(path.Join(d.path, a.name), fateUnread)
@@ -120,7 +120,7 @@ func (r *finisher) learn(ctx context.Context, d *folder, base string, all []arch
 		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range ask {
-		if _, late := behind(who[h.at], h.size, 0); !late && slices.ContainsFunc(who[h.at], opener.reads) {
+		if _, late := behind(who[h.at], h.size, 0); !late && slices.ContainsFunc(who[h.at], Holder.reads) {
 			h.fate = fateRead
 			f.set(path.Join(d.path, h.name), fateRead)
 		}

@@ -32,7 +32,7 @@ func (r *Reclaimer) inventory(u ReclaimInput, dev uint64) ([]Candidate, error) {
 			}
 			c := Candidate{
 				Path: path.Join(dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime),
-				inode: inode{dev, st.Ino},
+				inode: inode{dev: dev, ino: st.Ino},
 			}
 			if c.Class, c.Log = classOf(dir, name, pods); c.Class == "" {
 				if textual(dir, name, pods) {
@@ -59,7 +59,7 @@ func (r *Reclaimer) inventory(u ReclaimInput, dev uint64) ([]Candidate, error) {
 	if c, ok := readCoreDir(r.host.procfs); ok && kindOf(c.dir) != KindCore {
 		c.each(r.host.rootfs, func(name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) == dev {
-				add(Candidate{Class: ClassCores, Path: path.Join(c.dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime), inode: inode{dev, st.Ino}})
+				add(Candidate{Class: ClassCores, Path: path.Join(c.dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime), inode: inode{dev: dev, ino: st.Ino}})
 			}
 		})
 	}
@@ -138,7 +138,7 @@ func (r *Reclaimer) live(c Candidate, st *unix.Statx_t, read map[inode]uint64, l
 func readUpTo(all []Reader) map[inode]uint64 {
 	read := map[inode]uint64{}
 	for _, x := range all {
-		at, offset := inode{x.Device, x.Inode}, uint64(0)
+		at, offset := inode{dev: x.Device, ino: x.Inode}, uint64(0)
 		if x.OffsetBytes != nil {
 			offset = *x.OffsetBytes
 		}
@@ -180,7 +180,7 @@ func (r *Reclaimer) deleted(d Deleted) (Candidate, bool) {
 	}
 	below, frees := punchable(d.Size, d.Bytes, below)
 	return Candidate{
-		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{d.Device, d.Inode},
+		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{dev: d.Device, ino: d.Inode},
 		holder: &d.Holders[0], below: below,
 	}, frees > 0
 }

@@ -155,7 +155,7 @@ func (c *journalCache) read(rootfs hostRoot, dir string, each func(inode, journa
 		f := os.NewFile(uintptr(fd), path.Join(dir, name))
 		var st unix.Statx_t
 		if err := statx(fd, itself, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-			at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+			at := inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
 			known, ok := c.files[at]
 			if !ok || known.size != st.Size || known.mtime != st.Mtime {
 				known = journalFile{size: st.Size, mtime: st.Mtime}

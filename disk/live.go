@@ -30,7 +30,7 @@ func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) 
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		if (inode{d.dev, st.Ino}) != s.inode {
+		if (inode{dev: d.dev, ino: st.Ino}) != s.inode {
 			return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, errBusy)
 		}
 		who, err := r.host.openers(ctx, name, s.inode)

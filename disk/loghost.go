@@ -38,6 +38,6 @@ func (h *Host) Close() error { return errors.Join(h.walker.Close(), h.rootfs.clo
 func (h *Host) open(dir string) (*folder, error) { return openFolder(h.rootfs, h.logPaths, dir) }
 
 // openers returns who has which of the files open, see openers.
-func (h *Host) openers(ctx context.Context, hint string, files ...inode) (map[inode][]opener, error) {
+func (h *Host) openers(ctx context.Context, hint string, files ...inode) (map[inode][]Holder, error) {
 	return openers(ctx, h.walker, hint, files...)
 }

@@ -237,17 +237,17 @@ func (o *Observer) rootPath() string {
 func (o *Observer) places(k Kubelet) []place {
 	var all []place
 	for _, p := range o.policy.LogPaths {
-		all = append(all, place{p, RoleLogs})
+		all = append(all, place{path: p, role: RoleLogs})
 	}
-	all = append(all, place{k.PodLogs, RoleLogs}, place{k.RootDir, RoleKubelet})
+	all = append(all, place{path: k.PodLogs, role: RoleLogs}, place{path: k.RootDir, role: RoleKubelet})
 	for _, p := range runtimes {
-		all = append(all, place{p, RoleRuntime})
+		all = append(all, place{path: p, role: RoleRuntime})
 	}
 	for _, p := range journals {
-		all = append(all, place{p, RoleJournal})
+		all = append(all, place{path: p, role: RoleJournal})
 	}
 	for _, p := range o.policy.Filesystems {
-		all = append(all, place{p, RoleConfigured})
+		all = append(all, place{path: p, role: RoleConfigured})
 	}
 	return all
 }

@@ -26,7 +26,7 @@ func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 	if err := unix.Fstat(ro, &st); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: c.Path, Err: err}
 	}
-	if (inode{st.Dev, st.Ino}) != c.inode || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if (inode{dev: st.Dev, ino: st.Ino}) != c.inode || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
 	}
 	idle, err := Probe(ro)
@@ -41,7 +41,7 @@ func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 		return 0, &os.PathError{Op: "open", Path: c.Path, Err: err}
 	}
 	defer func() { _ = unix.Close(rw) }()
-	if err := unix.Fstat(rw, &st); err != nil || (inode{st.Dev, st.Ino}) != c.inode {
+	if err := unix.Fstat(rw, &st); err != nil || (inode{dev: st.Dev, ino: st.Ino}) != c.inode {
 		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
 	}
 	return r.punch(rw, c.Path, c.below)
@@ -54,7 +54,7 @@ func (r *Reclaimer) punch(fd int, path string, below uint64) (uint64, error) {
 	if err := unix.Fstat(fd, &before); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if err := unmapped(r.host.procfs, inode{before.Dev, before.Ino}); err != nil {
+	if err := unmapped(r.host.procfs, inode{dev: before.Dev, ino: before.Ino}); err != nil {
 		return 0, refusef("%s: %v", path, err)
 	}
 	if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(below)); err != nil {

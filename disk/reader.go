@@ -111,7 +111,7 @@ func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy
 			followed[x] = followed[x] || !w.kubelet
 			at, ok := opened[position{w.pid, w.start, inode{ino: k.ino}}]
 			if !ok || byInode[at] != x {
-				at = inode{k.sdev, k.ino}
+				at = inode{dev: k.sdev, ino: k.ino}
 			}
 			row(w.process, at, x.path, x.log, x.file.size).Watched = true
 		}

@@ -17,7 +17,7 @@ func TestWhoLooksIsNotStalled(t *testing.T) {
 			s := &seen{follow: f, openings: []opening{{
 				process: &process{pid: 812, start: 7, kubelet: kubelet},
 				path:    "/var/log/pods/shop_web-0_11111111-2222-3333-4444-555555555555/app/0.log",
-				file:    inode{1, 2}, size: uint64(1000 * (1 + minute)), pos: 1000, links: 1,
+				file:    inode{dev: 1, ino: 2}, size: uint64(1000 * (1 + minute)), pos: 1000, links: 1,
 			}}}
 			got, _ = f.readers(s, nil, nil, DefaultPolicy().Readers, disktest.Epoch.Add(time.Duration(minute)*time.Minute))
 		}

@@ -149,7 +149,7 @@ func (r *Reclaimer) take(ctx context.Context, s Step, now time.Time) Act {
 		return a.failed(r.removeFile(s, below))
 	case ClassRotated:
 		a.Verb = ActCompress
-		return a.failed(r.in(s.Path, func(d *folder, name string) error { return compressArchive(d, ctx, name, Gzip) }))
+		return a.failed(r.in(s.Path, func(d *folder, name string) error { return compressArchive(ctx, d, name, Gzip) }))
 	case ClassUnread:
 		return r.removeUnread(ctx, s, a)
 	}
@@ -178,7 +178,7 @@ func (r *Reclaimer) removeFile(s Step, below []string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if (inode{d.dev, st.Ino}) != s.inode {
+	if (inode{dev: d.dev, ino: st.Ino}) != s.inode {
 		return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, errBusy)
 	}
 	if err := unheld(f); err != nil {
@@ -196,7 +196,7 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a Act) Act {
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		at := inode{d.dev, st.Ino}
+		at := inode{dev: d.dev, ino: st.Ino}
 		if at != s.inode {
 			return errBusy
 		}

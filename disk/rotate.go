@@ -96,13 +96,13 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	if st.Size == 0 {
 		return "", nil
 	}
-	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+	at := inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
 	who, err := r.host.openers(ctx, base, at)
 	if err != nil {
 		return "", err
 	}
 	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
-		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+		return "", &Behind{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	}
 	idle, err := Probe(int(live.Fd()))
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", refusef("%s is %s by %s: whether it may be rotated is not known", file, idle, named(nil))
 	}
 	if how.InPlace {
-		archive, err := rotateInPlace(d, ctx, base, who[at], now)
+		archive, err := rotateInPlace(ctx, d, base, who[at], now)
 		if err != nil {
 			return "", err
 		}
@@ -162,7 +162,7 @@ func waitIdle(live *os.File) {
 	}
 }
 
-func named(all []opener) string {
+func named(all []Holder) string {
 	if s := list(all); s != "" {
 		return s
 	}
@@ -206,11 +206,11 @@ func replaceLog(d *folder, live *os.File, base, archive string) error {
 // askAgain is how long a writer may take to reopen before it is asked again.
 const askAgain = 10 * time.Second
 
-func (r *Rotator) ask(how How, at inode, who []opener, now time.Time) error {
+func (r *Rotator) ask(how How, at inode, who []Holder, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < askAgain && !now.Before(last) {
 		return nil
 	}
-	if !slices.ContainsFunc(who, func(o opener) bool { return o.Writes }) {
+	if !slices.ContainsFunc(who, func(o Holder) bool { return o.Writes }) {
 		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
 	asked, err := how.Reopen.ask(r.host.walker, r.host.procfs, who)

@@ -94,7 +94,7 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 	if err != nil {
 		return fmt.Errorf("probe %s: %w", path.Join(d.path, a.name), err)
 	}
-	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+	at := inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
 	if idle == Written {
 		s.Waiting++
 		if how.Reopen.isZero() {
@@ -134,14 +134,14 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		return errBusy
 	}
 	_ = f.Close() // a second descriptor of ours would hold it
-	if err := compressArchive(d, ctx, a.name, how.Compress); err != nil {
+	if err := compressArchive(ctx, d, a.name, how.Compress); err != nil {
 		if errors.Is(err, errBusy) {
 			s.Waiting++
 		}
 		return err
 	}
 	a.plain, a.comp = false, how.Compress
-	s.Compressed = append(s.Compressed, Archive{path.Join(d.path, a.name+how.Compress.ending()), st.Size})
+	s.Compressed = append(s.Compressed, Archive{Path: path.Join(d.path, a.name+how.Compress.ending()), Bytes: st.Size})
 	return nil
 }
 
@@ -249,7 +249,7 @@ func removeExcess(d *folder, all []archived, how How, now time.Time, s *Settled)
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			s.Removed = append(s.Removed, Archive{path.Join(d.path, name), freed})
+			s.Removed = append(s.Removed, Archive{Path: path.Join(d.path, name), Bytes: freed})
 		}
 	}
 	return errors.Join(errs...)

@@ -24,9 +24,9 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func rotateInPlace(d *folder, ctx context.Context, base string, who []opener, now time.Time) (string, error) {
+func rotateInPlace(ctx context.Context, d *folder, base string, who []Holder, now time.Time) (string, error) {
 	for _, o := range who {
-		if o.Writes && !o.appends {
+		if o.Writes && !o.Appends {
 			return "", refusef("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
 				path.Join(d.path, base), o.Comm, o.PID)
 		}
@@ -61,7 +61,7 @@ func rotateInPlace(d *folder, ctx context.Context, base string, who []opener, no
 		return "", err
 	}
 	defer func() { _ = dst.Close() }()
-	if err = copyHead(d, ctx, dst, live, cut); err != nil {
+	if err = copyHead(ctx, d, dst, live, cut); err != nil {
 		_ = d.remove(part)
 		return "", err
 	}
@@ -123,7 +123,7 @@ func nextName(d *folder, live *os.File, base string, now time.Time) (archive str
 }
 
 // copyHead copies the first n bytes and makes them durable under their name.
-func copyHead(d *folder, ctx context.Context, dst, live *os.File, n int64) error {
+func copyHead(ctx context.Context, d *folder, dst, live *os.File, n int64) error {
 	err := copyData(ctx, dst, live, n)
 	if err == nil {
 		err = copyAttributes(dst, live)
@@ -163,7 +163,7 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 		if to = min(to, n); from >= to {
 			break
 		}
-		part := &interruptible{ctx, io.NewSectionReader(src, from, to-from)}
+		part := &interruptible{ctx: ctx, Reader: io.NewSectionReader(src, from, to-from)}
 		m, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(dst, from)}, part, buf)
 		if err == nil && m != to-from {
 			err = fmt.Errorf("%s was truncated by somebody else meanwhile: %w", src.Name(), io.ErrUnexpectedEOF)

@@ -124,7 +124,7 @@ func mountsBelow(places []place, mounts []mount) []place {
 	for _, m := range mounts {
 		for _, p := range places {
 			if rel, ok := within(m.point, p.path); ok && rel != "" && p.role == RoleLogs && !virtual(m.fstype) {
-				all = append(all, place{m.point, RoleLogs})
+				all = append(all, place{path: m.point, role: RoleLogs})
 				break
 			}
 		}
