@@ -97,7 +97,7 @@ func (r *Rotator) match(pattern string) ([]candidate, error) {
 		if ok, err := path.Match(path.Base(pattern), n); !ok || err != nil || n[0] == '.' && path.Base(pattern)[0] != '.' {
 			continue
 		}
-		if _, old := archive([]byte(n)); old {
+		if _, old := parseName([]byte(n)); old {
 			continue
 		}
 		var st unix.Statx_t
@@ -124,7 +124,7 @@ func missing(names []string) []string {
 	}
 	var gone []string
 	for _, n := range names {
-		base, old := archive([]byte(n))
+		base, old := parseName([]byte(n))
 		if b := string(base); old && b != "" && !there[b] && len(archivesOf(b, []string{n})) > 0 {
 			there[b] = true
 			gone = append(gone, b)

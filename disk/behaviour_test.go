@@ -244,7 +244,7 @@ func TestRotateStrangeNames(t *testing.T) {
 		disktest.WriteFile(t, filepath.Join(logs, n), n)
 	}
 	for i, n := range names {
-		if archive := rotate(t, r, "/var/log/"+n, How{}, disktest.Noon.Add(time.Duration(i)*time.Second)); archive == "" {
+		if archiveName := rotate(t, r, "/var/log/"+n, How{}, disktest.Noon.Add(time.Duration(i)*time.Second)); archiveName == "" {
 			t.Errorf("%q was left alone", n)
 		}
 	}
@@ -279,25 +279,25 @@ func TestRotateCollides(t *testing.T) {
 				r, logs := hostDir(t)
 				disktest.WriteFile(t, filepath.Join(logs, "a.log"), "line\n")
 				disktest.WriteFile(t, filepath.Join(logs, "precious"), "precious")
-				archive := filepath.Join(logs, "a.log."+stamp(disktest.Noon))
+				archiveName := filepath.Join(logs, "a.log."+stamp(disktest.Noon))
 				if at == "archive" {
-					disktest.Must(t, inTheWay(archive))
-					before, err := os.Lstat(archive)
+					disktest.Must(t, inTheWay(archiveName))
+					before, err := os.Lstat(archiveName)
 					disktest.Must(t, err)
 					got := filepath.Join(logs, filepath.Base(rotate(t, r, "/var/log/a.log", How{}, disktest.Noon)))
-					after, err := os.Lstat(archive)
-					if disktest.Must(t, err); got <= archive || !os.SameFile(before, after) || disktest.ReadFile(t, got) != "line\n" {
+					after, err := os.Lstat(archiveName)
+					if disktest.Must(t, err); got <= archiveName || !os.SameFile(before, after) || disktest.ReadFile(t, got) != "line\n" {
 						t.Errorf("the archive is %s: %v", got, disktest.List(t, logs))
 					}
 					return
 				}
 				rotate(t, r, "/var/log/a.log", How{}, disktest.Noon)
-				disktest.Must(t, inTheWay(archive+".gz"))
+				disktest.Must(t, inTheWay(archiveName+".gz"))
 				_, _ = r.Settle(t.Context(), "/var/log/a.log", How{Compress: Gzip}, disktest.Noon)
 				if disktest.ReadFile(t, filepath.Join(logs, "precious")) != "precious" {
 					t.Error("a link was followed")
 				}
-				if _, err := os.Lstat(archive); err != nil && decoded(t, archive+".gz") != "line\n" {
+				if _, err := os.Lstat(archiveName); err != nil && decoded(t, archiveName+".gz") != "line\n" {
 					t.Errorf("the line is gone: %v", disktest.List(t, logs))
 				}
 			})
@@ -321,9 +321,9 @@ func TestRotateSparse(t *testing.T) {
 	want, err := f.Stat()
 	disktest.Must(t, err)
 	disktest.Must(t, f.Close())
-	archive := rotate(t, r, "/var/log/a.log", How{InPlace: true}, disktest.Noon)
+	archiveName := rotate(t, r, "/var/log/a.log", How{InPlace: true}, disktest.Noon)
 	var copied, live unix.Stat_t
-	disktest.Must(t, unix.Stat(filepath.Join(logs, filepath.Base(archive)), &copied))
+	disktest.Must(t, unix.Stat(filepath.Join(logs, filepath.Base(archiveName)), &copied))
 	disktest.Must(t, unix.Stat(file, &live))
 	if copied.Size+live.Size != want.Size() {
 		t.Errorf("%d and %d bytes of %d", copied.Size, live.Size, want.Size())
@@ -331,7 +331,7 @@ func TestRotateSparse(t *testing.T) {
 	if copied.Blocks*512 > 16<<20 {
 		t.Errorf("the copy takes %d bytes, of a log that took some KiB", copied.Blocks*512)
 	}
-	g, err := os.Open(filepath.Join(logs, filepath.Base(archive)))
+	g, err := os.Open(filepath.Join(logs, filepath.Base(archiveName)))
 	disktest.Must(t, err)
 	defer g.Close()
 	for _, at := range []int64{0, hole, 2*hole + 12345} {
@@ -357,7 +357,7 @@ func TestRotateLockedByOthers(t *testing.T) {
 			defer f.Close()
 			return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 		})
-		if archive := rotate(t, r, "/var/log/a.log", How{InPlace: inPlace}, disktest.Noon); archive == "" {
+		if archiveName := rotate(t, r, "/var/log/a.log", How{InPlace: inPlace}, disktest.Noon); archiveName == "" {
 			t.Errorf("in place %v: it was left alone", inPlace)
 		}
 		if got := disktest.List(t, logs); len(got) != 2 {

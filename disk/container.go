@@ -90,7 +90,7 @@ func rotateContainer(ctx context.Context, host *Host, file string, rt Runtime, h
 		return done, lag
 	}
 	done.Unread = lag != nil
-	archive, err := newArchive(d, base, now)
+	archiveName, err := newArchive(d, base, now)
 	if err != nil {
 		return done, err
 	}
@@ -101,18 +101,18 @@ func rotateContainer(ctx context.Context, host *Host, file string, rt Runtime, h
 		return done, fmt.Errorf("%s: %w", file, errReplaced)
 	}
 	if rt.Replaces {
-		err = d.rename(base, archive)
+		err = d.rename(base, archiveName)
 	} else {
-		err = replaceLog(d, live, base, archive)
+		err = replaceLog(d, live, base, archiveName)
 	}
 	if err != nil {
 		return done, err
 	}
 	mark(live, done.Unread)
 	if err := rt.Reopen(ctx); err != nil {
-		return done, errors.Join(err, undoRotation(d, base, archive, rt))
+		return done, errors.Join(err, undoRotation(d, base, archiveName, rt))
 	}
-	done.Archive = path.Join(d.path, archive)
+	done.Archive = path.Join(d.path, archiveName)
 	return done, nil
 }
 
@@ -136,9 +136,9 @@ func newArchive(d *folder, base string, now time.Time) (string, error) {
 
 // undoRotation gives a log its name back after the runtime could not open the new one,
 // as the kubelet does, unless the new one has lines already.
-func undoRotation(d *folder, base, archive string, rt Runtime) error {
+func undoRotation(d *folder, base, archiveName string, rt Runtime) error {
 	if rt.Replaces {
-		return d.rename(archive, base)
+		return d.rename(archiveName, base)
 	}
 	f, st, err := d.file(base, unix.O_RDONLY)
 	if err != nil {
@@ -148,11 +148,11 @@ func undoRotation(d *folder, base, archive string, rt Runtime) error {
 	if idle, err := Probe(int(f.Fd())); err != nil || idle == Written || st.Size > 0 {
 		return err
 	}
-	if err := d.exchange(archive, base); err != nil {
+	if err := d.exchange(archiveName, base); err != nil {
 		return err
 	}
 	_ = f.Close()
-	return d.abandonedEmpty(archive)
+	return d.abandonedEmpty(archiveName)
 }
 
 // checkRoom refuses where a new file might not fit.
@@ -181,8 +181,8 @@ type finisher struct {
 }
 
 type reopening struct {
-	archive inode
-	asked   time.Time
+	archiveName inode
+	asked       time.Time
 }
 
 func newFinisher(host *Host, how How, fates *fates) *finisher {
@@ -258,15 +258,15 @@ func archiveBudget(d *folder, base string, all []archived, budget uint64) uint64
 
 // reopenAgain asks the runtime once more where an archive is still written long
 // after it was rotated, and the log is missing or empty: only then is asking safe.
-func (r *finisher) reopenAgain(ctx context.Context, d *folder, base, archive string, runtime func(context.Context) (Runtime, error), now time.Time) error {
-	f, st, err := d.file(archive, unix.O_RDONLY)
+func (r *finisher) reopenAgain(ctx context.Context, d *folder, base, archiveName string, runtime func(context.Context) (Runtime, error), now time.Time) error {
+	f, st, err := d.file(archiveName, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	idle, err := Probe(int(f.Fd()))
 	if err != nil {
-		return fmt.Errorf("probe %s: %w", path.Join(d.path, archive), err)
+		return fmt.Errorf("probe %s: %w", path.Join(d.path, archiveName), err)
 	}
 	at := inode{dev: d.dev, ino: st.Ino}
 	file := path.Join(d.path, base)
@@ -275,7 +275,7 @@ func (r *finisher) reopenAgain(ctx context.Context, d *folder, base, archive str
 		return nil
 	}
 	last, ok := r.reopening[file]
-	if ok = ok && last.archive == at; !ok {
+	if ok = ok && last.archiveName == at; !ok {
 		// It may be in the middle of a rotation. containerd, asked twice within
 		// moments, opens the log twice and writes its lines in the wrong order.
 		r.reopening[file] = reopening{at, now}

@@ -119,7 +119,7 @@ func TestCoreDumps(t *testing.T) {
 	if got := o.cores(time.Now()); len(got) != 1 || got[0].Files != 2 || got[0].Bytes < 2<<20 || got[0].Path != "/var/cores" {
 		t.Errorf("seen: %+v", got)
 	}
-	space, err := space(r.host.rootfs, "/var/log")
+	space, err := space(hostRoot(disktest.OpenRoot(t, root)), "/var/log")
 	disktest.Must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}.ReclaimInput(), false, time.Now(), nil)
 	disktest.Must(t, err)

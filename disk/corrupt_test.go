@@ -19,7 +19,7 @@ import (
 
 func TestCorruptArchives(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	at := func(name string) string { return filepath.Join(host, "var/log/pods", disktest.PodA, name) }
 	whole := disktest.GzipText(t, bytes.Repeat([]byte("2026-01-01T00:00:00Z stdout F line\n"), 10_000))
 	flipped := slices.Clone(whole)
@@ -89,7 +89,7 @@ func TestCorruptArchives(t *testing.T) {
 // Who is still writing is not accused.
 func TestArchiveBeingWritten(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	at := filepath.Join(host, "var/log/syslog.1.gz")
 	disktest.Append(t, at, 10)
 	_ = disktest.Open(t, at, unix.O_WRONLY)
@@ -106,7 +106,7 @@ func TestArchiveBeingWritten(t *testing.T) {
 // The budget ends a pass, and the next one goes on.
 func TestArchiveBudget(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	for _, name := range []string{"a.1.gz", "b.1.gz", "c.1.gz"} {
 		disktest.Append(t, filepath.Join(host, "var/log", name), 10)
 	}

@@ -166,9 +166,9 @@ func keepsAttributes(t *testing.T, dir string, inPlace bool) {
 			t.Fatalf("the ACL is\n%s", want)
 		}
 		how := How{Compress: Gzip, InPlace: inPlace}
-		archive := rotate(t, r, file, how, disktest.Noon)
+		archiveName := rotate(t, r, file, how, disktest.Noon)
 		finish(t, r, file, how)
-		for _, p := range []string{file, archive + ".gz"} {
+		for _, p := range []string{file, archiveName + ".gz"} {
 			if got := attributes(t, p); got != want {
 				t.Errorf("%s has\n%s\nwant\n%s", p, got, want)
 			}
@@ -201,11 +201,11 @@ func losesLines(t *testing.T, dir string, inPlace bool) int {
 			return got.Missing
 		default:
 		}
-		archive, err := r.Rotate(t.Context(), file, how, time.Now())
+		archiveName, err := r.Rotate(t.Context(), file, how, time.Now())
 		if refusal := (*Refusal)(nil); err != nil && !errors.As(err, &refusal) && w.Cmd.ProcessState == nil {
 			t.Error(err)
 		}
-		if archive != "" {
+		if archiveName != "" {
 			rotations++
 		}
 		if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {

@@ -22,10 +22,10 @@ type fates struct {
 
 func newFates() *fates { return &fates{byPath: map[string]fate{}, others: map[inode]bool{}} }
 
-func (f *fates) set(archive string, to fate) {
+func (f *fates) set(archiveName string, to fate) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.byPath[archive] = to
+	f.byPath[archiveName] = to
 }
 
 // lost notes that somebody else gave the file at another name, before whoever
@@ -37,14 +37,14 @@ func (f *fates) lost(at inode) {
 }
 
 // of returns the fate of the archive at a path; at is its file.
-func (f *fates) of(archive string, at inode) fate {
+func (f *fates) of(archiveName string, at inode) fate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.others[at] {
 		delete(f.others, at)
-		f.byPath[archive] = fateUnread
+		f.byPath[archiveName] = fateUnread
 	}
-	if x, ok := f.byPath[archive]; ok {
+	if x, ok := f.byPath[archiveName]; ok {
 		return x
 	}
 	return fateUnknown
@@ -54,7 +54,7 @@ func (f *fates) of(archive string, at inode) fate {
 func (f *fates) keep(ok func(dir string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.byPath, func(archive string, _ fate) bool { return !ok(path.Dir(archive)) })
+	maps.DeleteFunc(f.byPath, func(archiveName string, _ fate) bool { return !ok(path.Dir(archiveName)) })
 }
 
 // learnEvery is how often is looked who reads archives: it walks /proc, and

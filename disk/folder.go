@@ -244,19 +244,19 @@ func (d *folder) rename(from, to string) error {
 // exchange gives each the other's name, in one step where the filesystem can.
 // Elsewhere base is missing for a moment, and a run that is killed in it leaves
 // that to the next Settle.
-func (d *folder) exchange(archive, base string) error {
-	err := unix.Renameat2(d.fd, archive, d.fd, base, unix.RENAME_EXCHANGE)
+func (d *folder) exchange(archiveName, base string) error {
+	err := unix.Renameat2(d.fd, archiveName, d.fd, base, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.EINVAL) {
-		part := "." + archive + partEnding
-		if err := d.rename(archive, part); err != nil {
+		part := "." + archiveName + partEnding
+		if err := d.rename(archiveName, part); err != nil {
 			return err
 		}
-		if err := d.rename(base, archive); err != nil {
-			return errors.Join(err, d.rename(part, archive))
+		if err := d.rename(base, archiveName); err != nil {
+			return errors.Join(err, d.rename(part, archiveName))
 		}
 		return d.rename(part, base)
 	}
-	return d.wrap("exchange", archive, err)
+	return d.wrap("exchange", archiveName, err)
 }
 
 // remove removes a name. That it is gone already is what was wanted.

@@ -59,9 +59,9 @@ ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 					return err == nil && st.Size() > 0 && disktest.HasOpen(follower.Process.Pid, st) &&
 						bytes.Count([]byte(disktest.ReadFile(t, file)), []byte("\n"))%burst == 0
 				})
-				if archive, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
+				if archiveName, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
 					t.Log(err)
-				} else if archive != "" {
+				} else if archiveName != "" {
 					rotations++
 				}
 				if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {

@@ -353,3 +353,11 @@ func TestReaderInContainerForReal(t *testing.T) {
 		t.Errorf("%+v, unfollowed %+v", r, u.Unfollowed)
 	}
 }
+
+func newReclaimer(t testing.TB, root string, p Policy) *Reclaimer {
+	t.Helper()
+	r, err := NewReclaimer("/proc", root, p.ReclaimConfig())
+	disktest.Must(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}

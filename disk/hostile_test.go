@@ -73,7 +73,7 @@ func TestRotateSwap(t *testing.T) {
 }
 
 // try gives the log a new file, as Rotate does, and removes the archive.
-func try(r *Rotator, top, dir, archive string) error {
+func try(r *Rotator, top, dir, archiveName string) error {
 	d, err := openFolder(r.host.rootfs, []string{top}, dir)
 	if err != nil {
 		return err
@@ -84,11 +84,11 @@ func try(r *Rotator, top, dir, archive string) error {
 		return err
 	}
 	defer live.Close()
-	if err := replaceLog(d, live, "app.log", archive); err != nil {
+	if err := replaceLog(d, live, "app.log", archiveName); err != nil {
 		return err
 	}
 	_ = live.Close()
-	_, err = removeArchive(d, archive)
+	_, err = removeArchive(d, archiveName)
 	return err
 }
 
@@ -107,7 +107,7 @@ func TestRotateLongPath(t *testing.T) {
 // What chattr(1) has closed is refused, not opened up.
 func TestRotateImmutable(t *testing.T) {
 	privtest.Root(t)
-	root, _ := host(t, 64<<20)
+	root := disktest.LogDisk(t, 64<<20)
 	dir := filepath.Join(root, "var/log")
 	for _, flag := range []string{"i", "a"} {
 		file := filepath.Join(dir, flag+".log")
@@ -286,7 +286,7 @@ func TestRotateFailing(t *testing.T) {
 // never wedges: with space again it goes on.
 func TestRotateFullForReal(t *testing.T) {
 	privtest.Root(t)
-	root, _ := host(t, 16<<20)
+	root := disktest.LogDisk(t, 16<<20)
 	dir := filepath.Join(root, "var/log")
 	const lines = 20_000
 	original := disktest.NumberedLines(lines)

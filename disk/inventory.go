@@ -93,7 +93,7 @@ func classOf(dir, name, pods string) (c Class, log string) {
 	case kind == KindCore:
 		return ClassCores, ""
 	}
-	base, old := archive([]byte(name))
+	base, old := parseName([]byte(name))
 	if !old || len(base) == 0 || strings.Contains(dir, "/audit") {
 		return "", ""
 	}
@@ -153,7 +153,7 @@ func readUpTo(all []Reader) map[inode]uint64 {
 // textual reports whether the file may be a log of lines that is being written:
 // no archive, no journal, no dump, no log of a container, and no audit log.
 func textual(dir, name, pods string) bool {
-	_, old := archive([]byte(name))
+	_, old := parseName([]byte(name))
 	_, inPod := within(dir, pods)
 	return !old && !inPod && kindOf(dir) == KindFile && !strings.Contains(dir, "/audit")
 }

@@ -62,7 +62,7 @@ func TestLadder(t *testing.T) {
 }
 
 func TestGoal(t *testing.T) {
-	p := DefaultPolicy().Pressure // 15, 20, inodes 10
+	p := pressure15()
 	eviction := uint64(10)
 	soon := 60.0
 	for _, c := range []struct {
@@ -97,7 +97,7 @@ func TestGoal(t *testing.T) {
 
 // A disk that only fills fast is not short yet: readers are still waited for.
 func TestShort(t *testing.T) {
-	p := DefaultPolicy().Pressure
+	p := pressure15()
 	soon := 60.0
 	for _, c := range []struct {
 		f    Filesystem

@@ -124,7 +124,7 @@ func (l *listing) entry(name []byte, kind byte) {
 		return
 	}
 	l.dir.files++
-	base, old := archive(plain)
+	base, old := parseName(plain)
 	g := l.whole
 	if g == nil {
 		g = l.group(base)

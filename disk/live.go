@@ -19,8 +19,8 @@ func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) 
 		how := rule.How()
 		how.Force = true
 		how.Asked = func(who string) { a.Asked = who }
-		archive, err := r.Rotate(ctx, s.Path, how, now)
-		a.Verb, a.Archive, a.Bytes = ActRotate, archive, s.Bytes
+		archiveName, err := r.Rotate(ctx, s.Path, how, now)
+		a.Verb, a.Archive, a.Bytes = ActRotate, archiveName, s.Bytes
 		return a.failed(err)
 	}
 	a.Verb, a.Bytes = ActPunch, 0

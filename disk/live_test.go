@@ -56,13 +56,13 @@ func TestReclaimLiveForReal(t *testing.T) {
 	if !disktest.EveryProcessSeen(t) {
 		return
 	}
-	root, policy := host(t, 1<<30)
+	root, policy := disktest.LogDisk(t, 1<<30), DefaultPolicy()
 	logs := filepath.Join(root, "var/log")
 	at := func(name string) string { return filepath.Join(logs, name) }
 	for _, name := range []string{"alone.log", "managed.log", "ruled.log"} {
-		fill(t, at(name), 40, time.Now())
+		disktest.Fill(t, at(name), 40, time.Now())
 	}
-	fill(t, at("small.log"), 8, time.Now())
+	disktest.Fill(t, at("small.log"), 8, time.Now())
 	disktest.Must(t, os.WriteFile(at("database"), bytes.Repeat([]byte("line\n\x00"), 7<<20), 0o640))
 	disktest.Must(t, os.MkdirAll(filepath.Join(root, "etc/logrotate.d"), 0o755))
 	disktest.Must(t, os.WriteFile(filepath.Join(root, "etc/logrotate.conf"), []byte("include /etc/logrotate.d\n"), 0o644))
@@ -85,8 +85,8 @@ func TestReclaimLiveForReal(t *testing.T) {
 	startReader(t, at("managed.log"), 39<<20)
 
 	u := observe(t, observer(t, root, policy), time.Now())
-	r := reclaimer(t, root, policy)
-	before, err := space(r.host.rootfs, "/var/log")
+	r := newReclaimer(t, root, policy)
+	before, err := space(hostRoot(disktest.OpenRoot(t, root)), "/var/log")
 	disktest.Must(t, err)
 	goal := Goal{AvailBytes: before.SizeBytes}
 	plan, err := r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), true, time.Now(), nil)
@@ -103,7 +103,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	}
 
 	policy.Reclaim.Classes = []Class{ClassLive}
-	r = reclaimer(t, root, policy)
+	r = newReclaimer(t, root, policy)
 	size := func() int64 { st, err := os.Stat(at("app.log")); disktest.Must(t, err); return st.Size() }
 	was := size()
 	got, err := r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), false, time.Now(), nil)

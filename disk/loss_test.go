@@ -111,12 +111,12 @@ func lossOfNodetune(t *testing.T, every time.Duration, env []string, inPlace boo
 		if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {
 			t.Error(err)
 		}
-		archive, err := r.Rotate(t.Context(), file, how, time.Now())
+		archiveName, err := r.Rotate(t.Context(), file, how, time.Now())
 		var refusal *Refusal
 		if err != nil && !errors.As(err, &refusal) && w.Cmd.ProcessState == nil {
 			t.Logf("rotate: %v", err)
 		}
-		if archive != "" {
+		if archiveName != "" {
 			rotations++
 		}
 	}

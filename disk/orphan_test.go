@@ -18,7 +18,7 @@ import (
 // whatever the number of their containers.
 func TestOrphans(t *testing.T) {
 	root := t.TempDir()
-	host := rootfd(t, root)
+	host := hostRoot(disktest.OpenRoot(t, root))
 	old, recent := disktest.Noon.Add(-2*orphanAfter), disktest.Noon.Add(-orphanAfter/2)
 	var producers []Producer
 	pod := func(n int, name string, changed, logged time.Time, containers ...string) {
@@ -67,7 +67,7 @@ func TestOrphansOfTheRuntime(t *testing.T) {
 		disktest.Must(t, os.MkdirAll(dir, 0o755))
 		disktest.WriteFile(t, filepath.Join(dir, "0.log"), "x\n")
 	}
-	r, err := NewReclaimer("/proc", root, DefaultPolicy().ReclaimConfig())
+	r, err := NewReclaimer("/proc", root, reclaimConfig())
 	disktest.Must(t, err)
 	defer r.Close()
 	r.Sandboxes = func(context.Context) (map[string]bool, error) { return nil, errors.New("no answer") }

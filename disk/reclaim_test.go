@@ -17,30 +17,6 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// host is a root with an ext4 of its own at /var/log.
-func host(t testing.TB, size int64) (root string, policy Policy) {
-	root = t.TempDir()
-	disktest.Ext4(t, filepath.Join(root, "var/log"), size)
-	disktest.Must(t, os.Chmod(filepath.Join(root, "var/log"), 0o755))
-	return root, DefaultPolicy()
-}
-
-func reclaimer(t testing.TB, root string, p Policy) *Reclaimer {
-	t.Helper()
-	r, err := NewReclaimer("/proc", root, p.ReclaimConfig())
-	disktest.Must(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
-// fill writes n MiB that no filesystem shrinks, last written at the time.
-func fill(t testing.TB, path string, n int, at time.Time) {
-	t.Helper()
-	disktest.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	disktest.Must(t, os.WriteFile(path, bytes.Repeat([]byte("0123456789abcde\n"), n<<16), 0o640))
-	disktest.Must(t, os.Chtimes(path, at, at))
-}
-
 // A disk is brought to its goal by the steps of the ladder, in its order and no
 // further; what is open, new, the last of its log or not switched on stays.
 func TestReclaimForReal(t *testing.T) {
@@ -53,14 +29,14 @@ func TestReclaimForReal(t *testing.T) {
 		return filepath.Join(logs, log+"."+stamp(old.Add(time.Duration(i)*time.Hour))+ending)
 	}
 	for i := range 4 {
-		fill(t, stamped("a.log", i, ".gz"), 10, old.Add(time.Duration(i)*time.Hour))
+		disktest.Fill(t, stamped("a.log", i, ".gz"), 10, old.Add(time.Duration(i)*time.Hour))
 	}
-	fill(t, stamped("b.log", 0, ".gz"), 10, old)
-	fill(t, stamped("b.log", 1, ""), 20, old)
-	fill(t, stamped("new.log", 0, ".gz"), 5, now)
-	fill(t, stamped("new.log", 1, ".gz"), 5, now)
-	fill(t, filepath.Join(logs, "syslog.2.gz"), 10, old)
-	fill(t, filepath.Join(logs, "syslog.3.gz"), 10, old)
+	disktest.Fill(t, stamped("b.log", 0, ".gz"), 10, old)
+	disktest.Fill(t, stamped("b.log", 1, ""), 20, old)
+	disktest.Fill(t, stamped("new.log", 0, ".gz"), 5, now)
+	disktest.Fill(t, stamped("new.log", 1, ".gz"), 5, now)
+	disktest.Fill(t, filepath.Join(logs, "syslog.2.gz"), 10, old)
+	disktest.Fill(t, filepath.Join(logs, "syslog.3.gz"), 10, old)
 	held, err := os.Open(stamped("a.log", 0, ".gz"))
 	disktest.Must(t, err)
 	t.Cleanup(func() { held.Close() })
@@ -69,7 +45,7 @@ func TestReclaimForReal(t *testing.T) {
 	before, err := space(r.host.rootfs, "/var/log")
 	disktest.Must(t, err)
 	goal := Goal{AvailBytes: before.AvailBytes + 25<<20}
-	plan, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}.ReclaimInput(), true, now, nil)
+	plan, err := r.Reclaim(t.Context(), "/var/log", goal, nothingSeen(), true, now, nil)
 	disktest.Must(t, err)
 	if len(plan.Steps) != 3 || len(plan.Acts) != 0 {
 		t.Errorf("the plan: %+v", plan.Steps)
@@ -77,7 +53,7 @@ func TestReclaimForReal(t *testing.T) {
 	if after, _ := space(r.host.rootfs, "/var/log"); after.AvailBytes != before.AvailBytes {
 		t.Error("a dry run has freed space")
 	}
-	got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}.ReclaimInput(), false, now, nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", goal, nothingSeen(), false, now, nil)
 	disktest.Must(t, err)
 	// The oldest of a.log is open; so the next three go, and no more.
 	var did []string
@@ -109,7 +85,7 @@ func TestPunchDeletedForReal(t *testing.T) {
 	if !disktest.EveryProcessSeen(t) {
 		return
 	}
-	root, policy := host(t, 200<<20)
+	root, policy := disktest.LogDisk(t, 200<<20), DefaultPolicy()
 	policy.Reclaim.Classes = []Class{ClassDeleted}
 	file := filepath.Join(root, "var/log/app.log")
 	var content bytes.Buffer
@@ -134,8 +110,8 @@ func TestPunchDeletedForReal(t *testing.T) {
 	}
 	// As it looks where /var/log is the host's.
 	u.Deleted[0].Path = "/var/log/app.log"
-	r := reclaimer(t, root, policy)
-	before, err := space(r.host.rootfs, "/var/log")
+	r := newReclaimer(t, root, policy)
+	before, err := space(hostRoot(disktest.OpenRoot(t, root)), "/var/log")
 	disktest.Must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
 	disktest.Must(t, err)
@@ -176,8 +152,8 @@ func TestRemoveOrphanForReal(t *testing.T) {
 	old := time.Now().Add(-48 * time.Hour)
 	for i, name := range []string{"gone", "open", "strange", "linked"} {
 		dir := filepath.Join(pods, fmt.Sprintf("default_%s_11111111-2222-3333-4444-55555555555%d", name, i))
-		fill(t, filepath.Join(dir, "web/0.log"), 1, old)
-		fill(t, filepath.Join(dir, "web/0.log.20260131-110000.gz"), 1, old)
+		disktest.Fill(t, filepath.Join(dir, "web/0.log"), 1, old)
+		disktest.Fill(t, filepath.Join(dir, "web/0.log.20260131-110000.gz"), 1, old)
 		switch name {
 		case "open":
 			f, err := os.Open(filepath.Join(dir, "web/0.log"))

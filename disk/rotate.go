@@ -112,11 +112,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", refusef("%s is %s by %s: whether it may be rotated is not known", file, idle, named(nil))
 	}
 	if how.InPlace {
-		archive, err := rotateInPlace(ctx, d, base, who[at], now)
+		archiveName, err := rotateInPlace(ctx, d, base, who[at], now)
 		if err != nil {
 			return "", err
 		}
-		return path.Join(d.path, archive), nil
+		return path.Join(d.path, archiveName), nil
 	}
 	if idle == Written {
 		switch {
@@ -129,21 +129,21 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
 	}
-	archive, release, err := lockAndName(d, live, base, now)
+	archiveName, release, err := lockAndName(d, live, base, now)
 	if err != nil {
 		return "", err
 	}
 	defer release()
 	waitIdle(live)
-	if err := replaceLog(d, live, base, archive); err != nil {
+	if err := replaceLog(d, live, base, archiveName); err != nil {
 		return "", err
 	}
 	if idle == Written {
 		if err := r.ask(how, at, who[at], now); err != nil {
-			return path.Join(d.path, archive), err
+			return path.Join(d.path, archiveName), err
 		}
 	}
-	return path.Join(d.path, archive), nil
+	return path.Join(d.path, archiveName), nil
 }
 
 // waitIdle waits for a moment in which nothing is written, and not long for it.
@@ -173,27 +173,27 @@ func named(all []Holder) string {
 var errReplaced = errors.New("it was replaced by somebody else meanwhile")
 
 // replaceLog makes an empty file like live and exchanges the two.
-func replaceLog(d *folder, live *os.File, base, archive string) error {
-	fresh, err := d.create(archive)
+func replaceLog(d *folder, live *os.File, base, archiveName string) error {
+	fresh, err := d.create(archiveName)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = fresh.Close() }()
 	undo := func(err error) error {
 		_ = fresh.Close()
-		return errors.Join(err, d.abandonedEmpty(archive))
+		return errors.Join(err, d.abandonedEmpty(archiveName))
 	}
 	if err := copyAttributes(fresh, live); err != nil {
 		return undo(err)
 	}
 	mark(fresh, false) // the kubelet gives an archive its log's name back where nobody reopens it
-	if err := d.exchange(archive, base); err != nil {
+	if err := d.exchange(archiveName, base); err != nil {
 		return undo(err)
 	}
 	// Whatever had the name when it was looked at may have lost it since.
-	same, err := d.is(archive, live)
+	same, err := d.is(archiveName, live)
 	if err == nil && !same {
-		if err := d.exchange(archive, base); err != nil {
+		if err := d.exchange(archiveName, base); err != nil {
 			return err
 		}
 		return undo(fmt.Errorf("%s: %w", path.Join(d.path, base), errReplaced))

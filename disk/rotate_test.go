@@ -17,11 +17,11 @@ import (
 
 func rotate(t *testing.T, r *Rotator, file string, how How, now time.Time) string {
 	t.Helper()
-	archive, err := r.Rotate(t.Context(), file, how, now)
+	archiveName, err := r.Rotate(t.Context(), file, how, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return archive
+	return archiveName
 }
 
 // Mode, user attributes and the archive's mtime stay what they were.
@@ -41,14 +41,14 @@ func TestRotateKeepsAttributes(t *testing.T) {
 	}
 	r := newRotator(t, dir)
 	how := How{Compress: Gzip, Archives: 3}
-	archive := rotate(t, r, file, how, disktest.Noon)
-	if want := file + ".20260131-120000000000"; archive != want || disktest.ReadFile(t, archive) != "one\n" || disktest.ReadFile(t, file) != "" {
-		t.Fatalf("archive %s: %q", archive, disktest.ReadFile(t, archive))
+	archiveName := rotate(t, r, file, how, disktest.Noon)
+	if want := file + ".20260131-120000000000"; archiveName != want || disktest.ReadFile(t, archiveName) != "one\n" || disktest.ReadFile(t, file) != "" {
+		t.Fatalf("archive %s: %q", archiveName, disktest.ReadFile(t, archiveName))
 	}
 	if _, err := r.Settle(t.Context(), file, how, disktest.Noon); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{file, archive + ".gz"} {
+	for _, path := range []string{file, archiveName + ".gz"} {
 		st, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -73,7 +73,7 @@ func TestRotateEmptyIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
 	disktest.WriteFile(t, file, "")
-	if archive := rotate(t, newRotator(t, dir), file, How{}, disktest.Noon); archive != "" || len(disktest.List(t, dir)) != 1 {
+	if archiveName := rotate(t, newRotator(t, dir), file, How{}, disktest.Noon); archiveName != "" || len(disktest.List(t, dir)) != 1 {
 		t.Errorf("an empty log was rotated: %v", disktest.List(t, dir))
 	}
 }
@@ -164,12 +164,12 @@ func TestRotateWriterUnknown(t *testing.T) {
 		t.Errorf("got %v, want a refusal that names the writer", err)
 	}
 	how := How{Reopen: Reopen{PID: w.Cmd.Process.Pid}, Compress: Gzip}
-	archive := rotate(t, r, file, how, disktest.Noon) // HUP, which this writer ignores
+	archiveName := rotate(t, r, file, how, disktest.Noon) // HUP, which this writer ignores
 	s, err := r.Settle(t.Context(), file, how, disktest.Noon)
 	if err != nil || s.Waiting != 1 || len(s.Compressed) != 0 {
 		t.Errorf("settled an archive that is written: %+v, %v", s, err)
 	}
-	if _, err := os.Stat(archive); err != nil {
+	if _, err := os.Stat(archiveName); err != nil {
 		t.Error(err)
 	}
 }
@@ -191,13 +191,13 @@ func TestRotateReaderBehind(t *testing.T) {
 	if _, err := r.Rotate(t.Context(), file, How{}, disktest.Noon); !errors.As(err, &lag) || lag.LagBytes != 2<<20 || lag.Reader.PID != tail.Process.Pid {
 		t.Fatalf("got %v, want a reader 2 MiB behind", err)
 	}
-	archive := rotate(t, r, file, How{Force: true}, disktest.Noon)
+	archiveName := rotate(t, r, file, How{Force: true}, disktest.Noon)
 	// It still reads: neither compressed nor removed.
 	how := How{Compress: Gzip, Archives: 1}
 	if s, err := r.Settle(t.Context(), file, how, disktest.Noon); err != nil || s.Waiting != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err := os.Stat(archive); err != nil {
+	if _, err := os.Stat(archiveName); err != nil {
 		t.Error(err)
 	}
 }

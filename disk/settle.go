@@ -147,12 +147,12 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 
 // recreateLog makes the log again that a run killed in the middle of exchange has
 // left without a name, like its archive: not every daemon creates what it opens.
-func recreateLog(d *folder, base, archive string, like *os.File) error {
+func recreateLog(d *folder, base, archiveName string, like *os.File) error {
 	var st unix.Statx_t
 	if err := statx(d.fd, []byte(base+"\x00"), &st); !errors.Is(err, unix.ENOENT) {
 		return d.wrap("stat", base, err)
 	}
-	part := "." + archive + partEnding
+	part := "." + archiveName + partEnding
 	fresh, err := d.create(part)
 	if err != nil {
 		return err

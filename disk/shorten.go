@@ -37,7 +37,7 @@ func rotateInPlace(ctx context.Context, d *folder, base string, who []Holder, no
 	}
 	defer func() { _ = live.Close() }()
 	// Two that cut off what each has copied would cut off more than that.
-	archive, release, err := lockAndName(d, live, base, now)
+	archiveName, release, err := lockAndName(d, live, base, now)
 	if err != nil {
 		return "", err
 	}
@@ -55,7 +55,7 @@ func rotateInPlace(ctx context.Context, d *folder, base string, who []Holder, no
 	if cut <= 0 {
 		return "", refusef("%s has %d bytes: less than a block is not worth a copy", path.Join(d.path, base), st.Size())
 	}
-	part := "." + archive + copyEnding
+	part := "." + archiveName + copyEnding
 	dst, err := d.create(part)
 	if err != nil {
 		return "", err
@@ -75,27 +75,27 @@ func rotateInPlace(ctx context.Context, d *folder, base string, who []Holder, no
 		_ = d.remove(part)
 		return "", d.wrap("shorten", base, err)
 	}
-	if err := d.rename(part, archive); err != nil {
+	if err := d.rename(part, archiveName); err != nil {
 		return "", err
 	}
-	return archive, d.sync()
+	return archiveName, d.sync()
 }
 
 // lockAndName keeps others from rotating a log until release, and returns the name of
 // its next archive, which sorts after those that are there, whatever has become
 // of the clock.
-func lockAndName(d *folder, live *os.File, base string, now time.Time) (archive string, release func(), err error) {
+func lockAndName(d *folder, live *os.File, base string, now time.Time) (archiveName string, release func(), err error) {
 	if release, err = d.alone(base); err != nil {
 		return "", nil, err
 	}
-	if archive, err = nextName(d, live, base, now); err != nil {
+	if archiveName, err = nextName(d, live, base, now); err != nil {
 		release()
 		return "", nil, err
 	}
-	return archive, release, nil
+	return archiveName, release, nil
 }
 
-func nextName(d *folder, live *os.File, base string, now time.Time) (archive string, err error) {
+func nextName(d *folder, live *os.File, base string, now time.Time) (archiveName string, err error) {
 	if same, err := d.is(base, live); err != nil {
 		return "", err
 	} else if !same {

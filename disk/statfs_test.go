@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"golang.org/x/sys/unix"
 )
 
@@ -109,7 +110,7 @@ func TestAskHung(t *testing.T) {
 // What it says of this machine is what statfs(2) says.
 func TestStatfs(t *testing.T) {
 	dir := t.TempDir()
-	f, err := statfs(rootfd(t, "/"), dir)
+	f, err := statfs(hostRoot(disktest.OpenRoot(t, "/")), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,6 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-func rootfd(t testing.TB, dir string) hostRoot {
-	t.Helper()
-	return hostRoot(disktest.Open(t, dir, unix.O_PATH|unix.O_DIRECTORY))
-}
-
 // newTree keeps few directories open, so that tests meet both kinds.
 func newTree() *tree { return &tree{host: "/var/log", pods: "/var/log/pods", keep: 1} }
 
@@ -45,7 +40,7 @@ func pass(t testing.TB, tr *tree, root hostRoot, full bool) {
 // restart, truncation and compression.
 func TestWrittenThroughRotations(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	dir := filepath.Join(host, "var/log/pods", disktest.PodA)
 	log := func(name string) string { return filepath.Join(dir, name) }
 	rename := func(from, to string) {
@@ -122,7 +117,7 @@ func TestProducers(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := newTree()
-	pass(t, tr, rootfd(t, host), false)
+	pass(t, tr, hostRoot(disktest.OpenRoot(t, host)), false)
 	got := map[string]Producer{}
 	for _, p := range tr.producers(0, nil, map[string]uint64{}) {
 		got[p.Path] = p
@@ -181,7 +176,7 @@ func TestDockerProducer(t *testing.T) {
 // in between.
 func TestIncrementalEqualsFull(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	logs := filepath.Join(host, "var/log")
 	disktest.Append(t, filepath.Join(logs, "start.log"), 1)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -228,7 +223,7 @@ func sums(tr *tree) []string {
 // that is gone.
 func TestKeepOpen(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	pod := func(i int) string {
 		return filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", i, i))
 	}
@@ -285,7 +280,7 @@ func TestKeepOpen(t *testing.T) {
 // A directory that nothing happens in is not listed again; a full pass lists it.
 func TestIncrementalListsLittle(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	old := time.Now().Add(-time.Hour)
 	for i := range 20 {
 		dir := filepath.Join(host, "var/log/d", fmt.Sprint(i))
@@ -322,7 +317,7 @@ func TestIncrementalListsLittle(t *testing.T) {
 // Links, before and after they were directories, lead nowhere.
 func TestTreeRefusesLinks(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	outside := t.TempDir()
 	disktest.Append(t, filepath.Join(outside, "secret.log"), 100)
 	dir := filepath.Join(host, "var/log/d")
@@ -358,7 +353,7 @@ func TestTreeRefusesLinks(t *testing.T) {
 // Somebody swaps a directory and a link for as long as the scan goes on.
 func TestTreeSwap(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	outside := t.TempDir()
 	for i := range 50 {
 		disktest.Append(t, filepath.Join(outside, fmt.Sprint(i, ".log")), 1)
@@ -402,7 +397,7 @@ func TestTreeSwap(t *testing.T) {
 // openEach is what kernels before 5.6 get; it refuses the same.
 func TestOpenEach(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	if err := os.MkdirAll(filepath.Join(host, "a/b/c"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -468,9 +463,9 @@ func manyFiles(b *testing.B) (host string) {
 // system calls of a full pass, and du.
 func BenchmarkScan(b *testing.B) {
 	host := manyFiles(b)
-	root := rootfd(b, host)
+	root := hostRoot(disktest.OpenRoot(b, host))
 	b.Run("du", func(b *testing.B) {
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		for b.Loop() {
 			if err := exec.Command("du", "-s", host).Run(); err != nil {
 				b.Fatal(err)
@@ -479,7 +474,7 @@ func BenchmarkScan(b *testing.B) {
 	})
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		buf := make([]byte, 64<<10)
 		for b.Loop() {
 			if n := bare(b, int(root), []byte("var\x00"), buf); n != 100_000 {
@@ -491,7 +486,7 @@ func BenchmarkScan(b *testing.B) {
 		tr := newTree()
 		pass(b, tr, root, true)
 		b.ReportAllocs()
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		for b.Loop() {
 			pass(b, tr, root, true)
 		}
@@ -509,7 +504,7 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.ReportAllocs()
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		for b.Loop() {
 			pass(b, tr, root, false)
 		}
@@ -517,23 +512,6 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(tr.files, tr.listed)
 		}
 	})
-}
-
-// cpu reports the processor time of the benchmark, children included: on a
-// busy machine the wall clock compares whoever had luck.
-func cpu(b *testing.B) func() {
-	used := func() (ns int64) {
-		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
-			var r unix.Rusage
-			if err := unix.Getrusage(who, &r); err != nil {
-				b.Fatal(err)
-			}
-			ns += r.Utime.Nano() + r.Stime.Nano()
-		}
-		return ns
-	}
-	before := used()
-	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
 }
 
 // bare is a scan that keeps nothing: openat, getdents64 and fstatat for every
@@ -588,7 +566,7 @@ func BenchmarkIdlePass(b *testing.B) {
 	now := time.Now()
 	observe(b, o, now)
 	b.ReportAllocs()
-	defer cpu(b)()
+	defer disktest.CPUTime(b)()
 	for b.Loop() {
 		now = now.Add(10 * time.Second)
 		observe(b, o, now)

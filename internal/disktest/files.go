@@ -1,6 +1,7 @@
 package disktest
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -85,3 +86,11 @@ func Subdir(t *testing.T, dir string) string {
 func Ptr[T any](v T) *T { return &v }
 
 var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Fill writes n MiB that no filesystem shrinks, last written at the time.
+func Fill(t testing.TB, path string, n int, at time.Time) {
+	t.Helper()
+	Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	Must(t, os.WriteFile(path, bytes.Repeat([]byte("0123456789abcde\n"), n<<16), 0o640))
+	Must(t, os.Chtimes(path, at, at))
+}

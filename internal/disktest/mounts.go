@@ -48,3 +48,18 @@ func HungMount(t *testing.T, dir string) {
 		_ = unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH) // ends the call that hangs
 	})
 }
+
+// LogDisk returns a root with an ext4 of its own at /var/log.
+func LogDisk(t testing.TB, size int64) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	Ext4(t, filepath.Join(root, "var/log"), size)
+	Must(t, os.Chmod(filepath.Join(root, "var/log"), 0o755))
+	return root
+}
+
+// OpenRoot opens a directory that stands for the root of a host.
+func OpenRoot(t testing.TB, dir string) (fd int) {
+	t.Helper()
+	return Open(t, dir, unix.O_PATH|unix.O_DIRECTORY)
+}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Run runs a command that must succeed.
@@ -149,4 +151,21 @@ func EveryProcessSeen(t *testing.T) bool {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return false
+}
+
+// CPUTime reports the processor time of the benchmark, children included: on a
+// busy machine the wall clock compares whoever had luck.
+func CPUTime(b *testing.B) func() {
+	used := func() (ns int64) {
+		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+			var r unix.Rusage
+			if err := unix.Getrusage(who, &r); err != nil {
+				b.Fatal(err)
+			}
+			ns += r.Utime.Nano() + r.Stime.Nano()
+		}
+		return ns
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
 }
