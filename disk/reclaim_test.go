@@ -172,7 +172,7 @@ func TestRemoveOrphanForReal(t *testing.T) {
 	disktest.Must(t, os.WriteFile(filepath.Join(root, "var/lib/kubelet/config.yaml"), []byte("kind: KubeletConfiguration\n"), 0o600))
 
 	r := reclaimer(t, root, policy)
-	var u Usage
+	u := nothingSeen()
 	for i, name := range []string{"gone", "open", "strange", "linked"} {
 		u.Orphans = append(u.Orphans, Orphan{
 			Path:  fmt.Sprintf("/var/log/pods/default_%s_11111111-2222-3333-4444-55555555555%d", name, i),
@@ -181,7 +181,7 @@ func TestRemoveOrphanForReal(t *testing.T) {
 	}
 	before, err := space(r.host.rootfs, "/var/log")
 	disktest.Must(t, err)
-	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
 	disktest.Must(t, err)
 	for _, a := range got.Acts {
 		if strings.Contains(a.Path, "gone") != (a.Err == nil) {
