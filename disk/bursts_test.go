@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -60,10 +59,7 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	rel, file := disktest.PodLog(t, root, "web")
 	disktest.WriteFile(t, file, "third\n")
 	disktest.WriteFile(t, file+".20260131-120000", "second\n")
-	var first bytes.Buffer
-	_, err := encode(t.Context(), &first, strings.NewReader("first\n"), Gzip)
-	disktest.Must(t, err)
-	disktest.WriteFile(t, file+".20260131-120000.gz", first.String())
+	disktest.WriteFile(t, file+".20260131-120000.gz", string(disktest.GzipText(t, []byte("first\n"))))
 	h, err := OpenHost("/proc", root, []string{"/var/log"})
 	disktest.Must(t, err)
 	defer h.Close()

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -231,12 +230,7 @@ func TestSettleBytes(t *testing.T) {
 func TestSettleRepairs(t *testing.T) {
 	const log, at = "app.log", "app.log.20260131-110000000000"
 	gz := func(t *testing.T, dir, name, text string) {
-		disktest.WriteFile(t, filepath.Join(dir, name), "")
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
-		disktest.Must(t, err)
-		_, err = encode(context.Background(), f, strings.NewReader(text), Gzip)
-		disktest.Must(t, err)
-		disktest.Must(t, f.Close())
+		disktest.WriteFile(t, filepath.Join(dir, name), string(disktest.GzipText(t, []byte(text))))
 	}
 	for name, c := range map[string]struct {
 		make func(t *testing.T, dir string)
