@@ -9,59 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Act is one thing that was done to a file, or could not be.
-type Act struct {
-	Verb    string `json:"act"`
-	Path    string `json:"path"`
-	Archive string `json:"archive,omitempty"`
-	Bytes   uint64 `json:"bytes"` // freed, or moved into an archive
-	Reason  string `json:"reason"`
-	Asked   string `json:"asked,omitempty"`        // who was asked to reopen the log, and how
-	Unread  uint64 `json:"unread_bytes,omitempty"` // gone before a reader had them
-	Err     error  `json:"-"`
-	Error   string `json:"error,omitempty"`
-}
-
-// The verbs of acts.
-const (
-	ActRotate   = "rotate"
-	ActCompress = "compress"
-	ActRemove   = "remove"
-	ActRepair   = "repair"
-	ActPunch    = "punch"
-	ActRefuse   = "refuse"
-)
-
-func (a Act) failed(err error) Act {
-	if err != nil {
-		a.Err, a.Error = err, err.Error()
-		if _, ok := errors.AsType[*Refusal](err); ok {
-			a.Verb = ActRefuse
-		}
-	}
-	return a
-}
-
-// Logrotate reports which paths logrotate's configuration on the host names:
-// those are not ours to rotate. Where the host's /etc is not to be seen nothing is
-// known.
-func (r *Rotator) Logrotate() (func(file string) bool, error) {
-	host, done, err := rootWithEtc(r.procfs, r.rootfs)
-	if err != nil {
-		return nil, refusef("whether logrotate rotates a log is not known: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
-	}
-	defer done()
-	stanzas := readLogrotate(host.readFile, host.list)
-	return func(file string) bool {
-		for _, s := range stanzas {
-			if s.manages(file) {
-				return true
-			}
-		}
-		return false
-	}, nil
-}
-
 // Pass rotates what is due by rotations, and then settles the archives of every
 // log they name: compressing lasts, and no log that grows waits for it. With
 // pressed a reader that is behind is not waited for.
@@ -136,7 +83,7 @@ type candidate struct {
 // match returns the logs that a pattern names, without archives. A log that is
 // not there, but has archives, is one of them: they still expire.
 func (r *Rotator) match(pattern string) ([]candidate, error) {
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(pattern))
+	d, err := r.host.open(path.Dir(pattern))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +97,7 @@ func (r *Rotator) match(pattern string) ([]candidate, error) {
 		if ok, err := path.Match(path.Base(pattern), n); !ok || err != nil || n[0] == '.' && path.Base(pattern)[0] != '.' {
 			continue
 		}
-		if _, old := archive([]byte(n)); old {
+		if _, old := parseName([]byte(n)); old {
 			continue
 		}
 		var st unix.Statx_t
@@ -177,7 +124,7 @@ func missing(names []string) []string {
 	}
 	var gone []string
 	for _, n := range names {
-		base, old := archive([]byte(n))
+		base, old := parseName([]byte(n))
 		if b := string(base); old && b != "" && !there[b] && len(archivesOf(b, []string{n})) > 0 {
 			there[b] = true
 			gone = append(gone, b)
@@ -198,4 +145,15 @@ func (s Settled) acts(file string) []Act {
 		acts = append(acts, Act{Verb: ActRemove, Path: a.Path, Bytes: a.Bytes, Reason: "beyond what is kept of " + file})
 	}
 	return acts
+}
+
+// Logrotate reports which paths logrotate's configuration on the host names:
+// those are not ours to rotate. Where the host's /etc is not to be seen nothing is
+// known.
+func (r *Rotator) Logrotate() (func(file string) bool, error) {
+	managed, err := logrotatePaths(r.host.procfs, r.host.rootfs)
+	if err != nil {
+		return nil, refusef("whether logrotate rotates a log is not known: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
+	}
+	return managed, nil
 }

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func ptr[T any](v T) *T { return &v }
+	"github.com/nodetune/nodetune/internal/disktest"
+)
 
 func TestPressure(t *testing.T) {
 	p := DefaultPolicy().Pressure
@@ -21,13 +21,13 @@ func TestPressure(t *testing.T) {
 		"below":             {func(f *Filesystem) { f.AvailBytes = 149 }, Bad, ReasonSpaceLow, "14.9%"},
 		"at the threshold":  {func(f *Filesystem) { f.AvailBytes = 150 }, Between, ReasonSpace, "enough again at 20%"},
 		"recovered":         {func(f *Filesystem) { f.AvailBytes = 200 }, Clear, ReasonSpace, ""},
-		"above eviction":    {func(f *Filesystem) { f.AvailBytes = 199; f.EvictionAvailBytes = ptr(uint64(150)) }, Bad, ReasonSpaceLow, "wanted 20%"},
-		"eviction, between": {func(f *Filesystem) { f.AvailBytes = 240; f.EvictionAvailBytes = ptr(uint64(150)) }, Between, ReasonSpace, "25%"},
+		"above eviction":    {func(f *Filesystem) { f.AvailBytes = 199; f.EvictionAvailBytes = disktest.Ptr(uint64(150)) }, Bad, ReasonSpaceLow, "wanted 20%"},
+		"eviction, between": {func(f *Filesystem) { f.AvailBytes = 240; f.EvictionAvailBytes = disktest.Ptr(uint64(150)) }, Between, ReasonSpace, "25%"},
 		"inodes":            {func(f *Filesystem) { f.InodesFree = 9 }, Bad, ReasonInodesLow, "9.0%"},
 		"no inodes (btrfs)": {func(f *Filesystem) { f.Inodes, f.InodesFree = 0, 0 }, Clear, ReasonSpace, ""},
-		"eviction soon":     {func(f *Filesystem) { f.SecondsToEviction = ptr(599.0) }, Bad, ReasonEvictionSoon, "10m"},
-		"full soon":         {func(f *Filesystem) { f.SecondsToFull = ptr(1.0) }, Bad, ReasonFullSoon, "full within"},
-		"full, not soon":    {func(f *Filesystem) { f.SecondsToFull = ptr(600.0) }, Clear, ReasonSpace, ""},
+		"eviction soon":     {func(f *Filesystem) { f.SecondsToEviction = disktest.Ptr(599.0) }, Bad, ReasonEvictionSoon, "10m"},
+		"full soon":         {func(f *Filesystem) { f.SecondsToFull = disktest.Ptr(1.0) }, Bad, ReasonFullSoon, "full within"},
+		"full, not soon":    {func(f *Filesystem) { f.SecondsToFull = disktest.Ptr(600.0) }, Clear, ReasonSpace, ""},
 		"hung":              {func(f *Filesystem) { f.State, f.Error = StateHung, "for 1m" }, Bad, ReasonUnusable, "hung (for 1m)"},
 		"shut down":         {func(f *Filesystem) { f.State = StateShutDown }, Bad, ReasonUnusable, "shut down"},
 		"holds no logs":     {func(f *Filesystem) { f.AvailBytes, f.Roles = 0, []Role{RoleRuntime} }, Clear, ReasonSpace, ""},
@@ -70,7 +70,7 @@ func TestPressureNamesTheProducer(t *testing.T) {
 
 func TestReading(t *testing.T) {
 	p := DefaultPolicy().Readers
-	now := epoch.Add(time.Hour)
+	now := disktest.Epoch.Add(time.Hour)
 	long, short := now.Add(-time.Hour), now.Add(-time.Second)
 	grew := func(since time.Time, n uint64) Unfollowed { return Unfollowed{GrewBytes: n, Since: &since} }
 	for name, c := range map[string]struct {
@@ -106,7 +106,7 @@ func TestReading(t *testing.T) {
 }
 
 func TestAdvance(t *testing.T) {
-	at := func(s int) time.Time { return epoch.Add(time.Duration(s) * time.Second) }
+	at := func(s int) time.Time { return disktest.Epoch.Add(time.Duration(s) * time.Second) }
 	var p progress
 	for i, c := range []struct {
 		second    int

@@ -33,14 +33,6 @@ func stampTime(s string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// The endings of files that are not finished. A leading dot keeps them out of
-// the patterns of collectors; ".tmp" the kubelet would remove.
-const (
-	partEnding = ".part" // an archive being compressed
-	copyEnding = ".copy" // the head of a log being copied away
-	lockEnding = ".lock" // empty: the log is being rotated
-)
-
 // archived is one archive of a log, in whatever forms it is there.
 type archived struct {
 	name  string // uncompressed
@@ -118,3 +110,7 @@ func archivesOf(base string, names []string) []archived {
 	})
 	return all
 }
+
+// containerStamp is the kubelet's, for its archives. Ours go on with microseconds,
+// and the kubelet counts, sorts and compresses them with its own.
+const containerStamp = "20060102-150405"

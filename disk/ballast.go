@@ -16,14 +16,14 @@ const (
 // Ballast makes the file that is given up first, in the log directory top, where
 // it is not there and there is plenty of room.
 func (r *Reclaimer) Ballast(top string) error {
-	f, err := r.space(top)
+	f, err := space(r.host.rootfs, top)
 	if err != nil {
 		return err
 	}
-	if f.AvailBytes < points(f.SizeBytes, r.policy.Pressure.RecoverAvailPercent)+2*ballastBytes {
+	if f.AvailBytes < points(f.SizeBytes, r.policy.RecoverAvailPercent)+2*ballastBytes {
 		return nil
 	}
-	d, err := openFolder(r.rootfs, r.logPaths, top)
+	d, err := r.host.open(top)
 	if err != nil {
 		return err
 	}

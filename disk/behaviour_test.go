@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/field"
 )
 
@@ -47,11 +48,11 @@ func hostDir(t *testing.T) (r *Rotator, logs string) {
 	t.Helper()
 	root := t.TempDir()
 	logs = filepath.Join(root, "var/log")
-	must(t, os.MkdirAll(logs, 0o755))
-	must(t, os.MkdirAll(filepath.Join(root, "etc/logrotate.d"), 0o755))
-	put(t, filepath.Join(root, "etc/logrotate.conf"), "include /etc/logrotate.d\n")
+	disktest.Must(t, os.MkdirAll(logs, 0o755))
+	disktest.Must(t, os.MkdirAll(filepath.Join(root, "etc/logrotate.d"), 0o755))
+	disktest.WriteFile(t, filepath.Join(root, "etc/logrotate.conf"), "include /etc/logrotate.d\n")
 	r, err := NewRotator("/proc", root, []string{"/var/log"})
-	must(t, err)
+	disktest.Must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r, logs
 }
@@ -59,10 +60,10 @@ func hostDir(t *testing.T) (r *Rotator, logs string) {
 func treeOf(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
-	must(t, filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
-		must(t, err)
+	disktest.Must(t, filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		disktest.Must(t, err)
 		var st unix.Stat_t
-		must(t, unix.Lstat(p, &st))
+		disktest.Must(t, unix.Lstat(p, &st))
 		fmt.Fprintf(&b, "%s %d %o %d %d\n", p, st.Ino, st.Mode, st.Size, st.Mtim.Nano())
 		return nil
 	}))
@@ -77,27 +78,36 @@ func TestPassLeavesAlone(t *testing.T) {
 		make  func(t *testing.T, logs string)
 		want  string // in the error of the only act; "" where there is no act
 	}{
-		"no rotation":  {nil, func(t *testing.T, logs string) { put(t, logs+"/a.log", long) }, ""},
+		"no rotation":  {nil, func(t *testing.T, logs string) { disktest.WriteFile(t, logs+"/a.log", long) }, ""},
 		"no log":       {[]Rotation{rule}, func(*testing.T, string) {}, ""},
 		"no directory": {[]Rotation{{Paths: []string{"/var/log/app/*.log"}, MaxSize: 1}}, func(*testing.T, string) {}, ""},
-		"another name": {[]Rotation{rule}, func(t *testing.T, logs string) { put(t, logs+"/a.txt", long) }, ""},
-		"a hidden one": {[]Rotation{rule}, func(t *testing.T, logs string) { put(t, logs+"/.a.log", long) }, ""},
-		"below":        {[]Rotation{rule}, func(t *testing.T, logs string) { must(t, os.Mkdir(logs+"/a", 0o755)); put(t, logs+"/a/a.log", long) }, ""},
-		"an empty one": {[]Rotation{rule}, func(t *testing.T, logs string) { put(t, logs+"/a.log", "") }, ""},
-		"a small one":  {[]Rotation{rule}, func(t *testing.T, logs string) { put(t, logs+"/a.log", long[:99]) }, ""},
-		"a young one":  {[]Rotation{{Paths: rule.Paths, MaxAge: field.Duration(2 * time.Hour)}}, func(t *testing.T, logs string) { put(t, logs+"/a.log", long) }, ""},
-		"others' archives": {[]Rotation{{Paths: []string{"/var/log/*"}, MaxSize: 100}}, func(t *testing.T, logs string) {
-			put(t, logs+"/a.1", long)
-			put(t, logs+"/a-20260101", long)
-			put(t, logs+"/a.2.gz", long)
+		"another name": {[]Rotation{rule}, func(t *testing.T, logs string) { disktest.WriteFile(t, logs+"/a.txt", long) }, ""},
+		"a hidden one": {[]Rotation{rule}, func(t *testing.T, logs string) { disktest.WriteFile(t, logs+"/.a.log", long) }, ""},
+		"below": {[]Rotation{rule}, func(t *testing.T, logs string) {
+			disktest.Must(t, os.Mkdir(logs+"/a", 0o755))
+			disktest.WriteFile(t, logs+"/a/a.log", long)
 		}, ""},
-		"a directory so called": {[]Rotation{rule}, func(t *testing.T, logs string) { must(t, os.Mkdir(logs+"/a.log", 0o755)) }, ""},
-		"a link so called":      {[]Rotation{rule}, func(t *testing.T, logs string) { put(t, logs+"/a", long); must(t, os.Symlink("a", logs+"/a.log")) }, ""},
+		"an empty one": {[]Rotation{rule}, func(t *testing.T, logs string) { disktest.WriteFile(t, logs+"/a.log", "") }, ""},
+		"a small one":  {[]Rotation{rule}, func(t *testing.T, logs string) { disktest.WriteFile(t, logs+"/a.log", long[:99]) }, ""},
+		"a young one":  {[]Rotation{{Paths: rule.Paths, MaxAge: field.Duration(2 * time.Hour)}}, func(t *testing.T, logs string) { disktest.WriteFile(t, logs+"/a.log", long) }, ""},
+		"others' archives": {[]Rotation{{Paths: []string{"/var/log/*"}, MaxSize: 100}}, func(t *testing.T, logs string) {
+			disktest.WriteFile(t, logs+"/a.1", long)
+			disktest.WriteFile(t, logs+"/a-20260101", long)
+			disktest.WriteFile(t, logs+"/a.2.gz", long)
+		}, ""},
+		"a directory so called": {[]Rotation{rule}, func(t *testing.T, logs string) { disktest.Must(t, os.Mkdir(logs+"/a.log", 0o755)) }, ""},
+		"a link so called": {[]Rotation{rule}, func(t *testing.T, logs string) {
+			disktest.WriteFile(t, logs+"/a", long)
+			disktest.Must(t, os.Symlink("a", logs+"/a.log"))
+		}, ""},
 		"of logrotate": {[]Rotation{rule}, func(t *testing.T, logs string) {
-			put(t, logs+"/a.log", long)
-			put(t, logs+"/../../etc/logrotate.d/a", "/var/log/a.log {\n}\n")
+			disktest.WriteFile(t, logs+"/a.log", long)
+			disktest.WriteFile(t, logs+"/../../etc/logrotate.d/a", "/var/log/a.log {\n}\n")
 		}, "rotated by logrotate"},
-		"where others write": {[]Rotation{rule}, func(t *testing.T, logs string) { put(t, logs+"/a.log", long); must(t, os.Chmod(logs, 0o777)) }, "can be written by others"},
+		"where others write": {[]Rotation{rule}, func(t *testing.T, logs string) {
+			disktest.WriteFile(t, logs+"/a.log", long)
+			disktest.Must(t, os.Chmod(logs, 0o777))
+		}, "can be written by others"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, logs := hostDir(t)
@@ -121,15 +131,15 @@ func TestPassLeavesAlone(t *testing.T) {
 func decoded(t *testing.T, p string) string {
 	t.Helper()
 	f, err := os.Open(p)
-	must(t, err)
+	disktest.Must(t, err)
 	defer f.Close()
 	kind := map[string]Compression{".gz": Gzip, ".zst": Zstd}[filepath.Ext(p)]
 	var b bytes.Buffer
 	r, closeIt, err := decoder(f, kind)
-	must(t, err)
+	disktest.Must(t, err)
 	defer closeIt()
 	_, err = b.ReadFrom(r)
-	must(t, err)
+	disktest.Must(t, err)
 	return b.String()
 }
 
@@ -159,7 +169,7 @@ func TestPassRetains(t *testing.T) {
 				if hour < 2 { // then the configuration changes
 					rule.Compress = Gzip
 				}
-				put(t, file, fmt.Sprintf("hour %d\n", hour))
+				disktest.WriteFile(t, file, fmt.Sprintf("hour %d\n", hour))
 				for range 2 { // the second has nothing to do but to compress
 					for _, a := range r.Pass(t.Context(), []Rotation{rule}, false, now) {
 						if a.Err != nil {
@@ -169,13 +179,13 @@ func TestPassRetains(t *testing.T) {
 				}
 			}
 			got := ""
-			for _, n := range ls(t, logs) {
+			for _, n := range disktest.List(t, logs) {
 				if n != "a.log" {
 					got += strings.TrimSpace(strings.TrimPrefix(decoded(t, filepath.Join(logs, n)), "hour "))
 				}
 			}
 			if got != c.want {
-				t.Errorf("archives of the hours %s, want %s: %v", got, c.want, ls(t, logs))
+				t.Errorf("archives of the hours %s, want %s: %v", got, c.want, disktest.List(t, logs))
 			}
 			before := treeOf(t, logs)
 			if acts := r.Pass(t.Context(), []Rotation{rule}, false, now); len(acts) > 0 || treeOf(t, logs) != before {
@@ -191,9 +201,9 @@ func TestPassGrace(t *testing.T) {
 	r, logs := hostDir(t)
 	rule := Rotation{Paths: []string{"/var/log/*.log"}, MaxSize: 1, Archives: 1, Grace: field.Duration(10 * time.Minute)}
 	file := filepath.Join(logs, "a.log")
-	put(t, file, "one\n")
+	disktest.WriteFile(t, file, "one\n")
 	written := time.Now().Add(-time.Second).Truncate(time.Millisecond)
-	must(t, os.Chtimes(file, written, written))
+	disktest.Must(t, os.Chtimes(file, written, written))
 	pass := func(after time.Duration) []string {
 		t.Helper()
 		for _, a := range r.Pass(t.Context(), []Rotation{rule}, true, written.Add(after)) {
@@ -201,7 +211,7 @@ func TestPassGrace(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		}
-		return ls(t, logs)
+		return disktest.List(t, logs)
 	}
 	if got := pass(time.Minute); len(got) != 2 {
 		t.Fatalf("%v", got)
@@ -216,8 +226,8 @@ func TestPassGrace(t *testing.T) {
 	if st, err := os.Stat(filepath.Join(logs, got[1])); err != nil || !st.ModTime().Equal(written) {
 		t.Errorf("it was last written %v, want %v", st.ModTime(), written)
 	}
-	must(t, os.Remove(file))
-	put(t, filepath.Join(logs, "a.log.20200101-000000000000.gz"), "an old one")
+	disktest.Must(t, os.Remove(file))
+	disktest.WriteFile(t, filepath.Join(logs, "a.log.20200101-000000000000.gz"), "an old one")
 	if got := pass(12 * time.Minute); len(got) != 1 || strings.Contains(got[0], "2020") {
 		t.Errorf("of a log that is gone: %v", got)
 	}
@@ -231,10 +241,10 @@ func TestRotateStrangeNames(t *testing.T) {
 		"\xff\xfe", "..log", "ü", "a.log.1.x", strings.Repeat("n", 255-len(".20260131-120000000000.gz.part")-1),
 	}
 	for _, n := range names {
-		put(t, filepath.Join(logs, n), n)
+		disktest.WriteFile(t, filepath.Join(logs, n), n)
 	}
 	for i, n := range names {
-		if archive := rotate(t, r, "/var/log/"+n, How{}, noon.Add(time.Duration(i)*time.Second)); archive == "" {
+		if archiveName := rotate(t, r, "/var/log/"+n, How{}, disktest.Noon.Add(time.Duration(i)*time.Second)); archiveName == "" {
 			t.Errorf("%q was left alone", n)
 		}
 	}
@@ -243,15 +253,15 @@ func TestRotateStrangeNames(t *testing.T) {
 		finish(t, r, "/var/log/"+n, How{Compress: Gzip, Archives: 1})
 	}
 	for i, n := range names {
-		p := filepath.Join(logs, n+"."+stamp(noon.Add(time.Duration(i)*time.Second))+".gz")
+		p := filepath.Join(logs, n+"."+stamp(disktest.Noon.Add(time.Duration(i)*time.Second))+".gz")
 		if got := decoded(t, p); got != n {
 			t.Errorf("%q has %q", p, got)
 		}
-		if content(t, filepath.Join(logs, n)) != "" {
+		if disktest.ReadFile(t, filepath.Join(logs, n)) != "" {
 			t.Errorf("%q is not empty", n)
 		}
 	}
-	if got := ls(t, logs); len(got) != 2*len(names) {
+	if got := disktest.List(t, logs); len(got) != 2*len(names) {
 		t.Errorf("%d files: %q", len(got), got)
 	}
 }
@@ -267,28 +277,28 @@ func TestRotateCollides(t *testing.T) {
 		for _, at := range []string{"archive", "compressed"} {
 			t.Run(name+" for the "+at, func(t *testing.T) {
 				r, logs := hostDir(t)
-				put(t, filepath.Join(logs, "a.log"), "line\n")
-				put(t, filepath.Join(logs, "precious"), "precious")
-				archive := filepath.Join(logs, "a.log."+stamp(noon))
+				disktest.WriteFile(t, filepath.Join(logs, "a.log"), "line\n")
+				disktest.WriteFile(t, filepath.Join(logs, "precious"), "precious")
+				archiveName := filepath.Join(logs, "a.log."+stamp(disktest.Noon))
 				if at == "archive" {
-					must(t, inTheWay(archive))
-					before, err := os.Lstat(archive)
-					must(t, err)
-					got := filepath.Join(logs, filepath.Base(rotate(t, r, "/var/log/a.log", How{}, noon)))
-					after, err := os.Lstat(archive)
-					if must(t, err); got <= archive || !os.SameFile(before, after) || content(t, got) != "line\n" {
-						t.Errorf("the archive is %s: %v", got, ls(t, logs))
+					disktest.Must(t, inTheWay(archiveName))
+					before, err := os.Lstat(archiveName)
+					disktest.Must(t, err)
+					got := filepath.Join(logs, filepath.Base(rotate(t, r, "/var/log/a.log", How{}, disktest.Noon)))
+					after, err := os.Lstat(archiveName)
+					if disktest.Must(t, err); got <= archiveName || !os.SameFile(before, after) || disktest.ReadFile(t, got) != "line\n" {
+						t.Errorf("the archive is %s: %v", got, disktest.List(t, logs))
 					}
 					return
 				}
-				rotate(t, r, "/var/log/a.log", How{}, noon)
-				must(t, inTheWay(archive+".gz"))
-				_, _ = r.Settle(t.Context(), "/var/log/a.log", How{Compress: Gzip}, noon)
-				if content(t, filepath.Join(logs, "precious")) != "precious" {
+				rotate(t, r, "/var/log/a.log", How{}, disktest.Noon)
+				disktest.Must(t, inTheWay(archiveName+".gz"))
+				_, _ = r.Settle(t.Context(), "/var/log/a.log", How{Compress: Gzip}, disktest.Noon)
+				if disktest.ReadFile(t, filepath.Join(logs, "precious")) != "precious" {
 					t.Error("a link was followed")
 				}
-				if _, err := os.Lstat(archive); err != nil && decoded(t, archive+".gz") != "line\n" {
-					t.Errorf("the line is gone: %v", ls(t, logs))
+				if _, err := os.Lstat(archiveName); err != nil && decoded(t, archiveName+".gz") != "line\n" {
+					t.Errorf("the line is gone: %v", disktest.List(t, logs))
 				}
 			})
 		}
@@ -300,34 +310,34 @@ func TestRotateSparse(t *testing.T) {
 	r, logs := hostDir(t)
 	file := filepath.Join(logs, "a.log")
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o640)
-	must(t, err)
+	disktest.Must(t, err)
 	defer f.Close()
 	const hole = 1 << 30
 	for _, at := range []int64{0, hole, 2*hole + 12345} {
 		_, err = f.WriteAt([]byte("a line\n"), at)
-		must(t, err)
+		disktest.Must(t, err)
 	}
-	must(t, f.Truncate(3*hole))
+	disktest.Must(t, f.Truncate(3*hole))
 	want, err := f.Stat()
-	must(t, err)
-	must(t, f.Close())
-	archive := rotate(t, r, "/var/log/a.log", How{InPlace: true}, noon)
+	disktest.Must(t, err)
+	disktest.Must(t, f.Close())
+	archiveName := rotate(t, r, "/var/log/a.log", How{InPlace: true}, disktest.Noon)
 	var copied, live unix.Stat_t
-	must(t, unix.Stat(filepath.Join(logs, filepath.Base(archive)), &copied))
-	must(t, unix.Stat(file, &live))
+	disktest.Must(t, unix.Stat(filepath.Join(logs, filepath.Base(archiveName)), &copied))
+	disktest.Must(t, unix.Stat(file, &live))
 	if copied.Size+live.Size != want.Size() {
 		t.Errorf("%d and %d bytes of %d", copied.Size, live.Size, want.Size())
 	}
 	if copied.Blocks*512 > 16<<20 {
 		t.Errorf("the copy takes %d bytes, of a log that took some KiB", copied.Blocks*512)
 	}
-	g, err := os.Open(filepath.Join(logs, filepath.Base(archive)))
-	must(t, err)
+	g, err := os.Open(filepath.Join(logs, filepath.Base(archiveName)))
+	disktest.Must(t, err)
 	defer g.Close()
 	for _, at := range []int64{0, hole, 2*hole + 12345} {
 		b := make([]byte, 9)
 		_, err := g.ReadAt(b[:8], at)
-		must(t, err)
+		disktest.Must(t, err)
 		if string(b[:8]) != "a line\n\x00" {
 			t.Errorf("at %d: %q", at, b)
 		}
@@ -339,18 +349,18 @@ func TestRotateLockedByOthers(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		r, logs := hostDir(t)
 		file := filepath.Join(logs, "a.log")
-		put(t, file, strings.Repeat("a line\n", 10_000))
-		start(t, "flock", "--no-fork", file, "sleep", "300")
-		waitUntil(t, "the lock", func() bool {
+		disktest.WriteFile(t, file, strings.Repeat("a line\n", 10_000))
+		disktest.Start(t, "flock", "--no-fork", file, "sleep", "300")
+		disktest.WaitUntil(t, "the lock", func() bool {
 			f, err := os.Open(file)
-			must(t, err)
+			disktest.Must(t, err)
 			defer f.Close()
 			return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 		})
-		if archive := rotate(t, r, "/var/log/a.log", How{InPlace: inPlace}, noon); archive == "" {
+		if archiveName := rotate(t, r, "/var/log/a.log", How{InPlace: inPlace}, disktest.Noon); archiveName == "" {
 			t.Errorf("in place %v: it was left alone", inPlace)
 		}
-		if got := ls(t, logs); len(got) != 2 {
+		if got := disktest.List(t, logs); len(got) != 2 {
 			t.Errorf("in place %v: left %v", inPlace, got)
 		}
 	}
@@ -363,14 +373,14 @@ func TestRotateAfterKilledCopy(t *testing.T) {
 	for _, inPlace := range []bool{true, false} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "app.log")
-		must(t, os.WriteFile(file, numbered(1000), 0o640))
-		must(t, os.WriteFile(filepath.Join(dir, ".app.log."+stamp(noon)+copyEnding), numbered(500), 0o640))
+		disktest.Must(t, os.WriteFile(file, disktest.NumberedLines(1000), 0o640))
+		disktest.Must(t, os.WriteFile(filepath.Join(dir, ".app.log."+stamp(disktest.Noon)+copyEnding), disktest.NumberedLines(500), 0o640))
 		r := newRotator(t, dir)
 		how := How{Compress: Gzip, InPlace: inPlace}
-		rotate(t, r, file, how, noon.Add(time.Minute))
+		rotate(t, r, file, how, disktest.Noon.Add(time.Minute))
 		finish(t, r, file, how)
-		if got := count(t, dir, "app.log", 1000); got.missing+got.duplicated+got.garbled > 0 {
-			t.Errorf("in place %v: %v, %v", inPlace, got, ls(t, dir))
+		if got := disktest.Count(t, dir, "app.log", 1000); got.Missing+got.Duplicated+got.Garbled > 0 {
+			t.Errorf("in place %v: %v, %v", inPlace, got, disktest.List(t, dir))
 		}
 	}
 }
@@ -382,8 +392,8 @@ func TestRotateTogether(t *testing.T) {
 		t.Run(map[bool]string{false: "exchange", true: "in place"}[inPlace], func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "app.log")
-			w := startWriter(t, file, "LINES=80000", "RATE=20000", "REOPEN=1")
-			how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, InPlace: inPlace}
+			w := disktest.StartWriter(t, file, "LINES=80000", "RATE=20000", "REOPEN=1")
+			how := How{Reopen: Reopen{PID: w.Cmd.Process.Pid}, Compress: Gzip, InPlace: inPlace}
 			var all sync.WaitGroup
 			var mu sync.Mutex
 			var archives []string
@@ -407,13 +417,13 @@ func TestRotateTogether(t *testing.T) {
 					}
 				})
 			}
-			n := <-w.done
+			n := <-w.Done
 			close(stop)
 			all.Wait()
 			finish(t, newRotator(t, dir), file, how)
-			got := count(t, dir, "app.log", n)
+			got := disktest.Count(t, dir, "app.log", n)
 			t.Logf("%v, %d rotations", got, len(archives))
-			if got.missing+got.duplicated+got.garbled > 0 || n != 80000 {
+			if got.Missing+got.Duplicated+got.Garbled > 0 || n != 80000 {
 				t.Errorf("%v, %d written", got, n)
 			}
 			if len(slices.Compact(slices.Sorted(slices.Values(archives)))) < 2 {

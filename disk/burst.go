@@ -25,13 +25,12 @@ type Bursts struct {
 	// so that a new log is not rotated before they have found it, for a minute.
 	Collected bool
 
-	rotator *Rotator // of Pass
-	settler *Rotator // of Settle
-	runtime func(context.Context, workload.Log, string) (Runtime, error)
-	pods    string
-	zone    *time.Location // the kubelet's, of the names of archives
-	limit   uint64
-	how     How
+	host     *Host     // of Pass
+	finisher *finisher // of Settle
+	runtime  func(context.Context, workload.Log, string) (Runtime, error)
+	pods     string
+	zone     *time.Location // the kubelet's, of the names of archives
+	limit    uint64
 
 	fates   *fates
 	logs    map[string]*containerLog
@@ -81,11 +80,12 @@ const (
 func NewBursts(procfs, rootfs string, k Kubelet, rotateWait time.Duration, runtime func(context.Context, workload.Log, string) (Runtime, error)) (*Bursts, error) {
 	b := &Bursts{runtime: runtime, pods: k.PodLogs, zone: k.location(), logs: map[string]*containerLog{}, unsettled: map[string]workload.Log{}, fates: newFates()}
 	var err error
-	if b.rotator, err = NewRotator(procfs, rootfs, []string{k.PodLogs}); err != nil {
+	if b.host, err = OpenHost(procfs, rootfs, []string{k.PodLogs}); err != nil {
 		return nil, err
 	}
-	if b.settler, err = NewRotator(procfs, rootfs, []string{k.PodLogs}); err != nil {
-		_ = b.rotator.Close()
+	other, err := OpenHost(procfs, rootfs, []string{k.PodLogs}) // Settle is another goroutine
+	if err != nil {
+		_ = b.host.Close()
 		return nil, err
 	}
 	d := defaultKubelet()
@@ -96,23 +96,25 @@ func NewBursts(procfs, rootfs string, k Kubelet, rotateWait time.Duration, runti
 		k.LogMaxFiles = d.LogMaxFiles
 	}
 	b.limit = uint64(k.LogMaxSizeBytes)
-	b.how = How{Compress: Gzip, Archives: k.LogMaxFiles - 1, KeepSize: b.limit * uint64(k.LogMaxFiles), Grace: 2 * rotateWait, fates: b.fates}
+	b.finisher = newFinisher(other, How{
+		Compress: Gzip, Archives: k.LogMaxFiles - 1, KeepSize: b.limit * uint64(k.LogMaxFiles), Grace: 2 * rotateWait,
+	}, b.fates)
 	return b, nil
 }
 
 // Close gives the descriptors back.
-func (b *Bursts) Close() error { return errors.Join(b.rotator.Close(), b.settler.Close()) }
+func (b *Bursts) Close() error { return errors.Join(b.host.Close(), b.finisher.host.Close()) }
 
 // Space returns the figures of the filesystem that the logs lie on, as they are
 // now.
-func (b *Bursts) Space() (Filesystem, error) { return b.rotator.space(b.pods) }
+func (b *Bursts) Space() (Filesystem, error) { return space(b.host.rootfs, b.pods) }
 
 // Pass looks at every log once. With pressed a reader that is behind is not
 // waited for; what it has not read stays. And a log that would outgrow its limit
 // before the next look is rotated now: where the kubelet finds one larger, it
 // removes the oldest archives, whoever has still to read them.
 func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
-	top, err := openRoot(b.rotator.rootfs, b.pods, unix.O_PATH)
+	top, err := b.host.rootfs.openDir(b.pods, unix.O_PATH)
 	if err != nil {
 		return nil // no pods yet
 	}
@@ -138,7 +140,7 @@ func (b *Bursts) Pass(ctx context.Context, pressed bool, now time.Time) []Act {
 		if err := statx(top, l.name, &st); err != nil {
 			continue
 		}
-		if at := (inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}); l.file != at {
+		if at := (inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}); l.file != at {
 			if l.file != (inode{}) && l.followed(now) { // the kubelet was faster
 				b.fates.lost(l.file)
 				b.unsettle(rel, l.log)
@@ -168,9 +170,7 @@ func (b *Bursts) rotate(ctx context.Context, rel string, l *containerLog, size u
 		l.wait = now.Add(relistEvery)
 		return []Act{Act{Verb: ActRotate, Path: file}.failed(err)}
 	}
-	how := b.how
-	how.Force, how.Followed = pressed, l.followed(now)
-	done, err := b.rotator.RotateContainer(ctx, file, rt, how, now.In(b.zone))
+	done, err := rotateContainer(ctx, b.host, file, rt, rotateOptions{Force: pressed, Followed: l.followed(now)}, now.In(b.zone))
 	if done.Followed {
 		l.read = now
 	}
@@ -215,7 +215,7 @@ func (b *Bursts) Settle(ctx context.Context, now time.Time) []Act {
 	for rel, l := range all {
 		file := path.Join(b.pods, rel)
 		runtime := func(ctx context.Context) (Runtime, error) { return b.runtime(ctx, l, file) }
-		s, err := b.settler.SettleContainer(ctx, file, runtime, b.how, now)
+		s, err := b.finisher.finish(ctx, file, runtime, now)
 		acts = append(acts, s.acts(file)...)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			acts = append(acts, Act{Verb: ActRepair, Path: file}.failed(err))
@@ -230,7 +230,7 @@ func (b *Bursts) Settle(ctx context.Context, now time.Time) []Act {
 // list finds the live log of every container: the one with the highest number.
 func (b *Bursts) list(now time.Time) {
 	newest := map[string]workload.Log{}
-	err := b.rotator.walk(b.pods, func(dir, name string, _ *unix.Statx_t) {
+	err := b.host.rootfs.walk(b.pods, func(dir, name string, _ *unix.Statx_t) {
 		rel, _ := within(path.Join(dir, name), b.pods)
 		l, ok := workload.ParsePodLog(rel)
 		if !ok || l.Rotated != "" {

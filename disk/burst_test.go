@@ -1,15 +1,12 @@
 package disk
 
 import (
-	"bufio"
-	"bytes"
 	stdgzip "compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,116 +16,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// TestHelperCollector follows FILE as Fluent Bit does: it reads at most SPEED
-// bytes a second, sees that the file was replaced by its inode, and gives up on
-// a rotated file WAIT milliseconds later, whatever is unread. At SIGTERM it
-// says how many different lines of LINES it got.
-func TestHelperCollector(t *testing.T) {
-	if !isHelper(t) {
-		return // it is started by other tests
-	}
-	type followed struct {
-		f    *os.File
-		ino  uint64
-		gone time.Time // when it was seen to be rotated
-		line []byte    // begun
-	}
-	file, wait := os.Getenv("FILE"), time.Duration(envInt("WAIT"))*time.Millisecond
-	seen, got, doubled := make([]bool, envInt("LINES")), 0, 0
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, unix.SIGTERM)
-	const tick = 10 * time.Millisecond
-	buf := make([]byte, envInt("SPEED")/int(time.Second/tick))
-	var open []*followed
-	fmt.Fprintln(os.Stdout, "ready")
-	last := time.Now()
-	for {
-		select {
-		case <-term:
-			fmt.Fprintf(os.Stdout, "lines %d doubled %d\n", got, doubled)
-			return
-		default:
-		}
-		var st unix.Stat_t
-		if err := unix.Stat(file, &st); err == nil && !slices.ContainsFunc(open, func(x *followed) bool { return x.ino == st.Ino }) {
-			for _, x := range open {
-				if x.gone.IsZero() {
-					x.gone = time.Now()
-				}
-			}
-			f, err := os.Open(file)
-			if err == nil {
-				must(t, unix.Fstat(int(f.Fd()), &st))
-				open = append(open, &followed{f: f, ino: st.Ino})
-			}
-		}
-		budget := int(float64(len(buf)) * min(float64(time.Since(last))/float64(tick), 10))
-		last = time.Now()
-		open = slices.DeleteFunc(open, func(x *followed) bool {
-			for budget > 0 {
-				n, err := x.f.Read(buf[:min(budget, len(buf))])
-				budget -= n
-				x.line = append(x.line, buf[:n]...)
-				for {
-					line, rest, ok := bytes.Cut(x.line, []byte("\n"))
-					if !ok {
-						break
-					}
-					k := 0
-					for _, c := range line[:10] {
-						if k = k*10 + int(c-'0'); c < '0' || c > '9' {
-							t.Fatalf("a line that nobody wrote: %q", line)
-						}
-					}
-					if seen[k] {
-						doubled++
-					} else {
-						seen[k] = true
-						got++
-					}
-					x.line = rest
-				}
-				if n == 0 || err != nil {
-					break
-				}
-			}
-			if !x.gone.IsZero() && time.Since(x.gone) > wait {
-				_ = x.f.Close()
-				return true
-			}
-			return false
-		})
-		time.Sleep(tick)
-	}
-}
-
-// collect starts a TestHelperCollector; the returned function ends it and
-// returns what it got.
-func collect(t testing.TB, file string, lines, speed int, wait time.Duration) func() (got, doubled int) {
-	t.Helper()
-	cmd := helper(t, "TestHelperCollector", "FILE="+file, fmt.Sprint("LINES=", lines), fmt.Sprint("SPEED=", speed), fmt.Sprint("WAIT=", wait.Milliseconds()))
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	r := bufio.NewReader(out)
-	if s, err := r.ReadString('\n'); s != "ready\n" {
-		t.Fatalf("collector: %q, %v", s, err)
-	}
-	return func() (got, doubled int) {
-		_ = cmd.Process.Signal(unix.SIGTERM)
-		s, _ := r.ReadString('\n')
-		if _, err := fmt.Sscanf(s, "lines %d doubled %d", &got, &doubled); err != nil {
-			t.Errorf("collector: %q", s)
-		}
-		_ = cmd.Wait()
-		return got, doubled
-	}
-}
+// TestHelperCollector is started by other tests.
+func TestHelperCollector(t *testing.T) { disktest.RunCollector(t) }
 
 // peak returns the most that the directories below dir took, until stop.
 func peak(dir string, stop <-chan struct{}) (tree, largest uint64) {
@@ -185,29 +79,19 @@ func (k kubelet) look(t testing.TB, log string) {
 			continue
 		}
 		in, err := os.Open(p)
-		must(t, err)
+		disktest.Must(t, err)
 		out, err := os.Create(p + ".tmp")
-		must(t, err)
+		disktest.Must(t, err)
 		z := stdgzip.NewWriter(out)
 		_, err = io.Copy(z, in)
-		must(t, err)
+		disktest.Must(t, err)
 		_, _ = z.Close(), out.Close()
-		must(t, os.Rename(p+".tmp", p+".gz"))
+		disktest.Must(t, os.Rename(p+".tmp", p+".gz"))
 		_ = in.Close()
-		must(t, os.Remove(p))
+		disktest.Must(t, os.Remove(p))
 	}
-	must(t, os.Rename(log, log+"."+time.Now().Format("20060102-150405")))
+	disktest.Must(t, os.Rename(log, log+"."+time.Now().Format("20060102-150405")))
 	_ = k.reopen()
-}
-
-// podLog makes the directory of a container's log below root and returns the
-// log's path, on the host and here.
-func podLog(t testing.TB, root, name string) (rel, file string) {
-	t.Helper()
-	rel = "/var/log/pods/default_" + name + "_11111111-2222-3333-4444-555555555555/" + name + "/0.log"
-	file = filepath.Join(root, rel)
-	must(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	return rel, file
 }
 
 // A collector that is fast enough on average, behind a writer of bursts: the
@@ -215,28 +99,28 @@ func podLog(t testing.TB, root, name string) (rel, file string) {
 func TestLossSlowReader(t *testing.T) {
 	privtest.Root(t)
 	// Everything but the speed of the collector is a tenth, unless at full size.
-	burst := scale(800_000)
-	unit := time.Duration(scale(1000)) * time.Millisecond // a second
+	burst := disktest.Scale(800_000)
+	unit := time.Duration(disktest.Scale(1000)) * time.Millisecond // a second
 	const speed = 43 << 20 / 10
 	wait := 5 * unit
 	lines := 3 * burst
-	limit := int64(10<<20) * int64(scale(10)) / 10
+	limit := int64(10<<20) * int64(disktest.Scale(10)) / 10
 	env := []string{"REOPEN=1", "WIDTH=162", fmt.Sprint("LINES=", lines), fmt.Sprint("BURST=", burst), fmt.Sprint("PAUSE=", (70 * unit).Milliseconds())}
 
 	type result struct {
 		lost, doubled int
 		tree          uint64
 	}
-	follow := func(file string, during func(w *writer, done <-chan struct{})) result {
-		put(t, file, "")
-		collected := collect(t, file, lines, speed, wait)
+	follow := func(file string, during func(w *disktest.Writer, done <-chan struct{})) result {
+		disktest.WriteFile(t, file, "")
+		collected := disktest.Collect(t, file, lines, speed, wait)
 		done := make(chan struct{})
 		var res result
 		var running sync.WaitGroup
 		running.Go(func() { res.tree, _ = peak(filepath.Dir(file), done) })
-		w := startWriter(t, file, env...)
+		w := disktest.StartWriter(t, file, env...)
 		running.Go(func() { during(w, done) })
-		<-w.done
+		<-w.Done
 		// The last burst takes 130 MB / 4.3 MB/s.
 		time.Sleep(80 * unit)
 		close(done)
@@ -248,9 +132,9 @@ func TestLossSlowReader(t *testing.T) {
 	var theirs, ours result
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, file := podLog(t, t.TempDir(), "theirs")
-		theirs = follow(file, func(w *writer, done <-chan struct{}) {
-			k := kubelet{limit: limit, maxFiles: 5, reopen: func() error { return w.cmd.Process.Signal(unix.SIGHUP) }}
+		_, file := disktest.PodLog(t, t.TempDir(), "theirs")
+		theirs = follow(file, func(w *disktest.Writer, done <-chan struct{}) {
+			k := kubelet{limit: limit, maxFiles: 5, reopen: func() error { return w.Cmd.Process.Signal(unix.SIGHUP) }}
 			for tick := time.NewTicker(10 * unit); ; {
 				select {
 				case <-done:
@@ -263,9 +147,9 @@ func TestLossSlowReader(t *testing.T) {
 	})
 	both.Go(func() {
 		root := t.TempDir()
-		_, file := podLog(t, root, "ours")
-		ours = follow(file, func(w *writer, done <-chan struct{}) {
-			burster(t, root, limit, wait, map[string]*writer{"ours": w}, done)
+		_, file := disktest.PodLog(t, root, "ours")
+		ours = follow(file, func(w *disktest.Writer, done <-chan struct{}) {
+			burster(t, root, limit, wait, map[string]*disktest.Writer{"ours": w}, done)
 		})
 	})
 	both.Wait()
@@ -285,7 +169,7 @@ func TestLossSlowReader(t *testing.T) {
 // burster rotates the logs of containers below root until done, and returns how
 // long the longest pass took, and how long it was from one to the next. The
 // signal does what the runtime does.
-func burster(t testing.TB, root string, limit int64, wait time.Duration, writers map[string]*writer, done <-chan struct{}) (longest, apart time.Duration) {
+func burster(t testing.TB, root string, limit int64, wait time.Duration, writers map[string]*disktest.Writer, done <-chan struct{}) (longest, apart time.Duration) {
 	k := defaultKubelet()
 	k.LogMaxSizeBytes = limit
 	b, err := NewBursts("/proc", root, k, wait, func(_ context.Context, l workload.Log, _ string) (Runtime, error) {
@@ -293,7 +177,7 @@ func burster(t testing.TB, root string, limit int64, wait time.Duration, writers
 		if w == nil {
 			return Runtime{}, errors.New("no such container")
 		}
-		return Runtime{Reopen: func(context.Context) error { return w.cmd.Process.Signal(unix.SIGHUP) }}, nil
+		return Runtime{Reopen: func(context.Context) error { return w.Cmd.Process.Signal(unix.SIGHUP) }}, nil
 	})
 	if err != nil {
 		t.Error(err)
@@ -342,11 +226,11 @@ func TestOvershootForReal(t *testing.T) {
 	privtest.Root(t)
 	root := t.TempDir()
 	const limit = 10 << 20
-	writers := map[string]*writer{}
+	writers := map[string]*disktest.Writer{}
 	var files []string
 	for _, name := range []string{"one", "two"} {
-		_, file := podLog(t, root, name)
-		writers[name] = startWriter(t, file, "REOPEN=1", "WIDTH=162", "RATE=200000")
+		_, file := disktest.PodLog(t, root, name)
+		writers[name] = disktest.StartWriter(t, file, "REOPEN=1", "WIDTH=162", "RATE=200000")
 		files = append(files, file)
 	}
 	done := make(chan struct{})
@@ -356,14 +240,14 @@ func TestOvershootForReal(t *testing.T) {
 	var longest, apart time.Duration
 	running.Go(func() { longest, apart = burster(t, root, limit, 0, writers, done) })
 	began := time.Now()
-	time.Sleep(max(time.Duration(scale(40))*time.Second, 8*time.Second))
+	time.Sleep(max(time.Duration(disktest.Scale(40))*time.Second, 8*time.Second))
 	close(done)
 	running.Wait()
 	seconds := time.Since(began).Seconds()
 	total := 0
 	for _, w := range writers {
-		_ = w.cmd.Process.Signal(unix.SIGTERM)
-		total += <-w.done
+		_ = w.Cmd.Process.Signal(unix.SIGTERM)
+		total += <-w.Done
 	}
 	between := float64(200_000*162) * (max(BurstEvery, apart) + longest).Seconds()
 	most := max(2*limit, limit+uint64(between))

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -15,20 +14,21 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // Archives carry the kubelet's time, whatever zone the agent's container has.
 func TestBurstsZone(t *testing.T) {
 	root := t.TempDir()
-	_, file := podLog(t, root, "web")
-	put(t, file, strings.Repeat("x", 100))
+	_, file := disktest.PodLog(t, root, "web")
+	disktest.WriteFile(t, file, strings.Repeat("x", 100))
 	k := defaultKubelet()
-	k.LogMaxSizeBytes, k.zone = 10, time.FixedZone("the host's", 2*3600)
+	k.LogMaxSizeBytes, k.Zone = 10, time.FixedZone("the host's", 2*3600)
 	b, err := NewBursts("/proc", root, k, 0, func(context.Context, workload.Log, string) (Runtime, error) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
-	must(t, err)
+	disktest.Must(t, err)
 	defer b.Close()
 	at := time.Date(2026, 1, 31, 23, 0, 0, 0, time.UTC)
 	if acts := b.Pass(t.Context(), false, at); len(acts) != 1 || acts[0].Err != nil || filepath.Base(acts[0].Archive) != "0.log.20260201-010000000000" {
@@ -42,12 +42,12 @@ func TestBurstsZone(t *testing.T) {
 // Somebody who watches with kubectl logs -f holds nothing up; a process of a pod
 // that calls itself so is a reader like any other.
 func TestBehindPassesOverTheKubelet(t *testing.T) {
-	k := opener{Holder: Holder{Comm: "kubelet"}}
-	if _, ok := behind([]opener{k}, 10<<20, 0); ok {
+	k := Holder{Comm: "kubelet"}
+	if _, ok := behind([]Holder{k}, 10<<20, 0); ok {
 		t.Error("the kubelet is waited for")
 	}
 	k.Who.PodUID = "11111111-2222-3333-4444-555555555555"
-	if _, ok := behind([]opener{k}, 10<<20, 0); !ok {
+	if _, ok := behind([]Holder{k}, 10<<20, 0); !ok {
 		t.Error("a pod is taken for the kubelet")
 	}
 }
@@ -56,25 +56,23 @@ func TestBehindPassesOverTheKubelet(t *testing.T) {
 // costs neither.
 func TestArchivesOfOneSecond(t *testing.T) {
 	root := t.TempDir()
-	rel, file := podLog(t, root, "web")
-	put(t, file, "third\n")
-	put(t, file+".20260131-120000", "second\n")
-	var first bytes.Buffer
-	_, err := encode(t.Context(), &first, strings.NewReader("first\n"), Gzip)
-	must(t, err)
-	put(t, file+".20260131-120000.gz", first.String())
-	r, err := NewRotator("/proc", root, []string{"/var/log"})
-	must(t, err)
-	defer r.Close()
+	rel, file := disktest.PodLog(t, root, "web")
+	disktest.WriteFile(t, file, "third\n")
+	disktest.WriteFile(t, file+".20260131-120000", "second\n")
+	disktest.WriteFile(t, file+".20260131-120000.gz", string(disktest.GzipText(t, []byte("first\n"))))
+	h, err := OpenHost("/proc", root, []string{"/var/log"})
+	disktest.Must(t, err)
+	defer h.Close()
+	finisher := newFinisher(h, How{Compress: Gzip}, nil)
 	for range 2 {
-		_, err := r.SettleContainer(t.Context(), rel, nil, How{Compress: Gzip}, time.Now())
-		must(t, err)
+		_, err := finisher.finish(t.Context(), rel, nil, time.Now())
+		disktest.Must(t, err)
 	}
 	for name, want := range map[string]string{".20260131-120000.gz": "first\n", ".20260131-120000000001.gz": "second\n"} {
 		f, err := os.Open(file + name)
-		must(t, err)
+		disktest.Must(t, err)
 		z, err := gzip.NewReader(f)
-		must(t, err)
+		disktest.Must(t, err)
 		if got, err := io.ReadAll(z); err != nil || string(got) != want {
 			t.Errorf("%s holds %q, %v", name, got, err)
 		}
@@ -85,7 +83,7 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	}
 	// Nor does the rotation use a name again, or one before the last.
 	now := time.Date(2026, 1, 31, 12, 0, 0, 1000, time.UTC)
-	done, err := r.RotateContainer(t.Context(), rel, Runtime{Reopen: func(context.Context) error { return nil }}, How{}, now)
+	done, err := rotateContainer(t.Context(), h, rel, Runtime{Reopen: func(context.Context) error { return nil }}, rotateOptions{}, now)
 	if err != nil || done.Archive != rel+".20260131-120000000002" {
 		t.Errorf("%s, %v", done.Archive, err)
 	}
@@ -96,24 +94,24 @@ func TestArchivesOfOneSecond(t *testing.T) {
 func TestArchivesBesideTheKubelet(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for _, replaces := range []bool{false, true} {
-		rel, file := podLog(t, t.TempDir(), "web")
-		r, err := NewRotator("/proc", strings.TrimSuffix(file, rel), []string{"/var/log"})
-		must(t, err)
-		defer r.Close()
+		rel, file := disktest.PodLog(t, t.TempDir(), "web")
+		h, err := OpenHost("/proc", strings.TrimSuffix(file, rel), []string{"/var/log"})
+		disktest.Must(t, err)
+		defer h.Close()
 		for i, line := range []string{"first\n", "second\n", "third\n"} {
-			put(t, file, line)
+			disktest.WriteFile(t, file, line)
 			if i == 1 {
-				must(t, os.Rename(file, file+"."+now.Format(containerStamp)))
+				disktest.Must(t, os.Rename(file, file+"."+now.Format(containerStamp)))
 				continue
 			}
-			_, err := r.RotateContainer(t.Context(), rel, Runtime{Replaces: replaces, Reopen: func(context.Context) error { return nil }}, How{}, now)
-			must(t, err)
+			_, err := rotateContainer(t.Context(), h, rel, Runtime{Replaces: replaces, Reopen: func(context.Context) error { return nil }}, rotateOptions{}, now)
+			disktest.Must(t, err)
 		}
 		var got []string
 		all, err := filepath.Glob(file + ".*")
-		must(t, err)
+		disktest.Must(t, err)
 		for _, p := range all {
-			got = append(got, content(t, p))
+			got = append(got, disktest.ReadFile(t, p))
 		}
 		if slices.Sort(got); !slices.Equal(got, []string{"first\n", "second\n", "third\n"}) {
 			t.Errorf("%q are left, in %q", got, all)
@@ -125,24 +123,24 @@ func TestArchivesBesideTheKubelet(t *testing.T) {
 // keeps its name, nothing is left behind, and nobody has to hear of it.
 func TestReplaceReplaced(t *testing.T) {
 	root := t.TempDir()
-	rel, file := podLog(t, root, "web")
-	put(t, file, "old\n")
-	r, err := NewRotator("/proc", root, []string{"/var/log"})
-	must(t, err)
-	defer r.Close()
-	d, err := openFolder(r.rootfs, r.logPaths, filepath.Dir(rel))
-	must(t, err)
+	rel, file := disktest.PodLog(t, root, "web")
+	disktest.WriteFile(t, file, "old\n")
+	h, err := OpenHost("/proc", root, []string{"/var/log"})
+	disktest.Must(t, err)
+	defer h.Close()
+	d, err := h.open(filepath.Dir(rel))
+	disktest.Must(t, err)
 	defer d.close()
 	live, _, err := d.file("0.log", unix.O_RDONLY)
-	must(t, err)
+	disktest.Must(t, err)
 	defer live.Close()
-	must(t, os.Rename(file, file+".20260131-120000"))
-	put(t, file, "new\n")
-	if err := d.replace(live, "0.log", "0.log.20260131-120000000000"); !errors.Is(err, errReplaced) {
+	disktest.Must(t, os.Rename(file, file+".20260131-120000"))
+	disktest.WriteFile(t, file, "new\n")
+	if err := replaceLog(d, live, "0.log", "0.log.20260131-120000000000"); !errors.Is(err, errReplaced) {
 		t.Errorf("replace: %v", err)
 	}
 	want := []string{"0.log", "0.log.20260131-120000"}
-	if got := ls(t, filepath.Dir(file)); !slices.Equal(got, want) || content(t, file) != "new\n" {
-		t.Errorf("%q are left, and the log has %q", got, content(t, file))
+	if got := disktest.List(t, filepath.Dir(file)); !slices.Equal(got, want) || disktest.ReadFile(t, file) != "new\n" {
+		t.Errorf("%q are left, and the log has %q", got, disktest.ReadFile(t, file))
 	}
 }

@@ -12,18 +12,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
 // TestHelperAct rotates FILE and compresses what is there to compress, and says
 // what kept it from that.
 func TestHelperAct(t *testing.T) {
-	if !isHelper(t) {
+	if !disktest.IsHelper(t) {
 		return // it is started by other tests
 	}
 	file := os.Getenv("FILE")
 	r := newRotator(t, filepath.Dir(file))
-	how := How{Compress: Gzip, InPlace: os.Getenv("INPLACE") != "", Reopen: Reopen{PID: envInt("PID")}}
+	how := How{Compress: Gzip, InPlace: os.Getenv("INPLACE") != "", Reopen: Reopen{PID: disktest.EnvInt("PID")}}
 	_, err := r.Settle(t.Context(), file, how, time.Now())
 	if err == nil && os.Getenv("SETTLE") == "" {
 		_, err = r.Rotate(t.Context(), file, how, time.Now())
@@ -67,26 +68,26 @@ func TestActWithoutCapability(t *testing.T) {
 		t.Run(c.without+", "+c.how, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			must(t, os.Chmod(dir, 0o755))
+			disktest.Must(t, os.Chmod(dir, 0o755))
 			file := filepath.Join(dir, "app.log")
-			must(t, os.WriteFile(file, bytes.Repeat([]byte("a line\n"), 10_000), 0o600))
+			disktest.Must(t, os.WriteFile(file, bytes.Repeat([]byte("a line\n"), 10_000), 0o600))
 			own := func(p string) {
-				must(t, os.Chown(p, 1234, 2345))
-				must(t, os.Chmod(p, 0o640))
-				must(t, unix.Setxattr(p, "user.team", []byte("blue"), 0))
+				disktest.Must(t, os.Chown(p, 1234, 2345))
+				disktest.Must(t, os.Chmod(p, 0o640))
+				disktest.Must(t, unix.Setxattr(p, "user.team", []byte("blue"), 0))
 			}
 			own(file)
 			// Somebody with no privileges writes it.
 			w := exec.Command("setpriv", "--reuid=1234", "--regid=2345", "--clear-groups", "--", "sleep", "300")
 			log, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
-			must(t, err)
+			disktest.Must(t, err)
 			w.Stdout = log
-			must(t, w.Start())
+			disktest.Must(t, w.Start())
 			_ = log.Close()
 			t.Cleanup(func() { _ = w.Process.Kill(); _ = w.Wait() })
 			for comm := ""; comm != "sleep\n"; time.Sleep(time.Millisecond) { // as long as it has them
 				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", w.Process.Pid))
-				must(t, err)
+				disktest.Must(t, err)
 				comm = string(b)
 			}
 
@@ -97,7 +98,7 @@ func TestActWithoutCapability(t *testing.T) {
 			case "settle":
 				env = append(env, "SETTLE=1")
 				old := file + ".20260131-110000000000"
-				put(t, old, "old\n")
+				disktest.WriteFile(t, old, "old\n")
 				own(old)
 			}
 			before := inodes(t, dir)
@@ -126,7 +127,7 @@ func without(t *testing.T, capability, helper string, env []string) string {
 		}
 	}
 	exe, err := os.Executable()
-	must(t, err)
+	disktest.Must(t, err)
 	cmd := exec.Command("setpriv", "--inh-caps="+set, "--bounding-set="+set, "--", exe, "-test.run=^"+helper+"$", "-test.v=false")
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
@@ -141,9 +142,9 @@ func without(t *testing.T, capability, helper string, env []string) string {
 func inodes(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
-	for _, n := range ls(t, dir) {
+	for _, n := range disktest.List(t, dir) {
 		var st unix.Stat_t
-		must(t, unix.Lstat(filepath.Join(dir, n), &st))
+		disktest.Must(t, unix.Lstat(filepath.Join(dir, n), &st))
 		fmt.Fprintln(&b, st.Ino, st.Size, st.Uid, st.Gid, fmt.Sprintf("%o", st.Mode), n)
 	}
 	return b.String()

@@ -38,13 +38,10 @@ func (c Compression) ending() string {
 	return ""
 }
 
-// errBusy says that an archive cannot be touched yet.
-var errBusy = errors.New("somebody has it open")
-
-// compress replaces the archive name by its compressed form. The archive is
+// compressArchive replaces the archive name by its compressed form. The archive is
 // removed only when the other is complete, on the disk under its name, and
 // nobody has the archive open; until then a crash leaves the archive.
-func (d *folder) compress(ctx context.Context, name string, c Compression) (err error) {
+func compressArchive(ctx context.Context, d *folder, name string, c Compression) (err error) {
 	src, st, err := d.file(name, unix.O_RDONLY)
 	if err != nil {
 		return err
@@ -103,12 +100,12 @@ func (d *folder) compress(ctx context.Context, name string, c Compression) (err 
 	if err := d.sync(); err != nil {
 		return err
 	}
-	return d.drop(name, src, n)
+	return dropCompressed(d, name, src, n)
 }
 
-// drop removes the archive name once its compressed form is durable, if it is
+// dropCompressed removes the archive name once its compressed form is durable, if it is
 // still the file that was compressed and nobody has come to it since.
-func (d *folder) drop(name string, src *os.File, n int64) error {
+func dropCompressed(d *folder, name string, src *os.File, n int64) error {
 	if err := unheld(src); err != nil {
 		return err
 	}
@@ -125,24 +122,13 @@ func (d *folder) drop(name string, src *os.File, n int64) error {
 	return d.sync()
 }
 
-func unheld(f *os.File) error {
-	idle, err := Probe(int(f.Fd()))
-	if err != nil {
-		return fmt.Errorf("probe %s: %w", f.Name(), err)
-	}
-	if idle != Unheld {
-		return fmt.Errorf("%s: %w", f.Name(), errBusy)
-	}
-	return nil
-}
-
 // encode writes src compressed to dst and returns the bytes read.
 func encode(ctx context.Context, dst io.Writer, src io.Reader, c Compression) (int64, error) {
 	w, err := encoder(dst, c)
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &interruptible{ctx, src}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &interruptible{ctx: ctx, Reader: src}, make([]byte, 256<<10))
 	// The end of the stream, and often all of it, is written here: an error of
 	// Close not looked at is an archive cut short.
 	return n, errors.Join(err, w.Close())

@@ -219,9 +219,9 @@ func TestMark(t *testing.T) {
 	}
 	defer root.Close()
 	host := hostRoot(root.Fd())
-	places := []place{{"/kubelet", RoleKubelet}, {"/containerd", RoleRuntime}, {"/logs", RoleLogs}}
+	places := []place{{path: "/kubelet", role: RoleKubelet}, {path: "/containerd", role: RoleRuntime}, {path: "/logs", role: RoleLogs}}
 	all := []Filesystem{{Path: "/logs", Device: host.device("/"), Paths: []string{"/logs"}}, {Path: "/other", Device: "0:0"}}
-	host.mark(places, all)
+	markRoles(host, places, all)
 	if !slices.Equal(all[0].Roles, []Role{RoleKubelet}) || all[1].Roles != nil {
 		t.Errorf("got %+v", all)
 	}

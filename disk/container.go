@@ -30,10 +30,6 @@ const (
 	roomInodes = 16
 )
 
-// containerStamp is the kubelet's, for its archives. Ours go on with microseconds,
-// and the kubelet counts, sorts and compresses them with its own.
-const containerStamp = "20060102-150405"
-
 // Rotated is what has come of the rotation of a container's log.
 type Rotated struct {
 	Archive string // its path; "" for an empty log, which is left alone
@@ -42,23 +38,31 @@ type Rotated struct {
 	Followed, Unread bool
 }
 
-// RotateContainer rotates a container's log as the kubelet does, with a name for
+// rotateOptions is how one rotation of a container's log differs from others.
+type rotateOptions struct {
+	Force bool // also where a reader is behind, whose lines may be lost to it
+	// Followed says that somebody read what had the log's name before: until
+	// they have opened what has it now, they are behind.
+	Followed bool
+}
+
+// rotateContainer rotates a container's log as the kubelet does, with a name for
 // the archive that it takes for one of its own. Where the runtime opens what has
 // the name, the path is never missing. The log is never truncated, punched or
 // collapsed: kubectl logs reads a hole into memory, 12 GB of it for 300 MB.
 //
 // What the kubelet did meanwhile shows as ENOENT or errReplaced, and is as good.
-func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, how How, now time.Time) (Rotated, error) {
+func rotateContainer(ctx context.Context, host *Host, file string, rt Runtime, how rotateOptions, now time.Time) (Rotated, error) {
 	var done Rotated
 	if _, ok := workload.ParseLogPath(file); !ok {
 		return done, refusef("%s is no container's log", file)
 	}
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	d, err := host.open(path.Dir(file))
 	if err != nil {
 		return done, err
 	}
 	defer d.close()
-	if err := d.room(); err != nil {
+	if err := checkRoom(d); err != nil {
 		return done, err
 	}
 	base := path.Base(file)
@@ -70,15 +74,15 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 	if st.Size == 0 {
 		return done, nil
 	}
-	at := inode{d.dev, st.Ino}
-	who, err := openers(ctx, r.walker, base, at)
+	at := inode{dev: d.dev, ino: st.Ino}
+	who, err := host.openers(ctx, base, at)
 	if err != nil {
 		return done, err
 	}
-	done.Followed = slices.ContainsFunc(who[at], opener.reads)
+	done.Followed = slices.ContainsFunc(who[at], Holder.reads)
 	var lag *Behind
 	if o, ok := behind(who[at], st.Size, readMargin); ok {
-		lag = &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+		lag = &Behind{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	} else if how.Followed && !done.Followed {
 		lag = &Behind{Path: file, LagBytes: st.Size}
 	}
@@ -86,7 +90,7 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 		return done, lag
 	}
 	done.Unread = lag != nil
-	archive, err := d.newArchive(base, now)
+	archiveName, err := newArchive(d, base, now)
 	if err != nil {
 		return done, err
 	}
@@ -97,18 +101,18 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 		return done, fmt.Errorf("%s: %w", file, errReplaced)
 	}
 	if rt.Replaces {
-		err = d.rename(base, archive)
+		err = d.rename(base, archiveName)
 	} else {
-		err = d.replace(live, base, archive)
+		err = replaceLog(d, live, base, archiveName)
 	}
 	if err != nil {
 		return done, err
 	}
 	mark(live, done.Unread)
 	if err := rt.Reopen(ctx); err != nil {
-		return done, errors.Join(err, d.undo(base, archive, rt))
+		return done, errors.Join(err, undoRotation(d, base, archiveName, rt))
 	}
-	done.Archive = path.Join(d.path, archive)
+	done.Archive = path.Join(d.path, archiveName)
 	return done, nil
 }
 
@@ -117,7 +121,7 @@ func (r *Rotator) RotateContainer(ctx context.Context, file string, rt Runtime, 
 // size of the log before it compressed the last archive, may rotate in this very
 // second, and renames over whatever has its own name. Nor is a name used twice:
 // the kubelet removes X as soon as there is X.gz.
-func (d *folder) newArchive(base string, now time.Time) (string, error) {
+func newArchive(d *folder, base string, now time.Time) (string, error) {
 	names, err := d.names()
 	if err != nil {
 		return "", err
@@ -130,11 +134,11 @@ func (d *folder) newArchive(base string, now time.Time) (string, error) {
 	return base + "." + stamp(at), nil
 }
 
-// undo gives a log its name back after the runtime could not open the new one,
+// undoRotation gives a log its name back after the runtime could not open the new one,
 // as the kubelet does, unless the new one has lines already.
-func (d *folder) undo(base, archive string, rt Runtime) error {
+func undoRotation(d *folder, base, archiveName string, rt Runtime) error {
 	if rt.Replaces {
-		return d.rename(archive, base)
+		return d.rename(archiveName, base)
 	}
 	f, st, err := d.file(base, unix.O_RDONLY)
 	if err != nil {
@@ -144,15 +148,15 @@ func (d *folder) undo(base, archive string, rt Runtime) error {
 	if idle, err := Probe(int(f.Fd())); err != nil || idle == Written || st.Size > 0 {
 		return err
 	}
-	if err := d.exchange(archive, base); err != nil {
+	if err := d.exchange(archiveName, base); err != nil {
 		return err
 	}
 	_ = f.Close()
-	return d.abandonedEmpty(archive)
+	return d.abandonedEmpty(archiveName)
 }
 
-// room refuses where a new file might not fit.
-func (d *folder) room() error {
+// checkRoom refuses where a new file might not fit.
+func checkRoom(d *folder) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(d.fd, &st); err != nil {
 		return d.wrap("statfs", "", err)
@@ -163,14 +167,37 @@ func (d *folder) room() error {
 	return nil
 }
 
-// SettleContainer compresses and removes the archives of a container's log, as
+// finisher finishes the rotations of containers' logs: it compresses and removes
+// their archives. It is for one goroutine.
+type finisher struct {
+	host    *Host
+	rotator *Rotator
+	how     How
+	fates   *fates // nil: every archive is read
+	// reopening is when the runtime was last asked to open a log again whose
+	// newest archive is still written, by the path of the log.
+	reopening map[string]reopening
+	learned   time.Time // when it was last looked who reads archives
+}
+
+type reopening struct {
+	archiveName inode
+	asked       time.Time
+}
+
+func newFinisher(host *Host, how How, fates *fates) *finisher {
+	return &finisher{host: host, rotator: NewRotatorOn(host), how: how, fates: fates, reopening: map[string]reopening{}}
+}
+
+// finish compresses and removes the archives of a container's log, as
 // the kubelet would at its next rotation, but only those that nobody has open.
 // An archive that the container still writes, since a run was killed before it
 // asked, is what runtime is for.
-func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func(context.Context) (Runtime, error), how How, now time.Time) (Settled, error) {
+func (r *finisher) finish(ctx context.Context, file string, runtime func(context.Context) (Runtime, error), now time.Time) (Settled, error) {
 	var s Settled
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	d, err := r.host.open(path.Dir(file))
 	if err != nil {
+		delete(r.reopening, file)
 		return s, err
 	}
 	defer d.close()
@@ -181,8 +208,9 @@ func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func
 	base := path.Base(file)
 	all := archivesOf(base, names)
 	var errs []error
-	if how.fates != nil {
-		if err := r.learn(ctx, d, base, all, how.fates, now); err != nil {
+	how := r.how
+	if r.fates != nil {
+		if err := r.learn(ctx, d, base, all, now); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -196,19 +224,19 @@ func (r *Rotator) SettleContainer(ctx context.Context, file string, runtime func
 				errs = append(errs, err)
 			}
 		}
-		if err := r.settle(ctx, d, base, a, how, now, &s); err != nil && !errors.Is(err, errBusy) && !errors.Is(err, unix.ENOENT) {
+		if err := r.rotator.settle(ctx, d, base, a, how, now, &s); err != nil && !errors.Is(err, errBusy) && !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, err)
 		}
 	}
 	if how.KeepSize > 0 {
-		how.KeepSize = d.left(base, all, how.KeepSize)
+		how.KeepSize = archiveBudget(d, base, all, how.KeepSize)
 	}
-	return s, errors.Join(append(errs, d.trim(all, how, now, &s), ctx.Err())...)
+	return s, errors.Join(append(errs, removeExcess(d, all, how, now, &s), ctx.Err())...)
 }
 
-// left fills in what the archives take, and returns what a log that may take so
+// archiveBudget fills in what the archives take, and returns what a log that may take so
 // much in all leaves for them.
-func (d *folder) left(base string, all []archived, budget uint64) uint64 {
+func archiveBudget(d *folder, base string, all []archived, budget uint64) uint64 {
 	allocated := func(name string) uint64 {
 		var st unix.Statx_t
 		if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil {
@@ -230,27 +258,29 @@ func (d *folder) left(base string, all []archived, budget uint64) uint64 {
 
 // reopenAgain asks the runtime once more where an archive is still written long
 // after it was rotated, and the log is missing or empty: only then is asking safe.
-func (r *Rotator) reopenAgain(ctx context.Context, d *folder, base, archive string, runtime func(context.Context) (Runtime, error), now time.Time) error {
-	f, st, err := d.file(archive, unix.O_RDONLY)
+func (r *finisher) reopenAgain(ctx context.Context, d *folder, base, archiveName string, runtime func(context.Context) (Runtime, error), now time.Time) error {
+	f, st, err := d.file(archiveName, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	idle, err := Probe(int(f.Fd()))
 	if err != nil {
-		return fmt.Errorf("probe %s: %w", path.Join(d.path, archive), err)
+		return fmt.Errorf("probe %s: %w", path.Join(d.path, archiveName), err)
 	}
-	at := inode{d.dev, st.Ino}
+	at := inode{dev: d.dev, ino: st.Ino}
+	file := path.Join(d.path, base)
 	if idle != Written {
+		delete(r.reopening, file)
 		return nil
 	}
-	last, ok := r.asked[at]
-	if !ok {
+	last, ok := r.reopening[file]
+	if ok = ok && last.archiveName == at; !ok {
 		// It may be in the middle of a rotation. containerd, asked twice within
 		// moments, opens the log twice and writes its lines in the wrong order.
-		r.asked[at] = now
+		r.reopening[file] = reopening{at, now}
 	}
-	if !ok || now.Sub(last) < askAgain {
+	if !ok || now.Sub(last.asked) < askAgain {
 		return nil
 	}
 	rt, err := runtime(ctx)
@@ -263,9 +293,9 @@ func (r *Rotator) reopenAgain(ctx context.Context, d *folder, base, archive stri
 	if !missing && (err != nil || live.Size > 0 || rt.Replaces) {
 		return err
 	}
-	if err := d.room(); err != nil {
+	if err := checkRoom(d); err != nil {
 		return err
 	}
-	r.asked[at] = now
+	r.reopening[file] = reopening{at, now}
 	return rt.Reopen(ctx)
 }

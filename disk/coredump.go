@@ -6,9 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,8 +65,8 @@ func (c coreDir) names(name string) bool {
 
 // each visits the core dumps in c. The directory may be anybody's, /tmp for
 // example: a name is not enough, the file's own header must say so.
-func (c coreDir) each(rootfs int, visit func(name string, st *unix.Statx_t)) {
-	fd, err := openRoot(rootfs, c.dir, unix.O_RDONLY)
+func (c coreDir) each(rootfs hostRoot, visit func(name string, st *unix.Statx_t)) {
+	fd, err := rootfs.openDir(c.dir, unix.O_RDONLY)
 	if err != nil {
 		return // nothing has crashed yet
 	}
@@ -83,14 +81,14 @@ func (c coreDir) each(rootfs int, visit func(name string, st *unix.Statx_t)) {
 			continue
 		}
 		var st unix.Statx_t
-		if err := statx(d.fd, []byte(n+"\x00"), &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && d.isCore(n) {
+		if err := statx(d.fd, []byte(n+"\x00"), &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && isCore(d, n) {
 			visit(n, &st)
 		}
 	}
 }
 
 // isCore reports whether name begins as a core dump does, elf(5): ET_CORE.
-func (d *folder) isCore(name string) bool {
+func isCore(d *folder, name string) bool {
 	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
@@ -108,26 +106,5 @@ func (d *folder) isCore(name string) bool {
 	return kind == elf.ET_CORE
 }
 
-// cores returns what the core dumps take that no scan of a directory shows.
-func (o *Observer) cores(now time.Time) []Producer {
-	c, ok := readCoreDir(o.procfs)
-	for _, top := range slices.Concat(o.policy.LogPaths, dumps) {
-		_, below := within(c.dir, top)
-		ok = ok && !below
-	}
-	if !ok {
-		return nil
-	}
-	if _, errs := o.prober.ask([]string{c.dir}, o.policy.StatfsDeadline.D(), now); errs[c.dir] != nil {
-		return nil // not there, or a mount that hangs
-	}
-	p := Producer{Kind: KindCore, Path: c.dir}
-	c.each(o.rootfs, func(_ string, st *unix.Statx_t) {
-		p.Files++
-		p.Bytes += st.Blocks * 512
-	})
-	if p.Files == 0 {
-		return nil
-	}
-	return []Producer{p}
-}
+// dumps are where systemd-coredump(8), apport and kdump leave theirs.
+var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}

@@ -64,12 +64,12 @@ func (l *listing) unread(name []byte, st *unix.Statx_t) {
 
 // checkArchives reads queued archives, oldest first, until about budget bytes
 // came out of them.
-func (t *tree) checkArchives(rootfs int, budget int64) {
+func (t *tree) checkArchives(rootfs hostRoot, budget int64) {
 	if len(t.queue) == 0 || t.top == nil {
 		return
 	}
 	slices.SortFunc(t.queue, func(a, b unread) int { return cmp.Or(cmp.Compare(a.ctime, b.ctime), bytes.Compare(a.name, b.name)) })
-	top, err := openRoot(rootfs, t.host, unix.O_PATH)
+	top, err := rootfs.openDir(t.host, unix.O_PATH)
 	if err != nil {
 		return
 	}

@@ -13,28 +13,15 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
-)
 
-// packed returns text as the standard library compresses it, which is what the
-// kubelet uses.
-func packed(t testing.TB, text []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := stdgzip.NewWriter(&b)
-	if _, err := w.Write(text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
+	"github.com/nodetune/nodetune/internal/disktest"
+)
 
 func TestCorruptArchives(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
-	at := func(name string) string { return filepath.Join(host, "var/log/pods", podA, name) }
-	whole := packed(t, bytes.Repeat([]byte("2026-01-01T00:00:00Z stdout F line\n"), 10_000))
+	root := hostRoot(disktest.OpenRoot(t, host))
+	at := func(name string) string { return filepath.Join(host, "var/log/pods", disktest.PodA, name) }
+	whole := disktest.GzipText(t, bytes.Repeat([]byte("2026-01-01T00:00:00Z stdout F line\n"), 10_000))
 	flipped := slices.Clone(whole)
 	flipped[len(flipped)-6] ^= 1 // the checksum
 	enc, err := zstd.NewWriter(nil)
@@ -55,7 +42,7 @@ func TestCorruptArchives(t *testing.T) {
 		"0.log.20260101-000006":    []byte("not compressed"),
 	}
 	for name, b := range content {
-		write(t, at(name), 0)
+		disktest.Append(t, at(name), 0)
 		if err := os.WriteFile(at(name), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +79,7 @@ func TestCorruptArchives(t *testing.T) {
 	if err := os.Remove(at("0.log.20260101-000002.gz")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, at("0.log.20260101-000007.gz"), 10)
+	disktest.Append(t, at("0.log.20260101-000007.gz"), 10)
 	if err := tr.pass(root, later.Add(time.Hour), false); err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +89,10 @@ func TestCorruptArchives(t *testing.T) {
 // Who is still writing is not accused.
 func TestArchiveBeingWritten(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	at := filepath.Join(host, "var/log/syslog.1.gz")
-	write(t, at, 10)
-	_ = open(t, at, unix.O_WRONLY)
+	disktest.Append(t, at, 10)
+	_ = disktest.Open(t, at, unix.O_WRONLY)
 	tr := newTree()
 	if err := tr.pass(root, time.Now().Add(time.Hour), false); err != nil {
 		t.Fatal(err)
@@ -119,9 +106,9 @@ func TestArchiveBeingWritten(t *testing.T) {
 // The budget ends a pass, and the next one goes on.
 func TestArchiveBudget(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	for _, name := range []string{"a.1.gz", "b.1.gz", "c.1.gz"} {
-		write(t, filepath.Join(host, "var/log", name), 10)
+		disktest.Append(t, filepath.Join(host, "var/log", name), 10)
 	}
 	tr := newTree()
 	if err := tr.pass(root, time.Now().Add(time.Hour), false); err != nil {
@@ -139,7 +126,7 @@ func TestArchiveBudget(t *testing.T) {
 
 // What the standard library reads to its end is whole, and nothing else is.
 func FuzzUnpackGzip(f *testing.F) {
-	whole := packed(f, []byte("a line\n"))
+	whole := disktest.GzipText(f, []byte("a line\n"))
 	f.Add(whole)
 	f.Add(whole[:len(whole)-1])
 	f.Add([]byte{})

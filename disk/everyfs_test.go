@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -47,26 +48,26 @@ func (f filesystem) mount(t *testing.T) string {
 	}
 	image := func(kind string, mkfs ...string) string {
 		p := filepath.Join(t.TempDir(), "image")
-		must(t, os.WriteFile(p, nil, 0o600))
-		must(t, os.Truncate(p, f.size))
-		run(t, "mkfs."+kind, append(mkfs, "-q", p)...)
+		disktest.Must(t, os.WriteFile(p, nil, 0o600))
+		disktest.Must(t, os.Truncate(p, f.size))
+		disktest.Run(t, "mkfs."+kind, append(mkfs, "-q", p)...)
 		return p
 	}
 	switch f.kind {
 	case "tmpfs":
-		must(t, unix.Mount("none", dir, "tmpfs", 0, fmt.Sprint("mode=755,size=", f.size)))
+		disktest.Must(t, unix.Mount("none", dir, "tmpfs", 0, fmt.Sprint("mode=755,size=", f.size)))
 	case "overlay":
-		ext4(t, dir, f.size)
+		disktest.Ext4(t, dir, f.size)
 		for _, d := range []string{"lower", "upper", "work", "merged"} {
-			must(t, os.Mkdir(filepath.Join(dir, d), 0o755))
+			disktest.Must(t, os.Mkdir(filepath.Join(dir, d), 0o755))
 		}
 		merged := filepath.Join(dir, "merged")
-		must(t, unix.Mount("none", merged, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", dir)))
+		disktest.Must(t, unix.Mount("none", merged, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", dir)))
 		dir = merged
 	case "fuse":
-		run(t, "fuse2fs", image("ext4"), dir)
+		disktest.Run(t, "fuse2fs", image("ext4"), dir)
 	default:
-		run(t, "mount", "-o", "loop", "-t", f.kind, image(f.kind), dir)
+		disktest.Run(t, "mount", "-o", "loop", "-t", f.kind, image(f.kind), dir)
 	}
 	unmounted(dir)
 	return dir
@@ -83,9 +84,9 @@ func TestRotateOnEveryFilesystem(t *testing.T) {
 			t.Run("documented", func(t *testing.T) { f.isAsDocumented(t, dir) })
 			for _, inPlace := range []bool{false, true} {
 				name := map[bool]string{false: "exchange", true: "in place"}[inPlace]
-				t.Run("attributes, "+name, func(t *testing.T) { keepsAttributes(t, sub(t, dir), inPlace) })
+				t.Run("attributes, "+name, func(t *testing.T) { keepsAttributes(t, disktest.Subdir(t, dir), inPlace) })
 				t.Run("lines, "+name, func(t *testing.T) {
-					lost := losesLines(t, sub(t, dir), inPlace)
+					lost := losesLines(t, disktest.Subdir(t, dir), inPlace)
 					if lost > 0 && (f.collapse || !inPlace) {
 						t.Errorf("%d lines are missing", lost)
 					}
@@ -95,18 +96,10 @@ func TestRotateOnEveryFilesystem(t *testing.T) {
 	}
 }
 
-func sub(t *testing.T, dir string) string {
-	t.Helper()
-	d, err := os.MkdirTemp(dir, "")
-	must(t, err)
-	must(t, os.Chmod(d, 0o755))
-	return d
-}
-
 func (f filesystem) isAsDocumented(t *testing.T, dir string) {
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	must(t, os.WriteFile(a, make([]byte, 1<<20), 0o600))
-	must(t, os.WriteFile(b, nil, 0o600))
+	disktest.Must(t, os.WriteFile(a, make([]byte, 1<<20), 0o600))
+	disktest.Must(t, os.WriteFile(b, nil, 0o600))
 	defer func() { _, _ = os.Remove(a), os.Remove(b) }()
 	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 	if f.exchange != (err == nil) || err != nil && !errors.Is(err, unix.EINVAL) {
@@ -114,13 +107,13 @@ func (f filesystem) isAsDocumented(t *testing.T, dir string) {
 	}
 	for _, file := range []string{a, b} {
 		ro, err := os.Open(file)
-		must(t, err)
+		disktest.Must(t, err)
 		defer ro.Close()
 		if got, err := Probe(int(ro.Fd())); got != Unheld || err != nil {
 			t.Errorf("a lease of what nobody has open: %v, %v", got, err)
 		}
 		rw, err := os.OpenFile(file, os.O_RDWR, 0)
-		must(t, err)
+		disktest.Must(t, err)
 		defer rw.Close()
 		if got, err := Probe(int(ro.Fd())); got != Written || err != nil {
 			t.Errorf("a lease of what is written: %v, %v", got, err)
@@ -141,28 +134,28 @@ func (f filesystem) isAsDocumented(t *testing.T, dir string) {
 // attributes is what others say of a file, beside its name and content.
 func attributes(t *testing.T, file string) string {
 	t.Helper()
-	return run(t, "stat", "-c", "%u:%g %a", file) +
-		run(t, "getfacl", "--omit-header", "--numeric", "--absolute-names", file) +
-		strings.Join(strings.Split(run(t, "getfattr", "--dump", "-m", "^user|^security", "--absolute-names", file), "\n")[1:], "\n")
+	return disktest.Run(t, "stat", "-c", "%u:%g %a", file) +
+		disktest.Run(t, "getfacl", "--omit-header", "--numeric", "--absolute-names", file) +
+		strings.Join(strings.Split(disktest.Run(t, "getfattr", "--dump", "-m", "^user|^security", "--absolute-names", file), "\n")[1:], "\n")
 }
 
 func keepsAttributes(t *testing.T, dir string, inPlace bool) {
 	r := newRotator(t, dir)
 	// A new file in this directory would let user 3333 in, and has another mode.
-	run(t, "setfacl", "--default", "--modify", "u:3333:rwx", dir)
+	disktest.Run(t, "setfacl", "--default", "--modify", "u:3333:rwx", dir)
 	for name, acl := range map[string]bool{"acl.log": true, "plain.log": false} {
 		file := filepath.Join(dir, name)
-		must(t, os.WriteFile(file, []byte(strings.Repeat("a line\n", 20_000)), 0o600))
-		run(t, "setfacl", "--remove-all", file)
-		must(t, os.Chown(file, 1234, 2345))
-		must(t, os.Chmod(file, 0o640))
+		disktest.Must(t, os.WriteFile(file, []byte(strings.Repeat("a line\n", 20_000)), 0o600))
+		disktest.Run(t, "setfacl", "--remove-all", file)
+		disktest.Must(t, os.Chown(file, 1234, 2345))
+		disktest.Must(t, os.Chmod(file, 0o640))
 		if acl {
-			run(t, "setfacl", "--modify", "u:1111:rw,g:2222:r", file)
+			disktest.Run(t, "setfacl", "--modify", "u:1111:rw,g:2222:r", file)
 		}
 		// Without an LSM that knows it, the label is an attribute like others,
 		// which takes CAP_SYS_ADMIN.
-		must(t, unix.Setxattr(file, "security.selinux", []byte("system_u:object_r:var_log_t:s0\x00"), 0))
-		must(t, unix.Setxattr(file, "user.team", []byte("blue"), 0))
+		disktest.Must(t, unix.Setxattr(file, "security.selinux", []byte("system_u:object_r:var_log_t:s0\x00"), 0))
+		disktest.Must(t, unix.Setxattr(file, "user.team", []byte("blue"), 0))
 		want := attributes(t, file)
 		for _, part := range []string{"1234:2345 6", "var_log_t", `user.team="blue"`} {
 			if !strings.Contains(want, part) {
@@ -173,15 +166,15 @@ func keepsAttributes(t *testing.T, dir string, inPlace bool) {
 			t.Fatalf("the ACL is\n%s", want)
 		}
 		how := How{Compress: Gzip, InPlace: inPlace}
-		archive := rotate(t, r, file, how, noon)
+		archiveName := rotate(t, r, file, how, disktest.Noon)
 		finish(t, r, file, how)
-		for _, p := range []string{file, archive + ".gz"} {
+		for _, p := range []string{file, archiveName + ".gz"} {
 			if got := attributes(t, p); got != want {
 				t.Errorf("%s has\n%s\nwant\n%s", p, got, want)
 			}
 		}
 	}
-	if got := ls(t, dir); len(got) != 4 {
+	if got := disktest.List(t, dir); len(got) != 4 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -193,26 +186,26 @@ func losesLines(t *testing.T, dir string, inPlace bool) int {
 	if !inPlace {
 		env = append(env, "REOPEN=1")
 	}
-	w := startWriter(t, file, env...)
+	w := disktest.StartWriter(t, file, env...)
 	r := newRotator(t, dir)
-	how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, InPlace: inPlace}
+	how := How{Reopen: Reopen{PID: w.Cmd.Process.Pid}, Compress: Gzip, InPlace: inPlace}
 	for rotations := 0; ; time.Sleep(40 * time.Millisecond) {
 		select {
-		case n := <-w.done:
+		case n := <-w.Done:
 			finish(t, r, file, how)
-			got := count(t, dir, "app.log", n)
+			got := disktest.Count(t, dir, "app.log", n)
 			t.Logf("%v, %d rotations", got, rotations)
-			if rotations == 0 || n != 5000 || got.duplicated+got.garbled > 0 {
+			if rotations == 0 || n != 5000 || got.Duplicated+got.Garbled > 0 {
 				t.Errorf("%v, %d rotations", got, rotations)
 			}
-			return got.missing
+			return got.Missing
 		default:
 		}
-		archive, err := r.Rotate(t.Context(), file, how, time.Now())
-		if refusal := (*Refusal)(nil); err != nil && !errors.As(err, &refusal) && w.cmd.ProcessState == nil {
+		archiveName, err := r.Rotate(t.Context(), file, how, time.Now())
+		if refusal := (*Refusal)(nil); err != nil && !errors.As(err, &refusal) && w.Cmd.ProcessState == nil {
 			t.Error(err)
 		}
-		if archive != "" {
+		if archiveName != "" {
 			rotations++
 		}
 		if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {
@@ -226,17 +219,17 @@ func losesLines(t *testing.T, dir string, inPlace bool) int {
 // writer with it.
 func TestRotateKilledWithoutExchange(t *testing.T) {
 	privtest.Root(t)
-	dir := sub(t, filesystem{kind: "fuse", size: 64 << 20}.mount(t))
+	dir := disktest.Subdir(t, filesystem{kind: "fuse", size: 64 << 20}.mount(t))
 	file := filepath.Join(dir, "app.log")
-	w := startWriter(t, file, "RATE=10000", "REOPEN=1")
-	must(t, os.Chmod(file, 0o604))
+	w := disktest.StartWriter(t, file, "RATE=10000", "REOPEN=1")
+	disktest.Must(t, os.Chmod(file, 0o604))
 	exe, err := os.Executable()
-	must(t, err)
+	disktest.Must(t, err)
 	nameless := 0
 	for when := 1; when <= 4; when++ {
 		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=renameat",
 			"-e", fmt.Sprintf("inject=renameat:signal=KILL:when=%d", when), exe, "-test.run=^TestHelperOnce$")
-		cmd.Env = append(os.Environ(), "NODETUNE_TEST_HELPER=TestHelperOnce", "FILE="+file, fmt.Sprint("PID=", w.cmd.Process.Pid))
+		cmd.Env = append(os.Environ(), "NODETUNE_TEST_HELPER=TestHelperOnce", "FILE="+file, fmt.Sprint("PID=", w.Cmd.Process.Pid))
 		_ = cmd.Run()
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 			nameless++
@@ -245,12 +238,12 @@ func TestRotateKilledWithoutExchange(t *testing.T) {
 		r := newRotator(t, dir)
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			all, err := r.match(rule.Paths[0])
-			must(t, err)
+			disktest.Must(t, err)
 			if len(all) != 1 || all[0].path != file {
-				t.Fatalf("killed at renameat %d: the log is not found among %v", when, ls(t, dir))
+				t.Fatalf("killed at renameat %d: the log is not found among %v", when, disktest.List(t, dir))
 			}
 			how := rule.How()
-			how.Reopen.PID = w.cmd.Process.Pid
+			how.Reopen.PID = w.Cmd.Process.Pid
 			if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +255,7 @@ func TestRotateKilledWithoutExchange(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("killed at renameat %d: nobody writes the log: %v", when, ls(t, dir))
+				t.Fatalf("killed at renameat %d: nobody writes the log: %v", when, disktest.List(t, dir))
 			}
 		}
 	}
@@ -270,10 +263,10 @@ func TestRotateKilledWithoutExchange(t *testing.T) {
 		t.Error("no run was killed between the two renames: this proves nothing")
 	}
 	t.Logf("the log had no name %d times", nameless)
-	must(t, w.cmd.Process.Signal(unix.SIGTERM))
-	n := <-w.done
+	disktest.Must(t, w.Cmd.Process.Signal(unix.SIGTERM))
+	n := <-w.Done
 	finish(t, newRotator(t, dir), file, How{Compress: Gzip})
-	if got := count(t, dir, "app.log", n); got.missing+got.duplicated+got.garbled != 0 || n <= 0 {
-		t.Errorf("%v: %v", got, ls(t, dir))
+	if got := disktest.Count(t, dir, "app.log", n); got.Missing+got.Duplicated+got.Garbled != 0 || n <= 0 {
+		t.Errorf("%v: %v", got, disktest.List(t, dir))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"sync"
@@ -12,38 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// fate is what is known of who has read an archive of a container's log, and so
-// what may become of it.
-type fate int
-
-const (
-	fateRead    fate = iota // to its end, by whoever reads the log: it may go
-	fateUnknown             // it goes by number, as with the kubelet
-	fateUnread              // somebody has still to read it: it stays
-)
-
-// unreadMark is an attribute of an archive that somebody has still to read, and of
-// its compressed form: fates are forgotten when a run ends, and archives that have
-// none go by number.
-const unreadMark = "user.nodetune.unread"
-
-func marked(f *os.File) bool {
-	_, err := unix.Fgetxattr(int(f.Fd()), unreadMark, nil)
-	return err == nil
-}
-
-// mark sets or removes the mark. Where it cannot (tmpfs before Linux 6.6), a run
-// to come does not know what this one does.
-func mark(f *os.File, unread bool) {
-	switch {
-	case unread == marked(f): // a change is an event for whoever watches the file
-	case unread:
-		_ = unix.Fsetxattr(int(f.Fd()), unreadMark, nil, 0)
-	default:
-		_ = unix.Fremovexattr(int(f.Fd()), unreadMark)
-	}
-}
 
 // fates are those of the archives made since this run began. They are for
 // several goroutines.
@@ -55,10 +22,10 @@ type fates struct {
 
 func newFates() *fates { return &fates{byPath: map[string]fate{}, others: map[inode]bool{}} }
 
-func (f *fates) set(archive string, to fate) {
+func (f *fates) set(archiveName string, to fate) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.byPath[archive] = to
+	f.byPath[archiveName] = to
 }
 
 // lost notes that somebody else gave the file at another name, before whoever
@@ -70,14 +37,14 @@ func (f *fates) lost(at inode) {
 }
 
 // of returns the fate of the archive at a path; at is its file.
-func (f *fates) of(archive string, at inode) fate {
+func (f *fates) of(archiveName string, at inode) fate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.others[at] {
 		delete(f.others, at)
-		f.byPath[archive] = fateUnread
+		f.byPath[archiveName] = fateUnread
 	}
-	if x, ok := f.byPath[archive]; ok {
+	if x, ok := f.byPath[archiveName]; ok {
 		return x
 	}
 	return fateUnknown
@@ -87,7 +54,7 @@ func (f *fates) of(archive string, at inode) fate {
 func (f *fates) keep(ok func(dir string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.byPath, func(archive string, _ fate) bool { return !ok(path.Dir(archive)) })
+	maps.DeleteFunc(f.byPath, func(archiveName string, _ fate) bool { return !ok(path.Dir(archiveName)) })
 }
 
 // learnEvery is how often is looked who reads archives: it walks /proc, and
@@ -96,12 +63,13 @@ const learnEvery = time.Second
 
 // learn fills in the fates of all, marks what is unread, and asks those who read
 // an archive whose fate is not known how far they are.
-func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archived, f *fates, now time.Time) error {
+func (r *finisher) learn(ctx context.Context, d *folder, base string, all []archived, now time.Time) error {
 	type held struct {
 		*archived
 		at   inode
 		size uint64
 	}
+	f := r.fates
 	var ask []held
 	var errs []error
 	for i := range all {
@@ -124,7 +92,7 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 			errs = append(errs, err)
 			continue
 		}
-		at := inode{d.dev, st.Ino}
+		at := inode{dev: d.dev, ino: st.Ino}
 		if a.fate = f.of(path.Join(d.path, a.name), at); a.fate == fateUnknown && marked(file) {
 			a.fate = fateUnread // a run before knew
 			f.set(path.Join(d.path, a.name), fateUnread)
@@ -147,12 +115,12 @@ func (r *Rotator) learn(ctx context.Context, d *folder, base string, all []archi
 	for _, h := range ask {
 		files = append(files, h.at)
 	}
-	who, err := openers(ctx, r.walker, base, files...)
+	who, err := r.host.openers(ctx, base, files...)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range ask {
-		if _, late := behind(who[h.at], h.size, 0); !late && slices.ContainsFunc(who[h.at], opener.reads) {
+		if _, late := behind(who[h.at], h.size, 0); !late && slices.ContainsFunc(who[h.at], Holder.reads) {
 			h.fate = fateRead
 			f.set(path.Join(d.path, h.name), fateRead)
 		}

@@ -4,44 +4,29 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
-
-// hold starts a process that has file open for reading, and nothing else to do.
-// It has read as much as the returned file's offset says: they share it.
-func hold(t testing.TB, file string) (reader *os.File, end func()) {
-	t.Helper()
-	f, err := os.Open(file)
-	must(t, err)
-	cmd := exec.Command("sleep", "1000")
-	cmd.Stdin = f
-	must(t, cmd.Start())
-	end = sync.OnceFunc(func() { _, _, _ = cmd.Process.Kill(), cmd.Wait(), f.Close() })
-	t.Cleanup(end)
-	return f, end
-}
 
 // A log whose reader has not opened its new file yet, or is behind in it, is not
 // rotated before the disk is short; and then what it has not read stays.
 func TestBurstsKeepWhatIsUnread(t *testing.T) {
 	root := t.TempDir()
-	_, file := podLog(t, root, "web")
+	_, file := disktest.PodLog(t, root, "web")
 	k := defaultKubelet()
 	k.LogMaxSizeBytes, k.LogMaxFiles = 4<<20, 2
 	b, err := NewBursts("/proc", root, k, 0, func(context.Context, workload.Log, string) (Runtime, error) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
-	must(t, err)
-	defer func() { must(t, b.Close()) }()
-	write := func() { must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
+	disktest.Must(t, err)
+	defer func() { disktest.Must(t, b.Close()) }()
+	write := func() { disktest.Must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
 	now := time.Now()
 	pass := func(pressed bool) int {
 		t.Helper()
@@ -56,16 +41,16 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 	}
 	archives := func() int {
 		all, err := filepath.Glob(file + ".*")
-		must(t, err)
+		disktest.Must(t, err)
 		return len(all)
 	}
 	write()
-	reader, end := hold(t, file)
+	reader, end := disktest.HoldOpen(t, file)
 	if n := pass(false); n != 0 {
 		t.Error("rotated though its reader has not begun")
 	}
 	_, err = reader.Seek(0, io.SeekEnd)
-	must(t, err)
+	disktest.Must(t, err)
 	if n := pass(false); n != 1 {
 		t.Error("not rotated, and its reader is at the end")
 	}
@@ -96,9 +81,9 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 	}
 	// A run to come knows it, too, also of those that are compressed.
 	b.Settle(t.Context(), now)
-	must(t, b.Close())
+	disktest.Must(t, b.Close())
 	b, err = NewBursts("/proc", root, k, 0, b.runtime)
-	must(t, err)
+	disktest.Must(t, err)
 	for range 3 {
 		write()
 		pass(true)
@@ -113,13 +98,13 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 // would remove archives by their number, read or not.
 func TestBurstsKeepAheadOfTheKubelet(t *testing.T) {
 	root := t.TempDir()
-	_, file := podLog(t, root, "web")
+	_, file := disktest.PodLog(t, root, "web")
 	k := defaultKubelet()
 	k.LogMaxSizeBytes = 4 << 20
 	b, err := NewBursts("/proc", root, k, 0, func(context.Context, workload.Log, string) (Runtime, error) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
-	must(t, err)
+	disktest.Must(t, err)
 	defer b.Close()
 	now := time.Now()
 	for i, look := range []struct {
@@ -135,8 +120,8 @@ func TestBurstsKeepAheadOfTheKubelet(t *testing.T) {
 		{3, true, 1}, // it will have four at the next look
 		{3, false, 0},
 	} {
-		must(t, os.WriteFile(file, nil, 0o640))
-		must(t, os.Truncate(file, look.mib<<20))
+		disktest.Must(t, os.WriteFile(file, nil, 0o640))
+		disktest.Must(t, os.Truncate(file, look.mib<<20))
 		now = now.Add(BurstEvery)
 		if acts := b.Pass(t.Context(), look.pressed, now); len(acts) != look.want {
 			t.Errorf("look %d: %+v, want %d rotations", i, acts, look.want)
@@ -148,29 +133,29 @@ func TestBurstsKeepAheadOfTheKubelet(t *testing.T) {
 // tells nothing of the others.
 func TestLearnWhileTheKubeletRotates(t *testing.T) {
 	root := t.TempDir()
-	rel, file := podLog(t, root, "web")
-	put(t, file+".20260131-120000000001", "unread\n")
-	put(t, file+".20260131-120000000002.gz", "unread\n")
-	r, err := NewRotator("/proc", root, []string{"/var/log"})
-	must(t, err)
-	defer r.Close()
-	d, err := openFolder(r.rootfs, r.logPaths, filepath.Dir(rel))
-	must(t, err)
+	rel, file := disktest.PodLog(t, root, "web")
+	disktest.WriteFile(t, file+".20260131-120000000001", "unread\n")
+	disktest.WriteFile(t, file+".20260131-120000000002.gz", "unread\n")
+	h, err := OpenHost("/proc", root, []string{"/var/log"})
+	disktest.Must(t, err)
+	defer h.Close()
+	d, err := h.open(filepath.Dir(rel))
+	disktest.Must(t, err)
 	defer d.close()
 	names, err := d.names()
-	must(t, err)
+	disktest.Must(t, err)
 	all := archivesOf("0.log", append(names, "0.log.20260131-110000000000"))
 	f := newFates()
 	for _, a := range all {
 		f.set(filepath.Join(d.path, a.name), fateUnread)
 	}
-	must(t, r.learn(t.Context(), d, "0.log", all, f, time.Now()))
+	disktest.Must(t, newFinisher(h, How{}, f).learn(t.Context(), d, "0.log", all, time.Now()))
 	for _, a := range all {
 		if a.fate != fateUnread {
 			t.Errorf("the fate of %s is %d", a.name, a.fate)
 		}
 	}
-	if got := excess(all, How{Archives: 1, KeepSize: 1}, time.Now()); len(got) != 0 {
+	if got := expired(all, How{Archives: 1, KeepSize: 1}, time.Now()); len(got) != 0 {
 		t.Errorf("%+v go, and nobody has read them", got)
 	}
 }
@@ -179,13 +164,13 @@ func TestLearnWhileTheKubeletRotates(t *testing.T) {
 // end. (Nothing is compressed for hours here.)
 func TestBurstsLearnWhatIsRead(t *testing.T) {
 	root := t.TempDir()
-	_, file := podLog(t, root, "web")
+	_, file := disktest.PodLog(t, root, "web")
 	k := defaultKubelet()
-	k.LogMaxSizeBytes, k.LogMaxFiles, k.zone = 4<<20, 2, time.UTC
+	k.LogMaxSizeBytes, k.LogMaxFiles, k.Zone = 4<<20, 2, time.UTC
 	b, err := NewBursts("/proc", root, k, time.Hour, func(context.Context, workload.Log, string) (Runtime, error) {
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
-	must(t, err)
+	disktest.Must(t, err)
 	defer b.Close()
 	now := time.Now().UTC()
 	pass := func(pressed bool) {
@@ -198,19 +183,19 @@ func TestBurstsLearnWhatIsRead(t *testing.T) {
 		}
 		b.Settle(t.Context(), now)
 	}
-	write := func() { must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
+	write := func() { disktest.Must(t, os.WriteFile(file, make([]byte, k.LogMaxSizeBytes), 0o640)) }
 	theirs := ""
 	there := func() bool {
 		all, err := filepath.Glob(file + ".2*")
-		must(t, err)
+		disktest.Must(t, err)
 		return slices.ContainsFunc(all, func(p string) bool { return strings.HasPrefix(p, theirs) })
 	}
 	write()
-	_, end := hold(t, file)
+	_, end := disktest.HoldOpen(t, file)
 	pass(false) // sees that it is read, and waits
 	end()
 	theirs = file + "." + now.Format(containerStamp)
-	must(t, os.Rename(file, theirs))
+	disktest.Must(t, os.Rename(file, theirs))
 	for range 3 {
 		write()
 		pass(true) // ours, and newer
@@ -218,9 +203,9 @@ func TestBurstsLearnWhatIsRead(t *testing.T) {
 	if !there() {
 		t.Fatal("removed, and nobody has read it to its end")
 	}
-	reader, end := hold(t, theirs)
+	reader, end := disktest.HoldOpen(t, theirs)
 	_, err = reader.Seek(0, io.SeekEnd)
-	must(t, err)
+	disktest.Must(t, err)
 	write()
 	pass(true)
 	end()
@@ -235,7 +220,7 @@ func TestBurstsLearnWhatIsRead(t *testing.T) {
 // again: in ten seconds it can have 200 MB.
 func TestBurstsSeeNewPods(t *testing.T) {
 	root := t.TempDir()
-	must(t, os.MkdirAll(filepath.Join(root, "var/log/pods"), 0o755))
+	disktest.Must(t, os.MkdirAll(filepath.Join(root, "var/log/pods"), 0o755))
 	k := defaultKubelet()
 	k.LogMaxSizeBytes = 4 << 10
 	b, err := NewBursts("/proc", root, k, 0, func(_ context.Context, l workload.Log, _ string) (Runtime, error) {
@@ -244,13 +229,13 @@ func TestBurstsSeeNewPods(t *testing.T) {
 		}
 		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
 	})
-	must(t, err)
+	disktest.Must(t, err)
 	defer b.Close()
 	now := time.Now()
 	b.Pass(t.Context(), false, now)
 	b.Collected = true
-	_, late := podLog(t, root, "late") // a collector looks for it every minute, too
-	put(t, late, strings.Repeat("x", 5<<10))
+	_, late := disktest.PodLog(t, root, "late") // a collector looks for it every minute, too
+	disktest.WriteFile(t, late, strings.Repeat("x", 5<<10))
 	for range 3 {
 		now = now.Add(followedFor / 4)
 		if acts := b.Pass(t.Context(), false, now); len(acts) != 0 {
@@ -263,8 +248,8 @@ func TestBurstsSeeNewPods(t *testing.T) {
 	}
 	b.Collected = false
 	for _, name := range []string{"new", "ended"} {
-		_, file := podLog(t, root, name)
-		put(t, file, strings.Repeat("x", 5<<10))
+		_, file := disktest.PodLog(t, root, name)
+		disktest.WriteFile(t, file, strings.Repeat("x", 5<<10))
 	}
 	// A first look lists at once, since the directory has changed; the pods'
 	// own directories may come after that.

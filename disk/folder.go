@@ -22,13 +22,13 @@ type folder struct {
 // openFolder opens the directory dir of the host for acting in it. logPaths are
 // the configured log directories: the way to one of them is the administrator's
 // and may hold links, the way below it is anybody's and may not.
-func openFolder(rootfs int, logPaths []string, dir string) (*folder, error) {
+func openFolder(rootfs hostRoot, logPaths []string, dir string) (*folder, error) {
 	for _, top := range logPaths {
 		rel, ok := within(dir, top)
 		if !ok {
 			continue
 		}
-		t, err := openRoot(rootfs, top, unix.O_PATH)
+		t, err := rootfs.openDir(top, unix.O_PATH)
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: top, Err: err}
 		}
@@ -244,19 +244,19 @@ func (d *folder) rename(from, to string) error {
 // exchange gives each the other's name, in one step where the filesystem can.
 // Elsewhere base is missing for a moment, and a run that is killed in it leaves
 // that to the next Settle.
-func (d *folder) exchange(archive, base string) error {
-	err := unix.Renameat2(d.fd, archive, d.fd, base, unix.RENAME_EXCHANGE)
+func (d *folder) exchange(archiveName, base string) error {
+	err := unix.Renameat2(d.fd, archiveName, d.fd, base, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.EINVAL) {
-		part := "." + archive + partEnding
-		if err := d.rename(archive, part); err != nil {
+		part := "." + archiveName + partEnding
+		if err := d.rename(archiveName, part); err != nil {
 			return err
 		}
-		if err := d.rename(base, archive); err != nil {
-			return errors.Join(err, d.rename(part, archive))
+		if err := d.rename(base, archiveName); err != nil {
+			return errors.Join(err, d.rename(part, archiveName))
 		}
 		return d.rename(part, base)
 	}
-	return d.wrap("exchange", archive, err)
+	return d.wrap("exchange", archiveName, err)
 }
 
 // remove removes a name. That it is gone already is what was wanted.
@@ -295,4 +295,64 @@ func (d *folder) names() ([]string, error) {
 			all = append(all, string(name[:len(name)-1]))
 		})
 	}
+}
+
+// The endings of files that are not finished. A leading dot keeps them out of
+// the patterns of collectors; ".tmp" the kubelet would remove.
+const (
+	partEnding = ".part" // an archive being compressed
+	copyEnding = ".copy" // the head of a log being copied away
+	lockEnding = ".lock" // empty: the log is being rotated
+)
+
+// errBusy says that an archive cannot be touched yet.
+var errBusy = errors.New("somebody has it open")
+
+func unheld(f *os.File) error {
+	idle, err := Probe(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", f.Name(), err)
+	}
+	if idle != Unheld {
+		return fmt.Errorf("%s: %w", f.Name(), errBusy)
+	}
+	return nil
+}
+
+// folder opens the directory name in d.
+func (d *folder) folder(name string) (*folder, error) {
+	at := path.Join(d.path, name)
+	fd, err := openBeneath(d.fd, []byte(name+"\x00"), unix.O_RDONLY)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: at, Err: err}
+	}
+	sub := &folder{fd: fd, path: at}
+	if err := sub.own(); err != nil {
+		sub.close()
+		return nil, err
+	}
+	return sub, nil
+}
+
+// idle returns an error unless name is a link, which is not followed (Docker's
+// logs are), or a file that nobody has open.
+func (d *folder) idle(name string) error {
+	var st unix.Statx_t
+	if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil {
+		return d.wrap("stat", name, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return nil
+	}
+	f, _, err := d.file(name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return unheld(f)
+}
+
+// removeDir removes an empty directory.
+func (d *folder) removeDir(name string) error {
+	return d.wrap("remove", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
 }

@@ -11,10 +11,6 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// inode names a file by what fstat(2) says, whatever it is called in whichever
-// mount namespace.
-type inode struct{ dev, ino uint64 }
-
 // process is who holds a descriptor.
 type process struct {
 	pid     int
@@ -154,7 +150,7 @@ func (s *seen) descriptor(p *procwalk.Process, fd int, target []byte) {
 	}
 	s.openings = append(s.openings, opening{
 		process: s.who(p), fd: fd, path: string(target),
-		file: inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino},
+		file: inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino},
 		size: st.Size, blocks: st.Blocks * 512, links: st.Nlink,
 		pos: uint64(info.Pos), access: int(info.Flags & unix.O_ACCMODE),
 	})
@@ -213,7 +209,7 @@ func targets(trees map[string]*tree, mounts []mount) (byInode map[inode]*target,
 			for i := range d.live {
 				f := &d.live[i]
 				x := &target{path: d.path + "/" + f.String(), log: d.owner.Workload, kind: d.owner.kind, file: f}
-				byInode[inode{unix.Mkdev(d.dev.major, d.dev.minor), f.ino}] = x
+				byInode[inode{dev: unix.Mkdev(d.dev.major, d.dev.minor), ino: f.ino}] = x
 				byWatch[watched{sdev, f.ino}] = x
 				if n, ok := restart(f.name); ok && d.owner.kind == KindContainer && n > newest {
 					newest, live = n, x

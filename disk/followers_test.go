@@ -6,12 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -26,77 +26,59 @@ func TestFollowersForReal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir, out := t.TempDir(), t.TempDir()
 			file, got := filepath.Join(dir, "app.log"), filepath.Join(out, "got")
-			put(t, file, "")
-			put(t, got, "")
+			disktest.WriteFile(t, file, "")
+			disktest.WriteFile(t, got, "")
 			var follower *exec.Cmd
 			if name == "tail" {
 				f, err := os.OpenFile(got, os.O_WRONLY|os.O_APPEND, 0)
-				must(t, err)
+				disktest.Must(t, err)
 				follower = exec.Command("tail", "-n", "+1", "-F", file)
 				follower.Stdout = f
-				must(t, follower.Start())
+				disktest.Must(t, follower.Start())
 				t.Cleanup(func() { _ = follower.Process.Kill(); _ = follower.Wait(); f.Close() })
 			} else {
 				conf := filepath.Join(out, "conf")
-				put(t, conf, fmt.Sprintf(`global(workDirectory=%q)
+				disktest.WriteFile(t, conf, fmt.Sprintf(`global(workDirectory=%q)
 module(load="imfile" mode="inotify")
 template(name="raw" type="string" string="%%msg%%\n")
 input(type="imfile" File=%q Tag="x" ruleset="r" reopenOnTruncate="on")
 ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 `, out, file, got))
-				follower = start(t, "rsyslogd", "-n", "-i", filepath.Join(out, "pid"), "-f", conf)
+				follower = disktest.Start(t, "rsyslogd", "-n", "-i", filepath.Join(out, "pid"), "-f", conf)
 			}
 			// The first line is there before anything is rotated.
-			w := startWriter(t, file, "REOPEN=1", fmt.Sprint("BURST=", burst), "PAUSE=1000")
-			waitUntil(t, "the first line", func() bool { return bytes.Count([]byte(content(t, got)), []byte("\n")) > 0 })
+			w := disktest.StartWriter(t, file, "REOPEN=1", fmt.Sprint("BURST=", burst), "PAUSE=1000")
+			disktest.WaitUntil(t, "the first line", func() bool { return bytes.Count([]byte(disktest.ReadFile(t, got)), []byte("\n")) > 0 })
 			r := newRotator(t, dir)
-			how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip, Grace: time.Second}
+			how := How{Reopen: Reopen{PID: w.Cmd.Process.Pid}, Compress: Gzip, Grace: time.Second}
 			rotations := 0
 			for range 6 {
 				// Nobody rotates before the followers of the last file have come over.
-				waitUntil(t, "a burst in the new file and its follower", func() bool {
+				disktest.WaitUntil(t, "a burst in the new file and its follower", func() bool {
 					st, err := os.Stat(file)
-					return err == nil && st.Size() > 0 && hasOpen(follower.Process.Pid, st) &&
-						bytes.Count([]byte(content(t, file)), []byte("\n"))%burst == 0
+					return err == nil && st.Size() > 0 && disktest.HasOpen(follower.Process.Pid, st) &&
+						bytes.Count([]byte(disktest.ReadFile(t, file)), []byte("\n"))%burst == 0
 				})
-				if archive, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
+				if archiveName, err := r.Rotate(t.Context(), file, how, time.Now()); err != nil {
 					t.Log(err)
-				} else if archive != "" {
+				} else if archiveName != "" {
 					rotations++
 				}
 				if _, err := r.Settle(t.Context(), file, how, time.Now()); err != nil {
 					t.Error(err)
 				}
 			}
-			_ = w.cmd.Process.Signal(unix.SIGTERM)
-			lines := <-w.done
-			waitUntil(t, "every line", func() bool { return bytes.Count([]byte(content(t, got)), []byte("\n")) >= lines })
+			_ = w.Cmd.Process.Signal(unix.SIGTERM)
+			lines := <-w.Done
+			disktest.WaitUntil(t, "every line", func() bool { return bytes.Count([]byte(disktest.ReadFile(t, got)), []byte("\n")) >= lines })
 			f, err := os.Open(got)
-			must(t, err)
+			disktest.Must(t, err)
 			defer f.Close()
-			sum := countLines(t, f, lines)
+			sum := disktest.CountLines(t, f, lines)
 			t.Logf("%v, %d rotations", sum, rotations)
-			if sum.missing+sum.garbled+sum.duplicated != 0 || rotations < 5 {
+			if sum.Missing+sum.Garbled+sum.Duplicated != 0 || rotations < 5 {
 				t.Errorf("%v", sum)
 			}
 		})
-	}
-}
-
-func hasOpen(pid int, file os.FileInfo) bool {
-	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	return slices.ContainsFunc(fds, func(fd string) bool {
-		st, err := os.Stat(fd)
-		return err == nil && os.SameFile(st, file)
-	})
-}
-
-func waitUntil(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Errorf("waited for %s in vain", what)
-			return
-		}
 	}
 }

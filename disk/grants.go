@@ -48,7 +48,7 @@ func (p Policy) lacks() []string {
 func (o *Observer) readOnlyHere(errs map[string]error) []string {
 	var dirs []string
 	for _, p := range o.policy.LogPaths {
-		if errs[p] == nil && errors.Is(unix.Faccessat(o.rootfs, strings.TrimPrefix(p, "/"), unix.W_OK, unix.AT_EACCESS), unix.EROFS) {
+		if errs[p] == nil && errors.Is(unix.Faccessat(int(o.rootfs), strings.TrimPrefix(p, "/"), unix.W_OK, unix.AT_EACCESS), unix.EROFS) {
 			dirs = append(dirs, p)
 		}
 	}

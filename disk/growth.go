@@ -66,3 +66,41 @@ func secondsUntil(avail, floor uint64, bytesPerSecond float64) *float64 {
 	}
 	return &s
 }
+
+// growths keep the window of each filesystem between passes.
+type growths struct {
+	span    time.Duration
+	windows map[string]*window // by device
+}
+
+func newGrowths(span time.Duration) *growths {
+	return &growths{span: span, windows: map[string]*window{}}
+}
+
+// add adds what only several passes show: growth, and with it the time until
+// the disk is full or the kubelet, whose thresholds these are, evicts.
+func (g *growths) add(all []Filesystem, thresholds map[string]string, now time.Time) {
+	for i := range all {
+		f := &all[i]
+		if !f.Measured() || f.SizeBytes == 0 {
+			delete(g.windows, f.Device) // its last figures say nothing about now
+			continue
+		}
+		setEviction(f, thresholds)
+		w := g.windows[f.Device]
+		if w == nil {
+			w = &window{span: g.span}
+			g.windows[f.Device] = w
+		}
+		w.add(sample{now, f.AvailBytes})
+		rate, ok := w.growth()
+		if !ok {
+			continue
+		}
+		f.GrowthBytesPerSecond = &rate
+		f.SecondsToFull = secondsUntil(f.AvailBytes, 0, rate)
+		if f.EvictionAvailBytes != nil {
+			f.SecondsToEviction = secondsUntil(f.AvailBytes, *f.EvictionAvailBytes, rate)
+		}
+	}
+}

@@ -4,9 +4,9 @@ import (
 	"math"
 	"testing"
 	"time"
-)
 
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	"github.com/nodetune/nodetune/internal/disktest"
+)
 
 // A writer at 10 MB/s below a rotation that frees 500 MB every minute: the
 // steps must not hide the growth between them.
@@ -17,7 +17,7 @@ func TestGrowthSurvivesTheSawtooth(t *testing.T) {
 		if i%6 == 5 {
 			avail += 500e6
 		}
-		w.add(sample{epoch.Add(time.Duration(i) * 10 * time.Second), uint64(avail)})
+		w.add(sample{disktest.Epoch.Add(time.Duration(i) * 10 * time.Second), uint64(avail)})
 		avail -= 10e6 * 10
 	}
 	got, ok := w.growth()
@@ -34,21 +34,21 @@ func TestGrowth(t *testing.T) {
 	if _, ok := w.growth(); ok {
 		t.Error("growth without a sample")
 	}
-	w.add(sample{epoch, 1000})
+	w.add(sample{disktest.Epoch, 1000})
 	if _, ok := w.growth(); ok {
 		t.Error("growth from one sample")
 	}
-	w.add(sample{epoch.Add(10 * time.Second), 900})
+	w.add(sample{disktest.Epoch.Add(10 * time.Second), 900})
 	if got, _ := w.growth(); got != 10 {
 		t.Errorf("growth %v, want 10", got)
 	}
 	// A pass that took longer than the window still has two samples.
-	w.add(sample{epoch.Add(time.Hour), 900})
+	w.add(sample{disktest.Epoch.Add(time.Hour), 900})
 	if got, ok := w.growth(); !ok || got != 0 {
 		t.Errorf("growth %v, %v, want 0", got, ok)
 	}
 	// The clock was set back.
-	w.add(sample{epoch, 500})
+	w.add(sample{disktest.Epoch, 500})
 	if _, ok := w.growth(); ok {
 		t.Error("growth across a clock that went backwards")
 	}

@@ -11,20 +11,14 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// opener is one process that has a log open.
-type opener struct {
-	Holder
-	appends bool // O_APPEND: it writes at the end, wherever that is
-}
-
 // reads reports whether o reads the file, and is to be waited for.
-func (o opener) reads() bool { return !o.Writes && !o.kubelet() }
+func (o Holder) reads() bool { return !o.Writes && !o.kubelet() }
 
 // openers returns who has which of the files open, this process left out. hint
 // is a part of every path that one of them can have. The lease says in
 // microseconds whether there is anybody; this walk says who.
-func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...inode) (map[inode][]opener, error) {
-	all := map[inode][]opener{}
+func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...inode) (map[inode][]Holder, error) {
+	all := map[inode][]Holder{}
 	self := w.Self()
 	_, err := w.Walk(ctx, &procwalk.Visitor{
 		Enter: func(p *procwalk.Process) bool {
@@ -36,7 +30,7 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...inod
 				return
 			}
 			st, err := p.StatFD(fd)
-			at := inode{st.Dev, st.Ino}
+			at := inode{dev: st.Dev, ino: st.Ino}
 			if err != nil || !contains(files, at) {
 				return
 			}
@@ -44,12 +38,10 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...inod
 			if err != nil || info.Flags&unix.O_PATH != 0 {
 				return
 			}
-			o := opener{
-				Holder: Holder{
-					PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos),
-					Writes: info.Flags&unix.O_ACCMODE != unix.O_RDONLY,
-				},
-				appends: info.Flags&unix.O_APPEND != 0,
+			o := Holder{
+				PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos),
+				Writes:  info.Flags&unix.O_ACCMODE != unix.O_RDONLY,
+				Appends: info.Flags&unix.O_APPEND != 0,
 			}
 			if st, err := p.Stat(); err == nil {
 				o.Start, o.Comm = st.Start, string(st.Comm())
@@ -78,7 +70,7 @@ func contains(files []inode, f inode) bool {
 // kubelet reports whether somebody looks at a log with kubectl logs -f. He is
 // not waited for: who leaves that running over a slow line would keep a log from
 // being rotated. The kubelet itself does not wait for him either.
-func (o opener) kubelet() bool { return o.Comm == "kubelet" && o.Who.PodUID == "" }
+func (o Holder) kubelet() bool { return o.Comm == "kubelet" && o.Who.PodUID == "" }
 
 // readMargin is how many bytes a reader may be from the end and still count as
 // following: what is read is not yet delivered, and some readers go back a
@@ -87,8 +79,8 @@ const readMargin = 1 << 20
 
 // behind returns the reader that has furthest to go in a file of size bytes,
 // if it is further from the end than margin.
-func behind(all []opener, size, margin uint64) (opener, bool) {
-	var worst opener
+func behind(all []Holder, size, margin uint64) (Holder, bool) {
+	var worst Holder
 	found := false
 	for _, o := range all {
 		if !o.reads() || o.OffsetBytes+margin >= size {
@@ -99,4 +91,16 @@ func behind(all []opener, size, margin uint64) (opener, bool) {
 		}
 	}
 	return worst, found
+}
+
+// Holder is a process that keeps a file open.
+type Holder struct {
+	PID         int               `json:"pid"`
+	Start       uint64            `json:"start"`
+	FD          int               `json:"fd"`
+	Comm        string            `json:"comm"`
+	Who         workload.Workload `json:"who"`
+	Writes      bool              `json:"writes"`
+	OffsetBytes uint64            `json:"offset_bytes"`
+	Appends     bool              `json:"-"` // O_APPEND: it writes at the end, wherever that is
 }

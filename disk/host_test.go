@@ -1,10 +1,8 @@
 package disk
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,61 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
-
-// run runs a command that must succeed.
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// start runs a program until the test ends.
-func start(t testing.TB, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", name, out.String())
-		}
-	})
-	return cmd
-}
-
-// ext4 mounts a new filesystem of the size at dir.
-func ext4(t testing.TB, dir string, size int64) {
-	t.Helper()
-	image := filepath.Join(t.TempDir(), "image")
-	f, err := os.Create(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Truncate(size); err != nil {
-		t.Fatal(err)
-	}
-	_ = f.Close()
-	run(t, "mkfs.ext4", "-q", "-m", "10", image)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "mount", "-o", "loop", image, dir)
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount %s: %v", dir, err)
-		}
-	})
-}
 
 func observer(t testing.TB, rootfs string, policy Policy) *Observer {
 	t.Helper()
@@ -106,13 +52,13 @@ func TestFilesystemForReal(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
 	logs := filepath.Join(host, "var/log")
-	ext4(t, logs, 64<<20)
-	write(t, filepath.Join(logs, "a/0.log"), 1000)
+	disktest.Ext4(t, logs, 64<<20)
+	disktest.Append(t, filepath.Join(logs, "a/0.log"), 1000)
 	bind := filepath.Join(host, "srv/logs")
 	if err := os.MkdirAll(bind, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "mount", "--bind", logs, bind)
+	disktest.Run(t, "mount", "--bind", logs, bind)
 	t.Cleanup(func() { _ = unix.Unmount(bind, unix.MNT_DETACH) })
 
 	policy := DefaultPolicy()
@@ -134,7 +80,7 @@ func TestFilesystemForReal(t *testing.T) {
 
 	const step = 2 << 20
 	for i := range 4 {
-		write(t, filepath.Join(logs, "a/0.log"), step)
+		disktest.Append(t, filepath.Join(logs, "a/0.log"), step)
 		unix.Sync() // delayed allocation
 		now = now.Add(10 * time.Second)
 		f = observe(t, o, now).filesystem(t, "/var/log")
@@ -146,14 +92,14 @@ func TestFilesystemForReal(t *testing.T) {
 		t.Errorf("full in %v, want %v", f.SecondsToFull, want)
 	}
 
-	run(t, "mount", "-o", "remount,ro", logs)
+	disktest.Run(t, "mount", "-o", "remount,ro", logs)
 	if f := observe(t, o, now).filesystem(t, "/var/log"); f.State != StateReadOnly {
 		t.Errorf("read-only: %+v", f)
 	}
-	run(t, "mount", "-o", "remount,rw", logs)
+	disktest.Run(t, "mount", "-o", "remount,rw", logs)
 
 	// What a kernel does that has given up on a filesystem, EXT4_IOC_SHUTDOWN.
-	dir := open(t, logs, unix.O_RDONLY)
+	dir := disktest.Open(t, logs, unix.O_RDONLY)
 	flags := uint32(2) // EXT4_GOING_FLAGS_NOLOGFLUSH
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(dir), 0x8004587d, uintptr(unsafe.Pointer(&flags))); errno != 0 {
 		t.Fatalf("shut the filesystem down: %v", errno)
@@ -168,27 +114,11 @@ func TestFilesystemForReal(t *testing.T) {
 	}
 }
 
-// hang mounts at dir a FUSE filesystem whose daemon never answers, as a dead NFS
-// server.
-func hang(t *testing.T, dir string) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fuse := open(t, "/dev/fuse", unix.O_RDWR)
-	if err := unix.Mount("dead", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)); err != nil {
-		t.Fatalf("mount fuse: %v", err)
-	}
-	t.Cleanup(func() {
-		_ = unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH) // ends the call that hangs
-	})
-}
-
 // The disk of all logs hangs: a pass says so, and ends.
 func TestHungLogsForReal(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
-	hang(t, filepath.Join(host, "var/log"))
+	disktest.HungMount(t, filepath.Join(host, "var/log"))
 	policy := DefaultPolicy()
 	policy.StatfsDeadline = policy.StatfsDeadline / 10
 	o := observer(t, host, policy)
@@ -204,8 +134,8 @@ func TestHungLogsForReal(t *testing.T) {
 func TestHungMountForReal(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
-	write(t, filepath.Join(host, "var/log/0.log"), 10)
-	hang(t, filepath.Join(host, "var/log/dead"))
+	disktest.Append(t, filepath.Join(host, "var/log/0.log"), 10)
+	disktest.HungMount(t, filepath.Join(host, "var/log/dead"))
 	policy := DefaultPolicy()
 	policy.StatfsDeadline = policy.StatfsDeadline / 10
 	o := observer(t, host, policy)
@@ -229,8 +159,8 @@ func TestHungMountForReal(t *testing.T) {
 func TestLookingIsNotCollecting(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
-	log := "/var/log/pods/" + podA + "/0.log"
-	write(t, filepath.Join(host, log), 1000)
+	log := "/var/log/pods/" + disktest.PodA + "/0.log"
+	disktest.Append(t, filepath.Join(host, log), 1000)
 	o := observer(t, host, DefaultPolicy())
 	now := time.Now()
 	look := func(d time.Duration) Usage {
@@ -247,7 +177,7 @@ func TestLookingIsNotCollecting(t *testing.T) {
 	}
 	look(0)
 	observe(t, o, now.Add(time.Minute))
-	write(t, filepath.Join(host, log), 1000)
+	disktest.Append(t, filepath.Join(host, log), 1000)
 	late := observe(t, o, now.Add(time.Hour))
 	if late.Collected || late.Reading.Level != Clear || late.alone(log) == nil {
 		t.Errorf("after a look: collected %t, %+v, unfollowed %+v", late.Collected, late.Reading, late.Unfollowed)
@@ -298,9 +228,9 @@ func TestReadersForReal(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
 	pods := filepath.Join(host, "var/log/pods")
-	logA, logB, logC := "/var/log/pods/"+podA+"/0.log", "/var/log/pods/"+podB+"/0.log", "/var/log/pods/"+podB+"/1.log"
-	write(t, filepath.Join(host, logA), 1000)
-	write(t, filepath.Join(host, logB), 1000)
+	logA, logB, logC := "/var/log/pods/"+disktest.PodA+"/0.log", "/var/log/pods/"+disktest.PodB+"/0.log", "/var/log/pods/"+disktest.PodB+"/1.log"
+	disktest.Append(t, filepath.Join(host, logA), 1000)
+	disktest.Append(t, filepath.Join(host, logB), 1000)
 
 	conf := filepath.Join(host, "rsyslog.conf")
 	if err := os.WriteFile(conf, []byte(fmt.Sprintf(`
@@ -308,11 +238,11 @@ module(load="imfile" mode="inotify")
 global(workDirectory=%q)
 input(type="imfile" File=%q Tag="pod")
 *.* action(type="omfile" file=%q)
-`, host, filepath.Join(pods, podA, "*.log"), filepath.Join(host, "out"))), 0o600); err != nil {
+`, host, filepath.Join(pods, disktest.PodA, "*.log"), filepath.Join(host, "out"))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rsyslog := start(t, "rsyslogd", "-n", "-f", conf, "-i", filepath.Join(host, "pid"))
-	tail := start(t, "tail", "-F", filepath.Join(host, logB))
+	rsyslog := disktest.Start(t, "rsyslogd", "-n", "-f", conf, "-i", filepath.Join(host, "pid"))
+	tail := disktest.Start(t, "tail", "-F", filepath.Join(host, logB))
 
 	policy := DefaultPolicy()
 	policy.Readers.StalledAfter = policy.Readers.StalledAfter / 120 // 1 s
@@ -329,8 +259,8 @@ input(type="imfile" File=%q Tag="pod")
 	}
 
 	// It stands still while its log grows.
-	stop(t, rsyslog)
-	write(t, filepath.Join(host, logA), 777)
+	disktest.Stop(t, rsyslog)
+	disktest.Append(t, filepath.Join(host, logA), 777)
 	u = until(t, o, "stalled", func(u Usage) bool {
 		r := u.reader(rsyslog.Process.Pid, logA)
 		return r != nil && r.StalledSince != nil
@@ -355,12 +285,12 @@ input(type="imfile" File=%q Tag="pod")
 
 	// A container restarts; its new log is one that tail does not know. It
 	// shows within the next pass.
-	write(t, filepath.Join(host, logC), 500)
+	disktest.Append(t, filepath.Join(host, logC), 500)
 	u = observe(t, o, time.Now())
 	if x := u.alone(logC); x == nil || x.Container != "db" || x.SizeBytes != 500 {
 		t.Errorf("unfollowed: %+v", u.Unfollowed)
 	}
-	write(t, filepath.Join(host, logC), 11)
+	disktest.Append(t, filepath.Join(host, logC), 11)
 	if x := observe(t, o, time.Now()).alone(logC); x == nil || x.GrewBytes != 11 {
 		t.Errorf("unfollowed: %+v", x)
 	}
@@ -370,12 +300,12 @@ input(type="imfile" File=%q Tag="pod")
 	}
 
 	// The log is deleted, its reader keeps it.
-	write(t, filepath.Join(host, logB), 100_000)
+	disktest.Append(t, filepath.Join(host, logB), 100_000)
 	until(t, o, "tail has read it", func(u Usage) bool {
 		r := u.reader(tail.Process.Pid, logB)
 		return r != nil && r.LagBytes == 0
 	})
-	stop(t, tail)
+	disktest.Stop(t, tail)
 	if err := os.Remove(filepath.Join(host, logB)); err != nil {
 		t.Fatal(err)
 	}
@@ -391,31 +321,6 @@ input(type="imfile" File=%q Tag="pod")
 	}
 	if !found {
 		t.Errorf("deleted files: %+v", u.Deleted)
-	}
-}
-
-// stop stops every thread of a program; SIGSTOP alone only asks for it.
-func stop(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.Now().Add(time.Minute)
-	for {
-		running := 0
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", cmd.Process.Pid))
-		for _, stat := range threads {
-			if b, err := os.ReadFile(stat); err == nil && !strings.Contains(string(b), ") T ") {
-				running++
-			}
-		}
-		if running == 0 && len(threads) > 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d threads of %s do not stop", running, cmd.Path)
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -435,10 +340,10 @@ func appendLine(path string) error {
 func TestReaderInContainerForReal(t *testing.T) {
 	privtest.Root(t)
 	host, inside := t.TempDir(), t.TempDir()
-	log := "/var/log/pods/" + podA + "/0.log"
-	write(t, filepath.Join(host, log), 4711)
-	tail := start(t, "unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$1" "$2" && exec tail -c +1 -F "$2/$3"`,
-		"sh", filepath.Join(host, "var/log"), inside, "pods/"+podA+"/0.log")
+	log := "/var/log/pods/" + disktest.PodA + "/0.log"
+	disktest.Append(t, filepath.Join(host, log), 4711)
+	tail := disktest.Start(t, "unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$1" "$2" && exec tail -c +1 -F "$2/$3"`,
+		"sh", filepath.Join(host, "var/log"), inside, "pods/"+disktest.PodA+"/0.log")
 	o := observer(t, host, DefaultPolicy())
 	u := until(t, o, "the reader in its mount namespace is seen", func(u Usage) bool {
 		r := u.reader(tail.Process.Pid, log)
@@ -447,4 +352,12 @@ func TestReaderInContainerForReal(t *testing.T) {
 	if r := u.reader(tail.Process.Pid, log); *r.OffsetBytes != 4711 || r.Log.Pod != "web-7d4b9" || len(u.Unfollowed) != 0 {
 		t.Errorf("%+v, unfollowed %+v", r, u.Unfollowed)
 	}
+}
+
+func newReclaimer(t testing.TB, root string, p Policy) *Reclaimer {
+	t.Helper()
+	r, err := NewReclaimer("/proc", root, p.ReclaimConfig())
+	disktest.Must(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	return r
 }

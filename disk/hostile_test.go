@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -32,17 +33,17 @@ func TestRotateSwap(t *testing.T) {
 			top := t.TempDir()
 			logs, outside := filepath.Join(top, "logs"), filepath.Join(top, "outside")
 			dir := filepath.Join(logs, "app")
-			must(t, os.MkdirAll(dir, 0o755))
-			must(t, os.MkdirAll(outside, 0o755))
-			put(t, filepath.Join(outside, "app.log"), "precious\n")
-			put(t, filepath.Join(dir, "app.log"), "x\n")
+			disktest.Must(t, os.MkdirAll(dir, 0o755))
+			disktest.Must(t, os.MkdirAll(outside, 0o755))
+			disktest.WriteFile(t, filepath.Join(outside, "app.log"), "precious\n")
+			disktest.WriteFile(t, filepath.Join(dir, "app.log"), "x\n")
 			var a, b string
 			if what == "directory" {
 				a, b = dir, filepath.Join(logs, "link")
-				must(t, os.Symlink(outside, b))
+				disktest.Must(t, os.Symlink(outside, b))
 			} else {
 				a, b = filepath.Join(dir, "app.log"), filepath.Join(dir, "link")
-				must(t, os.Symlink(filepath.Join(outside, "app.log"), b))
+				disktest.Must(t, os.Symlink(filepath.Join(outside, "app.log"), b))
 			}
 			var stop atomic.Bool
 			var attacker sync.WaitGroup
@@ -53,17 +54,17 @@ func TestRotateSwap(t *testing.T) {
 			})
 			r := newRotator(t, logs)
 			rotated := 0
-			for i := range scale(100_000) {
+			for i := range disktest.Scale(100_000) {
 				if try(r, logs, filepath.Join(logs, "app"), fmt.Sprintf("app.log.%d", i)) == nil {
 					rotated++
 				}
 			}
 			stop.Store(true)
 			attacker.Wait()
-			if got := ls(t, outside); !slices.Equal(got, []string{"app.log"}) || content(t, filepath.Join(outside, "app.log")) != "precious\n" {
+			if got := disktest.List(t, outside); !slices.Equal(got, []string{"app.log"}) || disktest.ReadFile(t, filepath.Join(outside, "app.log")) != "precious\n" {
 				t.Errorf("it escaped: %v", got)
 			}
-			t.Logf("%d of %d tries succeeded, none outside", rotated, scale(100_000))
+			t.Logf("%d of %d tries succeeded, none outside", rotated, disktest.Scale(100_000))
 			if rotated == 0 {
 				t.Error("no try succeeded: this proves nothing")
 			}
@@ -72,8 +73,8 @@ func TestRotateSwap(t *testing.T) {
 }
 
 // try gives the log a new file, as Rotate does, and removes the archive.
-func try(r *Rotator, top, dir, archive string) error {
-	d, err := openFolder(r.rootfs, []string{top}, dir)
+func try(r *Rotator, top, dir, archiveName string) error {
+	d, err := openFolder(r.host.rootfs, []string{top}, dir)
 	if err != nil {
 		return err
 	}
@@ -83,11 +84,11 @@ func try(r *Rotator, top, dir, archive string) error {
 		return err
 	}
 	defer live.Close()
-	if err := d.replace(live, "app.log", archive); err != nil {
+	if err := replaceLog(d, live, "app.log", archiveName); err != nil {
 		return err
 	}
 	_ = live.Close()
-	_, err = d.expire(archive)
+	_, err = removeArchive(d, archiveName)
 	return err
 }
 
@@ -98,7 +99,7 @@ func TestRotateLongPath(t *testing.T) {
 	for len(long) < unix.PathMax+100 {
 		long = filepath.Join(long, strings.Repeat("d", 200))
 	}
-	if _, err := newRotator(t, dir).Rotate(t.Context(), filepath.Join(long, "app.log"), How{}, noon); err == nil {
+	if _, err := newRotator(t, dir).Rotate(t.Context(), filepath.Join(long, "app.log"), How{}, disktest.Noon); err == nil {
 		t.Error("a path beyond 4096 bytes was rotated")
 	}
 }
@@ -106,24 +107,24 @@ func TestRotateLongPath(t *testing.T) {
 // What chattr(1) has closed is refused, not opened up.
 func TestRotateImmutable(t *testing.T) {
 	privtest.Root(t)
-	root, _ := host(t, 64<<20)
+	root := disktest.LogDisk(t, 64<<20)
 	dir := filepath.Join(root, "var/log")
 	for _, flag := range []string{"i", "a"} {
 		file := filepath.Join(dir, flag+".log")
-		put(t, file, "x\n")
-		run(t, "chattr", "+"+flag, file)
-		_, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, noon)
+		disktest.WriteFile(t, file, "x\n")
+		disktest.Run(t, "chattr", "+"+flag, file)
+		_, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, disktest.Noon)
 		if err == nil || !strings.Contains(err.Error(), "immutable or append-only") {
 			t.Errorf("chattr +%s: %v", flag, err)
 		}
-		run(t, "chattr", "-"+flag, file)
+		disktest.Run(t, "chattr", "-"+flag, file)
 	}
 }
 
 // TestHelperOnce settles, rotates and settles, once; with AWAIT, when SIGUSR1
 // tells it to.
 func TestHelperOnce(t *testing.T) {
-	if !isHelper(t) {
+	if !disktest.IsHelper(t) {
 		return // it is started by other tests
 	}
 	runtime.LockOSThread() // strace counts system calls by thread
@@ -135,20 +136,11 @@ func TestHelperOnce(t *testing.T) {
 	}
 	file := os.Getenv("FILE")
 	r := newRotator(t, filepath.Dir(file))
-	how := How{Compress: Compression(os.Getenv("COMPRESS")), InPlace: os.Getenv("INPLACE") != "", Reopen: Reopen{PID: envInt("PID")}}
+	how := How{Compress: Compression(os.Getenv("COMPRESS")), InPlace: os.Getenv("INPLACE") != "", Reopen: Reopen{PID: disktest.EnvInt("PID")}}
 	_, _ = r.Settle(context.Background(), file, how, time.Now())
 	_, _ = r.Rotate(context.Background(), file, how, time.Now())
 	_, _ = r.Settle(context.Background(), file, how, time.Now())
 	os.Exit(0) // what a test does at its end is not of interest
-}
-
-// numbered writes n lines as TestHelperWriter does.
-func numbered(n int) []byte {
-	var b bytes.Buffer
-	for i := range n {
-		fmt.Fprintf(&b, "%010d the quick brown fox jumps over the lazy dog, again!\n", i)
-	}
-	return b.Bytes()
 }
 
 // once runs TestHelperOnce with the arguments for strace(1), from the moment at
@@ -162,12 +154,12 @@ func once(t *testing.T, file string, how How, arg ...string) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := helper(t, "TestHelperOnce", env...)
+	cmd := disktest.Helper(t, "TestHelperOnce", env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	disktest.Must(t, err)
+	disktest.Must(t, cmd.Start())
 	defer cmd.Process.Kill()
 	if s, err := bufio.NewReader(out).ReadString('\n'); s != "ready\n" {
 		t.Fatalf("helper: %q, %v", s, err)
@@ -176,13 +168,13 @@ func once(t *testing.T, file string, how How, arg ...string) string {
 	trace := exec.CommandContext(ctx, "strace", append(arg, "-f", "-o", said, "-p", fmt.Sprint(cmd.Process.Pid))...)
 	var complaint bytes.Buffer
 	trace.Stderr = &complaint
-	must(t, trace.Start())
+	disktest.Must(t, trace.Start())
 	for !isTraced(cmd.Process.Pid) {
 		if time.Sleep(time.Millisecond); ctx.Err() != nil {
 			t.Fatalf("strace does not attach: %s", &complaint)
 		}
 	}
-	must(t, cmd.Process.Signal(unix.SIGUSR1))
+	disktest.Must(t, cmd.Process.Signal(unix.SIGUSR1))
 	_ = trace.Wait() // it ends when the helper does
 	if ctx.Err() != nil {
 		t.Fatalf("strace %q: not at an end after a minute", arg)
@@ -192,7 +184,7 @@ func once(t *testing.T, file string, how How, arg ...string) string {
 		t.Fatalf("strace %q: %s", arg, &stderr)
 	}
 	b, err := os.ReadFile(said)
-	must(t, err)
+	disktest.Must(t, err)
 	return string(b)
 }
 
@@ -234,26 +226,26 @@ func callsOf(trace string) map[string]int {
 func TestRotateFailing(t *testing.T) {
 	privtest.Root(t)
 	const lines = 5000
-	original := numbered(lines)
+	original := disktest.NumberedLines(lines)
 	for name, how := range map[string]How{"exchange": {Compress: Gzip}, "in place": {Compress: Zstd, InPlace: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			try := func(arg ...string) (trace string) {
 				dir := t.TempDir()
 				file := filepath.Join(dir, "app.log")
-				must(t, os.WriteFile(file, original, 0o640))
+				disktest.Must(t, os.WriteFile(file, original, 0o640))
 				_ = unix.Setxattr(file, "user.team", []byte("blue"), 0) // where it can have one
 				trace = once(t, file, how, arg...)
 				finish(t, newRotator(t, dir), file, how)
-				if got := count(t, dir, "app.log", lines); got.missing+got.duplicated+got.garbled != 0 {
-					t.Fatalf("%q: %v, %v", arg, got, ls(t, dir))
+				if got := disktest.Count(t, dir, "app.log", lines); got.Missing+got.Duplicated+got.Garbled != 0 {
+					t.Fatalf("%q: %v, %v", arg, got, disktest.List(t, dir))
 				}
-				for _, n := range ls(t, dir) {
+				for _, n := range disktest.List(t, dir) {
 					if n[0] == '.' {
 						t.Errorf("%q: left %s", arg, n)
 					}
 				}
-				must(t, os.RemoveAll(dir))
+				disktest.Must(t, os.RemoveAll(dir))
 				return trace
 			}
 			runs := 0
@@ -294,21 +286,21 @@ func TestRotateFailing(t *testing.T) {
 // never wedges: with space again it goes on.
 func TestRotateFullForReal(t *testing.T) {
 	privtest.Root(t)
-	root, _ := host(t, 16<<20)
+	root := disktest.LogDisk(t, 16<<20)
 	dir := filepath.Join(root, "var/log")
 	const lines = 20_000
-	original := numbered(lines)
+	original := disktest.NumberedLines(lines)
 	tried := 0
 	for left := int64(0); left <= 512<<10; left += 16 << 10 {
 		sub := filepath.Join(dir, fmt.Sprint(left))
-		must(t, os.Mkdir(sub, 0o755))
+		disktest.Must(t, os.Mkdir(sub, 0o755))
 		file := filepath.Join(sub, "app.log")
-		must(t, os.WriteFile(file, original, 0o640))
+		disktest.Must(t, os.WriteFile(file, original, 0o640))
 		filler := filepath.Join(dir, "filler")
 		var st unix.Statfs_t
-		must(t, unix.Statfs(dir, &st))
+		disktest.Must(t, unix.Statfs(dir, &st))
 		f, err := os.Create(filler)
-		must(t, err)
+		disktest.Must(t, err)
 		// Root may use what is reserved, so that f_bfree counts here.
 		if n := int64(st.Bfree)*st.Bsize - left; n > 0 {
 			if err := unix.Fallocate(int(f.Fd()), 0, 0, n); err != nil {
@@ -319,15 +311,15 @@ func TestRotateFullForReal(t *testing.T) {
 		r := newRotator(t, sub)
 		_, _ = r.Rotate(t.Context(), file, How{}, time.Now())
 		_, _ = r.Settle(t.Context(), file, How{Compress: Gzip}, time.Now())
-		if got := count(t, sub, "app.log", lines); got.missing+got.duplicated+got.garbled != 0 {
+		if got := disktest.Count(t, sub, "app.log", lines); got.Missing+got.Duplicated+got.Garbled != 0 {
 			t.Fatalf("with %d bytes left: %v", left, got)
 		}
-		must(t, os.Remove(filler))
+		disktest.Must(t, os.Remove(filler))
 		finish(t, r, file, How{Compress: Gzip})
-		if got := count(t, sub, "app.log", lines); got.missing+got.duplicated+got.garbled != 0 {
+		if got := disktest.Count(t, sub, "app.log", lines); got.Missing+got.Duplicated+got.Garbled != 0 {
 			t.Fatalf("after %d bytes were left: %v", left, got)
 		}
-		must(t, os.RemoveAll(sub))
+		disktest.Must(t, os.RemoveAll(sub))
 		tried++
 	}
 	t.Logf("%d fill levels", tried)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +41,7 @@ func (r hostRoot) readFile(p string) ([]byte, error) {
 
 // list returns the sorted names in a directory of the host.
 func (r hostRoot) list(p string) ([]string, error) {
-	fd, err := openRoot(int(r), p, unix.O_RDONLY)
+	fd, err := r.openDir(p, unix.O_RDONLY)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: p, Err: err}
 	}
@@ -60,9 +62,8 @@ func rootOf(procfs string, pid int) (hostRoot, error) {
 }
 
 // rootWithEtc returns the root of the host below which its /etc is, and what to
-// call after it: that of PID 1 where /etc is not mounted below rootfs, as in a pod.
-func rootWithEtc(procfs string, rootfs int) (hostRoot, func(), error) {
-	host := hostRoot(rootfs)
+// call after it: that of PID 1 where /etc is not mounted below host, as in a pod.
+func rootWithEtc(procfs string, host hostRoot) (hostRoot, func(), error) {
 	_, err := host.list("/etc")
 	if err == nil {
 		return host, func() {}, nil
@@ -77,7 +78,7 @@ func rootWithEtc(procfs string, rootfs int) (hostRoot, func(), error) {
 // device names the filesystem that a directory lies on as mountinfo does, ""
 // where that cannot be told.
 func (r hostRoot) device(dir string) string {
-	fd, err := openRoot(int(r), dir, unix.O_PATH)
+	fd, err := r.openDir(dir, unix.O_PATH)
 	if err != nil {
 		return ""
 	}
@@ -89,18 +90,85 @@ func (r hostRoot) device(dir string) string {
 	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor)
 }
 
-// mark gives their roles to filesystems of which the kubelet's or the runtime's
-// directory is not mounted here, as in a pod.
-func (r hostRoot) mark(places []place, all []Filesystem) {
-	for _, p := range places {
-		if p.role != RoleKubelet && p.role != RoleRuntime || slices.ContainsFunc(all, func(f Filesystem) bool { return slices.Contains(f.Paths, p.path) }) {
-			continue
-		}
-		device := r.device(p.path)
-		for i := range all {
-			if device != "" && all[i].Device == device && !slices.Contains(all[i].Roles, p.role) {
-				all[i].Roles = append(all[i].Roles, p.role)
-			}
-		}
+// Bounds of walk, so that a directory full of directories ends.
+const (
+	maxWalkDirs  = 200_000
+	maxWalkDepth = 64
+)
+
+// walk visits every file below top, without following a link or crossing into
+// another filesystem.
+func (r hostRoot) walk(top string, visit func(dir, name string, st *unix.Statx_t)) error {
+	fd, err := r.openDir(top, unix.O_RDONLY)
+	if err != nil {
+		return nil // a directory that this host does not have holds nothing
 	}
+	defer func() { _ = unix.Close(fd) }()
+	dirs := []string{""}
+	buf := make([]byte, 64<<10)
+	for n := 0; len(dirs) > 0 && n < maxWalkDirs; n++ {
+		rel := dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		d, err := openBeneath(fd, []byte(rel+"\x00"), unix.O_RDONLY)
+		if err != nil {
+			continue // gone, a mount point, or swapped for a link
+		}
+		for {
+			n, err := unix.Getdents(d, buf)
+			if err != nil || n <= 0 {
+				break
+			}
+			dirents(buf[:n], func(name []byte, _ byte) {
+				var st unix.Statx_t
+				if err := statx(d, name, &st); err != nil {
+					return
+				}
+				plain := string(name[:len(name)-1])
+				if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+					if strings.Count(rel, "/") < maxWalkDepth && len(rel)+len(plain) < unix.PathMax-1 {
+						dirs = append(dirs, path.Join(rel, plain))
+					}
+					return
+				}
+				visit(path.Join(top, rel), plain, &st)
+			})
+		}
+		_ = unix.Close(d)
+	}
+	return nil
+}
+
+// deviceNumber returns the device that p lies on, stat(2).
+func (r hostRoot) deviceNumber(p string) (uint64, error) {
+	fd, err := r.openDir(p, unix.O_PATH)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return st.Dev, err
+}
+
+// openRoot opens the directory where the root of the host is mounted.
+func openRoot(rootfs string) (hostRoot, error) {
+	fd, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: rootfs, Err: err}
+	}
+	return hostRoot(fd), nil
+}
+
+func (r hostRoot) close() error { return unix.Close(int(r)) }
+
+// within returns what follows dir in p: "" for dir itself, "a/b" below it.
+func within(p, dir string) (rel string, ok bool) {
+	if dir == "/" {
+		return strings.TrimPrefix(p, "/"), true
+	}
+	rel, ok = strings.CutPrefix(p, dir)
+	if !ok || rel != "" && rel[0] != '/' {
+		return "", false
+	}
+	return strings.TrimPrefix(rel, "/"), true
 }

@@ -16,34 +16,23 @@ const maxCandidates = 100_000
 
 // inventory lists what on the device dev could be reclaimed: by names and sizes
 // below the log directories, and by what the last look at the host found.
-func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
+func (r *Reclaimer) inventory(u ReclaimInput, dev uint64) ([]Candidate, error) {
 	var all []Candidate
 	add := func(c Candidate) {
 		if len(all) < maxCandidates {
 			all = append(all, c)
 		}
 	}
-	pods := defaultKubelet().PodLogs
-	budget := uint64(0)
-	if u.Kubelet != nil {
-		pods = u.Kubelet.PodLogs
-		if u.Kubelet.LogMaxSizeBytes > 0 {
-			budget = uint64(u.Kubelet.LogMaxSizeBytes) * uint64(u.Kubelet.LogMaxFiles)
-		}
-	}
-	over := map[string]bool{} // directories of containers over their own budget
-	for _, p := range u.Producers {
-		over[p.Path] = p.Kind == KindContainer && budget > 0 && p.Bytes > budget
-	}
+	pods, over := u.Kubelet.PodLogs, u.overBudget()
 	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
 	for _, top := range append(slices.Clone(r.policy.LogPaths), dumps...) {
-		err := r.walk(top, func(dir, name string, st *unix.Statx_t) {
+		err := r.host.rootfs.walk(top, func(dir, name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) != dev || st.Mode&unix.S_IFMT != unix.S_IFREG {
 				return
 			}
 			c := Candidate{
 				Path: path.Join(dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime),
-				inode: inode{dev, st.Ino},
+				inode: inode{dev: dev, ino: st.Ino},
 			}
 			if c.Class, c.Log = classOf(dir, name, pods); c.Class == "" {
 				if textual(dir, name, pods) {
@@ -67,15 +56,15 @@ func (r *Reclaimer) inventory(u Usage, dev uint64) ([]Candidate, error) {
 			return all, err
 		}
 	}
-	if c, ok := readCoreDir(r.procfs); ok && kindOf(c.dir) != KindCore {
-		c.each(r.rootfs, func(name string, st *unix.Statx_t) {
+	if c, ok := readCoreDir(r.host.procfs); ok && kindOf(c.dir) != KindCore {
+		c.each(r.host.rootfs, func(name string, st *unix.Statx_t) {
 			if unix.Mkdev(st.Dev_major, st.Dev_minor) == dev {
-				add(Candidate{Class: ClassCores, Path: path.Join(c.dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime), inode: inode{dev, st.Ino}})
+				add(Candidate{Class: ClassCores, Path: path.Join(c.dir, name), Bytes: st.Blocks * 512, At: when(st.Mtime), inode: inode{dev: dev, ino: st.Ino}})
 			}
 		})
 	}
 	for _, o := range u.Orphans {
-		if on, err := r.device(o.Path); err == nil && on == dev {
+		if on, err := r.host.rootfs.deviceNumber(o.Path); err == nil && on == dev {
 			add(Candidate{Class: ClassOrphans, Path: o.Path, Bytes: o.Bytes, At: o.Modified})
 		}
 	}
@@ -104,7 +93,7 @@ func classOf(dir, name, pods string) (c Class, log string) {
 	case kind == KindCore:
 		return ClassCores, ""
 	}
-	base, old := archive([]byte(name))
+	base, old := parseName([]byte(name))
 	if !old || len(base) == 0 || strings.Contains(dir, "/audit") {
 		return "", ""
 	}
@@ -124,55 +113,87 @@ func classOf(dir, name, pods string) (c Class, log string) {
 	return "", "" // somebody else's, and they may want to compress it themselves
 }
 
-// walk visits every file below top, without following a link or crossing into
-// another filesystem.
-func (r *Rotator) walk(top string, visit func(dir, name string, st *unix.Statx_t)) error {
-	fd, err := openRoot(r.rootfs, top, unix.O_RDONLY)
-	if err != nil {
-		return nil // a directory that this host does not have holds nothing
+// live returns c as an oversized log that is being written, if it is one. What a
+// rotation of the policy names is rotated before its time. Of any other, which
+// nobody rotates, goes what has been read: a hole changes neither its size nor
+// where its writer and its readers are, while a log that is cut makes readers
+// begin again. Logs of containers are rotated through their runtime, see Bursts,
+// and those of logrotate are its own.
+func (r *Reclaimer) live(c Candidate, st *unix.Statx_t, read map[inode]uint64, logrotate func() (func(string) bool, error)) (Candidate, bool) {
+	if c.Bytes < uint64(r.policy.Reclaim.LiveSize) {
+		return Candidate{}, false
 	}
-	defer func() { _ = unix.Close(fd) }()
-	dirs := []string{""}
-	buf := make([]byte, 64<<10)
-	for n := 0; len(dirs) > 0 && n < maxDirs; n++ {
-		rel := dirs[len(dirs)-1]
-		dirs = dirs[:len(dirs)-1]
-		d, err := openBeneath(fd, []byte(rel+"\x00"), unix.O_RDONLY)
-		if err != nil {
-			continue // gone, a mount point, or swapped for a link
-		}
-		for {
-			n, err := unix.Getdents(d, buf)
-			if err != nil || n <= 0 {
-				break
-			}
-			dirents(buf[:n], func(name []byte, _ byte) {
-				var st unix.Statx_t
-				if err := statx(d, name, &st); err != nil {
-					return
-				}
-				plain := string(name[:len(name)-1])
-				if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-					if strings.Count(rel, "/") < maxDepth && len(rel)+len(plain) < unix.PathMax-1 {
-						dirs = append(dirs, path.Join(rel, plain))
-					}
-					return
-				}
-				visit(path.Join(top, rel), plain, &st)
-			})
-		}
-		_ = unix.Close(d)
+	if managed, err := logrotate(); err != nil || managed(c.Path) {
+		return Candidate{}, false
 	}
-	return nil
+	c.Class = ClassLive
+	if _, c.rule = RotationOf(r.policy.Rotations, c.Path); !c.rule {
+		c.below, c.Bytes = punchable(st.Size, c.Bytes, read[c.inode])
+	}
+	return c, c.Bytes > 0
 }
 
-func (r *Rotator) device(p string) (uint64, error) {
-	fd, err := openRoot(r.rootfs, p, unix.O_PATH)
-	if err != nil {
-		return 0, err
+// readUpTo says of each file up to where all its readers are; 0 where that is
+// not known of one.
+func readUpTo(all []Reader) map[inode]uint64 {
+	read := map[inode]uint64{}
+	for _, x := range all {
+		at, offset := inode{dev: x.Device, ino: x.Inode}, uint64(0)
+		if x.OffsetBytes != nil {
+			offset = *x.OffsetBytes
+		}
+		if was, ok := read[at]; ok {
+			offset = min(offset, was)
+		}
+		read[at] = offset
 	}
-	defer func() { _ = unix.Close(fd) }()
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	return st.Dev, err
+	return read
+}
+
+// textual reports whether the file may be a log of lines that is being written:
+// no archive, no journal, no dump, no log of a container, and no audit log.
+func textual(dir, name, pods string) bool {
+	_, old := parseName([]byte(name))
+	_, inPod := within(dir, pods)
+	return !old && !inPod && kindOf(dir) == KindFile && !strings.Contains(dir, "/audit")
+}
+
+// deleted returns what of a deleted file can be given back: what lies below
+// every reader's offset, less a margin. Only of a log, and only where all that
+// hold it read; whoever writes has an offset, too, but not one that says what
+// was read.
+func (r *Reclaimer) deleted(d Deleted) (Candidate, bool) {
+	log := false
+	for _, top := range r.policy.LogPaths {
+		_, ok := within(d.Path, top)
+		log = log || ok
+	}
+	if !log || len(d.Holders) == 0 {
+		return Candidate{}, false
+	}
+	below := d.Size
+	for _, h := range d.Holders {
+		if h.Writes {
+			return Candidate{}, false
+		}
+		below = min(below, h.OffsetBytes)
+	}
+	below, frees := punchable(d.Size, d.Bytes, below)
+	return Candidate{
+		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{dev: d.Device, ino: d.Inode},
+		holder: &d.Holders[0], below: below,
+	}, frees > 0
+}
+
+// punchable returns up to where a file may be punched that has been read up to
+// read, and how much of its allocated bytes that frees: where a hole is already
+// there is nothing left to free.
+func punchable(size, allocated, read uint64) (below, frees uint64) {
+	const page = 64 << 10 // a multiple of every block size
+	below = (read - min(read, readMargin)) / page * page
+	frees = allocated - min(allocated, size-min(size, below))
+	if frees < page {
+		return below, 0 // the rest of a block, or what the filesystem has for growth
+	}
+	return below, frees
 }

@@ -8,11 +8,8 @@ import (
 	"math"
 	"os"
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // A journal file knows, for every value of every field, how many entries carry
@@ -138,42 +135,9 @@ type journalCache struct {
 	written map[string]float64 // by unit, at the pass before
 }
 
-// producers returns the units that wrote the journal in the directories. A
-// unit's bytes are its share of the entries of each file, and so estimated.
-func (c *journalCache) producers(rootfs int, dirs []string, seconds float64) []Producer {
-	bytes, entries := map[string]float64{}, map[string]float64{}
-	files := map[inode]journalFile{}
-	for _, dir := range dirs {
-		c.read(rootfs, dir, func(at inode, f journalFile) {
-			files[at] = f
-			if f.entries == 0 {
-				return
-			}
-			perEntry := float64(f.used) / float64(f.entries)
-			for unit, n := range f.units {
-				bytes[unit] += float64(n) * perEntry
-				entries[unit] += float64(n)
-			}
-		})
-	}
-	var all []Producer
-	for unit, b := range bytes {
-		p := Producer{Kind: KindUnit, Workload: workload.Workload{Unit: unit}, Path: strings.Join(dirs, " "), Bytes: uint64(b), Estimated: true}
-		if seconds > 0 && c.written != nil {
-			// Old files may have gone meanwhile: then less is known, not less
-			// written.
-			rate := max(0, entries[unit]-c.written[unit]) * b / entries[unit] / seconds
-			p.BytesPerSecond = &rate
-		}
-		all = append(all, p)
-	}
-	c.files, c.written = files, entries
-	return all
-}
-
 // read reads the journal files of one directory, those that have changed.
-func (c *journalCache) read(rootfs int, dir string, each func(inode, journalFile)) {
-	d, err := openRoot(rootfs, dir, unix.O_RDONLY)
+func (c *journalCache) read(rootfs hostRoot, dir string, each func(inode, journalFile)) {
+	d, err := rootfs.openDir(dir, unix.O_RDONLY)
 	if err != nil {
 		return
 	}
@@ -191,7 +155,7 @@ func (c *journalCache) read(rootfs int, dir string, each func(inode, journalFile
 		f := os.NewFile(uintptr(fd), path.Join(dir, name))
 		var st unix.Statx_t
 		if err := statx(fd, itself, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-			at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+			at := inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
 			known, ok := c.files[at]
 			if !ok || known.size != st.Size || known.mtime != st.Mtime {
 				known = journalFile{size: st.Size, mtime: st.Mtime}
@@ -203,4 +167,44 @@ func (c *journalCache) read(rootfs int, dir string, each func(inode, journalFile
 		}
 		_ = f.Close()
 	}
+}
+
+// unitUsage is what one unit has in the journal.
+type unitUsage struct {
+	unit           string
+	bytes          uint64   // its share of the entries of each file, and so estimated
+	bytesPerSecond *float64 // nil in the first pass
+}
+
+// units returns who wrote the journal in the directories; seconds have passed
+// since the pass before.
+func (c *journalCache) units(rootfs hostRoot, dirs []string, seconds float64) []unitUsage {
+	bytes, entries := map[string]float64{}, map[string]float64{}
+	files := map[inode]journalFile{}
+	for _, dir := range dirs {
+		c.read(rootfs, dir, func(at inode, f journalFile) {
+			files[at] = f
+			if f.entries == 0 {
+				return
+			}
+			perEntry := float64(f.used) / float64(f.entries)
+			for unit, n := range f.units {
+				bytes[unit] += float64(n) * perEntry
+				entries[unit] += float64(n)
+			}
+		})
+	}
+	var all []unitUsage
+	for unit, b := range bytes {
+		u := unitUsage{unit: unit, bytes: uint64(b)}
+		if seconds > 0 && c.written != nil {
+			// Old files may have gone meanwhile: then less is known, not less
+			// written.
+			rate := max(0, entries[unit]-c.written[unit]) * b / entries[unit] / seconds
+			u.bytesPerSecond = &rate
+		}
+		all = append(all, u)
+	}
+	c.files, c.written = files, entries
+	return all
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -22,7 +23,7 @@ const senderEnv = "NODETUNE_TEST_JOURNAL"
 // its entries to the journal's socket, in the native protocol, and waits until
 // it is killed, since journald looks up the unit of a living sender.
 func TestSendToJournal(t *testing.T) {
-	if !isHelper(t) {
+	if !disktest.IsHelper(t) {
 		return // it is started by TestJournalUnitsForReal
 	}
 	socket, n, _ := strings.Cut(os.Getenv(senderEnv), " ")
@@ -64,7 +65,7 @@ func TestJournalUnitsForReal(t *testing.T) {
 			}
 		}
 	})
-	start(t, "/lib/systemd/systemd-journald", namespace)
+	disktest.Start(t, "/lib/systemd/systemd-journald", namespace)
 	socket := filepath.Join(run, "socket")
 	wait(t, "journald listens", func() bool { _, err := os.Stat(socket); return err == nil })
 

@@ -6,22 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 )
 
 // journaldWait is how long journald may take to begin new files: 3.5 ms when it
 // has nothing else to do.
 const journaldWait = 10 * time.Second
-
-// rotateJournal makes journald close its files and begin new ones, so that the
-// old ones are archived and can go: io.systemd.Journal.Rotate on its varlink
-// socket, one JSON object with a NUL after it.
-func (r *Reclaimer) rotateJournal(ctx context.Context) error {
-	// Below the root of the host, also where that is not ours.
-	at := "/proc/self/fd/" + strconv.Itoa(r.rootfs) + "/" + r.journald
-	return varlink(ctx, at, "io.systemd.Journal.Rotate")
-}
 
 func varlink(ctx context.Context, socket, method string) error {
 	ctx, cancel := context.WithTimeout(ctx, journaldWait)

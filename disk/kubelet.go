@@ -29,7 +29,7 @@ type Kubelet struct {
 	// are not to be acted upon.
 	Error string `json:"error,omitempty"`
 
-	zone *time.Location // of its clock; nil: UTC
+	Zone *time.Location `json:"-"` // of its clock; nil: UTC
 
 	// EvictionHard maps a signal, for example nodefs.available, to its
 	// threshold, "10%" or "1Gi".
@@ -243,7 +243,7 @@ func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err e
 	k, found, err = findKubelet(o.cmdline(o.walked.kubelet), host.readFile, host.list)
 	if tz, err := host.readFile("/etc/localtime"); err == nil {
 		if zone, err := time.LoadLocationFromTZData("the host's", tz); err == nil {
-			k.zone = zone
+			k.Zone = zone
 		}
 	}
 	if names, err := host.list(path.Join(k.RootDir, "pods")); found && err == nil {
@@ -259,10 +259,10 @@ func (o *Observer) kubelet() (k Kubelet, pods map[string]bool, found bool, err e
 // first by name: among its own, names of another zone would be older or newer
 // than they are.
 func (k Kubelet) location() *time.Location {
-	if k.zone == nil {
+	if k.Zone == nil {
 		return time.UTC
 	}
-	return k.zone
+	return k.Zone
 }
 
 // kubeletRoot is the root directory of the kubelet's process, or else the host's.
@@ -273,40 +273,4 @@ func (o *Observer) kubeletRoot() (host hostRoot, done func()) {
 		}
 	}
 	return hostRoot(o.rootfs), func() {}
-}
-
-// threshold returns how much of size the value of a signal is: a percentage or
-// a quantity. 0 % and 100 % switch a signal off, as does no value.
-func threshold(value string, size uint64) (uint64, bool) {
-	if p, ok := strings.CutSuffix(value, "%"); ok {
-		share, err := strconv.ParseFloat(p, 64)
-		if err != nil || !(share > 0 && share < 100) {
-			return 0, false
-		}
-		return uint64(float64(size) * share / 100), true
-	}
-	b, err := field.ParseBytes(value)
-	return uint64(b), err == nil && b > 0
-}
-
-// evicts writes into f below which figures this kubelet evicts. Where images
-// lie on the kubelet's own disk both signals watch it, and the higher one is
-// met first.
-func (k Kubelet) evicts(f *Filesystem) {
-	for _, role := range f.Roles {
-		avail, inodes := nodefsAvailable, nodefsInodesFree
-		switch role {
-		case RoleKubelet:
-		case RoleRuntime:
-			avail, inodes = imagefsAvailable, imagefsInodesFree
-		default:
-			continue
-		}
-		if n, ok := threshold(k.EvictionHard[avail], f.SizeBytes); ok && (f.EvictionAvailBytes == nil || n > *f.EvictionAvailBytes) {
-			f.EvictionAvailBytes, f.EvictionSignal = &n, avail
-		}
-		if n, ok := threshold(k.EvictionHard[inodes], f.Inodes); ok && f.Inodes > 0 && (f.EvictionInodesFree == nil || n > *f.EvictionInodesFree) {
-			f.EvictionInodesFree = &n
-		}
-	}
 }

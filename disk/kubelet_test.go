@@ -94,17 +94,17 @@ func TestFindKubelet(t *testing.T) {
 func TestEvicts(t *testing.T) {
 	k := defaultKubelet()
 	f := Filesystem{SizeBytes: 1000, Inodes: 200, Roles: []Role{RoleLogs, RoleKubelet}}
-	k.evicts(&f)
+	setEviction(&f, k.EvictionHard)
 	if *f.EvictionAvailBytes != 100 || *f.EvictionInodesFree != 10 || f.EvictionSignal != nodefsAvailable {
 		t.Errorf("nodefs: %d bytes, %d inodes, %s", *f.EvictionAvailBytes, *f.EvictionInodesFree, f.EvictionSignal)
 	}
 	f.Roles = append(f.Roles, RoleRuntime)
-	k.evicts(&f)
+	setEviction(&f, k.EvictionHard)
 	if *f.EvictionAvailBytes != 150 || f.EvictionSignal != imagefsAvailable {
 		t.Errorf("one disk for both: %d bytes, %s", *f.EvictionAvailBytes, f.EvictionSignal)
 	}
 	f = Filesystem{SizeBytes: 1000, Roles: []Role{RoleLogs}}
-	k.evicts(&f)
+	setEviction(&f, k.EvictionHard)
 	if f.EvictionAvailBytes != nil {
 		t.Error("the kubelet does not watch a filesystem that holds nothing but logs")
 	}

@@ -70,7 +70,7 @@ func (p ReclaimPolicy) Has(c Class) bool { return slices.Contains(p.Classes, c) 
 
 func (p ReclaimPolicy) validate(wrong func(ok bool, at, format string, args ...any)) {
 	for i, c := range p.Classes {
-		wrong(slices.Contains(Classes, c), index("reclaim.classes", i), "%q is not a class: write one of %v", c, Classes)
+		wrong(slices.Contains(Classes, c), field.Index("reclaim.classes", i), "%q is not a class: write one of %v", c, Classes)
 	}
 	wrong(p.Grace >= 0, "reclaim.grace", "%v is negative", p.Grace)
 	wrong(p.CoreAge >= 0, "reclaim.coreAge", "%v is negative", p.CoreAge)
@@ -184,84 +184,4 @@ func Ladder(all []Candidate, p ReclaimPolicy, critical bool, now time.Time) []St
 		}
 	}
 	return steps
-}
-
-// Goal is how much of a filesystem is to be available.
-type Goal struct {
-	AvailBytes uint64 `json:"avail_bytes"`
-	InodesFree uint64 `json:"inodes_free"`
-	Critical   bool   `json:"critical"`
-	Reason     string `json:"reason"`
-}
-
-// Met reports whether f is where g wants it.
-func (g Goal) Met(f Filesystem) bool {
-	return f.AvailBytes >= g.AvailBytes && (f.Inodes == 0 || f.InodesFree >= g.InodesFree)
-}
-
-// LogPath returns the first of the log directories that lies on f, or "".
-func (f Filesystem) LogPath(logPaths []string) string {
-	for _, p := range logPaths {
-		if slices.Contains(f.Paths, p) {
-			return p
-		}
-	}
-	return ""
-}
-
-// points is so many percent of n.
-func points(n uint64, percent float64) uint64 { return uint64(float64(n) * percent / 100) }
-
-// Room between the kubelet's threshold and ours, in points of the size: it looks
-// every ten seconds, and its taint stays for five minutes.
-const (
-	actAbove      = 5
-	criticalAbove = 2
-	restAbove     = 5 // from where acting begins to where it ends
-)
-
-// low is below how many bytes available f is short of space.
-func (p PressurePolicy) low(f Filesystem) uint64 {
-	low := points(f.SizeBytes, p.AvailPercent)
-	if f.EvictionAvailBytes != nil {
-		low = max(low, *f.EvictionAvailBytes+points(f.SizeBytes, actAbove))
-	}
-	return low
-}
-
-// Short reports whether f is short of space now, not only soon.
-func (p PressurePolicy) Short(f Filesystem) bool {
-	return f.AvailBytes < p.low(f) || f.Inodes > 0 && f.InodesFree < points(f.Inodes, p.InodesPercent)
-}
-
-// Goal says whether f is so short that space must be reclaimed, and until when.
-// acting says that this has begun already: it ends higher than it begins.
-func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {
-	if !f.Measured() || f.State == StateReadOnly || f.SizeBytes == 0 {
-		return Goal{}, false
-	}
-	low := p.low(f)
-	critical := low / 2 // where no kubelet says it
-	if f.EvictionAvailBytes != nil {
-		critical = *f.EvictionAvailBytes + points(f.SizeBytes, criticalAbove)
-	}
-	inodes := points(f.Inodes, p.InodesPercent)
-	g := Goal{
-		AvailBytes: max(points(f.SizeBytes, p.RecoverAvailPercent), low+points(f.SizeBytes, restAbove)),
-		InodesFree: inodes + points(f.Inodes, restAbove),
-		Critical:   f.AvailBytes < critical,
-	}
-	switch {
-	case f.AvailBytes < low:
-		g.Reason = fmt.Sprintf("%s has %s available, less than %s", f.Path, Size(f.AvailBytes), Size(low))
-	case f.Inodes > 0 && f.InodesFree < inodes:
-		g.Reason = fmt.Sprintf("%s has %d inodes free, less than %d", f.Path, f.InodesFree, inodes)
-	case soon(f.SecondsToEviction, p.Horizon.D()):
-		g.Reason = fmt.Sprintf("the kubelet would evict for %s within %v", f.Path, p.Horizon)
-	case acting && !g.Met(f):
-		g.Reason = fmt.Sprintf("%s has %s available, not yet %s", f.Path, Size(f.AvailBytes), Size(g.AvailBytes))
-	default:
-		return Goal{}, false
-	}
-	return g, true
 }

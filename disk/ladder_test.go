@@ -6,31 +6,33 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nodetune/nodetune/internal/disktest"
 )
 
 // What may not go never stands in a plan, and what stands in it is in order.
 func TestLadder(t *testing.T) {
-	old := noon.Add(-48 * time.Hour)
+	old := disktest.Noon.Add(-48 * time.Hour)
 	all := []Candidate{
 		{Class: ClassUnread, Path: "/l/a.1", Bytes: 1, At: old, Log: "/l/a"},
 		{Class: ClassCores, Path: "/c/core", Bytes: 1, At: old},
-		{Class: ClassCores, Path: "/c/core.new", Bytes: 1, At: noon.Add(-time.Hour)},
+		{Class: ClassCores, Path: "/c/core.new", Bytes: 1, At: disktest.Noon.Add(-time.Hour)},
 		{Class: ClassArchives, Path: "/l/a.2", Bytes: 1, At: old.Add(1), Log: "/l/a"},
 		{Class: ClassArchives, Path: "/l/a.1", Bytes: 1, At: old, Log: "/l/a"},
 		{Class: ClassArchives, Path: "/l/a.3", Bytes: 1, At: old.Add(2), Log: "/l/a"},
 		{Class: ClassArchives, Path: "/l/b.1", Bytes: 1, At: old, Log: "/l/b"}, // its only one
-		{Class: ClassArchives, Path: "/l/c.2", Bytes: 1, At: noon.Add(-time.Minute), Log: "/l/c"},
-		{Class: ClassArchives, Path: "/l/c.1", Bytes: 1, At: noon.Add(-2 * time.Minute), Log: "/l/c"}, // in its grace
+		{Class: ClassArchives, Path: "/l/c.2", Bytes: 1, At: disktest.Noon.Add(-time.Minute), Log: "/l/c"},
+		{Class: ClassArchives, Path: "/l/c.1", Bytes: 1, At: disktest.Noon.Add(-2 * time.Minute), Log: "/l/c"}, // in its grace
 		{Class: ClassRotated, Path: "/l/a.4", Bytes: 100, At: old, Log: "/l/a"},
-		{Class: ClassOrphans, Path: "/p/new", Bytes: 1, At: noon.Add(-time.Minute)},
+		{Class: ClassOrphans, Path: "/p/new", Bytes: 1, At: disktest.Noon.Add(-time.Minute)},
 		{Class: ClassOrphans, Path: "/p/old", Bytes: 1, At: old},
 		{Class: ClassJournal, Path: "/j/1", Bytes: 40 << 20, At: old},
 		{Class: ClassJournal, Path: "/j/2", Bytes: 40 << 20, At: old.Add(1)},
 		{Class: ClassJournal, Path: "/j/3", Bytes: 40 << 20, At: old.Add(2)},
 		{Class: ClassDeleted, Path: "/l/gone", Bytes: 4},
-		{Class: ClassLive, Path: "/l/small", Bytes: 5, At: noon},
-		{Class: ClassLive, Path: "/l/large", Bytes: 7, At: noon},
-		{Class: ClassLive, Path: "/l/ours", Bytes: 6, At: noon, rule: true},
+		{Class: ClassLive, Path: "/l/small", Bytes: 5, At: disktest.Noon},
+		{Class: ClassLive, Path: "/l/large", Bytes: 7, At: disktest.Noon},
+		{Class: ClassLive, Path: "/l/ours", Bytes: 6, At: disktest.Noon, rule: true},
 		{Class: ClassBallast, Path: "/l/.nodetune-ballast", Bytes: 64 << 20, At: old},
 	}
 	paths := func(steps []Step) string {
@@ -41,7 +43,7 @@ func TestLadder(t *testing.T) {
 		return strings.Join(s, " ")
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	steps := Ladder(all, defaultReclaim(), false, noon)
+	steps := Ladder(all, defaultReclaim(), false, disktest.Noon)
 	if got, want := paths(steps), "/l/a.1 /l/a.2 /l/a.3 /l/a.4 /p/old /j/1 /l/gone /l/large /l/ours /l/small /c/core"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -50,7 +52,7 @@ func TestLadder(t *testing.T) {
 			t.Errorf("%s: allowed %v without being named", s.Class, s.Allowed)
 		}
 	}
-	if got, want := paths(Ladder(all, defaultReclaim(), true, noon)),
+	if got, want := paths(Ladder(all, defaultReclaim(), true, disktest.Noon)),
 		"/l/.nodetune-ballast /l/a.1 /l/a.2 /l/a.3 /l/a.4 /p/old /j/1 /l/gone /l/large /l/ours /l/small /c/core /l/a.1"; got != want {
 		t.Errorf("critical: got  %s\nwant %s", got, want)
 	}
@@ -60,7 +62,7 @@ func TestLadder(t *testing.T) {
 }
 
 func TestGoal(t *testing.T) {
-	p := DefaultPolicy().Pressure // 15, 20, inodes 10
+	p := pressure15()
 	eviction := uint64(10)
 	soon := 60.0
 	for _, c := range []struct {
@@ -72,7 +74,7 @@ func TestGoal(t *testing.T) {
 	}{
 		{"enough", Filesystem{AvailBytes: 16}, false, 0, false},
 		{"low", Filesystem{AvailBytes: 14}, false, 20, false},
-		{"low, by the kubelet's reckoning", Filesystem{AvailBytes: 17, EvictionAvailBytes: ptr(uint64(13))}, false, 23, false},
+		{"low, by the kubelet's reckoning", Filesystem{AvailBytes: 17, EvictionAvailBytes: disktest.Ptr(uint64(13))}, false, 23, false},
 		{"going on", Filesystem{AvailBytes: 16}, true, 20, false},
 		{"done", Filesystem{AvailBytes: 20}, true, 0, false},
 		{"critical", Filesystem{AvailBytes: 11, EvictionAvailBytes: &eviction}, false, 20, true},
@@ -95,7 +97,7 @@ func TestGoal(t *testing.T) {
 
 // A disk that only fills fast is not short yet: readers are still waited for.
 func TestShort(t *testing.T) {
-	p := DefaultPolicy().Pressure
+	p := pressure15()
 	soon := 60.0
 	for _, c := range []struct {
 		f    Filesystem
@@ -103,7 +105,7 @@ func TestShort(t *testing.T) {
 	}{
 		{Filesystem{AvailBytes: 16, SecondsToEviction: &soon}, false},
 		{Filesystem{AvailBytes: 14}, true},
-		{Filesystem{AvailBytes: 17, EvictionAvailBytes: ptr(uint64(13))}, true},
+		{Filesystem{AvailBytes: 17, EvictionAvailBytes: disktest.Ptr(uint64(13))}, true},
 		{Filesystem{AvailBytes: 50, Inodes: 100, InodesFree: 9}, true},
 	} {
 		c.f.SizeBytes = 100

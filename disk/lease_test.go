@@ -6,17 +6,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-func open(t testing.TB, path string, flags int) int {
-	t.Helper()
-	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		t.Fatalf("open %s: %v", path, err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	return fd
-}
+	"github.com/nodetune/nodetune/internal/disktest"
+)
 
 func wantIdle(t *testing.T, fd int, want Idle) {
 	t.Helper()
@@ -33,13 +25,13 @@ func TestProbe(t *testing.T) {
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fd := open(t, path, unix.O_RDONLY)
+	fd := disktest.Open(t, path, unix.O_RDONLY)
 	wantIdle(t, fd, Unheld)
 
-	_ = open(t, path, unix.O_PATH) // a name, not an opening
+	_ = disktest.Open(t, path, unix.O_PATH) // a name, not an opening
 	wantIdle(t, fd, Unheld)
 
-	writer := open(t, path, unix.O_WRONLY|unix.O_APPEND)
+	writer := disktest.Open(t, path, unix.O_WRONLY|unix.O_APPEND)
 	wantIdle(t, fd, Written)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -47,12 +39,12 @@ func TestProbe(t *testing.T) {
 	wantIdle(t, fd, Written) // it follows the file, not the name
 	_ = unix.Close(writer)
 
-	reader := open(t, path+".1", unix.O_RDONLY)
+	reader := disktest.Open(t, path+".1", unix.O_RDONLY)
 	wantIdle(t, fd, Held)
 	_ = unix.Close(reader)
 	wantIdle(t, fd, Unheld)
 
-	rw := open(t, path+".1", unix.O_RDWR)
+	rw := disktest.Open(t, path+".1", unix.O_RDWR)
 	m, err := unix.Mmap(rw, 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +59,7 @@ func TestProbe(t *testing.T) {
 
 // What has no lease gives an error and never Unheld.
 func TestProbeNoAnswer(t *testing.T) {
-	dir := open(t, t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY)
+	dir := disktest.Open(t, t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY)
 	if got, err := Probe(dir); err == nil || got != Written {
 		t.Errorf("probe of a directory: %v, %v; want an error", got, err)
 	}
@@ -78,7 +70,7 @@ func BenchmarkProbe(b *testing.B) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	fd := open(b, path, unix.O_RDONLY)
+	fd := disktest.Open(b, path, unix.O_RDONLY)
 	for _, c := range []struct {
 		name  string
 		flags int
@@ -86,7 +78,7 @@ func BenchmarkProbe(b *testing.B) {
 	}{{"unheld", -1, Unheld}, {"held", unix.O_RDONLY, Held}, {"written", unix.O_WRONLY, Written}} {
 		b.Run(c.name, func(b *testing.B) {
 			if c.flags >= 0 {
-				_ = open(b, path, c.flags)
+				_ = disktest.Open(b, path, c.flags)
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -124,7 +124,7 @@ func (l *listing) entry(name []byte, kind byte) {
 		return
 	}
 	l.dir.files++
-	base, old := archive(plain)
+	base, old := parseName(plain)
 	g := l.whole
 	if g == nil {
 		g = l.group(base)
@@ -163,15 +163,6 @@ func (l *listing) entry(name []byte, kind byte) {
 	f := file{name: bytes.Clone(name), group: g, past: old}
 	f.take(st)
 	l.dir.live = append(l.dir.live, f)
-}
-
-// born returns when the file began; filesystems without a birth time tell at
-// least when it last changed.
-func born(st *unix.Statx_t) unix.StatxTimestamp {
-	if st.Mask&unix.STATX_BTIME == 0 {
-		return st.Ctime
-	}
-	return st.Btime
 }
 
 // nanos is a time that compares in one instruction: a full pass looks at three

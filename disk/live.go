@@ -7,66 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// live returns c as an oversized log that is being written, if it is one. What a
-// rotation of the policy names is rotated before its time. Of any other, which
-// nobody rotates, goes what has been read: a hole changes neither its size nor
-// where its writer and its readers are, while a log that is cut makes readers
-// begin again. Logs of containers are rotated through their runtime, see Bursts,
-// and those of logrotate are its own.
-func (r *Reclaimer) live(c Candidate, st *unix.Statx_t, read map[inode]uint64, logrotate func() (func(string) bool, error)) (Candidate, bool) {
-	if c.Bytes < uint64(r.policy.Reclaim.LiveSize) {
-		return Candidate{}, false
-	}
-	if managed, err := logrotate(); err != nil || managed(c.Path) {
-		return Candidate{}, false
-	}
-	c.Class = ClassLive
-	if _, c.rule = r.policy.RotationOf(c.Path); !c.rule {
-		c.below, c.Bytes = punchable(st.Size, c.Bytes, read[c.inode])
-	}
-	return c, c.Bytes > 0
-}
-
-// readUpTo says of each file up to where all its readers are; 0 where that is
-// not known of one.
-func readUpTo(all []Reader) map[inode]uint64 {
-	read := map[inode]uint64{}
-	for _, x := range all {
-		at, offset := inode{x.Device, x.Inode}, uint64(0)
-		if x.OffsetBytes != nil {
-			offset = *x.OffsetBytes
-		}
-		if was, ok := read[at]; ok {
-			offset = min(offset, was)
-		}
-		read[at] = offset
-	}
-	return read
-}
-
-// textual reports whether the file may be a log of lines that is being written:
-// no archive, no journal, no dump, no log of a container, and no audit log.
-func textual(dir, name, pods string) bool {
-	_, old := archive([]byte(name))
-	_, inPod := within(dir, pods)
-	return !old && !inPod && kindOf(dir) == KindFile && !strings.Contains(dir, "/audit")
-}
-
 // takeLive rotates a log that a rotation names, and punches any other below what
 // its readers have now.
 func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) Act {
-	if rule, ok := r.policy.RotationOf(s.Path); ok {
+	if rule, ok := RotationOf(r.policy.Rotations, s.Path); ok {
 		how := rule.How()
 		how.Force = true
 		how.Asked = func(who string) { a.Asked = who }
-		archive, err := r.Rotate(ctx, s.Path, how, now)
-		a.Verb, a.Archive, a.Bytes = ActRotate, archive, s.Bytes
+		archiveName, err := r.Rotate(ctx, s.Path, how, now)
+		a.Verb, a.Archive, a.Bytes = ActRotate, archiveName, s.Bytes
 		return a.failed(err)
 	}
 	a.Verb, a.Bytes = ActPunch, 0
@@ -76,10 +30,10 @@ func (r *Reclaimer) takeLive(ctx context.Context, s Step, a Act, now time.Time) 
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		if (inode{d.dev, st.Ino}) != s.inode {
+		if (inode{dev: d.dev, ino: st.Ino}) != s.inode {
 			return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, errBusy)
 		}
-		who, err := openers(ctx, r.walker, name, s.inode)
+		who, err := r.host.openers(ctx, name, s.inode)
 		if err != nil {
 			return err
 		}

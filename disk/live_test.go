@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
@@ -26,10 +27,10 @@ type readingProcess struct {
 
 func startReader(t *testing.T, file string, read int) readingProcess {
 	t.Helper()
-	cmd := helper(t, "TestHelperReader", "FILE="+file, fmt.Sprint("READ=", read))
+	cmd := disktest.Helper(t, "TestHelperReader", "FILE="+file, fmt.Sprint("READ=", read))
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	disktest.Must(t, err)
+	disktest.Must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	r := readingProcess{bufio.NewReader(out), cmd.Process.Signal}
 	if s, err := r.out.ReadString('\n'); s != "ready\n" {
@@ -41,9 +42,9 @@ func startReader(t *testing.T, file string, read int) readingProcess {
 // rest lets it read on to the end and returns the checksum of what came.
 func (r readingProcess) rest(t *testing.T) string {
 	t.Helper()
-	must(t, r.signal(unix.SIGUSR1))
+	disktest.Must(t, r.signal(unix.SIGUSR1))
 	s, err := r.out.ReadString('\n')
-	must(t, err)
+	disktest.Must(t, err)
 	return strings.TrimSpace(s)
 }
 
@@ -52,25 +53,25 @@ func (r readingProcess) rest(t *testing.T) string {
 // nobody reads and what is no text stays.
 func TestReclaimLiveForReal(t *testing.T) {
 	privtest.Root(t)
-	if !everyProcessSeen(t) {
+	if !disktest.EveryProcessSeen(t) {
 		return
 	}
-	root, policy := host(t, 1<<30)
+	root, policy := disktest.LogDisk(t, 1<<30), DefaultPolicy()
 	logs := filepath.Join(root, "var/log")
 	at := func(name string) string { return filepath.Join(logs, name) }
 	for _, name := range []string{"alone.log", "managed.log", "ruled.log"} {
-		fill(t, at(name), 40, time.Now())
+		disktest.Fill(t, at(name), 40, time.Now())
 	}
-	fill(t, at("small.log"), 8, time.Now())
-	must(t, os.WriteFile(at("database"), bytes.Repeat([]byte("line\n\x00"), 7<<20), 0o640))
-	must(t, os.MkdirAll(filepath.Join(root, "etc/logrotate.d"), 0o755))
-	must(t, os.WriteFile(filepath.Join(root, "etc/logrotate.conf"), []byte("include /etc/logrotate.d\n"), 0o644))
-	must(t, os.WriteFile(filepath.Join(root, "etc/logrotate.d/managed"), []byte("/var/log/managed.log {\n weekly\n}\n"), 0o644))
+	disktest.Fill(t, at("small.log"), 8, time.Now())
+	disktest.Must(t, os.WriteFile(at("database"), bytes.Repeat([]byte("line\n\x00"), 7<<20), 0o640))
+	disktest.Must(t, os.MkdirAll(filepath.Join(root, "etc/logrotate.d"), 0o755))
+	disktest.Must(t, os.WriteFile(filepath.Join(root, "etc/logrotate.conf"), []byte("include /etc/logrotate.d\n"), 0o644))
+	disktest.Must(t, os.WriteFile(filepath.Join(root, "etc/logrotate.d/managed"), []byte("/var/log/managed.log {\n weekly\n}\n"), 0o644))
 	policy.Reclaim.LiveSize = 32 << 20
 	policy.Rotations = []Rotation{{Paths: []string{"/var/log/ruled.log"}, MaxAge: field.Duration(100 * time.Hour)}}
 
 	// 800,000 lines, and more while the hole is made.
-	w := startWriter(t, at("app.log"), "RATE=500000")
+	w := disktest.StartWriter(t, at("app.log"), "RATE=500000")
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if st, err := os.Stat(at("app.log")); err == nil && st.Size() > 50<<20 {
 			break
@@ -84,12 +85,12 @@ func TestReclaimLiveForReal(t *testing.T) {
 	startReader(t, at("managed.log"), 39<<20)
 
 	u := observe(t, observer(t, root, policy), time.Now())
-	r := reclaimer(t, root, policy)
-	before, err := r.space("/var/log")
-	must(t, err)
+	r := newReclaimer(t, root, policy)
+	before, err := space(hostRoot(disktest.OpenRoot(t, root)), "/var/log")
+	disktest.Must(t, err)
 	goal := Goal{AvailBytes: before.SizeBytes}
-	plan, err := r.Reclaim(t.Context(), "/var/log", goal, u, true, time.Now(), nil)
-	must(t, err)
+	plan, err := r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), true, time.Now(), nil)
+	disktest.Must(t, err)
 	steps := map[string]Step{}
 	for _, s := range plan.Steps {
 		steps[filepath.Base(s.Path)] = s
@@ -102,11 +103,11 @@ func TestReclaimLiveForReal(t *testing.T) {
 	}
 
 	policy.Reclaim.Classes = []Class{ClassLive}
-	r = reclaimer(t, root, policy)
-	size := func() int64 { st, err := os.Stat(at("app.log")); must(t, err); return st.Size() }
+	r = newReclaimer(t, root, policy)
+	size := func() int64 { st, err := os.Stat(at("app.log")); disktest.Must(t, err); return st.Size() }
 	was := size()
-	got, err := r.Reclaim(t.Context(), "/var/log", goal, u, false, time.Now(), nil)
-	must(t, err)
+	got, err := r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), false, time.Now(), nil)
+	disktest.Must(t, err)
 	did := map[string]Act{}
 	for _, a := range got.Acts {
 		did[filepath.Base(a.Path)] = a
@@ -114,7 +115,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	if a := did["app.log"]; a.Verb != ActPunch || a.Err != nil || a.Bytes < 39<<20 || a.Bytes > 41<<20 {
 		t.Errorf("the log that is read: %+v", a)
 	}
-	if a := did["ruled.log"]; a.Verb != ActRotate || a.Err != nil || len(content(t, filepath.Join(root, a.Archive))) != 40<<20 {
+	if a := did["ruled.log"]; a.Verb != ActRotate || a.Err != nil || len(disktest.ReadFile(t, filepath.Join(root, a.Archive))) != 40<<20 {
 		t.Errorf("the log with a rotation: %+v", a)
 	}
 	if a := did["database"]; a.Verb != ActRefuse || !strings.Contains(a.Error, "no lines") || len(did) != 3 {
@@ -122,25 +123,25 @@ func TestReclaimLiveForReal(t *testing.T) {
 	}
 	// A second pass has nothing to gain, and does not say that it has.
 	u = observe(t, observer(t, root, policy), time.Now())
-	got, err = r.Reclaim(t.Context(), "/var/log", goal, u, false, time.Now(), nil)
-	must(t, err)
+	got, err = r.Reclaim(t.Context(), "/var/log", goal, u.ReclaimInput(), false, time.Now(), nil)
+	disktest.Must(t, err)
 	for _, a := range got.Acts {
 		if a.Verb == ActPunch {
 			t.Errorf("again: %+v", a)
 		}
 	}
 
-	must(t, w.cmd.Process.Signal(unix.SIGTERM))
-	lines := <-w.done
+	disktest.Must(t, w.Cmd.Process.Signal(unix.SIGTERM))
+	lines := <-w.Done
 	if size() < was || size() != int64(lines)*int64(len("0000000000 the quick brown fox jumps over the lazy dog, again!\n")) {
 		t.Errorf("%d lines, %d bytes", lines, size())
 	}
 	f, err := os.Open(at("app.log"))
-	must(t, err)
+	disktest.Must(t, err)
 	defer f.Close()
 	h := sha256.New()
 	_, err = io.Copy(h, io.NewSectionReader(f, read, 1<<62))
-	must(t, err)
+	disktest.Must(t, err)
 	if got, want := reader.rest(t), fmt.Sprintf("%x", h.Sum(nil)); got != want {
 		t.Errorf("the reader has not got what it had not read")
 	}
@@ -148,7 +149,7 @@ func TestReclaimLiveForReal(t *testing.T) {
 	for i := (42 << 20) / 63; i < lines; i += 10_007 {
 		b := make([]byte, 10)
 		_, err := f.ReadAt(b, int64(i)*63)
-		must(t, err)
+		disktest.Must(t, err)
 		if string(b) != fmt.Sprintf("%010d", i) {
 			t.Fatalf("line %d is %q", i, b)
 		}

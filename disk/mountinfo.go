@@ -137,18 +137,6 @@ func below(mounts []mount, rootfs string) []mount {
 	return host
 }
 
-// within returns what follows dir in p: "" for dir itself, "a/b" below it.
-func within(p, dir string) (rel string, ok bool) {
-	if dir == "/" {
-		return strings.TrimPrefix(p, "/"), true
-	}
-	rel, ok = strings.CutPrefix(p, dir)
-	if !ok || rel != "" && rel[0] != '/' {
-		return "", false
-	}
-	return strings.TrimPrefix(rel, "/"), true
-}
-
 // covering returns the mount that p lies on: the longest mount point above it,
 // and of several on the same point the last, which hides the others.
 func covering(mounts []mount, p string) (mount, bool) {

@@ -2,12 +2,12 @@ package disk
 
 import "bytes"
 
-// archive returns the name of the live log that a rotated or compressed file
+// parseName returns the name of the live log that a rotated or compressed file
 // belongs to, and whether name is one. It knows the names of logrotate
 // (syslog.1, syslog.2.gz, syslog-20260131, syslog-20260131-1769817600.gz), of
 // the kubelet (0.log.20260131-120000, and .gz) and of journald
 // (system@….journal, system@….journal~). base is a part of name.
-func archive(name []byte) (base []byte, ok bool) {
+func parseName(name []byte) (base []byte, ok bool) {
 	if at := bytes.IndexByte(name, '@'); at > 0 && isJournal(name[at:]) {
 		return name[:at], true
 	}

@@ -21,9 +21,9 @@ func TestArchive(t *testing.T) {
 		"syslog": "", "0.log": "", "12.log": "", "system.journal": "", "app-1.log": "",
 		"2026-01-31": "", "20260131": "", ".1": "", ".gz": "", "api-v2": "", "node.2026": "", "user@host": "",
 	} {
-		base, ok := archive([]byte(name))
+		base, ok := parseName([]byte(name))
 		if ok != (want != "") || ok && string(base) != want {
-			t.Errorf("archive(%q) = %q, %v; want %q", name, base, ok, want)
+			t.Errorf("parseName(%q) = %q, %v; want %q", name, base, ok, want)
 		}
 	}
 }
@@ -35,17 +35,17 @@ func FuzzArchive(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, name []byte) {
-		base, ok := archive(name)
+		base, ok := parseName(name)
 		if !bytes.HasPrefix(name, base) || len(base) == 0 && len(name) > 0 {
-			t.Fatalf("archive(%q) = %q", name, base)
+			t.Fatalf("parseName(%q) = %q", name, base)
 		}
 		if ok == (len(base) == len(name)) {
-			t.Fatalf("archive(%q) = %q, %v", name, base, ok)
+			t.Fatalf("parseName(%q) = %q, %v", name, base, ok)
 		}
 		if len(name) == 0 || bytes.IndexByte(name, '@') >= 0 {
 			return
 		}
-		if _, gz := archive(append(bytes.Clone(name), ".gz"...)); !gz {
+		if _, gz := parseName(append(bytes.Clone(name), ".gz"...)); !gz {
 			t.Fatalf("%q.gz is not an archive", name)
 		}
 	})

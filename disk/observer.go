@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,15 +29,15 @@ type Observer struct {
 	WalkEvery time.Duration
 
 	procfs string
-	rootfs int
+	rootfs hostRoot
 	policy Policy
 
 	walker  *procwalk.Walker
 	reader  *instances.Reader
 	pods    *workload.Index
 	prober  *prober
-	windows map[string]*window // by device
-	trees   map[string]*tree   // by path
+	growths *growths
+	trees   map[string]*tree // by path
 	follow  *follow
 	journal journalCache
 	conf    hostConf // read again with every full pass
@@ -52,14 +53,19 @@ type Observer struct {
 // New returns an Observer of the host whose procfs, sysfs and root directory
 // are mounted there.
 func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
-	walker, root, err := openHost(procfs, rootfs)
+	walker, err := procwalk.New(procfs)
 	if err != nil {
+		return nil, err
+	}
+	root, err := openRoot(rootfs)
+	if err != nil {
+		_ = walker.Close()
 		return nil, err
 	}
 	return &Observer{
 		procfs: procfs, rootfs: root, policy: policy,
 		walker: walker, reader: instances.NewReader(walker, procfs, sysfs), pods: workload.NewIndex(rootfs), prober: newProber(root),
-		windows: map[string]*window{}, trees: map[string]*tree{}, follow: newFollow(),
+		growths: newGrowths(policy.GrowthWindow.D()), trees: map[string]*tree{}, follow: newFollow(),
 	}, nil
 }
 
@@ -68,7 +74,7 @@ func (o *Observer) Close() error {
 	for _, t := range o.trees {
 		t.close()
 	}
-	return errors.Join(o.walker.Close(), unix.Close(o.rootfs))
+	return errors.Join(o.walker.Close(), o.rootfs.close())
 }
 
 // keepOpen is how many directories a tree may keep open: more than a node of
@@ -90,9 +96,6 @@ var runtimes = []string{
 // journals are where journald keeps its files, journald.conf(5) Storage=.
 var journals = []string{"/var/log/journal", "/run/log/journal"}
 
-// dumps are where systemd-coredump(8), apport and kdump leave theirs.
-var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}
-
 // walked is what the last walk of /proc has shown.
 type walked struct {
 	processes, unreadable, unread int
@@ -102,10 +105,6 @@ type walked struct {
 	unfollowed []Unfollowed
 	deleted    []Deleted
 }
-
-// dockerLogs is where Docker keeps containers with their json-file logs; below
-// /var/log/pods are links to them.
-const dockerLogs = "/var/lib/docker/containers"
 
 // Observe makes one pass at the time now. What could not be seen is in
 // Usage.Scan; the error is for what leaves nothing to report.
@@ -145,10 +144,14 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	u.Filesystems = filesystems(places, mounts, answers, errs)
 	if found {
 		host, done := o.kubeletRoot()
-		host.mark(places, u.Filesystems)
+		markRoles(host, places, u.Filesystems)
 		done()
 	}
-	o.grow(u.Filesystems, u.Kubelet, now)
+	var thresholds map[string]string
+	if found {
+		thresholds = kubelet.EvictionHard
+	}
+	o.growths.add(u.Filesystems, thresholds, now)
 
 	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)
 	o.scan(&u, places, errs, kubelet, now, full)
@@ -156,12 +159,12 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	if seen != nil {
-		o.walked.readers, o.walked.unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy, now)
+		o.walked.readers, o.walked.unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy.Readers, now)
 		o.walked.deleted = seen.deleted(u.Filesystems)
 		o.lastWalk = now
 	}
 	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
-	u.Orphans = o.orphans(u.Producers, pods, now)
+	u.Orphans = findOrphans(o.rootfs, u.Producers, pods, now)
 	if full {
 		o.conf = o.readHost(errs)
 	}
@@ -223,7 +226,7 @@ func (o *Observer) mounts() ([]mount, error) {
 
 // rootPath is where rootfs is mounted, as mountinfo names it.
 func (o *Observer) rootPath() string {
-	p, err := os.Readlink(filepath.Join(o.procfs, "self/fd", strconv.Itoa(o.rootfs)))
+	p, err := os.Readlink(filepath.Join(o.procfs, "self/fd", strconv.Itoa(int(o.rootfs))))
 	if err != nil {
 		return "/"
 	}
@@ -234,17 +237,17 @@ func (o *Observer) rootPath() string {
 func (o *Observer) places(k Kubelet) []place {
 	var all []place
 	for _, p := range o.policy.LogPaths {
-		all = append(all, place{p, RoleLogs})
+		all = append(all, place{path: p, role: RoleLogs})
 	}
-	all = append(all, place{k.PodLogs, RoleLogs}, place{k.RootDir, RoleKubelet})
+	all = append(all, place{path: k.PodLogs, role: RoleLogs}, place{path: k.RootDir, role: RoleKubelet})
 	for _, p := range runtimes {
-		all = append(all, place{p, RoleRuntime})
+		all = append(all, place{path: p, role: RoleRuntime})
 	}
 	for _, p := range journals {
-		all = append(all, place{p, RoleJournal})
+		all = append(all, place{path: p, role: RoleJournal})
 	}
 	for _, p := range o.policy.Filesystems {
-		all = append(all, place{p, RoleConfigured})
+		all = append(all, place{path: p, role: RoleConfigured})
 	}
 	return all
 }
@@ -257,36 +260,6 @@ func paths(places []place) []string {
 		}
 	}
 	return all
-}
-
-// grow adds what only several passes show: growth, and with it the time until
-// the disk is full or the kubelet evicts.
-func (o *Observer) grow(all []Filesystem, k *Kubelet, now time.Time) {
-	for i := range all {
-		f := &all[i]
-		if !f.Measured() || f.SizeBytes == 0 {
-			delete(o.windows, f.Device) // its last figures say nothing about now
-			continue
-		}
-		if k != nil {
-			k.evicts(f)
-		}
-		w := o.windows[f.Device]
-		if w == nil {
-			w = &window{span: o.policy.GrowthWindow.D()}
-			o.windows[f.Device] = w
-		}
-		w.add(sample{now, f.AvailBytes})
-		rate, ok := w.growth()
-		if !ok {
-			continue
-		}
-		f.GrowthBytesPerSecond = &rate
-		f.SecondsToFull = secondsUntil(f.AvailBytes, 0, rate)
-		if f.EvictionAvailBytes != nil {
-			f.SecondsToEviction = secondsUntil(f.AvailBytes, *f.EvictionAvailBytes, rate)
-		}
-	}
 }
 
 // scan brings the trees up to date: one for every log directory, one for every
@@ -343,7 +316,12 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 			journal = append(journal, p.Path)
 		}
 	}
-	u.Producers = append(u.Producers, o.journal.producers(o.rootfs, journal, seconds)...)
+	for _, x := range o.journal.units(o.rootfs, journal, seconds) {
+		u.Producers = append(u.Producers, Producer{
+			Kind: KindUnit, Workload: workload.Workload{Unit: x.unit}, Path: strings.Join(journal, " "),
+			Bytes: x.bytes, BytesPerSecond: x.bytesPerSecond, Estimated: true,
+		})
+	}
 	if full {
 		o.dumped = o.cores(now)
 	}
@@ -393,7 +371,7 @@ func (o *Observer) apart(p string) bool {
 
 func (o *Observer) isLink(p string) bool {
 	var buf [1]byte
-	_, err := unix.Readlinkat(o.rootfs, p[1:], buf[:])
+	_, err := unix.Readlinkat(int(o.rootfs), p[1:], buf[:])
 	return err == nil
 }
 
@@ -450,4 +428,28 @@ func bound[T any](u *Usage, list string, rows []T, n int) []T {
 	}
 	u.Scan.Omitted[list] = len(rows) - n
 	return rows[:n]
+}
+
+// cores returns what the core dumps take that no scan of a directory shows.
+func (o *Observer) cores(now time.Time) []Producer {
+	c, ok := readCoreDir(o.procfs)
+	for _, top := range slices.Concat(o.policy.LogPaths, dumps) {
+		_, below := within(c.dir, top)
+		ok = ok && !below
+	}
+	if !ok {
+		return nil
+	}
+	if _, errs := o.prober.ask([]string{c.dir}, o.policy.StatfsDeadline.D(), now); errs[c.dir] != nil {
+		return nil // not there, or a mount that hangs
+	}
+	p := Producer{Kind: KindCore, Path: c.dir}
+	c.each(o.rootfs, func(_ string, st *unix.Statx_t) {
+		p.Files++
+		p.Bytes += st.Blocks * 512
+	})
+	if p.Files == 0 {
+		return nil
+	}
+	return []Producer{p}
 }

@@ -17,10 +17,10 @@ import (
 // left an hour later it cannot see or does not come to.
 const orphanAfter = time.Hour
 
-// orphans returns the pods whose logs are here and that the kubelet does not
+// findOrphans returns the pods whose logs are here and that the kubelet does not
 // have: known are those whose directory is below its root. Where that could not
 // be listed (nil) nothing is known.
-func (o *Observer) orphans(producers []Producer, known map[string]bool, now time.Time) []Orphan {
+func findOrphans(host hostRoot, producers []Producer, known map[string]bool, now time.Time) []Orphan {
 	if known == nil {
 		return nil
 	}
@@ -33,10 +33,10 @@ func (o *Observer) orphans(producers []Producer, known map[string]bool, now time
 		if byPod[at] == nil {
 			byPod[at] = &Orphan{
 				Workload: workload.Workload{Namespace: p.Namespace, Pod: p.Pod, PodUID: p.PodUID},
-				Path:     at, Modified: o.changed(at),
+				Path:     at, Modified: changed(host, at),
 			}
 		}
-		for _, t := range []time.Time{o.changed(p.Path), p.newest} {
+		for _, t := range []time.Time{changed(host, p.Path), p.Newest} {
 			if t.After(byPod[at].Modified) {
 				byPod[at].Modified = t
 			}
@@ -69,8 +69,8 @@ func (r *Reclaimer) gone(ctx context.Context, name string) error {
 }
 
 // changed returns the mtime of a directory, or zero where it cannot be known.
-func (o *Observer) changed(dir string) time.Time {
-	fd, err := openRoot(o.rootfs, dir, unix.O_PATH)
+func changed(host hostRoot, dir string) time.Time {
+	fd, err := host.openDir(dir, unix.O_PATH)
 	if err != nil {
 		return time.Time{}
 	}
@@ -80,4 +80,13 @@ func (o *Observer) changed(dir string) time.Time {
 		return time.Time{}
 	}
 	return when(st.Mtime)
+}
+
+// Orphan is a directory of /var/log/pods of a pod that this node does not seem
+// to have any more. It is a candidate: the kubelet and the runtime decide.
+type Orphan struct {
+	workload.Workload
+	Path     string    `json:"path"`
+	Bytes    uint64    `json:"bytes"`
+	Modified time.Time `json:"modified"`
 }

@@ -10,33 +10,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
-
-// uid returns the UID of a pod of these tests.
-func uid(n int) string { return "11111111-2222-3333-4444-55555555555" + string(rune('0'+n)) }
 
 // Orphans are what the kubelet does not have and nobody has touched for an hour,
 // whatever the number of their containers.
 func TestOrphans(t *testing.T) {
 	root := t.TempDir()
-	o, err := New("/proc", "/sys", root, DefaultPolicy())
-	must(t, err)
-	defer o.Close()
-	old, recent := noon.Add(-2*orphanAfter), noon.Add(-orphanAfter/2)
+	host := hostRoot(disktest.OpenRoot(t, root))
+	old, recent := disktest.Noon.Add(-2*orphanAfter), disktest.Noon.Add(-orphanAfter/2)
 	var producers []Producer
 	pod := func(n int, name string, changed, logged time.Time, containers ...string) {
-		at := "/var/log/pods/default_" + name + "_" + uid(n)
+		at := "/var/log/pods/default_" + name + "_" + disktest.PodUID(n)
 		for _, c := range containers {
 			dir := filepath.Join(root, at, c)
-			must(t, os.MkdirAll(dir, 0o755))
-			must(t, os.Chtimes(dir, old, old))
+			disktest.Must(t, os.MkdirAll(dir, 0o755))
+			disktest.Must(t, os.Chtimes(dir, old, old))
 			producers = append(producers, Producer{
-				Kind: KindContainer, Path: at + "/" + c, Bytes: 10, newest: logged,
-				Workload: workload.Workload{Namespace: "default", Pod: name, PodUID: uid(n), Container: c},
+				Kind: KindContainer, Path: at + "/" + c, Bytes: 10, Newest: logged,
+				Workload: workload.Workload{Namespace: "default", Pod: name, PodUID: disktest.PodUID(n), Container: c},
 			})
 		}
-		must(t, os.Chtimes(filepath.Join(root, at), changed, changed))
+		disktest.Must(t, os.Chtimes(filepath.Join(root, at), changed, changed))
 	}
 	pod(0, "known", old, old, "app")
 	pod(1, "gone", old, old, "app", "sidecar")
@@ -44,19 +40,19 @@ func TestOrphans(t *testing.T) {
 	pod(3, "logging", old, recent, "app")
 	producers = append(producers, Producer{Kind: KindFile, Path: "/var/log/syslog", Bytes: 10})
 
-	all := o.orphans(producers, map[string]bool{uid(0): true}, noon)
-	if len(all) != 1 || all[0].Pod != "gone" || all[0].Bytes != 20 || all[0].Path != "/var/log/pods/default_gone_"+uid(1) || !all[0].Modified.Equal(old) {
+	all := findOrphans(host, producers, map[string]bool{disktest.PodUID(0): true}, disktest.Noon)
+	if len(all) != 1 || all[0].Pod != "gone" || all[0].Bytes != 20 || all[0].Path != "/var/log/pods/default_gone_"+disktest.PodUID(1) || !all[0].Modified.Equal(old) {
 		t.Errorf("got %+v", all)
 	}
-	if all := o.orphans(producers, nil, noon); all != nil {
+	if all := findOrphans(host, producers, nil, disktest.Noon); all != nil {
 		t.Errorf("the kubelet's pods are not known, and these are called orphans: %+v", all)
 	}
 	// A directory that cannot be looked at is not judged.
-	must(t, os.RemoveAll(filepath.Join(root, all[0].Path)))
+	disktest.Must(t, os.RemoveAll(filepath.Join(root, all[0].Path)))
 	for i := range producers {
-		producers[i].newest = time.Time{}
+		producers[i].Newest = time.Time{}
 	}
-	if all := o.orphans(producers, map[string]bool{uid(0): true}, noon); slices.ContainsFunc(all, func(x Orphan) bool { return x.Pod == "gone" }) {
+	if all := findOrphans(host, producers, map[string]bool{disktest.PodUID(0): true}, disktest.Noon); slices.ContainsFunc(all, func(x Orphan) bool { return x.Pod == "gone" }) {
 		t.Errorf("got %+v", all)
 	}
 }
@@ -65,27 +61,27 @@ func TestOrphans(t *testing.T) {
 // not answer.
 func TestOrphansOfTheRuntime(t *testing.T) {
 	root := t.TempDir()
-	name := func(n int) string { return "default_web_" + uid(n) }
+	name := func(n int) string { return "default_web_" + disktest.PodUID(n) }
 	for n := range 2 {
 		dir := filepath.Join(root, "var/log/pods", name(n), "app")
-		must(t, os.MkdirAll(dir, 0o755))
-		put(t, filepath.Join(dir, "0.log"), "x\n")
+		disktest.Must(t, os.MkdirAll(dir, 0o755))
+		disktest.WriteFile(t, filepath.Join(dir, "0.log"), "x\n")
 	}
-	r, err := NewReclaimer("/proc", root, DefaultPolicy())
-	must(t, err)
+	r, err := NewReclaimer("/proc", root, reclaimConfig())
+	disktest.Must(t, err)
 	defer r.Close()
 	r.Sandboxes = func(context.Context) (map[string]bool, error) { return nil, errors.New("no answer") }
 	if err := r.removeOrphan(t.Context(), "/var/log/pods/"+name(1)); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("the runtime does not answer: %v", err)
 	}
-	r.Sandboxes = func(context.Context) (map[string]bool, error) { return map[string]bool{uid(0): true}, nil }
+	r.Sandboxes = func(context.Context) (map[string]bool, error) { return map[string]bool{disktest.PodUID(0): true}, nil }
 	var refused *Refusal
 	if err := r.removeOrphan(t.Context(), "/var/log/pods/"+name(0)); !errors.As(err, &refused) {
 		t.Errorf("the runtime has the pod: %v", err)
 	}
-	must(t, r.removeOrphan(t.Context(), "/var/log/pods/"+name(1)))
+	disktest.Must(t, r.removeOrphan(t.Context(), "/var/log/pods/"+name(1)))
 	left, err := os.ReadDir(filepath.Join(root, "var/log/pods"))
-	must(t, err)
+	disktest.Must(t, err)
 	if len(left) != 1 || left[0].Name() != name(0) {
 		t.Errorf("left: %v", left)
 	}

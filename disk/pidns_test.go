@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -18,24 +19,24 @@ import (
 // signal nobody.
 func TestOthersPIDs(t *testing.T) {
 	privtest.Root(t)
-	if isHelper(t) {
-		rotateAmongOthersPIDs(t, os.Getenv("ROOT"), envInt("WRITER"))
+	if disktest.IsHelper(t) {
+		rotateAmongOthersPIDs(t, os.Getenv("ROOT"), disktest.EnvInt("WRITER"))
 		return
 	}
 	root := t.TempDir()
-	_, file := podLog(t, root, "web")
-	put(t, file, strings.Repeat("a line that nobody has read\n", 3*readMargin/28))
+	_, file := disktest.PodLog(t, root, "web")
+	disktest.WriteFile(t, file, strings.Repeat("a line that nobody has read\n", 3*readMargin/28))
 	app := filepath.Join(root, "var/log/app.log")
-	must(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
-	put(t, app, "")
-	w := startWriter(t, app, "REOPEN=1", "RATE=1000")
-	cmd := helper(t, t.Name(), "ROOT="+root, fmt.Sprint("WRITER=", w.cmd.Process.Pid))
+	disktest.Must(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
+	disktest.WriteFile(t, app, "")
+	w := disktest.StartWriter(t, app, "REOPEN=1", "RATE=1000")
+	cmd := disktest.Helper(t, t.Name(), "ROOT="+root, fmt.Sprint("WRITER=", w.Cmd.Process.Pid))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if out, err := cmd.Output(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	_ = w.cmd.Process.Signal(syscall.SIGTERM)
-	<-w.done
+	_ = w.Cmd.Process.Signal(syscall.SIGTERM)
+	<-w.Done
 	if all, _ := filepath.Glob(app + ".*"); len(all) > 0 {
 		t.Errorf("rotated, though its writer cannot be told: %q", all)
 	}
@@ -43,14 +44,14 @@ func TestOthersPIDs(t *testing.T) {
 
 func rotateAmongOthersPIDs(t *testing.T, root string, writer int) {
 	r, err := NewRotator("/proc", root, []string{"/var/log"})
-	must(t, err)
+	disktest.Must(t, err)
 	defer r.Close()
-	if r.walker.Ours() {
+	if r.host.walker.Ours() {
 		t.Fatal("this process is not in a pid namespace of its own")
 	}
 	reopen := Runtime{Reopen: func(context.Context) error { return nil }}
 	file := "/var/log/pods/default_web_11111111-2222-3333-4444-555555555555/web/0.log"
-	if done, err := r.RotateContainer(t.Context(), file, reopen, How{}, time.Now()); err != nil || done.Archive == "" {
+	if done, err := rotateContainer(t.Context(), r.host, file, reopen, rotateOptions{}, time.Now()); err != nil || done.Archive == "" {
 		t.Errorf("%+v, %v", done, err)
 	}
 	until := time.Now().Add(time.Minute)

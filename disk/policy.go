@@ -3,7 +3,6 @@ package disk
 import (
 	"errors"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,28 +40,6 @@ type Policy struct {
 	// Rotations are the logs of the host that nodetune rotates; none by default.
 	Rotations []Rotation    `json:"rotations,omitempty"`
 	Reclaim   ReclaimPolicy `json:"reclaim"`
-}
-
-// PressurePolicy says when a filesystem that holds logs is short of space.
-type PressurePolicy struct {
-	AvailPercent        float64        `json:"availPercent"`        // act below
-	RecoverAvailPercent float64        `json:"recoverAvailPercent"` // enough again above
-	InodesPercent       float64        `json:"inodesPercent"`
-	Horizon             field.Duration `json:"horizon"` // or when the kubelet would evict within
-}
-
-// ReadersPolicy says what is expected of whoever reads the logs.
-type ReadersPolicy struct {
-	// StalledAfter is how long a reader with unread bytes may stand still while
-	// its file grows.
-	StalledAfter field.Duration `json:"stalledAfter"`
-	// UnfollowedAfter is how long a growing container log may have no reader.
-	UnfollowedAfter field.Duration `json:"unfollowedAfter"`
-	// Uncollected are pods that the collectors leave out, NAMESPACE/POD with the
-	// wildcards of path.Match: nobody has to follow their logs.
-	Uncollected []string `json:"uncollected"`
-	// RotateWait is how long the readers go on with a rotated file.
-	RotateWait field.Duration `json:"rotateWait"`
 }
 
 // DefaultPolicy watches /var/log and acts upon nothing.
@@ -107,16 +84,16 @@ func (p Policy) Validate() error {
 		"mode", "%q is not a mode: write observe, assist or own", p.Mode)
 	paths := func(at string, list []string) {
 		for i, s := range list {
-			wrong(path.IsAbs(s) && path.Clean(s) == s, index(at, i),
+			wrong(path.IsAbs(s) && path.Clean(s) == s, field.Index(at, i),
 				"%q is not an absolute path without \"..\", \"//\" or a slash at its end", s)
-			wrong(s != "/" && s != "/proc" && s != "/sys" && s != "/dev", index(at, i),
+			wrong(s != "/" && s != "/proc" && s != "/sys" && s != "/dev", field.Index(at, i),
 				"%q is not a directory of logs: name the directory below it", s)
 		}
 	}
 	wrong(len(p.LogPaths) > 0, "logPaths", "is empty: name at least one directory, for example /var/log")
 	paths("logPaths", p.LogPaths)
 	for i, s := range p.Filesystems {
-		wrong(path.IsAbs(s) && path.Clean(s) == s, index("filesystems", i),
+		wrong(path.IsAbs(s) && path.Clean(s) == s, field.Index("filesystems", i),
 			"%q is not an absolute path without \"..\", \"//\" or a slash at its end", s)
 	}
 	share := func(at string, v float64) {
@@ -136,18 +113,24 @@ func (p Policy) Validate() error {
 	span("readers.unfollowedAfter", p.Readers.UnfollowedAfter, time.Second)
 	for i, s := range p.Readers.Uncollected {
 		_, err := path.Match(s, "")
-		wrong(err == nil && strings.Count(s, "/") == 1, index("readers.uncollected", i), "%q is not NAMESPACE/POD: write for example logging/fluent-bit-*, or kube-system/*", s)
+		wrong(err == nil && strings.Count(s, "/") == 1, field.Index("readers.uncollected", i), "%q is not NAMESPACE/POD: write for example logging/fluent-bit-*, or kube-system/*", s)
 	}
 	span("readers.rotateWait", p.Readers.RotateWait, 0)
 	span("statfsDeadline", p.StatfsDeadline, 10*time.Millisecond)
 	span("growthWindow", p.GrowthWindow, time.Second)
 	span("fullScanEvery", p.FullScanEvery, time.Second)
 	for i, r := range p.Rotations {
-		r.validate(index("rotations", i), p.LogPaths, wrong)
+		r.validate(field.Index("rotations", i), p.LogPaths, wrong)
 	}
 	p.Reclaim.validate(wrong)
 	wrong(p.MaxRows > 0, "maxRows", "%d leaves nothing to report: write at least 1", p.MaxRows)
 	return errors.Join(errs...)
 }
 
-func index(at string, i int) string { return at + "[" + strconv.Itoa(i) + "]" }
+// ReclaimConfig returns what reclaiming takes from p.
+func (p Policy) ReclaimConfig() ReclaimConfig {
+	return ReclaimConfig{
+		LogPaths: p.LogPaths, Rotations: p.Rotations,
+		RecoverAvailPercent: p.Pressure.RecoverAvailPercent, Reclaim: p.Reclaim,
+	}
+}

@@ -88,8 +88,8 @@ func (t *tree) producers(seconds float64, last map[string]uint64, now map[string
 			f := &d.live[i]
 			p := sums[f.group]
 			p.Bytes += f.blocks
-			if f.mtime.After(p.newest) {
-				p.newest = f.mtime
+			if f.mtime.After(p.Newest) {
+				p.Newest = f.mtime
 			}
 		}
 		for g, p := range sums {
@@ -120,3 +120,7 @@ func (t *tree) each(visit func(*dir)) {
 		walk(t.top)
 	}
 }
+
+// dockerLogs is where Docker keeps containers with their json-file logs; below
+// /var/log/pods are links to them.
+const dockerLogs = "/var/lib/docker/containers"

@@ -11,52 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deleted returns what of a deleted file can be given back: what lies below
-// every reader's offset, less a margin. Only of a log, and only where all that
-// hold it read; whoever writes has an offset, too, but not one that says what
-// was read.
-func (r *Reclaimer) deleted(d Deleted) (Candidate, bool) {
-	log := false
-	for _, top := range r.policy.LogPaths {
-		_, ok := within(d.Path, top)
-		log = log || ok
-	}
-	if !log || len(d.Holders) == 0 {
-		return Candidate{}, false
-	}
-	below := d.Size
-	for _, h := range d.Holders {
-		if h.Writes {
-			return Candidate{}, false
-		}
-		below = min(below, h.OffsetBytes)
-	}
-	below, frees := punchable(d.Size, d.Bytes, below)
-	return Candidate{
-		Class: ClassDeleted, Path: d.Path, Bytes: frees, inode: inode{d.Device, d.Inode},
-		holder: &d.Holders[0], below: below,
-	}, frees > 0
-}
-
-// punchable returns up to where a file may be punched that has been read up to
-// read, and how much of its allocated bytes that frees: where a hole is already
-// there is nothing left to free.
-func punchable(size, allocated, read uint64) (below, frees uint64) {
-	const page = 64 << 10 // a multiple of every block size
-	below = (read - min(read, readMargin)) / page * page
-	frees = allocated - min(allocated, size-min(size, below))
-	if frees < page {
-		return below, 0 // the rest of a block, or what the filesystem has for growth
-	}
-	return below, frees
-}
-
 // punchDeleted gives back what everybody has read of a deleted file, and returns
 // how much that was. Its size and what is unread stay as they are.
 func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 	// A file of a filesystem that is mounted where only the holder sees it is
 	// reached through the holder too.
-	at := filepath.Join(r.procfs, strconv.Itoa(c.holder.PID), "fd", strconv.Itoa(c.holder.FD))
+	at := filepath.Join(r.host.procfs, strconv.Itoa(c.holder.PID), "fd", strconv.Itoa(c.holder.FD))
 	ro, err := unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return 0, &os.PathError{Op: "open", Path: c.Path, Err: err}
@@ -66,7 +26,7 @@ func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 	if err := unix.Fstat(ro, &st); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: c.Path, Err: err}
 	}
-	if (inode{st.Dev, st.Ino}) != c.inode || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if (inode{dev: st.Dev, ino: st.Ino}) != c.inode || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
 	}
 	idle, err := Probe(ro)
@@ -81,7 +41,7 @@ func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 		return 0, &os.PathError{Op: "open", Path: c.Path, Err: err}
 	}
 	defer func() { _ = unix.Close(rw) }()
-	if err := unix.Fstat(rw, &st); err != nil || (inode{st.Dev, st.Ino}) != c.inode {
+	if err := unix.Fstat(rw, &st); err != nil || (inode{dev: st.Dev, ino: st.Ino}) != c.inode {
 		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, errBusy)
 	}
 	return r.punch(rw, c.Path, c.below)
@@ -94,7 +54,7 @@ func (r *Reclaimer) punch(fd int, path string, below uint64) (uint64, error) {
 	if err := unix.Fstat(fd, &before); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if err := unmapped(r.procfs, inode{before.Dev, before.Ino}); err != nil {
+	if err := unmapped(r.host.procfs, inode{dev: before.Dev, ino: before.Ino}); err != nil {
 		return 0, refusef("%s: %v", path, err)
 	}
 	if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(below)); err != nil {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -62,20 +63,20 @@ func dirents(b []byte, visit func(name []byte, kind byte)) {
 
 const openDirectory = unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NOFOLLOW
 
-// openRoot opens dir, a path of the host, below the open directory rootfs.
+// openDir opens dir, a path of the host, below r.
 // Links on the way are the host's own (/var/log may lie on a larger disk) and
 // are followed as the host would follow them; links of procfs are not.
-func openRoot(rootfs int, dir string, flags int) (int, error) {
+func (r hostRoot) openDir(dir string, flags int) (int, error) {
 	dir = strings.TrimPrefix(dir, "/")
 	if dir == "" {
 		dir = "."
 	}
-	fd, err := openat2(rootfs, append([]byte(dir), 0), unix.OpenHow{
+	fd, err := openat2(int(r), append([]byte(dir), 0), unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if noOpenat2(err) {
-		return openEach(rootfs, dir, flags)
+		return openEach(int(r), dir, flags)
 	}
 	return fd, err
 }
@@ -148,4 +149,19 @@ func openEach(dir int, rel string, flags int) (int, error) {
 		}
 	}
 	return at, nil
+}
+
+// inode names a file by what fstat(2) says, whatever it is called in whichever
+// mount namespace.
+type inode struct{ dev, ino uint64 }
+
+func when(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
+
+// born returns when the file began; filesystems without a birth time tell at
+// least when it last changed.
+func born(st *unix.Statx_t) unix.StatxTimestamp {
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return st.Ctime
+	}
+	return st.Btime
 }

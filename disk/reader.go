@@ -65,7 +65,7 @@ type lonely struct {
 
 // readers joins what the walk saw with the logs that the scan knows. Nothing is
 // called unfollowed while nobody knows what some instance watches.
-func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy Policy, now time.Time) ([]Reader, []Unfollowed) {
+func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy ReadersPolicy, now time.Time) ([]Reader, []Unfollowed) {
 	byInode, byWatch := targets(trees, mounts)
 	followed := map[*target]bool{}
 	rows := map[position]*Reader{}
@@ -111,7 +111,7 @@ func (f *follow) readers(s *seen, trees map[string]*tree, mounts []mount, policy
 			followed[x] = followed[x] || !w.kubelet
 			at, ok := opened[position{w.pid, w.start, inode{ino: k.ino}}]
 			if !ok || byInode[at] != x {
-				at = inode{k.sdev, k.ino}
+				at = inode{dev: k.sdev, ino: k.ino}
 			}
 			row(w.process, at, x.path, x.log, x.file.size).Watched = true
 		}
@@ -150,7 +150,7 @@ func (o *opening) isLog(trees map[string]*tree) bool {
 	return false
 }
 
-func (f *follow) measure(key position, r *Reader, policy Policy, now time.Time) {
+func (f *follow) measure(key position, r *Reader, policy ReadersPolicy, now time.Time) {
 	p := f.positions[key]
 	if p == nil {
 		p = &progress{}
@@ -160,10 +160,10 @@ func (f *follow) measure(key position, r *Reader, policy Policy, now time.Time) 
 	pos := *r.OffsetBytes
 	r.LagBytes = r.SizeBytes - min(pos, r.SizeBytes)
 	since := p.advance(pos, r.SizeBytes, now)
-	if !since.IsZero() && now.Sub(since) >= policy.Readers.StalledAfter.D() && !r.looks {
+	if !since.IsZero() && now.Sub(since) >= policy.StalledAfter.D() && !r.looks {
 		r.StalledSince = &since
 	}
-	r.PredictedLossBytes = predictedLoss(r.LagBytes, p.speed, policy.Readers.RotateWait.D())
+	r.PredictedLossBytes = predictedLoss(r.LagBytes, p.speed, policy.RotateWait.D())
 }
 
 // unfollowed returns the live logs of containers that nobody follows. An empty

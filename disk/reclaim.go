@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"time"
@@ -15,24 +14,25 @@ import (
 // Reclaimer frees space on the filesystems that hold logs. It is for one
 // goroutine.
 type Reclaimer struct {
-	*Rotator
+	*Rotator // rotates logs on the same host
 	// Sandboxes, where it is set, returns the UIDs of the pods of which the
 	// container runtime has a sandbox: their logs are no orphans, whatever the
 	// kubelet has.
 	Sandboxes func(context.Context) (map[string]bool, error)
 
-	policy   Policy
+	host     *Host
+	policy   ReclaimConfig
 	journald string // its varlink socket, below the root of the host
 }
 
 // NewReclaimer returns a Reclaimer of the host whose root directory and procfs
 // are mounted at rootfs and procfs.
-func NewReclaimer(procfs, rootfs string, policy Policy) (*Reclaimer, error) {
-	r, err := NewRotator(procfs, rootfs, policy.LogPaths)
+func NewReclaimer(procfs, rootfs string, policy ReclaimConfig) (*Reclaimer, error) {
+	host, err := OpenHost(procfs, rootfs, policy.LogPaths)
 	if err != nil {
 		return nil, err
 	}
-	return &Reclaimer{Rotator: r, policy: policy, journald: "run/systemd/journal/io.systemd.journal"}, nil
+	return &Reclaimer{Rotator: NewRotatorOn(host), host: host, policy: policy, journald: "run/systemd/journal/io.systemd.journal"}, nil
 }
 
 // Reclaimed is what has come of it.
@@ -53,13 +53,13 @@ type Reclaimed struct {
 //
 // With dryRun nothing is touched: Steps is what would be done, and what would be
 // done if its class were switched on.
-func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage, dryRun bool, now time.Time, tell func(Act)) (Reclaimed, error) {
+func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u ReclaimInput, dryRun bool, now time.Time, tell func(Act)) (Reclaimed, error) {
 	out := Reclaimed{Goal: goal}
-	dev, err := r.device(top)
+	dev, err := r.host.rootfs.deviceNumber(top)
 	if err != nil {
 		return out, err
 	}
-	before, err := r.space(top)
+	before, err := space(r.host.rootfs, top)
 	if err != nil {
 		return out, err
 	}
@@ -103,7 +103,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal Goal, u Usage,
 		if tell != nil {
 			tell(act)
 		}
-		if out.Filesystem, err = r.space(top); err != nil {
+		if out.Filesystem, err = space(r.host.rootfs, top); err != nil {
 			return out, err
 		}
 		out.Met = goal.Met(out.Filesystem)
@@ -128,25 +128,6 @@ func planned(steps []Step, need uint64) []Step {
 	return steps[:last]
 }
 
-// space asks the filesystem under p. It has answered a moment ago, in the look
-// at the host that led here.
-func (r *Rotator) space(p string) (Filesystem, error) {
-	fd, err := openRoot(r.rootfs, p, unix.O_RDONLY)
-	if err != nil {
-		return Filesystem{}, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
-		return Filesystem{}, &os.PathError{Op: "statfs", Path: p, Err: err}
-	}
-	block := uint64(max(st.Frsize, st.Bsize, 1))
-	return Filesystem{
-		Path: p, State: StateOK, SizeBytes: st.Blocks * block, AvailBytes: st.Bavail * block,
-		Inodes: st.Files, InodesFree: st.Ffree,
-	}, nil
-}
-
 // take does one step. Whether it still holds what the plan saw is looked at
 // here, on the open file.
 func (r *Reclaimer) take(ctx context.Context, s Step, now time.Time) Act {
@@ -161,23 +142,23 @@ func (r *Reclaimer) take(ctx context.Context, s Step, now time.Time) Act {
 	case ClassOrphans:
 		return a.failed(r.removeOrphan(ctx, s.Path))
 	case ClassCores:
-		below := slices.Concat(r.logPaths, dumps)
-		if c, ok := readCoreDir(r.procfs); ok {
+		below := slices.Concat(r.host.logPaths, dumps)
+		if c, ok := readCoreDir(r.host.procfs); ok {
 			below = append(below, c.dir)
 		}
 		return a.failed(r.removeFile(s, below))
 	case ClassRotated:
 		a.Verb = ActCompress
-		return a.failed(r.in(s.Path, func(d *folder, name string) error { return d.compress(ctx, name, Gzip) }))
+		return a.failed(r.in(s.Path, func(d *folder, name string) error { return compressArchive(ctx, d, name, Gzip) }))
 	case ClassUnread:
 		return r.removeUnread(ctx, s, a)
 	}
-	return a.failed(r.removeFile(s, r.logPaths))
+	return a.failed(r.removeFile(s, r.host.logPaths))
 }
 
 // in opens the directory of p for acting in it.
 func (r *Reclaimer) in(p string, do func(d *folder, name string) error) error {
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(p))
+	d, err := r.host.open(path.Dir(p))
 	if err != nil {
 		return err
 	}
@@ -187,7 +168,7 @@ func (r *Reclaimer) in(p string, do func(d *folder, name string) error) error {
 
 // removeFile removes the file that the plan saw, if nobody has it open.
 func (r *Reclaimer) removeFile(s Step, below []string) error {
-	d, err := openFolder(r.rootfs, below, path.Dir(s.Path))
+	d, err := openFolder(r.host.rootfs, below, path.Dir(s.Path))
 	if err != nil {
 		return err
 	}
@@ -197,7 +178,7 @@ func (r *Reclaimer) removeFile(s Step, below []string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if (inode{d.dev, st.Ino}) != s.inode {
+	if (inode{dev: d.dev, ino: st.Ino}) != s.inode {
 		return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, errBusy)
 	}
 	if err := unheld(f); err != nil {
@@ -215,7 +196,7 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a Act) Act {
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		at := inode{d.dev, st.Ino}
+		at := inode{dev: d.dev, ino: st.Ino}
 		if at != s.inode {
 			return errBusy
 		}
@@ -230,7 +211,7 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a Act) Act {
 		if idle == Unheld && !plain {
 			return d.remove(name)
 		}
-		who, err := openers(ctx, r.walker, path.Base(name), at)
+		who, err := r.host.openers(ctx, path.Base(name), at)
 		if err != nil {
 			return err
 		}
@@ -311,51 +292,13 @@ func (r *Reclaimer) removeOrphan(ctx context.Context, p string) error {
 	})
 }
 
-// folder opens the directory name in d.
-func (d *folder) folder(name string) (*folder, error) {
-	at := path.Join(d.path, name)
-	fd, err := openBeneath(d.fd, []byte(name+"\x00"), unix.O_RDONLY)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: at, Err: err}
-	}
-	sub := &folder{fd: fd, path: at}
-	if err := sub.own(); err != nil {
-		sub.close()
-		return nil, err
-	}
-	return sub, nil
-}
-
-// idle returns an error unless name is a link, which is not followed (Docker's
-// logs are), or a file that nobody has open.
-func (d *folder) idle(name string) error {
-	var st unix.Statx_t
-	if err := statx(d.fd, []byte(name+"\x00"), &st); err != nil {
-		return d.wrap("stat", name, err)
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return nil
-	}
-	f, _, err := d.file(name, unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return unheld(f)
-}
-
-// removeDir removes an empty directory.
-func (d *folder) removeDir(name string) error {
-	return d.wrap("remove", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
-}
-
 // Until returns the goal that used percent of the filesystem under top are in
 // use at most, of what anyone but root may use.
 func (r *Reclaimer) Until(top string, used float64) (Goal, error) {
 	if !(used > 0 && used < 100) { // nor NaN, which ParseFloat takes
 		return Goal{}, fmt.Errorf("%v%% in use is no goal: write a percentage between 0 and 100", used)
 	}
-	f, err := r.space(top)
+	f, err := space(r.host.rootfs, top)
 	if err != nil {
 		return Goal{}, err
 	}

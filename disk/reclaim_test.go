@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,32 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
-
-// host is a root with an ext4 of its own at /var/log.
-func host(t testing.TB, size int64) (root string, policy Policy) {
-	root = t.TempDir()
-	ext4(t, filepath.Join(root, "var/log"), size)
-	must(t, os.Chmod(filepath.Join(root, "var/log"), 0o755))
-	return root, DefaultPolicy()
-}
-
-func reclaimer(t testing.TB, root string, p Policy) *Reclaimer {
-	t.Helper()
-	r, err := NewReclaimer("/proc", root, p)
-	must(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
-// fill writes n MiB that no filesystem shrinks, last written at the time.
-func fill(t testing.TB, path string, n int, at time.Time) {
-	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	must(t, os.WriteFile(path, bytes.Repeat([]byte("0123456789abcde\n"), n<<16), 0o640))
-	must(t, os.Chtimes(path, at, at))
-}
 
 // A disk is brought to its goal by the steps of the ladder, in its order and no
 // further; what is open, new, the last of its log or not switched on stays.
@@ -53,32 +29,32 @@ func TestReclaimForReal(t *testing.T) {
 		return filepath.Join(logs, log+"."+stamp(old.Add(time.Duration(i)*time.Hour))+ending)
 	}
 	for i := range 4 {
-		fill(t, stamped("a.log", i, ".gz"), 10, old.Add(time.Duration(i)*time.Hour))
+		disktest.Fill(t, stamped("a.log", i, ".gz"), 10, old.Add(time.Duration(i)*time.Hour))
 	}
-	fill(t, stamped("b.log", 0, ".gz"), 10, old)
-	fill(t, stamped("b.log", 1, ""), 20, old)
-	fill(t, stamped("new.log", 0, ".gz"), 5, now)
-	fill(t, stamped("new.log", 1, ".gz"), 5, now)
-	fill(t, filepath.Join(logs, "syslog.2.gz"), 10, old)
-	fill(t, filepath.Join(logs, "syslog.3.gz"), 10, old)
+	disktest.Fill(t, stamped("b.log", 0, ".gz"), 10, old)
+	disktest.Fill(t, stamped("b.log", 1, ""), 20, old)
+	disktest.Fill(t, stamped("new.log", 0, ".gz"), 5, now)
+	disktest.Fill(t, stamped("new.log", 1, ".gz"), 5, now)
+	disktest.Fill(t, filepath.Join(logs, "syslog.2.gz"), 10, old)
+	disktest.Fill(t, filepath.Join(logs, "syslog.3.gz"), 10, old)
 	held, err := os.Open(stamped("a.log", 0, ".gz"))
-	must(t, err)
+	disktest.Must(t, err)
 	t.Cleanup(func() { held.Close() })
 
 	r := reclaimer(t, root, policy)
-	before, err := r.space("/var/log")
-	must(t, err)
+	before, err := space(r.host.rootfs, "/var/log")
+	disktest.Must(t, err)
 	goal := Goal{AvailBytes: before.AvailBytes + 25<<20}
-	plan, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, true, now, nil)
-	must(t, err)
+	plan, err := r.Reclaim(t.Context(), "/var/log", goal, nothingSeen(), true, now, nil)
+	disktest.Must(t, err)
 	if len(plan.Steps) != 3 || len(plan.Acts) != 0 {
 		t.Errorf("the plan: %+v", plan.Steps)
 	}
-	if after, _ := r.space("/var/log"); after.AvailBytes != before.AvailBytes {
+	if after, _ := space(r.host.rootfs, "/var/log"); after.AvailBytes != before.AvailBytes {
 		t.Error("a dry run has freed space")
 	}
-	got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, false, now, nil)
-	must(t, err)
+	got, err := r.Reclaim(t.Context(), "/var/log", goal, nothingSeen(), false, now, nil)
+	disktest.Must(t, err)
 	// The oldest of a.log is open; so the next three go, and no more.
 	var did []string
 	for _, a := range got.Acts {
@@ -102,49 +78,30 @@ func TestReclaimForReal(t *testing.T) {
 	}
 }
 
-// everyProcessSeen runs the test again where every process can be looked into, and
-// reports whether this is there: a process that cannot may have a file mapped, and
-// then nothing is punched. Such are in many sandboxes.
-func everyProcessSeen(t *testing.T) bool {
-	t.Helper()
-	if isHelper(t) {
-		return true
-	}
-	exe, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", exe, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "NODETUNE_TEST_HELPER="+t.Name())
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return false
-}
-
 // Of a deleted log that is still read, what has been read goes and the rest
 // stays byte for byte.
 func TestPunchDeletedForReal(t *testing.T) {
 	privtest.Root(t)
-	if !everyProcessSeen(t) {
+	if !disktest.EveryProcessSeen(t) {
 		return
 	}
-	root, policy := host(t, 200<<20)
+	root, policy := disktest.LogDisk(t, 200<<20), DefaultPolicy()
 	policy.Reclaim.Classes = []Class{ClassDeleted}
 	file := filepath.Join(root, "var/log/app.log")
 	var content bytes.Buffer
 	for i := 0; content.Len() < 60<<20; i++ {
 		fmt.Fprintf(&content, "%09d\n", i)
 	}
-	must(t, os.WriteFile(file, content.Bytes(), 0o640))
+	disktest.Must(t, os.WriteFile(file, content.Bytes(), 0o640))
 	reader, err := os.Open(file)
-	must(t, err)
+	disktest.Must(t, err)
 	t.Cleanup(func() { reader.Close() })
-	must(t, os.Remove(file))
+	disktest.Must(t, os.Remove(file))
 	const read = 41 << 20
 	_, err = io.CopyN(io.Discard, reader, read)
-	must(t, err)
+	disktest.Must(t, err)
 	pos, err := reader.Seek(0, io.SeekCurrent)
-	must(t, err)
+	disktest.Must(t, err)
 
 	o := observer(t, root, policy)
 	u := observe(t, o, time.Now())
@@ -153,28 +110,28 @@ func TestPunchDeletedForReal(t *testing.T) {
 	}
 	// As it looks where /var/log is the host's.
 	u.Deleted[0].Path = "/var/log/app.log"
-	r := reclaimer(t, root, policy)
-	before, err := r.space("/var/log")
-	must(t, err)
-	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
-	must(t, err)
+	r := newReclaimer(t, root, policy)
+	before, err := space(hostRoot(disktest.OpenRoot(t, root)), "/var/log")
+	disktest.Must(t, err)
+	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
+	disktest.Must(t, err)
 	if len(got.Acts) != 1 || got.Acts[0].Err != nil || got.Freed < 39<<20 || got.Freed > 40<<20 {
 		t.Errorf("%+v", got)
 	}
 	rest, err := io.ReadAll(reader)
-	must(t, err)
+	disktest.Must(t, err)
 	if sha256.Sum256(rest) != sha256.Sum256(content.Bytes()[pos:]) {
 		t.Error("the reader did not get what it had not read yet")
 	}
 
 	// Mapped somewhere, an offset says nothing.
 	m, err := unix.Mmap(int(reader.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
-	must(t, err)
+	disktest.Must(t, err)
 	t.Cleanup(func() { _ = unix.Munmap(m) })
 	u = observe(t, o, time.Now())
 	u.Deleted[0].Path = "/var/log/app.log"
-	got, err = r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
-	must(t, err)
+	got, err = r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u.ReclaimInput(), false, time.Now(), nil)
+	disktest.Must(t, err)
 	for _, a := range got.Acts {
 		if a.Verb != ActRefuse {
 			t.Errorf("a mapped file: %+v", a)
@@ -190,52 +147,52 @@ func TestRemoveOrphanForReal(t *testing.T) {
 	policy.Reclaim.Classes = []Class{ClassOrphans}
 	pods := filepath.Join(root, "var/log/pods")
 	outside := filepath.Join(root, "outside")
-	must(t, os.MkdirAll(outside, 0o755))
-	put(t, filepath.Join(outside, "precious"), "x")
+	disktest.Must(t, os.MkdirAll(outside, 0o755))
+	disktest.WriteFile(t, filepath.Join(outside, "precious"), "x")
 	old := time.Now().Add(-48 * time.Hour)
 	for i, name := range []string{"gone", "open", "strange", "linked"} {
 		dir := filepath.Join(pods, fmt.Sprintf("default_%s_11111111-2222-3333-4444-55555555555%d", name, i))
-		fill(t, filepath.Join(dir, "web/0.log"), 1, old)
-		fill(t, filepath.Join(dir, "web/0.log.20260131-110000.gz"), 1, old)
+		disktest.Fill(t, filepath.Join(dir, "web/0.log"), 1, old)
+		disktest.Fill(t, filepath.Join(dir, "web/0.log.20260131-110000.gz"), 1, old)
 		switch name {
 		case "open":
 			f, err := os.Open(filepath.Join(dir, "web/0.log"))
-			must(t, err)
+			disktest.Must(t, err)
 			t.Cleanup(func() { f.Close() })
 		case "strange":
-			must(t, os.MkdirAll(filepath.Join(dir, "web/volume"), 0o755))
+			disktest.Must(t, os.MkdirAll(filepath.Join(dir, "web/volume"), 0o755))
 		case "linked":
-			must(t, os.Symlink(outside, filepath.Join(dir, "db")))
+			disktest.Must(t, os.Symlink(outside, filepath.Join(dir, "db")))
 		}
 	}
-	must(t, filepath.WalkDir(pods, func(p string, _ os.DirEntry, _ error) error {
+	disktest.Must(t, filepath.WalkDir(pods, func(p string, _ os.DirEntry, _ error) error {
 		return unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{{Sec: old.Unix()}, {Sec: old.Unix()}}, unix.AT_SYMLINK_NOFOLLOW)
 	}))
-	must(t, os.MkdirAll(filepath.Join(root, "var/lib/kubelet/pods"), 0o755))
-	must(t, os.WriteFile(filepath.Join(root, "var/lib/kubelet/config.yaml"), []byte("kind: KubeletConfiguration\n"), 0o600))
+	disktest.Must(t, os.MkdirAll(filepath.Join(root, "var/lib/kubelet/pods"), 0o755))
+	disktest.Must(t, os.WriteFile(filepath.Join(root, "var/lib/kubelet/config.yaml"), []byte("kind: KubeletConfiguration\n"), 0o600))
 
 	r := reclaimer(t, root, policy)
-	var u Usage
+	u := nothingSeen()
 	for i, name := range []string{"gone", "open", "strange", "linked"} {
 		u.Orphans = append(u.Orphans, Orphan{
 			Path:  fmt.Sprintf("/var/log/pods/default_%s_11111111-2222-3333-4444-55555555555%d", name, i),
 			Bytes: 2 << 20, Modified: old,
 		})
 	}
-	before, err := r.space("/var/log")
-	must(t, err)
+	before, err := space(r.host.rootfs, "/var/log")
+	disktest.Must(t, err)
 	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: before.SizeBytes}, u, false, time.Now(), nil)
-	must(t, err)
+	disktest.Must(t, err)
 	for _, a := range got.Acts {
 		if strings.Contains(a.Path, "gone") != (a.Err == nil) {
 			t.Errorf("%+v", a)
 		}
 	}
-	left := strings.Join(ls(t, pods), " ")
+	left := strings.Join(disktest.List(t, pods), " ")
 	if strings.Contains(left, "gone") || !strings.Contains(left, "open") || !strings.Contains(left, "strange") || !strings.Contains(left, "linked") {
 		t.Errorf("left: %s", left)
 	}
-	if content(t, filepath.Join(outside, "precious")) != "x" {
+	if disktest.ReadFile(t, filepath.Join(outside, "precious")) != "x" {
 		t.Error("it followed a link")
 	}
 }

@@ -43,7 +43,7 @@ func (r Reopen) signal() (unix.Signal, error) {
 
 // check returns why those of the writers that r names could not be asked. A log
 // that nobody would write any more is not rotated.
-func (r Reopen) check(w *procwalk.Walker, procfs string, writers []opener) error {
+func (r Reopen) check(w *procwalk.Walker, procfs string, writers []Holder) error {
 	_, err := r.send(w, procfs, writers, 0) // kill(2): 0 only looks whether it may be sent
 	return err
 }
@@ -51,7 +51,7 @@ func (r Reopen) check(w *procwalk.Walker, procfs string, writers []opener) error
 // ask sends the signal to those of the writers that r names, and returns who got
 // it. That they are of the unit their cgroup says, in which systemd has put them
 // and out of which no user gets; that they are still those, the pidfd.
-func (r Reopen) ask(w *procwalk.Walker, procfs string, writers []opener) (asked string, err error) {
+func (r Reopen) ask(w *procwalk.Walker, procfs string, writers []Holder) (asked string, err error) {
 	sig, err := r.signal()
 	if err != nil {
 		return "", err
@@ -62,7 +62,7 @@ func (r Reopen) ask(w *procwalk.Walker, procfs string, writers []opener) (asked 
 
 // send signals those of the writers that r names and returns who they were, at
 // least one, or an error. A child that has ended meanwhile writes no more.
-func (r Reopen) send(w *procwalk.Walker, procfs string, writers []opener, sig unix.Signal) (sent []opener, err error) {
+func (r Reopen) send(w *procwalk.Walker, procfs string, writers []Holder, sig unix.Signal) (sent []Holder, err error) {
 	for _, o := range r.targets(procfs, writers) {
 		switch e := signalProcess(w, o, sig); {
 		case e == nil:
@@ -79,14 +79,14 @@ func (r Reopen) send(w *procwalk.Walker, procfs string, writers []opener, sig un
 
 // targets returns those of the writers that r names, and of a parent and its
 // children, as nginx has them, the parent only.
-func (r Reopen) targets(procfs string, writers []opener) []opener {
-	pids := map[int]opener{}
+func (r Reopen) targets(procfs string, writers []Holder) []Holder {
+	pids := map[int]Holder{}
 	for _, o := range writers {
 		if o.Writes && (r.PID != 0 && o.PID == r.PID || r.Unit != "" && o.Who.Unit == r.Unit && o.Who.PodUID == "") {
 			pids[o.PID] = o
 		}
 	}
-	var all []opener
+	var all []Holder
 	for pid, o := range pids {
 		if _, child := pids[parent(procfs, pid)]; !child {
 			all = append(all, o)
@@ -102,7 +102,7 @@ func (r Reopen) String() string {
 	return "process " + strconv.Itoa(r.PID)
 }
 
-func list(all []opener) string {
+func list(all []Holder) string {
 	var s []string
 	for _, o := range all {
 		if !o.Writes {
@@ -119,7 +119,7 @@ func list(all []opener) string {
 
 // signalProcess signals o and nobody else: the pidfd is of whoever has the pid
 // now, so its start time is compared after it is held.
-func signalProcess(w *procwalk.Walker, o opener, sig unix.Signal) error {
+func signalProcess(w *procwalk.Walker, o Holder, sig unix.Signal) error {
 	if !w.Ours() {
 		return fmt.Errorf("signal %s[%d]: the pids here are those of another pid namespace: run with hostPID", safetext.String(o.Comm), o.PID)
 	}

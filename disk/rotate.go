@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
@@ -25,10 +24,6 @@ type How struct {
 	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
 	Grace    time.Duration // an archive is left alone for so long after it was last written
 	Force    bool          // also where a reader is behind, whose lines may be lost to it
-	// Followed says that somebody read what had the log's name before: until
-	// they have opened what has it now, they are behind.
-	Followed bool
-	fates    *fates // nil: every archive is read
 
 	// Asked is told who was asked to reopen the log, and how; nil for nobody.
 	Asked func(who string)
@@ -36,40 +31,28 @@ type How struct {
 
 // Rotator rotates the logs of one host. It is for one goroutine.
 type Rotator struct {
-	procfs   string
-	rootfs   int
-	logPaths []string
-	walker   *procwalk.Walker
-	asked    map[inode]time.Time // when the writer of an archive was last asked to reopen
-	learned  time.Time           // when it was last looked who reads archives
+	host  *Host
+	asked map[inode]time.Time // when the writer of an archive was last asked to reopen
 }
 
 // NewRotator returns a Rotator of the host whose root directory and procfs are
 // mounted at rootfs and procfs. It acts below logPaths only.
 func NewRotator(procfs, rootfs string, logPaths []string) (*Rotator, error) {
-	walker, root, err := openHost(procfs, rootfs)
+	host, err := OpenHost(procfs, rootfs, logPaths)
 	if err != nil {
 		return nil, err
 	}
-	return &Rotator{procfs: procfs, rootfs: root, logPaths: logPaths, walker: walker, asked: map[inode]time.Time{}}, nil
+	return NewRotatorOn(host), nil
 }
 
-// openHost opens what everything about a host is found from.
-func openHost(procfs, rootfs string) (*procwalk.Walker, int, error) {
-	walker, err := procwalk.New(procfs)
-	if err != nil {
-		return nil, -1, err
-	}
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		_ = walker.Close()
-		return nil, -1, &os.PathError{Op: "open", Path: rootfs, Err: err}
-	}
-	return walker, root, nil
+// NewRotatorOn returns a Rotator of a host that is open. Closing either closes
+// both.
+func NewRotatorOn(host *Host) *Rotator {
+	return &Rotator{host: host, asked: map[inode]time.Time{}}
 }
 
 // Close gives the descriptors back.
-func (r *Rotator) Close() error { return errors.Join(r.walker.Close(), unix.Close(r.rootfs)) }
+func (r *Rotator) Close() error { return r.host.Close() }
 
 // Behind is returned by Rotate for a log that a reader is far behind in: many
 // collectors leave a rotated file some seconds later, whatever is unread.
@@ -96,7 +79,7 @@ func (b *Behind) Error() string {
 // names. A crash before that leaves an empty archive; after it, the next
 // Settle asks the writer to reopen.
 func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Time) (string, error) {
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	d, err := r.host.open(path.Dir(file))
 	if err != nil {
 		return "", err
 	}
@@ -113,13 +96,13 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 	if st.Size == 0 {
 		return "", nil
 	}
-	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
-	who, err := openers(ctx, r.walker, base, at)
+	at := inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
+	who, err := r.host.openers(ctx, base, at)
 	if err != nil {
 		return "", err
 	}
 	if o, ok := behind(who[at], st.Size, readMargin); ok && !how.Force {
-		return "", &Behind{Path: file, Reader: o.Holder, LagBytes: st.Size - o.OffsetBytes}
+		return "", &Behind{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	}
 	idle, err := Probe(int(live.Fd()))
 	if err != nil {
@@ -129,44 +112,44 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how How, now time.Tim
 		return "", refusef("%s is %s by %s: whether it may be rotated is not known", file, idle, named(nil))
 	}
 	if how.InPlace {
-		archive, err := d.shorten(ctx, base, who[at], now)
+		archiveName, err := rotateInPlace(ctx, d, base, who[at], now)
 		if err != nil {
 			return "", err
 		}
-		return path.Join(d.path, archive), nil
+		return path.Join(d.path, archiveName), nil
 	}
 	if idle == Written {
 		switch {
 		case how.Reopen.isZero():
 			return "", refusef("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, named(who[at]))
-		case !r.walker.Ours():
+		case !r.host.walker.Ours():
 			return "", refusef("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, named(who[at]))
 		}
-		if err := how.Reopen.check(r.walker, r.procfs, who[at]); err != nil {
+		if err := how.Reopen.check(r.host.walker, r.host.procfs, who[at]); err != nil {
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
 	}
-	archive, release, err := d.claim(live, base, now)
+	archiveName, release, err := lockAndName(d, live, base, now)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	quiet(live)
-	if err := d.replace(live, base, archive); err != nil {
+	waitIdle(live)
+	if err := replaceLog(d, live, base, archiveName); err != nil {
 		return "", err
 	}
 	if idle == Written {
 		if err := r.ask(how, at, who[at], now); err != nil {
-			return path.Join(d.path, archive), err
+			return path.Join(d.path, archiveName), err
 		}
 	}
-	return path.Join(d.path, archive), nil
+	return path.Join(d.path, archiveName), nil
 }
 
-// quiet waits for a moment in which nothing is written, and not long for it.
+// waitIdle waits for a moment in which nothing is written, and not long for it.
 // tail -F and kubectl logs -f leave a file as soon as its name leads to another,
 // and miss what its writer adds until it has reopened.
-func quiet(live *os.File) {
+func waitIdle(live *os.File) {
 	const look, most = 5 * time.Millisecond, 100 * time.Millisecond
 	last := int64(-1)
 	for range most / look {
@@ -179,7 +162,7 @@ func quiet(live *os.File) {
 	}
 }
 
-func named(all []opener) string {
+func named(all []Holder) string {
 	if s := list(all); s != "" {
 		return s
 	}
@@ -189,28 +172,28 @@ func named(all []opener) string {
 // errReplaced says that somebody else has rotated the log.
 var errReplaced = errors.New("it was replaced by somebody else meanwhile")
 
-// replace makes an empty file like live and exchanges the two.
-func (d *folder) replace(live *os.File, base, archive string) error {
-	fresh, err := d.create(archive)
+// replaceLog makes an empty file like live and exchanges the two.
+func replaceLog(d *folder, live *os.File, base, archiveName string) error {
+	fresh, err := d.create(archiveName)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = fresh.Close() }()
 	undo := func(err error) error {
 		_ = fresh.Close()
-		return errors.Join(err, d.abandonedEmpty(archive))
+		return errors.Join(err, d.abandonedEmpty(archiveName))
 	}
 	if err := copyAttributes(fresh, live); err != nil {
 		return undo(err)
 	}
 	mark(fresh, false) // the kubelet gives an archive its log's name back where nobody reopens it
-	if err := d.exchange(archive, base); err != nil {
+	if err := d.exchange(archiveName, base); err != nil {
 		return undo(err)
 	}
 	// Whatever had the name when it was looked at may have lost it since.
-	same, err := d.is(archive, live)
+	same, err := d.is(archiveName, live)
 	if err == nil && !same {
-		if err := d.exchange(archive, base); err != nil {
+		if err := d.exchange(archiveName, base); err != nil {
 			return err
 		}
 		return undo(fmt.Errorf("%s: %w", path.Join(d.path, base), errReplaced))
@@ -223,14 +206,14 @@ func (d *folder) replace(live *os.File, base, archive string) error {
 // askAgain is how long a writer may take to reopen before it is asked again.
 const askAgain = 10 * time.Second
 
-func (r *Rotator) ask(how How, at inode, who []opener, now time.Time) error {
+func (r *Rotator) ask(how How, at inode, who []Holder, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < askAgain && !now.Before(last) {
 		return nil
 	}
-	if !slices.ContainsFunc(who, func(o opener) bool { return o.Writes }) {
+	if !slices.ContainsFunc(who, func(o Holder) bool { return o.Writes }) {
 		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
-	asked, err := how.Reopen.ask(r.walker, r.procfs, who)
+	asked, err := how.Reopen.ask(r.host.walker, r.host.procfs, who)
 	if err == nil {
 		r.asked[at] = now
 		if how.Asked != nil {

@@ -1,13 +1,8 @@
 package disk
 
 import (
-	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,73 +10,44 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	"github.com/nodetune/nodetune/internal/disktest"
+)
 
 func rotate(t *testing.T, r *Rotator, file string, how How, now time.Time) string {
 	t.Helper()
-	archive, err := r.Rotate(t.Context(), file, how, now)
+	archiveName, err := r.Rotate(t.Context(), file, how, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return archive
-}
-
-func put(t testing.TB, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o640); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func content(t testing.TB, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func ls(t testing.TB, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for _, e := range entries {
-		all = append(all, e.Name())
-	}
-	return all
+	return archiveName
 }
 
 // Mode, user attributes and the archive's mtime stay what they were.
 func TestRotateKeepsAttributes(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
-	put(t, file, "one\n")
+	disktest.WriteFile(t, file, "one\n")
 	if err := os.Chmod(file, 0o604); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Setxattr(file, "user.team", []byte("blue"), 0); err != nil {
 		t.Fatal(err)
 	}
-	old := noon.Add(-time.Hour)
+	old := disktest.Noon.Add(-time.Hour)
 	if err := os.Chtimes(file, old, old); err != nil {
 		t.Fatal(err)
 	}
 	r := newRotator(t, dir)
 	how := How{Compress: Gzip, Archives: 3}
-	archive := rotate(t, r, file, how, noon)
-	if want := file + ".20260131-120000000000"; archive != want || content(t, archive) != "one\n" || content(t, file) != "" {
-		t.Fatalf("archive %s: %q", archive, content(t, archive))
+	archiveName := rotate(t, r, file, how, disktest.Noon)
+	if want := file + ".20260131-120000000000"; archiveName != want || disktest.ReadFile(t, archiveName) != "one\n" || disktest.ReadFile(t, file) != "" {
+		t.Fatalf("archive %s: %q", archiveName, disktest.ReadFile(t, archiveName))
 	}
-	if _, err := r.Settle(t.Context(), file, how, noon); err != nil {
+	if _, err := r.Settle(t.Context(), file, how, disktest.Noon); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{file, archive + ".gz"} {
+	for _, path := range []string{file, archiveName + ".gz"} {
 		st, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +63,7 @@ func TestRotateKeepsAttributes(t *testing.T) {
 			t.Errorf("%s: mtime %v, want %v", path, st.ModTime(), old)
 		}
 	}
-	if got := ls(t, dir); len(got) != 2 {
+	if got := disktest.List(t, dir); len(got) != 2 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -105,9 +71,9 @@ func TestRotateKeepsAttributes(t *testing.T) {
 func TestRotateEmptyIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
-	put(t, file, "")
-	if archive := rotate(t, newRotator(t, dir), file, How{}, noon); archive != "" || len(ls(t, dir)) != 1 {
-		t.Errorf("an empty log was rotated: %v", ls(t, dir))
+	disktest.WriteFile(t, file, "")
+	if archiveName := rotate(t, newRotator(t, dir), file, How{}, disktest.Noon); archiveName != "" || len(disktest.List(t, dir)) != 1 {
+		t.Errorf("an empty log was rotated: %v", disktest.List(t, dir))
 	}
 }
 
@@ -117,17 +83,17 @@ func TestRotateTwiceAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
 	r := newRotator(t, dir)
-	put(t, file, "one\n")
-	first := rotate(t, r, file, How{}, noon)
-	put(t, file, "two\n")
-	second := rotate(t, r, file, How{}, noon)
-	put(t, file, "three\n")
-	third := rotate(t, r, file, How{}, noon.Add(-time.Hour))
-	if !slices.IsSorted([]string{first, second, third}) || content(t, third) != "three\n" {
+	disktest.WriteFile(t, file, "one\n")
+	first := rotate(t, r, file, How{}, disktest.Noon)
+	disktest.WriteFile(t, file, "two\n")
+	second := rotate(t, r, file, How{}, disktest.Noon)
+	disktest.WriteFile(t, file, "three\n")
+	third := rotate(t, r, file, How{}, disktest.Noon.Add(-time.Hour))
+	if !slices.IsSorted([]string{first, second, third}) || disktest.ReadFile(t, third) != "three\n" {
 		t.Errorf("the clock went back, and the archives are %v", []string{first, second, third})
 	}
-	if content(t, first) != "one\n" || content(t, second) != "two\n" {
-		t.Errorf("%q, %q", content(t, first), content(t, second))
+	if disktest.ReadFile(t, first) != "one\n" || disktest.ReadFile(t, second) != "two\n" {
+		t.Errorf("%q, %q", disktest.ReadFile(t, first), disktest.ReadFile(t, second))
 	}
 }
 
@@ -135,57 +101,53 @@ func TestRotateTwiceAtOnce(t *testing.T) {
 func TestRotateRefuses(t *testing.T) {
 	for name, make := range map[string]func(t *testing.T, dir, file string){
 		"symbolic link": func(t *testing.T, dir, file string) {
-			put(t, filepath.Join(dir, "real"), "x")
-			must(t, os.Symlink("real", file))
+			disktest.WriteFile(t, filepath.Join(dir, "real"), "x")
+			disktest.Must(t, os.Symlink("real", file))
 		},
 		"hard link": func(t *testing.T, dir, file string) {
-			put(t, file, "x")
-			must(t, os.Link(file, filepath.Join(dir, "second")))
+			disktest.WriteFile(t, file, "x")
+			disktest.Must(t, os.Link(file, filepath.Join(dir, "second")))
 		},
-		"FIFO":            func(t *testing.T, _, file string) { must(t, unix.Mkfifo(file, 0o600)) },
-		"directory":       func(t *testing.T, _, file string) { must(t, os.Mkdir(file, 0o700)) },
-		"shared with all": func(t *testing.T, dir, file string) { put(t, file, "x"); must(t, os.Chmod(dir, 0o777)) },
+		"FIFO":      func(t *testing.T, _, file string) { disktest.Must(t, unix.Mkfifo(file, 0o600)) },
+		"directory": func(t *testing.T, _, file string) { disktest.Must(t, os.Mkdir(file, 0o700)) },
+		"shared with all": func(t *testing.T, dir, file string) {
+			disktest.WriteFile(t, file, "x")
+			disktest.Must(t, os.Chmod(dir, 0o777))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "app.log")
 			make(t, dir, file)
-			before := ls(t, dir)
+			before := disktest.List(t, dir)
 			var refusal *Refusal
-			if _, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, noon); !errors.As(err, &refusal) {
+			if _, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, disktest.Noon); !errors.As(err, &refusal) {
 				t.Errorf("not refused: %v", err)
 			}
-			if after := ls(t, dir); !slices.Equal(before, after) {
+			if after := disktest.List(t, dir); !slices.Equal(before, after) {
 				t.Errorf("%v became %v", before, after)
 			}
 		})
 	}
 	t.Run("elsewhere", func(t *testing.T) {
 		dir, other := t.TempDir(), t.TempDir()
-		put(t, filepath.Join(other, "app.log"), "x")
+		disktest.WriteFile(t, filepath.Join(other, "app.log"), "x")
 		var refusal *Refusal
-		if _, err := newRotator(t, dir).Rotate(t.Context(), filepath.Join(other, "app.log"), How{}, noon); !errors.As(err, &refusal) {
+		if _, err := newRotator(t, dir).Rotate(t.Context(), filepath.Join(other, "app.log"), How{}, disktest.Noon); !errors.As(err, &refusal) {
 			t.Errorf("not refused: %v", err)
 		}
 	})
 	t.Run("long name", func(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, strings.Repeat("x", 255))
-		put(t, file, "x")
-		if _, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, noon); !errors.Is(err, unix.ENAMETOOLONG) {
+		disktest.WriteFile(t, file, "x")
+		if _, err := newRotator(t, dir).Rotate(t.Context(), file, How{}, disktest.Noon); !errors.Is(err, unix.ENAMETOOLONG) {
 			t.Errorf("got %v, want ENAMETOOLONG", err)
 		}
-		if len(ls(t, dir)) != 1 || content(t, file) != "x" {
-			t.Errorf("%v", ls(t, dir))
+		if len(disktest.List(t, dir)) != 1 || disktest.ReadFile(t, file) != "x" {
+			t.Errorf("%v", disktest.List(t, dir))
 		}
 	})
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A writer that nobody can ask keeps its log, and one that is asked in vain
@@ -193,20 +155,20 @@ func must(t testing.TB, err error) {
 func TestRotateWriterUnknown(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
-	put(t, file, "one\n")
-	w := startWriter(t, file, "RATE=1000")
+	disktest.WriteFile(t, file, "one\n")
+	w := disktest.StartWriter(t, file, "RATE=1000")
 	r := newRotator(t, dir)
 	var refusal *Refusal
-	if _, err := r.Rotate(t.Context(), file, How{}, noon); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "disk.test") && !strings.Contains(err.Error(), ".test[") {
+	if _, err := r.Rotate(t.Context(), file, How{}, disktest.Noon); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "disk.test") && !strings.Contains(err.Error(), ".test[") {
 		t.Errorf("got %v, want a refusal that names the writer", err)
 	}
-	how := How{Reopen: Reopen{PID: w.cmd.Process.Pid}, Compress: Gzip}
-	archive := rotate(t, r, file, how, noon) // HUP, which this writer ignores
-	s, err := r.Settle(t.Context(), file, how, noon)
+	how := How{Reopen: Reopen{PID: w.Cmd.Process.Pid}, Compress: Gzip}
+	archiveName := rotate(t, r, file, how, disktest.Noon) // HUP, which this writer ignores
+	s, err := r.Settle(t.Context(), file, how, disktest.Noon)
 	if err != nil || s.Waiting != 1 || len(s.Compressed) != 0 {
 		t.Errorf("settled an archive that is written: %+v, %v", s, err)
 	}
-	if _, err := os.Stat(archive); err != nil {
+	if _, err := os.Stat(archiveName); err != nil {
 		t.Error(err)
 	}
 }
@@ -215,26 +177,26 @@ func TestRotateWriterUnknown(t *testing.T) {
 func TestRotateReaderBehind(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
-	put(t, file, strings.Repeat("x", 3<<20))
-	tail := helper(t, "TestHelperReader", "FILE="+file)
+	disktest.WriteFile(t, file, strings.Repeat("x", 3<<20))
+	tail := disktest.Helper(t, "TestHelperReader", "FILE="+file)
 	out, err := tail.StdoutPipe()
-	must(t, err)
-	must(t, tail.Start())
+	disktest.Must(t, err)
+	disktest.Must(t, tail.Start())
 	t.Cleanup(func() { _ = tail.Process.Kill(); _ = tail.Wait() })
 	_, err = out.Read(make([]byte, 1))
-	must(t, err)
+	disktest.Must(t, err)
 	r := newRotator(t, dir)
 	var lag *Behind
-	if _, err := r.Rotate(t.Context(), file, How{}, noon); !errors.As(err, &lag) || lag.LagBytes != 2<<20 || lag.Reader.PID != tail.Process.Pid {
+	if _, err := r.Rotate(t.Context(), file, How{}, disktest.Noon); !errors.As(err, &lag) || lag.LagBytes != 2<<20 || lag.Reader.PID != tail.Process.Pid {
 		t.Fatalf("got %v, want a reader 2 MiB behind", err)
 	}
-	archive := rotate(t, r, file, How{Force: true}, noon)
+	archiveName := rotate(t, r, file, How{Force: true}, disktest.Noon)
 	// It still reads: neither compressed nor removed.
 	how := How{Compress: Gzip, Archives: 1}
-	if s, err := r.Settle(t.Context(), file, how, noon); err != nil || s.Waiting != 1 {
+	if s, err := r.Settle(t.Context(), file, how, disktest.Noon); err != nil || s.Waiting != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err := os.Stat(archive); err != nil {
+	if _, err := os.Stat(archiveName); err != nil {
 		t.Error(err)
 	}
 }
@@ -245,11 +207,11 @@ func TestSettleBytes(t *testing.T) {
 	file := filepath.Join(dir, "app.log")
 	r := newRotator(t, dir)
 	for i := range 2 {
-		must(t, os.WriteFile(file, make([]byte, 1<<20), 0o600))
-		rotate(t, r, file, How{}, noon.Add(time.Duration(i)*time.Second))
+		disktest.Must(t, os.WriteFile(file, make([]byte, 1<<20), 0o600))
+		rotate(t, r, file, How{}, disktest.Noon.Add(time.Duration(i)*time.Second))
 	}
 	s, err := r.Settle(t.Context(), file, How{Compress: Gzip, Archives: 1}, time.Now().Add(time.Hour))
-	must(t, err)
+	disktest.Must(t, err)
 	var packed, freed uint64
 	for _, a := range s.acts(file) {
 		switch a.Verb {
@@ -264,96 +226,69 @@ func TestSettleBytes(t *testing.T) {
 	}
 }
 
-// TestHelperReader opens FILE, reads READ bytes of it, or 1 MiB, and stays. At
-// SIGUSR1 it reads the rest, says its checksum, and ends.
-func TestHelperReader(t *testing.T) {
-	if !isHelper(t) {
-		return // it is started by other tests
-	}
-	f, err := os.Open(os.Getenv("FILE"))
-	must(t, err)
-	rest := make(chan os.Signal, 1)
-	signal.Notify(rest, unix.SIGUSR1)
-	n := envInt("READ")
-	if n == 0 {
-		n = 1 << 20
-	}
-	_, err = io.CopyN(io.Discard, f, int64(n))
-	must(t, err)
-	fmt.Fprintln(os.Stdout, "ready")
-	<-rest
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	must(t, err)
-	fmt.Fprintf(os.Stdout, "%x\n", h.Sum(nil))
-}
-
 // Every state that a killed run can leave behind becomes a whole one.
 func TestSettleRepairs(t *testing.T) {
 	const log, at = "app.log", "app.log.20260131-110000000000"
 	gz := func(t *testing.T, dir, name, text string) {
-		put(t, filepath.Join(dir, name), "")
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
-		must(t, err)
-		_, err = encode(context.Background(), f, strings.NewReader(text), Gzip)
-		must(t, err)
-		must(t, f.Close())
+		disktest.WriteFile(t, filepath.Join(dir, name), string(disktest.GzipText(t, []byte(text))))
 	}
 	for name, c := range map[string]struct {
 		make func(t *testing.T, dir string)
 		want []string
 	}{
 		"before the exchange": {
-			func(t *testing.T, dir string) { put(t, filepath.Join(dir, at), "") },
+			func(t *testing.T, dir string) { disktest.WriteFile(t, filepath.Join(dir, at), "") },
 			[]string{log},
 		},
 		"while compressing": {
 			func(t *testing.T, dir string) {
-				put(t, filepath.Join(dir, at), "old\n")
-				put(t, filepath.Join(dir, "."+at+".gz.part"), "ol")
+				disktest.WriteFile(t, filepath.Join(dir, at), "old\n")
+				disktest.WriteFile(t, filepath.Join(dir, "."+at+".gz.part"), "ol")
 			},
 			[]string{log, at + ".gz"},
 		},
 		"before the archive was removed": {
 			func(t *testing.T, dir string) {
-				put(t, filepath.Join(dir, at), "old\n")
+				disktest.WriteFile(t, filepath.Join(dir, at), "old\n")
 				gz(t, dir, at+".gz", "old\n")
 			},
 			[]string{log, at + ".gz"},
 		},
 		"a compressed form that is cut short": {
 			func(t *testing.T, dir string) {
-				put(t, filepath.Join(dir, at), "old\n")
+				disktest.WriteFile(t, filepath.Join(dir, at), "old\n")
 				gz(t, dir, at+".gz", "old\n")
-				must(t, os.Truncate(filepath.Join(dir, at+".gz"), 12))
+				disktest.Must(t, os.Truncate(filepath.Join(dir, at+".gz"), 12))
 			},
 			[]string{log, at + ".gz"},
 		},
 		"a compressed form of less": {
 			func(t *testing.T, dir string) {
-				put(t, filepath.Join(dir, at), "old\nolder\n")
+				disktest.WriteFile(t, filepath.Join(dir, at), "old\nolder\n")
 				gz(t, dir, at+".gz", "old\n")
 			},
 			[]string{log, at + ".gz"},
 		},
 		"a copy, the head still there": {
-			func(t *testing.T, dir string) { put(t, filepath.Join(dir, "."+at+".copy"), "ne") },
+			func(t *testing.T, dir string) { disktest.WriteFile(t, filepath.Join(dir, "."+at+".copy"), "ne") },
 			[]string{log},
 		},
 		"a copy, the head cut off": {
-			func(t *testing.T, dir string) { put(t, filepath.Join(dir, "."+at+".copy"), "old\n") },
+			func(t *testing.T, dir string) { disktest.WriteFile(t, filepath.Join(dir, "."+at+".copy"), "old\n") },
 			[]string{log, at + ".gz"},
 		},
 		"a copy, the log shorter": {
-			func(t *testing.T, dir string) { put(t, filepath.Join(dir, "."+at+".copy"), "new\nand more\n") },
+			func(t *testing.T, dir string) {
+				disktest.WriteFile(t, filepath.Join(dir, "."+at+".copy"), "new\nand more\n")
+			},
 			[]string{log, at + ".gz"},
 		},
 		"names that are not ours": {
 			func(t *testing.T, dir string) {
-				put(t, filepath.Join(dir, "app.log.1"), "1")
-				put(t, filepath.Join(dir, "app.log.bak"), "1")
-				put(t, filepath.Join(dir, ".app.log.swp"), "1")
-				put(t, filepath.Join(dir, "app.log2.20260131-110000000000"), "1")
+				disktest.WriteFile(t, filepath.Join(dir, "app.log.1"), "1")
+				disktest.WriteFile(t, filepath.Join(dir, "app.log.bak"), "1")
+				disktest.WriteFile(t, filepath.Join(dir, ".app.log.swp"), "1")
+				disktest.WriteFile(t, filepath.Join(dir, "app.log2.20260131-110000000000"), "1")
 			},
 			[]string{".app.log.swp", log, "app.log.1", "app.log.bak", "app.log2.20260131-110000000000"},
 		},
@@ -361,21 +296,21 @@ func TestSettleRepairs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, log)
-			put(t, file, "new\n")
+			disktest.WriteFile(t, file, "new\n")
 			c.make(t, dir)
 			finish(t, newRotator(t, dir), file, How{Compress: Gzip})
-			if got := ls(t, dir); !slices.Equal(got, c.want) {
+			if got := disktest.List(t, dir); !slices.Equal(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
-			if content(t, file) != "new\n" {
-				t.Errorf("the log: %q", content(t, file))
+			if disktest.ReadFile(t, file) != "new\n" {
+				t.Errorf("the log: %q", disktest.ReadFile(t, file))
 			}
-			for _, n := range ls(t, dir) {
+			for _, n := range disktest.List(t, dir) {
 				if n != at+".gz" {
 					continue
 				}
 				f, err := os.Open(filepath.Join(dir, n))
-				must(t, err)
+				disktest.Must(t, err)
 				defer f.Close()
 				if n, _, err := decode(f, Gzip); err != nil || n < 4 {
 					t.Errorf("the archive has %d bytes, %v", n, err)
@@ -388,7 +323,7 @@ func TestSettleRepairs(t *testing.T) {
 func TestExcess(t *testing.T) {
 	var all []archived
 	for i := range 5 {
-		all = append(all, archived{name: string(rune('a' + i)), at: noon.Add(time.Duration(i-5) * time.Hour), plain: true, comp: None, bytes: 10})
+		all = append(all, archived{name: string(rune('a' + i)), at: disktest.Noon.Add(time.Duration(i-5) * time.Hour), plain: true, comp: None, bytes: 10})
 	}
 	for _, c := range []struct {
 		how  How
@@ -406,7 +341,7 @@ func TestExcess(t *testing.T) {
 		{How{Archives: 4, KeepFor: 150 * time.Minute}, "abc"},
 	} {
 		got := ""
-		for _, a := range excess(all, c.how, noon) {
+		for _, a := range expired(all, c.how, disktest.Noon) {
 			got += a.name
 		}
 		if got != c.want {
@@ -421,7 +356,7 @@ func TestExcessByFate(t *testing.T) {
 		{name: "a", fate: fateUnread}, {name: "b", fate: fateUnknown}, {name: "c", fate: fateRead}, {name: "d", fate: fateUnread}, {name: "e"}, {name: "f"},
 	}
 	for i := range all {
-		all[i].plain, all[i].comp, all[i].bytes, all[i].at = true, None, 10, noon
+		all[i].plain, all[i].comp, all[i].bytes, all[i].at = true, None, 10, disktest.Noon
 	}
 	for _, c := range []struct {
 		how  How
@@ -433,7 +368,7 @@ func TestExcessByFate(t *testing.T) {
 		{How{Archives: 1}, "bce"},
 	} {
 		got := ""
-		for _, a := range excess(all, c.how, noon) {
+		for _, a := range expired(all, c.how, disktest.Noon) {
 			got += a.name
 		}
 		if got != c.want {

@@ -49,8 +49,8 @@ func (r Rotation) How() How {
 }
 
 // RotationOf returns the first rotation that matches the path file.
-func (p Policy) RotationOf(file string) (Rotation, bool) {
-	for _, r := range p.Rotations {
+func RotationOf(rotations []Rotation, file string) (Rotation, bool) {
+	for _, r := range rotations {
 		for _, pattern := range r.Paths {
 			if ok, err := path.Match(pattern, file); ok && err == nil {
 				return r, true
@@ -104,8 +104,8 @@ func (r Rotation) validate(at string, logPaths []string, wrong func(ok bool, at,
 			below = below || ok
 		}
 		wrong(path.IsAbs(p) && path.Clean(p) == p && err == nil && !strings.ContainsAny(path.Dir(p), `*?[\`),
-			index(at+".paths", i), "%q is not an absolute path with a pattern in its last element only", p)
-		wrong(below, index(at+".paths", i), "%q is in none of disk.logPaths", p)
+			field.Index(at+".paths", i), "%q is not an absolute path with a pattern in its last element only", p)
+		wrong(below, field.Index(at+".paths", i), "%q is in none of disk.logPaths", p)
 	}
 	wrong(r.MaxSize > 0 || r.MaxAge > 0 || r.At != "", at, "says not when: set maxSize, maxAge or at")
 	wrong(r.MaxSize >= 0, at+".maxSize", "%v is negative", r.MaxSize)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/field"
 )
 
@@ -16,19 +17,19 @@ func TestRotationDue(t *testing.T) {
 		last time.Time
 		want bool
 	}{
-		{"empty", Rotation{MaxAge: 1}, 0, noon.Add(-day), false},
-		{"small", Rotation{MaxSize: 10}, 9, noon.Add(-day), false},
-		{"large", Rotation{MaxSize: 10}, 10, noon.Add(-day), true},
-		{"large, but rotated a moment ago", Rotation{MaxSize: 10}, 10, noon.Add(-time.Second), false},
-		{"the clock was set back", Rotation{MaxSize: 10}, 10, noon.Add(day), true},
-		{"young", Rotation{MaxAge: field.Duration(day)}, 1, noon.Add(-day + 1), false},
-		{"old", Rotation{MaxAge: field.Duration(day)}, 1, noon.Add(-day), true},
-		{"before its time", Rotation{At: "13:00"}, 1, noon.Add(-22 * time.Hour), false},
-		{"its time was yesterday", Rotation{At: "13:00"}, 1, noon.Add(-24 * time.Hour), true},
-		{"its time has come", Rotation{At: "12:00"}, 1, noon.Add(-time.Hour), true},
-		{"its time was, and it was rotated", Rotation{At: "11:00"}, 1, noon.Add(-30 * time.Minute), false},
+		{"empty", Rotation{MaxAge: 1}, 0, disktest.Noon.Add(-day), false},
+		{"small", Rotation{MaxSize: 10}, 9, disktest.Noon.Add(-day), false},
+		{"large", Rotation{MaxSize: 10}, 10, disktest.Noon.Add(-day), true},
+		{"large, but rotated a moment ago", Rotation{MaxSize: 10}, 10, disktest.Noon.Add(-time.Second), false},
+		{"the clock was set back", Rotation{MaxSize: 10}, 10, disktest.Noon.Add(day), true},
+		{"young", Rotation{MaxAge: field.Duration(day)}, 1, disktest.Noon.Add(-day + 1), false},
+		{"old", Rotation{MaxAge: field.Duration(day)}, 1, disktest.Noon.Add(-day), true},
+		{"before its time", Rotation{At: "13:00"}, 1, disktest.Noon.Add(-22 * time.Hour), false},
+		{"its time was yesterday", Rotation{At: "13:00"}, 1, disktest.Noon.Add(-24 * time.Hour), true},
+		{"its time has come", Rotation{At: "12:00"}, 1, disktest.Noon.Add(-time.Hour), true},
+		{"its time was, and it was rotated", Rotation{At: "11:00"}, 1, disktest.Noon.Add(-30 * time.Minute), false},
 	} {
-		if got := c.rule.due(c.size, c.last, noon, false); (got != "") != c.want {
+		if got := c.rule.due(c.size, c.last, disktest.Noon, false); (got != "") != c.want {
 			t.Errorf("%s: %q", c.name, got)
 		}
 	}

@@ -35,7 +35,7 @@ type Archive struct {
 // others.
 func (r *Rotator) Settle(ctx context.Context, file string, how How, now time.Time) (Settled, error) {
 	var s Settled
-	d, err := openFolder(r.rootfs, r.logPaths, path.Dir(file))
+	d, err := r.host.open(path.Dir(file))
 	if err != nil {
 		return s, err
 	}
@@ -60,7 +60,7 @@ func (r *Rotator) Settle(ctx context.Context, file string, how How, now time.Tim
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, d.trim(all, how, now, &s))
+	errs = append(errs, removeExcess(d, all, how, now, &s))
 	if len(s.Removed) > 0 {
 		errs = append(errs, d.sync())
 	}
@@ -76,7 +76,7 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		repaired(p)
 	}
 	if a.copy != "" {
-		if err := d.settleCopy(base, *a); err != nil {
+		if err := recoverInPlace(d, base, *a); err != nil {
 			return err
 		}
 		repaired(a.copy)
@@ -94,16 +94,16 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 	if err != nil {
 		return fmt.Errorf("probe %s: %w", path.Join(d.path, a.name), err)
 	}
-	at := inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino}
+	at := inode{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
 	if idle == Written {
 		s.Waiting++
 		if how.Reopen.isZero() {
 			return errBusy
 		}
-		if err := d.remake(base, a.name, f); err != nil {
+		if err := recreateLog(d, base, a.name, f); err != nil {
 			return err
 		}
-		who, err := openers(ctx, r.walker, base, at)
+		who, err := r.host.openers(ctx, base, at)
 		if err == nil {
 			err = r.ask(how, at, who[at], now)
 		}
@@ -126,7 +126,7 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		repaired(a.name)
 		return nil
 	case a.comp != None: // killed before the archive was removed, or before it was compressed in full
-		return d.settleBoth(a, f, int64(st.Size), repaired)
+		return resolveDuplicate(d, a, f, int64(st.Size), repaired)
 	case how.Compress == None:
 		return nil
 	case now.Sub(when(st.Mtime)) < how.Grace:
@@ -134,25 +134,25 @@ func (r *Rotator) settle(ctx context.Context, d *folder, base string, a *archive
 		return errBusy
 	}
 	_ = f.Close() // a second descriptor of ours would hold it
-	if err := d.compress(ctx, a.name, how.Compress); err != nil {
+	if err := compressArchive(ctx, d, a.name, how.Compress); err != nil {
 		if errors.Is(err, errBusy) {
 			s.Waiting++
 		}
 		return err
 	}
 	a.plain, a.comp = false, how.Compress
-	s.Compressed = append(s.Compressed, Archive{path.Join(d.path, a.name+how.Compress.ending()), st.Size})
+	s.Compressed = append(s.Compressed, Archive{Path: path.Join(d.path, a.name+how.Compress.ending()), Bytes: st.Size})
 	return nil
 }
 
-// remake makes the log again that a run killed in the middle of exchange has
+// recreateLog makes the log again that a run killed in the middle of exchange has
 // left without a name, like its archive: not every daemon creates what it opens.
-func (d *folder) remake(base, archive string, like *os.File) error {
+func recreateLog(d *folder, base, archiveName string, like *os.File) error {
 	var st unix.Statx_t
 	if err := statx(d.fd, []byte(base+"\x00"), &st); !errors.Is(err, unix.ENOENT) {
 		return d.wrap("stat", base, err)
 	}
-	part := "." + archive + partEnding
+	part := "." + archiveName + partEnding
 	fresh, err := d.create(part)
 	if err != nil {
 		return err
@@ -164,10 +164,10 @@ func (d *folder) remake(base, archive string, like *os.File) error {
 	return d.rename(part, base)
 }
 
-// settleBoth keeps of an archive and its compressed form the one that is
+// resolveDuplicate keeps of an archive and its compressed form the one that is
 // surely whole. A compressed form that is whole and of something else is never
 // removed: the archive gets another name.
-func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(string)) error {
+func resolveDuplicate(d *folder, a *archived, f *os.File, size int64, repaired func(string)) error {
 	name := a.name + a.comp.ending()
 	z, _, err := d.file(name, unix.O_RDONLY)
 	if err != nil {
@@ -189,7 +189,7 @@ func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(s
 			if err := z.Sync(); err != nil { // it may have been renamed a moment before the crash
 				return d.wrap("sync", name, err)
 			}
-			if err := d.drop(a.name, f, n); err != nil {
+			if err := dropCompressed(d, a.name, f, n); err != nil {
 				return err
 			}
 			a.plain = false
@@ -205,9 +205,9 @@ func (d *folder) settleBoth(a *archived, f *os.File, size int64, repaired func(s
 	return d.sync()
 }
 
-// excess returns the archives that are too many, too old or too large, the
+// expired returns the archives that are too many, too old or too large, the
 // oldest first. The last one always stays, and so does what is unread.
-func excess(all []archived, how How, now time.Time) []archived {
+func expired(all []archived, how How, now time.Time) []archived {
 	var whole []archived
 	for _, a := range all {
 		if a.plain || a.comp != None {
@@ -236,28 +236,28 @@ func excess(all []archived, how How, now time.Time) []archived {
 	return gone
 }
 
-// trim removes the archives that are too many or too old, unless somebody has
+// removeExcess removes the archives that are too many or too old, unless somebody has
 // one open.
-func (d *folder) trim(all []archived, how How, now time.Time, s *Settled) error {
+func removeExcess(d *folder, all []archived, how How, now time.Time, s *Settled) error {
 	var errs []error
-	for _, a := range excess(all, how, now) {
+	for _, a := range expired(all, how, now) {
 		name := a.name + a.comp.ending()
-		switch freed, err := d.expire(name); {
+		switch freed, err := removeArchive(d, name); {
 		case errors.Is(err, errBusy):
 			s.Waiting++
 		case errors.Is(err, unix.ENOENT): // the kubelet was faster
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			s.Removed = append(s.Removed, Archive{path.Join(d.path, name), freed})
+			s.Removed = append(s.Removed, Archive{Path: path.Join(d.path, name), Bytes: freed})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// expire removes an archive that nobody has open, and returns how many bytes
+// removeArchive removes an archive that nobody has open, and returns how many bytes
 // that freed.
-func (d *folder) expire(name string) (uint64, error) {
+func removeArchive(d *folder, name string) (uint64, error) {
 	f, st, err := d.file(name, unix.O_RDONLY)
 	if err != nil {
 		return 0, err

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shorten moves the lines of a log whose writer cannot reopen it into archive,
+// rotateInPlace moves the lines of a log whose writer cannot reopen it into archive,
 // and leaves the writer its file.
 //
 // Where the filesystem can (ext4, xfs), the head that has been copied, and is on
@@ -24,9 +24,9 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func (d *folder) shorten(ctx context.Context, base string, who []opener, now time.Time) (string, error) {
+func rotateInPlace(ctx context.Context, d *folder, base string, who []Holder, now time.Time) (string, error) {
 	for _, o := range who {
-		if o.Writes && !o.appends {
+		if o.Writes && !o.Appends {
 			return "", refusef("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
 				path.Join(d.path, base), o.Comm, o.PID)
 		}
@@ -37,7 +37,7 @@ func (d *folder) shorten(ctx context.Context, base string, who []opener, now tim
 	}
 	defer func() { _ = live.Close() }()
 	// Two that cut off what each has copied would cut off more than that.
-	archive, release, err := d.claim(live, base, now)
+	archiveName, release, err := lockAndName(d, live, base, now)
 	if err != nil {
 		return "", err
 	}
@@ -55,47 +55,47 @@ func (d *folder) shorten(ctx context.Context, base string, who []opener, now tim
 	if cut <= 0 {
 		return "", refusef("%s has %d bytes: less than a block is not worth a copy", path.Join(d.path, base), st.Size())
 	}
-	part := "." + archive + copyEnding
+	part := "." + archiveName + copyEnding
 	dst, err := d.create(part)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = dst.Close() }()
-	if err = d.copyHead(ctx, dst, live, cut); err != nil {
+	if err = copyHead(ctx, d, dst, live, cut); err != nil {
 		_ = d.remove(part)
 		return "", err
 	}
 	err = unix.Fallocate(int(live.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, cut)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		if st, err = live.Stat(); err == nil {
-			err = chase(ctx, dst, live, cut, 2*st.Size()+64<<20)
+			err = copyUntilCaughtUp(ctx, dst, live, cut, 2*st.Size()+64<<20)
 		}
 	}
 	if err != nil {
 		_ = d.remove(part)
 		return "", d.wrap("shorten", base, err)
 	}
-	if err := d.rename(part, archive); err != nil {
+	if err := d.rename(part, archiveName); err != nil {
 		return "", err
 	}
-	return archive, d.sync()
+	return archiveName, d.sync()
 }
 
-// claim keeps others from rotating a log until release, and returns the name of
+// lockAndName keeps others from rotating a log until release, and returns the name of
 // its next archive, which sorts after those that are there, whatever has become
 // of the clock.
-func (d *folder) claim(live *os.File, base string, now time.Time) (archive string, release func(), err error) {
+func lockAndName(d *folder, live *os.File, base string, now time.Time) (archiveName string, release func(), err error) {
 	if release, err = d.alone(base); err != nil {
 		return "", nil, err
 	}
-	if archive, err = d.next(live, base, now); err != nil {
+	if archiveName, err = nextName(d, live, base, now); err != nil {
 		release()
 		return "", nil, err
 	}
-	return archive, release, nil
+	return archiveName, release, nil
 }
 
-func (d *folder) next(live *os.File, base string, now time.Time) (archive string, err error) {
+func nextName(d *folder, live *os.File, base string, now time.Time) (archiveName string, err error) {
 	if same, err := d.is(base, live); err != nil {
 		return "", err
 	} else if !same {
@@ -112,7 +112,7 @@ func (d *folder) next(live *os.File, base string, now time.Time) (archive string
 		}
 		// Left behind: nobody else makes one now. Whether it has been cut off the
 		// log can be told only until the log changes again.
-		if err := d.settleCopy(base, a); err != nil {
+		if err := recoverInPlace(d, base, a); err != nil {
 			return "", err
 		}
 	}
@@ -123,7 +123,7 @@ func (d *folder) next(live *os.File, base string, now time.Time) (archive string
 }
 
 // copyHead copies the first n bytes and makes them durable under their name.
-func (d *folder) copyHead(ctx context.Context, dst, live *os.File, n int64) error {
+func copyHead(ctx context.Context, d *folder, dst, live *os.File, n int64) error {
 	err := copyData(ctx, dst, live, n)
 	if err == nil {
 		err = copyAttributes(dst, live)
@@ -163,7 +163,7 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 		if to = min(to, n); from >= to {
 			break
 		}
-		part := &interruptible{ctx, io.NewSectionReader(src, from, to-from)}
+		part := &interruptible{ctx: ctx, Reader: io.NewSectionReader(src, from, to-from)}
 		m, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(dst, from)}, part, buf)
 		if err == nil && m != to-from {
 			err = fmt.Errorf("%s was truncated by somebody else meanwhile: %w", src.Name(), io.ErrUnexpectedEOF)
@@ -176,7 +176,7 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 	return dst.Truncate(n)
 }
 
-// chase copies what live has beyond at until there is no more, and truncates
+// copyUntilCaughtUp copies what live has beyond at until there is no more, and truncates
 // it. The disk is not waited for: at the first look after fsync(2) a whole
 // flush of lines has come, and it would be the truncation that they meet.
 //
@@ -186,7 +186,7 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 // ever: a writer of something else than lines may never be met at an end. And a
 // writer that is faster than the copy must not fill the disk: beyond most bytes
 // it is given up.
-func chase(ctx context.Context, dst, live *os.File, at, most int64) error {
+func copyUntilCaughtUp(ctx context.Context, dst, live *os.File, at, most int64) error {
 	buf := make([]byte, 1<<20)
 	half, waits := false, 1000
 	for ctx.Err() == nil {
@@ -207,7 +207,7 @@ func chase(ctx context.Context, dst, live *os.File, at, most int64) error {
 		case half && waits > 0:
 			half = false // unless more has come when the write is done
 			waits--
-			afterWrite(live)
+			waitForWriter(live)
 		default:
 			return live.Truncate(0)
 		}
@@ -215,16 +215,16 @@ func chase(ctx context.Context, dst, live *os.File, at, most int64) error {
 	return ctx.Err()
 }
 
-// afterWrite waits for the end of a write(2) to f. Writes and changes of
+// waitForWriter waits for the end of a write(2) to f. Writes and changes of
 // attributes exclude each other in every filesystem of Linux (i_rwsem), and this
 // one is of an attribute that is not there: it changes nothing, as chown(2) to
 // nobody would, which takes the set-user-ID bit.
-func afterWrite(f *os.File) { _ = unix.Fremovexattr(int(f.Fd()), "user.nodetune.none") }
+func waitForWriter(f *os.File) { _ = unix.Fremovexattr(int(f.Fd()), "user.nodetune.none") }
 
-// settleCopy finishes or undoes a shorten that did not come to its end. The copy
+// recoverInPlace finishes or undoes a shorten that did not come to its end. The copy
 // is whole where the head of the log is gone, since it was on the disk before;
 // where the head is still there it is dropped, whole or not.
-func (d *folder) settleCopy(base string, r archived) error {
+func recoverInPlace(d *folder, base string, r archived) error {
 	dst, st, err := d.file(r.copy, unix.O_RDONLY)
 	if err != nil {
 		return err

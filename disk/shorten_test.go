@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/disktest"
 )
 
 // The copy that chases a writer meets its writes half done, here very often,
@@ -24,8 +26,8 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 	defer writer.Wait()
 	defer stop.Store(true)
 	w, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	must(t, err)
-	must(t, unix.Fchmod(int(w.Fd()), 0o6640))
+	disktest.Must(t, err)
+	disktest.Must(t, unix.Fchmod(int(w.Fd()), 0o6640))
 	writer.Go(func() {
 		defer w.Close()
 		for !stop.Load() {
@@ -39,15 +41,15 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 		}
 	})
 	live, err := os.OpenFile(file, os.O_RDWR, 0)
-	must(t, err)
+	disktest.Must(t, err)
 	defer live.Close()
 	lines := 0
 	for copies := 0; copies < 500 || lines == 0; copies++ {
 		dst, err := os.Create(filepath.Join(dir, "copy"))
-		must(t, err)
-		must(t, chase(t.Context(), dst, live, 0, 1<<40))
-		must(t, dst.Close())
-		for got := content(t, dst.Name()); got != ""; got = got[len(line):] {
+		disktest.Must(t, err)
+		disktest.Must(t, copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<40))
+		disktest.Must(t, dst.Close())
+		for got := disktest.ReadFile(t, dst.Name()); got != ""; got = got[len(line):] {
 			if len(got) < len(line) || got[:len(line)] != string(line) {
 				t.Fatalf("copy %d ends with %d bytes of a line", copies, min(len(got), len(line)))
 			}
@@ -56,7 +58,7 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 	}
 	t.Logf("%d lines, none broken", lines)
 	var st unix.Stat_t
-	must(t, unix.Fstat(int(live.Fd()), &st))
+	disktest.Must(t, unix.Fstat(int(live.Fd()), &st))
 	if os.Geteuid() == 0 && st.Mode&0o7777 != 0o6640 { // a write by anyone else takes the bits
 		t.Errorf("the log's mode is %o now", st.Mode&0o7777)
 	}
@@ -66,18 +68,18 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 func TestChaseEnds(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
-	must(t, os.WriteFile(file, numbered(50_000), 0o600))
+	disktest.Must(t, os.WriteFile(file, disktest.NumberedLines(50_000), 0o600))
 	live, err := os.OpenFile(file, os.O_RDWR, 0)
-	must(t, err)
+	disktest.Must(t, err)
 	defer live.Close()
 	dst, err := os.Create(filepath.Join(dir, "copy"))
-	must(t, err)
+	disktest.Must(t, err)
 	defer dst.Close()
-	err = chase(t.Context(), dst, live, 0, 1<<20)
+	err = copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<20)
 	if refusal := (*Refusal)(nil); !errors.As(err, &refusal) {
 		t.Errorf("chase: %v", err)
 	}
-	if content(t, file) != string(numbered(50_000)) {
+	if disktest.ReadFile(t, file) != string(disktest.NumberedLines(50_000)) {
 		t.Error("the log lost lines")
 	}
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,14 +23,14 @@ type figures struct {
 // to a goroutine that nobody waits for beyond the deadline, and no second one
 // is sent while the first has not come back.
 type prober struct {
-	rootfs int
-	probe  func(rootfs int, path string) (figures, error)
+	rootfs hostRoot
+	probe  func(rootfs hostRoot, path string) (figures, error)
 
 	mu    sync.Mutex
 	stuck map[string]time.Time // since when, by path
 }
 
-func newProber(rootfs int) *prober {
+func newProber(rootfs hostRoot) *prober {
 	return &prober{rootfs: rootfs, probe: statfs, stuck: map[string]time.Time{}}
 }
 
@@ -92,8 +93,8 @@ func (p *prober) ask(paths []string, deadline time.Duration, now time.Time) (map
 }
 
 // statfs asks the filesystem that path, seen from the host's root, lies on.
-func statfs(rootfs int, path string) (figures, error) {
-	fd, err := openRoot(rootfs, path, unix.O_PATH)
+func statfs(rootfs hostRoot, path string) (figures, error) {
+	fd, err := rootfs.openDir(path, unix.O_PATH)
 	if err != nil {
 		return figures{}, err
 	}
@@ -123,7 +124,7 @@ func mountsBelow(places []place, mounts []mount) []place {
 	for _, m := range mounts {
 		for _, p := range places {
 			if rel, ok := within(m.point, p.path); ok && rel != "" && p.role == RoleLogs && !virtual(m.fstype) {
-				all = append(all, place{m.point, RoleLogs})
+				all = append(all, place{path: m.point, role: RoleLogs})
 				break
 			}
 		}
@@ -212,4 +213,39 @@ func newFilesystem(m mount, f figures, err error) Filesystem {
 	fs.ReservedBytes = (f.fs.Bfree - min(f.fs.Bavail, f.fs.Bfree)) * unit
 	fs.Inodes, fs.InodesFree = f.fs.Files, f.fs.Ffree
 	return fs
+}
+
+// markRoles gives their roles to filesystems of which the kubelet's or the runtime's
+// directory is not mounted here, as in a pod.
+func markRoles(host hostRoot, places []place, all []Filesystem) {
+	for _, p := range places {
+		if p.role != RoleKubelet && p.role != RoleRuntime || slices.ContainsFunc(all, func(f Filesystem) bool { return slices.Contains(f.Paths, p.path) }) {
+			continue
+		}
+		device := host.device(p.path)
+		for i := range all {
+			if device != "" && all[i].Device == device && !slices.Contains(all[i].Roles, p.role) {
+				all[i].Roles = append(all[i].Roles, p.role)
+			}
+		}
+	}
+}
+
+// space asks the filesystem under p. It has answered a moment ago, in the look
+// at the host that led here.
+func space(host hostRoot, p string) (Filesystem, error) {
+	fd, err := host.openDir(p, unix.O_RDONLY)
+	if err != nil {
+		return Filesystem{}, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return Filesystem{}, &os.PathError{Op: "statfs", Path: p, Err: err}
+	}
+	block := uint64(max(st.Frsize, st.Bsize, 1))
+	return Filesystem{
+		Path: p, State: StateOK, SizeBytes: st.Blocks * block, AvailBytes: st.Bavail * block,
+		Inodes: st.Files, InodesFree: st.Ffree,
+	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,7 +75,7 @@ func TestAskHung(t *testing.T) {
 		release := make(chan struct{})
 		var asked atomic.Int32 // by the probe that is never waited for
 		p := newProber(-1)
-		p.probe = func(_ int, path string) (figures, error) {
+		p.probe = func(_ hostRoot, path string) (figures, error) {
 			if path == "/dead" {
 				asked.Add(1)
 				<-release
@@ -109,7 +110,7 @@ func TestAskHung(t *testing.T) {
 // What it says of this machine is what statfs(2) says.
 func TestStatfs(t *testing.T) {
 	dir := t.TempDir()
-	f, err := statfs(rootfd(t, "/"), dir)
+	f, err := statfs(hostRoot(disktest.OpenRoot(t, "/")), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,13 +143,13 @@ func starved(err error) bool {
 }
 
 // pass brings t up to date. With full every directory is listed again.
-func (t *tree) pass(rootfs int, now time.Time, full bool) error {
+func (t *tree) pass(rootfs hostRoot, now time.Time, full bool) error {
 	t.live, t.listed, t.files, t.dirs = 0, 0, 0, 0
 	t.skipped = map[string]int{}
 	if full {
 		t.queue = t.queue[:0] // all that is missing is found again
 	}
-	top, err := openRoot(rootfs, t.host, unix.O_RDONLY)
+	top, err := rootfs.openDir(t.host, unix.O_RDONLY)
 	if err != nil {
 		t.close()
 		return &os.PathError{Op: "open", Path: t.host, Err: err}
@@ -302,8 +302,6 @@ func (f *file) take(st *unix.Statx_t) {
 	f.ino, f.size, f.blocks = st.Ino, st.Size, st.Blocks*512
 	f.mtime = when(st.Mtime)
 }
-
-func when(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 
 // grow counts what was written to a file that had before bytes and now has
 // after. A file that shrank was truncated and written from its beginning.

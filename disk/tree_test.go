@@ -15,35 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
-
-const (
-	podA = "prod_web-7d4b9_11111111-2222-3333-4444-555555555555/app"
-	podB = "prod_db-0_99999999-2222-3333-4444-555555555555/db"
-)
-
-func rootfd(t testing.TB, dir string) int {
-	t.Helper()
-	return open(t, dir, unix.O_PATH|unix.O_DIRECTORY)
-}
-
-func write(t testing.TB, path string, n int) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // newTree keeps few directories open, so that tests meet both kinds.
 func newTree() *tree { return &tree{host: "/var/log", pods: "/var/log/pods", keep: 1} }
@@ -55,7 +29,7 @@ func written(tr *tree) map[string]uint64 {
 	return now
 }
 
-func pass(t testing.TB, tr *tree, root int, full bool) {
+func pass(t testing.TB, tr *tree, root hostRoot, full bool) {
 	t.Helper()
 	if err := tr.pass(root, time.Now(), full); err != nil {
 		t.Fatal(err)
@@ -66,8 +40,8 @@ func pass(t testing.TB, tr *tree, root int, full bool) {
 // restart, truncation and compression.
 func TestWrittenThroughRotations(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
-	dir := filepath.Join(host, "var/log/pods", podA)
+	root := hostRoot(disktest.OpenRoot(t, host))
+	dir := filepath.Join(host, "var/log/pods", disktest.PodA)
 	log := func(name string) string { return filepath.Join(dir, name) }
 	rename := func(from, to string) {
 		t.Helper()
@@ -75,8 +49,8 @@ func TestWrittenThroughRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(t, log("0.log"), 1000)
-	write(t, log("0.log.20260101-000000.gz"), 500)
+	disktest.Append(t, log("0.log"), 1000)
+	disktest.Append(t, log("0.log.20260101-000000.gz"), 500)
 	tr := newTree()
 	want := uint64(0)
 	step := func(what string, n uint64, do func()) {
@@ -84,44 +58,44 @@ func TestWrittenThroughRotations(t *testing.T) {
 		do()
 		want += n
 		pass(t, tr, root, false)
-		if got := written(tr)["/var/log/pods/"+podA]; got != want {
+		if got := written(tr)["/var/log/pods/"+disktest.PodA]; got != want {
 			t.Errorf("%s: %d written, want %d", what, got, want)
 		}
 	}
 	step("what was there before", 0, func() {})
-	step("append", 100, func() { write(t, log("0.log"), 100) })
+	step("append", 100, func() { disktest.Append(t, log("0.log"), 100) })
 	step("rotate", 70, func() {
-		write(t, log("0.log"), 50)
+		disktest.Append(t, log("0.log"), 50)
 		rename("0.log", "0.log.20260101-000001")
-		write(t, log("0.log"), 20)
+		disktest.Append(t, log("0.log"), 20)
 	})
-	step("a late writer", 30, func() { write(t, log("0.log.20260101-000001"), 30) })
+	step("a late writer", 30, func() { disktest.Append(t, log("0.log.20260101-000001"), 30) })
 	step("twice within a pass", 300, func() {
 		rename("0.log", "0.log.20260101-000002")
-		write(t, log("0.log"), 200)
+		disktest.Append(t, log("0.log"), 200)
 		rename("0.log", "0.log.20260101-000003")
-		write(t, log("0.log"), 100)
+		disktest.Append(t, log("0.log"), 100)
 	})
 	step("compress", 0, func() {
-		write(t, log("0.log.20260101-000001.gz"), 10)
+		disktest.Append(t, log("0.log.20260101-000001.gz"), 10)
 		if err := os.Remove(log("0.log.20260101-000001")); err != nil {
 			t.Fatal(err)
 		}
 	})
 	step("copytruncate", 5, func() {
-		write(t, log("0.log.1"), 100) // the copy of what was counted
+		disktest.Append(t, log("0.log.1"), 100) // the copy of what was counted
 		if err := os.Truncate(log("0.log"), 0); err != nil {
 			t.Fatal(err)
 		}
-		write(t, log("0.log"), 5)
+		disktest.Append(t, log("0.log"), 5)
 	})
-	step("restart", 40, func() { write(t, log("1.log"), 40) })
+	step("restart", 40, func() { disktest.Append(t, log("1.log"), 40) })
 	step("nothing", 0, func() {})
 
 	// A pod that came after the first pass has written all it has.
-	write(t, filepath.Join(host, "var/log/pods", podB, "0.log"), 77)
+	disktest.Append(t, filepath.Join(host, "var/log/pods", disktest.PodB, "0.log"), 77)
 	pass(t, tr, root, false)
-	if got := written(tr)["/var/log/pods/"+podB]; got != 77 {
+	if got := written(tr)["/var/log/pods/"+disktest.PodB]; got != 77 {
 		t.Errorf("new pod: %d written, want 77", got)
 	}
 }
@@ -129,13 +103,13 @@ func TestWrittenThroughRotations(t *testing.T) {
 func TestProducers(t *testing.T) {
 	host := t.TempDir()
 	at := func(name string) string { return filepath.Join(host, "var/log", name) }
-	write(t, at("pods/"+podA+"/0.log"), 5000)
-	write(t, at("pods/"+podA+"/0.log.20260101-000000.gz"), 3000)
-	write(t, at("syslog"), 10)
-	write(t, at("syslog.1"), 10)
-	write(t, at("syslog.2.gz"), 10)
-	write(t, at("journal/0123/system.journal"), 8<<10)
-	write(t, at("journal/0123/system@1.journal"), 8<<10)
+	disktest.Append(t, at("pods/"+disktest.PodA+"/0.log"), 5000)
+	disktest.Append(t, at("pods/"+disktest.PodA+"/0.log.20260101-000000.gz"), 3000)
+	disktest.Append(t, at("syslog"), 10)
+	disktest.Append(t, at("syslog.1"), 10)
+	disktest.Append(t, at("syslog.2.gz"), 10)
+	disktest.Append(t, at("journal/0123/system.journal"), 8<<10)
+	disktest.Append(t, at("journal/0123/system@1.journal"), 8<<10)
 	if err := os.Symlink("/etc", at("link")); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +117,7 @@ func TestProducers(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := newTree()
-	pass(t, tr, rootfd(t, host), false)
+	pass(t, tr, hostRoot(disktest.OpenRoot(t, host)), false)
 	got := map[string]Producer{}
 	for _, p := range tr.producers(0, nil, map[string]uint64{}) {
 		got[p.Path] = p
@@ -153,9 +127,9 @@ func TestProducers(t *testing.T) {
 		files, archives int
 		bytes           uint64
 	}{
-		"/var/log/pods/" + podA: {KindContainer, 2, 1, 12 << 10},
-		"/var/log/syslog":       {KindFile, 3, 2, 12 << 10},
-		"/var/log/journal/0123": {KindJournal, 2, 1, 16 << 10},
+		"/var/log/pods/" + disktest.PodA: {KindContainer, 2, 1, 12 << 10},
+		"/var/log/syslog":                {KindFile, 3, 2, 12 << 10},
+		"/var/log/journal/0123":          {KindJournal, 2, 1, 16 << 10},
 	} {
 		p := got[path]
 		if p.Kind != want.kind || p.Files != want.files || p.Archives != want.archives {
@@ -166,7 +140,7 @@ func TestProducers(t *testing.T) {
 			t.Errorf("%s: %d bytes allocated, want at most %d", path, p.Bytes, want.bytes)
 		}
 	}
-	if p := got["/var/log/pods/"+podA]; p.Namespace != "prod" || p.Pod != "web-7d4b9" || p.Container != "app" {
+	if p := got["/var/log/pods/"+disktest.PodA]; p.Namespace != "prod" || p.Pod != "web-7d4b9" || p.Container != "app" {
 		t.Errorf("producer %+v", p.Workload)
 	}
 	if len(got) != 3 || tr.skipped[skipSpecial] != 1 {
@@ -179,9 +153,9 @@ func TestProducers(t *testing.T) {
 func TestDockerProducer(t *testing.T) {
 	host := t.TempDir()
 	id := strings.Repeat("0123456789abcdef", 4)
-	write(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log"), 5000)
-	write(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log.1"), 5000)
-	write(t, filepath.Join(host, "var/log/syslog"), 1)
+	disktest.Append(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log"), 5000)
+	disktest.Append(t, filepath.Join(host, "var/lib/docker/containers", id, id+"-json.log.1"), 5000)
+	disktest.Append(t, filepath.Join(host, "var/log/syslog"), 1)
 	links := filepath.Join(host, "var/log/containers")
 	if err := os.MkdirAll(links, 0o755); err != nil {
 		t.Fatal(err)
@@ -202,12 +176,12 @@ func TestDockerProducer(t *testing.T) {
 // in between.
 func TestIncrementalEqualsFull(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	logs := filepath.Join(host, "var/log")
-	write(t, filepath.Join(logs, "start.log"), 1)
+	disktest.Append(t, filepath.Join(logs, "start.log"), 1)
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"0.log", "1.log", "0.log.1", "0.log.20260101-000000", "0.log.20260101-000000.gz", "syslog"}
-	dirs := []string{".", "a", "a/b", "pods/" + podA, "pods/" + podB}
+	dirs := []string{".", "a", "a/b", "pods/" + disktest.PodA, "pods/" + disktest.PodB}
 	any := func(s []string) string { return s[random.IntN(len(s))] }
 	tr := newTree()
 	for range 300 {
@@ -216,7 +190,7 @@ func TestIncrementalEqualsFull(t *testing.T) {
 			file := filepath.Join(dir, any(names))
 			switch random.IntN(6) {
 			case 0, 1, 2:
-				write(t, file, random.IntN(20000))
+				disktest.Append(t, file, random.IntN(20000))
 			case 3:
 				_ = os.Remove(file)
 			case 4:
@@ -249,14 +223,14 @@ func sums(tr *tree) []string {
 // that is gone.
 func TestKeepOpen(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	pod := func(i int) string {
 		return filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", i, i))
 	}
 	for i := range 10 {
-		write(t, filepath.Join(pod(i), "app/0.log"), 10)
+		disktest.Append(t, filepath.Join(pod(i), "app/0.log"), 10)
 	}
-	write(t, filepath.Join(host, "var/log/nginx/access.log"), 10)
+	disktest.Append(t, filepath.Join(host, "var/log/nginx/access.log"), 10)
 	open := func() int {
 		names, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -291,8 +265,8 @@ func TestKeepOpen(t *testing.T) {
 	if err := os.Rename(filepath.Join(pod(9), "app"), filepath.Join(host, "elsewhere")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(pod(9), "app/5.log"), 33)
-	write(t, filepath.Join(host, "elsewhere/0.log"), 1000)
+	disktest.Append(t, filepath.Join(pod(9), "app/5.log"), 33)
+	disktest.Append(t, filepath.Join(host, "elsewhere/0.log"), 1000)
 	pass(t, tr, root, false)
 	if got := sums(tr); tr.files != 2 || !strings.Contains(strings.Join(got, " "), " 1 0") {
 		t.Errorf("%v", got)
@@ -306,11 +280,11 @@ func TestKeepOpen(t *testing.T) {
 // A directory that nothing happens in is not listed again; a full pass lists it.
 func TestIncrementalListsLittle(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	old := time.Now().Add(-time.Hour)
 	for i := range 20 {
 		dir := filepath.Join(host, "var/log/d", fmt.Sprint(i))
-		write(t, filepath.Join(dir, "0.log"), 10)
+		disktest.Append(t, filepath.Join(dir, "0.log"), 10)
 		if err := os.Chtimes(dir, old, old); err != nil {
 			t.Fatal(err)
 		}
@@ -325,8 +299,8 @@ func TestIncrementalListsLittle(t *testing.T) {
 	if tr.listed != 22 || tr.files != 20 {
 		t.Fatalf("first pass listed %d directories with %d files, want 22 and 20", tr.listed, tr.files)
 	}
-	write(t, filepath.Join(host, "var/log/d/7/1.log"), 5)
-	write(t, filepath.Join(host, "var/log/d/8/0.log"), 5)
+	disktest.Append(t, filepath.Join(host, "var/log/d/7/1.log"), 5)
+	disktest.Append(t, filepath.Join(host, "var/log/d/8/0.log"), 5)
 	pass(t, tr, root, false)
 	if tr.listed != 1 || tr.files != 21 {
 		t.Errorf("listed %d directories with %d files, want 1 and 21", tr.listed, tr.files)
@@ -343,11 +317,11 @@ func TestIncrementalListsLittle(t *testing.T) {
 // Links, before and after they were directories, lead nowhere.
 func TestTreeRefusesLinks(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	outside := t.TempDir()
-	write(t, filepath.Join(outside, "secret.log"), 100)
+	disktest.Append(t, filepath.Join(outside, "secret.log"), 100)
 	dir := filepath.Join(host, "var/log/d")
-	write(t, filepath.Join(dir, "0.log"), 10)
+	disktest.Append(t, filepath.Join(dir, "0.log"), 10)
 	tr := newTree()
 	pass(t, tr, root, false)
 	if err := os.RemoveAll(dir); err != nil {
@@ -363,7 +337,7 @@ func TestTreeRefusesLinks(t *testing.T) {
 		}
 	}
 	// The top itself may be a link of the host's: /var/log on a larger disk.
-	write(t, filepath.Join(host, "data/log/x.log"), 1)
+	disktest.Append(t, filepath.Join(host, "data/log/x.log"), 1)
 	if err := os.RemoveAll(filepath.Join(host, "var/log")); err != nil {
 		t.Fatal(err)
 	}
@@ -379,13 +353,13 @@ func TestTreeRefusesLinks(t *testing.T) {
 // Somebody swaps a directory and a link for as long as the scan goes on.
 func TestTreeSwap(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	outside := t.TempDir()
 	for i := range 50 {
-		write(t, filepath.Join(outside, fmt.Sprint(i, ".log")), 1)
+		disktest.Append(t, filepath.Join(outside, fmt.Sprint(i, ".log")), 1)
 	}
 	dir := filepath.Join(host, "var/log/d")
-	write(t, filepath.Join(dir, "0.log"), 1)
+	disktest.Append(t, filepath.Join(dir, "0.log"), 1)
 	link := filepath.Join(host, "var/log/l")
 	if err := os.Symlink(outside, link); err != nil {
 		t.Fatal(err)
@@ -423,7 +397,7 @@ func TestTreeSwap(t *testing.T) {
 // openEach is what kernels before 5.6 get; it refuses the same.
 func TestOpenEach(t *testing.T) {
 	host := t.TempDir()
-	root := rootfd(t, host)
+	root := hostRoot(disktest.OpenRoot(t, host))
 	if err := os.MkdirAll(filepath.Join(host, "a/b/c"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +405,7 @@ func TestOpenEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for rel, want := range map[string]error{"a/b/c": nil, ".": nil, "a/l/c": unix.ENOTDIR, "a/../a": unix.EXDEV, "a/x": unix.ENOENT} {
-		fd, err := openEach(root, rel, unix.O_RDONLY)
+		fd, err := openEach(int(root), rel, unix.O_RDONLY)
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", rel, err, want)
 		}
@@ -440,7 +414,7 @@ func TestOpenEach(t *testing.T) {
 		}
 	}
 	// Beyond the mount that a path begins on.
-	slash := open(t, "/", unix.O_PATH)
+	slash := disktest.Open(t, "/", unix.O_PATH)
 	if fd, err := openEach(slash, "proc/self", unix.O_RDONLY); !errors.Is(err, unix.EXDEV) {
 		t.Errorf("/proc from /: %d, %v, want EXDEV", fd, err)
 	}
@@ -489,9 +463,9 @@ func manyFiles(b *testing.B) (host string) {
 // system calls of a full pass, and du.
 func BenchmarkScan(b *testing.B) {
 	host := manyFiles(b)
-	root := rootfd(b, host)
+	root := hostRoot(disktest.OpenRoot(b, host))
 	b.Run("du", func(b *testing.B) {
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		for b.Loop() {
 			if err := exec.Command("du", "-s", host).Run(); err != nil {
 				b.Fatal(err)
@@ -500,10 +474,10 @@ func BenchmarkScan(b *testing.B) {
 	})
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		buf := make([]byte, 64<<10)
 		for b.Loop() {
-			if n := bare(b, root, []byte("var\x00"), buf); n != 100_000 {
+			if n := bare(b, int(root), []byte("var\x00"), buf); n != 100_000 {
 				b.Fatal(n)
 			}
 		}
@@ -512,7 +486,7 @@ func BenchmarkScan(b *testing.B) {
 		tr := newTree()
 		pass(b, tr, root, true)
 		b.ReportAllocs()
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		for b.Loop() {
 			pass(b, tr, root, true)
 		}
@@ -530,7 +504,7 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.ReportAllocs()
-		defer cpu(b)()
+		defer disktest.CPUTime(b)()
 		for b.Loop() {
 			pass(b, tr, root, false)
 		}
@@ -538,23 +512,6 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(tr.files, tr.listed)
 		}
 	})
-}
-
-// cpu reports the processor time of the benchmark, children included: on a
-// busy machine the wall clock compares whoever had luck.
-func cpu(b *testing.B) func() {
-	used := func() (ns int64) {
-		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
-			var r unix.Rusage
-			if err := unix.Getrusage(who, &r); err != nil {
-				b.Fatal(err)
-			}
-			ns += r.Utime.Nano() + r.Stime.Nano()
-		}
-		return ns
-	}
-	before := used()
-	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
 }
 
 // bare is a scan that keeps nothing: openat, getdents64 and fstatat for every
@@ -602,14 +559,14 @@ func BenchmarkIdlePass(b *testing.B) {
 	host := b.TempDir()
 	for i := range 250 {
 		dir := filepath.Join(host, "var/log/pods", fmt.Sprintf("ns_pod-%d_00000000-0000-0000-0000-%012d", i, i), "app")
-		write(b, filepath.Join(dir, "0.log"), 1000)
-		write(b, filepath.Join(dir, "0.log.20260101-000000.gz"), 100)
+		disktest.Append(b, filepath.Join(dir, "0.log"), 1000)
+		disktest.Append(b, filepath.Join(dir, "0.log.20260101-000000.gz"), 100)
 	}
 	o := observer(b, host, DefaultPolicy())
 	now := time.Now()
 	observe(b, o, now)
 	b.ReportAllocs()
-	defer cpu(b)()
+	defer disktest.CPUTime(b)()
 	for b.Loop() {
 		now = now.Add(10 * time.Second)
 		observe(b, o, now)

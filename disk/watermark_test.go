@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
@@ -23,6 +24,7 @@ import (
 // only where the policy says so, and counted.
 func TestWatermarksForReal(t *testing.T) {
 	privtest.Root(t)
+	pressure := PressurePolicy{AvailPercent: 15, RecoverAvailPercent: 20, InodesPercent: 10}
 	for _, c := range []struct {
 		name   string
 		speed  int           // of the reader, bytes per second; 0: none
@@ -40,34 +42,30 @@ func TestWatermarksForReal(t *testing.T) {
 			if c.unread {
 				policy.Reclaim.Classes = append(policy.Reclaim.Classes, ClassUnread)
 			}
-			put(t, file, "")
+			disktest.WriteFile(t, file, "")
 			stop := func() (int, int) { return 0, 0 }
 			if c.speed > 0 {
-				stop = collect(t, file, 1<<26, c.speed, c.wait)
+				stop = disktest.Collect(t, file, 1<<26, c.speed, c.wait)
 			}
-			w := startWriter(t, file, "REOPEN=1", "WIDTH=162", "RATE=200000")
+			w := disktest.StartWriter(t, file, "REOPEN=1", "WIDTH=162", "RATE=200000")
 			policy.Rotations = []Rotation{{Paths: []string{"/var/log/app.log"}, MaxSize: 8 << 20, Compress: Gzip, Grace: field.Duration(1)}}
 			r := reclaimer(t, root, policy)
 			// By hand, what a configuration says with a unit.
 			how := policy.Rotations[0].How()
-			how.Reopen = Reopen{PID: w.cmd.Process.Pid}
+			how.Reopen = Reopen{PID: w.Cmd.Process.Pid}
 			var lowest, unread uint64 = 1 << 62, 0
 			acting, reclaimed := false, 0
-			for end := time.Now().Add(max(time.Duration(scale(60))*time.Second, 6*time.Second)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-				f, err := r.space("/var/log")
-				must(t, err)
+			for end := time.Now().Add(max(time.Duration(disktest.Scale(60))*time.Second, 6*time.Second)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				f, err := space(r.host.rootfs, "/var/log")
+				disktest.Must(t, err)
 				lowest = min(lowest, f.AvailBytes)
-				goal, short := policy.Pressure.Goal(f, acting)
+				goal, short := pressure.Goal(f, acting)
 				acting = short
 				how.Force = short
-				all, err := r.match("/var/log/app.log")
-				must(t, err)
-				for _, x := range all {
-					if policy.Rotations[0].due(x.size, x.last, time.Now(), true) != "" {
-						_, err := r.Rotate(t.Context(), "/var/log/app.log", how, time.Now())
-						if _, ok := errors.AsType[*Behind](err); err != nil && !ok {
-							t.Error(err)
-						}
+				if st, err := os.Stat(file); err == nil && st.Size() >= int64(policy.Rotations[0].MaxSize) {
+					_, err := r.Rotate(t.Context(), "/var/log/app.log", how, time.Now())
+					if _, ok := errors.AsType[*Behind](err); err != nil && !ok {
+						t.Error(err)
 					}
 				}
 				if _, err := r.Settle(t.Context(), "/var/log/app.log", how, time.Now()); err != nil {
@@ -76,8 +74,8 @@ func TestWatermarksForReal(t *testing.T) {
 				if !short {
 					continue
 				}
-				got, err := r.Reclaim(t.Context(), "/var/log", goal, Usage{}, false, time.Now(), nil)
-				must(t, err)
+				got, err := r.Reclaim(t.Context(), "/var/log", goal, nothingSeen(), false, time.Now(), nil)
+				disktest.Must(t, err)
 				for _, a := range got.Acts {
 					if a.Err != nil {
 						t.Error(a.Err)
@@ -86,8 +84,8 @@ func TestWatermarksForReal(t *testing.T) {
 					reclaimed++
 				}
 			}
-			_ = w.cmd.Process.Signal(unix.SIGTERM)
-			lines := <-w.done
+			_ = w.Cmd.Process.Signal(unix.SIGTERM)
+			lines := <-w.Done
 			_, _ = stop()
 			t.Logf("%d MB written; at least %d MiB were available; %d acts; %d MiB unread lost", lines*162/1e6, lowest>>20, reclaimed, unread>>20)
 			if lines < 0 {
@@ -108,19 +106,19 @@ func TestWatermarksForReal(t *testing.T) {
 func TestJournalForReal(t *testing.T) {
 	privtest.Root(t)
 	const name = "nodetune-test"
-	machine := strings.TrimSpace(content(t, "/etc/machine-id"))
+	machine := strings.TrimSpace(disktest.ReadFile(t, "/etc/machine-id"))
 	dir := "/var/log/journal/" + machine + "." + name
 	conf := "/etc/systemd/journald@" + name + ".conf"
-	must(t, os.MkdirAll(dir, 0o755))
-	must(t, os.WriteFile(conf, []byte("[Journal]\nStorage=persistent\nSystemMaxFileSize=1M\nRateLimitIntervalSec=0\nSystemMaxUse=1G\n"), 0o644))
-	must(t, os.MkdirAll("/run/systemd/journal."+name, 0o755))
+	disktest.Must(t, os.MkdirAll(dir, 0o755))
+	disktest.Must(t, os.WriteFile(conf, []byte("[Journal]\nStorage=persistent\nSystemMaxFileSize=1M\nRateLimitIntervalSec=0\nSystemMaxUse=1G\n"), 0o644))
+	disktest.Must(t, os.MkdirAll("/run/systemd/journal."+name, 0o755))
 	t.Cleanup(func() {
-		must(t, os.RemoveAll(dir))
-		must(t, os.Remove(conf))
-		must(t, os.RemoveAll("/run/systemd/journal."+name))
+		disktest.Must(t, os.RemoveAll(dir))
+		disktest.Must(t, os.Remove(conf))
+		disktest.Must(t, os.RemoveAll("/run/systemd/journal."+name))
 		_ = os.RemoveAll("/run/log/journal/" + machine + "." + name)
 	})
-	start(t, "/lib/systemd/systemd-journald", name)
+	disktest.Start(t, "/lib/systemd/systemd-journald", name)
 	socket := "/run/systemd/journal." + name + "/socket"
 	var conn net.Conn
 	for deadline := time.Now().Add(20 * time.Second); conn == nil; time.Sleep(20 * time.Millisecond) {
@@ -138,18 +136,18 @@ func TestJournalForReal(t *testing.T) {
 			filler[k] = byte('!' + rand.IntN(90)) // compresses to hardly less
 		}
 		_, err := fmt.Fprintf(conn, "MESSAGE=%d %s\n", i, filler)
-		must(t, err)
+		disktest.Must(t, err)
 	}
-	policy := DefaultPolicy()
+	policy := reclaimConfig()
 	policy.LogPaths = []string{dir}
 	policy.Reclaim.Classes = []Class{ClassJournal}
 	policy.Reclaim.JournalKeep = 2 << 20
 	r := reclaimer(t, "/", policy)
 	r.journald = "run/systemd/journal." + name + "/io.systemd.journal"
-	must(t, r.rotateJournal(t.Context()))
+	disktest.Must(t, r.rotateJournal(t.Context()))
 	size := func() (sum, files int64) {
 		entries, err := os.ReadDir(dir)
-		must(t, err)
+		disktest.Must(t, err)
 		for _, e := range entries {
 			if st, err := e.Info(); err == nil {
 				sum, files = sum+st.Sys().(*syscall.Stat_t).Blocks*512, files+1
@@ -158,10 +156,10 @@ func TestJournalForReal(t *testing.T) {
 		return sum, files
 	}
 	before, files := size()
-	f, err := r.space(dir)
-	must(t, err)
-	got, err := r.Reclaim(t.Context(), dir, Goal{AvailBytes: f.SizeBytes}, Usage{}, false, time.Now(), nil)
-	must(t, err)
+	f, err := space(r.host.rootfs, dir)
+	disktest.Must(t, err)
+	got, err := r.Reclaim(t.Context(), dir, Goal{AvailBytes: f.SizeBytes}, nothingSeen(), false, time.Now(), nil)
+	disktest.Must(t, err)
 	for _, a := range got.Acts {
 		if a.Err != nil {
 			t.Error(a.Err)
@@ -177,10 +175,10 @@ func TestJournalForReal(t *testing.T) {
 		t.Errorf("%d bytes are left", after)
 	}
 	_, err = fmt.Fprintf(conn, "MESSAGE=it goes on\n")
-	must(t, err)
-	run(t, "journalctl", "--namespace="+name, "--sync")
-	run(t, "journalctl", "--directory="+dir, "--verify")
-	if out := run(t, "journalctl", "--directory="+dir, "-n", "1", "-o", "cat"); !strings.Contains(out, "it goes on") {
+	disktest.Must(t, err)
+	disktest.Run(t, "journalctl", "--namespace="+name, "--sync")
+	disktest.Run(t, "journalctl", "--directory="+dir, "--verify")
+	if out := disktest.Run(t, "journalctl", "--directory="+dir, "-n", "1", "-o", "cat"); !strings.Contains(out, "it goes on") {
 		t.Errorf("the last message: %.100q", out)
 	}
 }

@@ -86,7 +86,7 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 	if at := sysctl.NewStore(o.Rootfs).Paused(); at != "" && !f.dryRun {
 		return unmet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
 	}
-	r, err := disk.NewReclaimer(o.Procfs, o.Rootfs, p)
+	r, err := disk.NewReclaimer(o.Procfs, o.Rootfs, p.ReclaimConfig())
 	if err != nil {
 		return unreadable(err)
 	}
@@ -104,7 +104,7 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 			sayAct(out, a)
 		}
 	}
-	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value, f.dryRun, time.Now(), tell)
+	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value.ReclaimInput(), f.dryRun, time.Now(), tell)
 	doc := struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`

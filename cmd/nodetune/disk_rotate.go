@@ -67,7 +67,7 @@ again.`,
 // how is what the flags say; what they leave out is as in the configuration.
 func (f *diskRotateFlags) how(cmd *cobra.Command, p disk.Policy, file string) (disk.How, error) {
 	how := disk.How{Compress: disk.Gzip}
-	if r, ok := p.RotationOf(file); ok {
+	if r, ok := disk.RotationOf(p.Rotations, file); ok {
 		how = r.How()
 		how.Grace = 0
 	}

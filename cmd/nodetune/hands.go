@@ -120,7 +120,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		t.reclaimer = nil
 	}
 	if t.reclaimer == nil {
-		r, err := disk.NewReclaimer(t.roots.Procfs, t.roots.Rootfs, policy)
+		r, err := disk.NewReclaimer(t.roots.Procfs, t.roots.Rootfs, policy.ReclaimConfig())
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 	t.did(t.reclaimer.Pass(ctx, policy.Rotations, pressed, now)...)
 	var errs []error
 	for top, goal := range short {
-		got, err := t.reclaimer.Reclaim(ctx, top, goal, u, false, now, func(a disk.Act) { t.did(a) })
+		got, err := t.reclaimer.Reclaim(ctx, top, goal, u.ReclaimInput(), false, now, func(a disk.Act) { t.did(a) })
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -5,6 +5,7 @@ package field
 import (
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Error is one wrong field. Path is written as in YAML, for example
@@ -57,3 +58,6 @@ func Under(prefix string, err error) error {
 	}
 	return errors.Join(under...)
 }
+
+// Index returns the path of element i of the list at path: sysctl.rules[2].
+func Index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }

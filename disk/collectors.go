@@ -1,0 +1,68 @@
+package disk
+
+import (
+	"fmt"
+	"time"
+)
+
+// reading judges the readers: one that stands still while its file grows, or a
+// container's log that grows while nobody follows it. The second counts only on
+// a node where somebody has followed some container's log: without a collector
+// there is nothing to be stalled.
+func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
+	var stalled []Reader
+	for _, r := range u.Readers {
+		if r.StalledSince != nil {
+			stalled = append(stalled, r)
+		}
+	}
+	if len(stalled) > 0 {
+		r := stalled[0] // the one with the most unread: readers are sorted
+		return Alarm{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s; %s",
+			collector(r), Size(r.LagBytes), logName(r), others(len(stalled)-1, "logs"), r.Cure())}
+	}
+	var alone []Unfollowed
+	young := false
+	for _, x := range u.Unfollowed {
+		switch {
+		case x.GrewBytes == 0 || x.Since == nil || p.leavesOut(x.Namespace, x.Pod):
+		case now.Sub(*x.Since) >= p.UnfollowedAfter.D():
+			alone = append(alone, x)
+		default:
+			young = true
+		}
+	}
+	switch {
+	case len(alone) > 0 && collected:
+		x := alone[0]
+		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
+			x.Namespace, x.Pod, x.Container, Size(x.GrewBytes), others(len(alone)-1, "logs"))}
+	case young && collected:
+		return Alarm{Between, ReasonReading, "new logs are not followed yet"}
+	}
+	return Alarm{Clear, ReasonReading, "every reader moves"}
+}
+
+func others(n int, what string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more %s", n, what)
+}
+
+func collector(r Reader) string {
+	if r.Who.Pod != "" {
+		return r.Who.Namespace + "/" + r.Who.Pod
+	}
+	if r.Who.Unit != "" {
+		return r.Who.Unit
+	}
+	return fmt.Sprintf("%q (pid %d)", r.Comm, r.PID)
+}
+
+func logName(r Reader) string {
+	if r.Log.Pod != "" {
+		return r.Log.Namespace + "/" + r.Log.Pod + ":" + r.Log.Container
+	}
+	return fmt.Sprintf("%q", r.Path)
+}

@@ -1,0 +1,145 @@
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nodetune/nodetune/internal/field"
+)
+
+// threshold returns how much of size the value of a signal is: a percentage or
+// a quantity. 0 % and 100 % switch a signal off, as does no value.
+func threshold(value string, size uint64) (uint64, bool) {
+	if p, ok := strings.CutSuffix(value, "%"); ok {
+		share, err := strconv.ParseFloat(p, 64)
+		if err != nil || !(share > 0 && share < 100) {
+			return 0, false
+		}
+		return uint64(float64(size) * share / 100), true
+	}
+	b, err := field.ParseBytes(value)
+	return uint64(b), err == nil && b > 0
+}
+
+// setEviction writes into f below which figures a kubelet with these thresholds
+// (evictionHard) evicts. Where images
+// lie on the kubelet's own disk both signals watch it, and the higher one is
+// met first.
+func setEviction(f *Filesystem, thresholds map[string]string) {
+	for _, role := range f.Roles {
+		avail, inodes := nodefsAvailable, nodefsInodesFree
+		switch role {
+		case RoleKubelet:
+		case RoleRuntime:
+			avail, inodes = imagefsAvailable, imagefsInodesFree
+		default:
+			continue
+		}
+		if n, ok := threshold(thresholds[avail], f.SizeBytes); ok && (f.EvictionAvailBytes == nil || n > *f.EvictionAvailBytes) {
+			f.EvictionAvailBytes, f.EvictionSignal = &n, avail
+		}
+		if n, ok := threshold(thresholds[inodes], f.Inodes); ok && f.Inodes > 0 && (f.EvictionInodesFree == nil || n > *f.EvictionInodesFree) {
+			f.EvictionInodesFree = &n
+		}
+	}
+}
+
+// aboveEviction is how many points of space above the kubelet's own threshold
+// pressure begins: after it, pods are evicted and the taint stays for at least
+// five minutes.
+const aboveEviction = 5
+
+func soon(seconds *float64, horizon time.Duration) bool {
+	return seconds != nil && *seconds < horizon.Seconds()
+}
+
+// PressurePolicy says when a filesystem that holds logs is short of space.
+type PressurePolicy struct {
+	AvailPercent        float64        `json:"availPercent"`        // act below
+	RecoverAvailPercent float64        `json:"recoverAvailPercent"` // enough again above
+	InodesPercent       float64        `json:"inodesPercent"`
+	Horizon             field.Duration `json:"horizon"` // or when the kubelet would evict within
+}
+
+// Goal is how much of a filesystem is to be available.
+type Goal struct {
+	AvailBytes uint64 `json:"avail_bytes"`
+	InodesFree uint64 `json:"inodes_free"`
+	Critical   bool   `json:"critical"`
+	Reason     string `json:"reason"`
+}
+
+// Met reports whether f is where g wants it.
+func (g Goal) Met(f Filesystem) bool {
+	return f.AvailBytes >= g.AvailBytes && (f.Inodes == 0 || f.InodesFree >= g.InodesFree)
+}
+
+// LogPath returns the first of the log directories that lies on f, or "".
+func (f Filesystem) LogPath(logPaths []string) string {
+	for _, p := range logPaths {
+		if slices.Contains(f.Paths, p) {
+			return p
+		}
+	}
+	return ""
+}
+
+// points is so many percent of n.
+func points(n uint64, percent float64) uint64 { return uint64(float64(n) * percent / 100) }
+
+// Room between the kubelet's threshold and ours, in points of the size: it looks
+// every ten seconds, and its taint stays for five minutes.
+const (
+	actAbove      = 5
+	criticalAbove = 2
+	restAbove     = 5 // from where acting begins to where it ends
+)
+
+// low is below how many bytes available f is short of space.
+func (p PressurePolicy) low(f Filesystem) uint64 {
+	low := points(f.SizeBytes, p.AvailPercent)
+	if f.EvictionAvailBytes != nil {
+		low = max(low, *f.EvictionAvailBytes+points(f.SizeBytes, actAbove))
+	}
+	return low
+}
+
+// Short reports whether f is short of space now, not only soon.
+func (p PressurePolicy) Short(f Filesystem) bool {
+	return f.AvailBytes < p.low(f) || f.Inodes > 0 && f.InodesFree < points(f.Inodes, p.InodesPercent)
+}
+
+// Goal says whether f is so short that space must be reclaimed, and until when.
+// acting says that this has begun already: it ends higher than it begins.
+func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {
+	if !f.Measured() || f.State == StateReadOnly || f.SizeBytes == 0 {
+		return Goal{}, false
+	}
+	low := p.low(f)
+	critical := low / 2 // where no kubelet says it
+	if f.EvictionAvailBytes != nil {
+		critical = *f.EvictionAvailBytes + points(f.SizeBytes, criticalAbove)
+	}
+	inodes := points(f.Inodes, p.InodesPercent)
+	g := Goal{
+		AvailBytes: max(points(f.SizeBytes, p.RecoverAvailPercent), low+points(f.SizeBytes, restAbove)),
+		InodesFree: inodes + points(f.Inodes, restAbove),
+		Critical:   f.AvailBytes < critical,
+	}
+	switch {
+	case f.AvailBytes < low:
+		g.Reason = fmt.Sprintf("%s has %s available, less than %s", f.Path, Size(f.AvailBytes), Size(low))
+	case f.Inodes > 0 && f.InodesFree < inodes:
+		g.Reason = fmt.Sprintf("%s has %d inodes free, less than %d", f.Path, f.InodesFree, inodes)
+	case soon(f.SecondsToEviction, p.Horizon.D()):
+		g.Reason = fmt.Sprintf("the kubelet would evict for %s within %v", f.Path, p.Horizon)
+	case acting && !g.Met(f):
+		g.Reason = fmt.Sprintf("%s has %s available, not yet %s", f.Path, Size(f.AvailBytes), Size(g.AvailBytes))
+	default:
+		return Goal{}, false
+	}
+	return g, true
+}

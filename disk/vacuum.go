@@ -1,0 +1,15 @@
+package disk
+
+import (
+	"context"
+	"strconv"
+)
+
+// rotateJournal makes journald close its files and begin new ones, so that the
+// old ones are archived and can go: io.systemd.Journal.Rotate on its varlink
+// socket, one JSON object with a NUL after it.
+func (r *Reclaimer) rotateJournal(ctx context.Context) error {
+	// Below the root of the host, also where that is not ours.
+	at := "/proc/self/fd/" + strconv.Itoa(int(r.host.rootfs)) + "/" + r.journald
+	return varlink(ctx, at, "io.systemd.Journal.Rotate")
+}
