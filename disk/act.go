@@ -51,7 +51,7 @@ func (r *Rotator) Logrotate() (func(file string) bool, error) {
 		return nil, refusef("whether logrotate rotates a log is not known: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
 	}
 	defer done()
-	stanzas := readLogrotate(host.readFile, host.list)
+	stanzas := readLogrotate(host.files()).stanzas
 	return func(file string) bool {
 		for _, s := range stanzas {
 			if s.manages(file) {

@@ -96,7 +96,7 @@ var dumps = []string{"/var/lib/systemd/coredump", "/var/crash"}
 // walked is what the last walk of /proc has shown.
 type walked struct {
 	processes, unreadable, unread int
-	kubelet                       int // its pid
+	kubelet, docker               int // their pids
 
 	readers    []Reader
 	unfollowed []Unfollowed
@@ -166,7 +166,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		o.conf = o.readHost(errs)
 	}
 	o.conf.kubelet = u.Kubelet
-	u.Findings = findings(o.conf, u.Filesystems)
+	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u.Kubelet, u.Producers), unboundedRotations(o.conf.rotated, u.Producers))
 	if u.Filesystems == nil {
 		u.Filesystems = []Filesystem{}
 	}
@@ -187,12 +187,14 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 // walk looks at every process.
 func (o *Observer) walk(ctx context.Context, now time.Time) (*seen, error) {
 	seen := o.follow.pass(o.pods)
+	seen.procfs = o.procfs
 	stats, err := o.walker.Walk(ctx, seen.visitor())
 	if err != nil {
 		return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
 	}
 	seen.readWatches(ctx, o.reader, now)
-	o.walked = walked{processes: stats.Processes, unread: seen.unread, kubelet: seen.kubelet}
+	o.follow.kubelet = seen.kubelet
+	o.walked = walked{processes: stats.Processes, unread: seen.unread, kubelet: seen.kubelet.pid, docker: seen.docker.pid}
 	for _, r := range stats.Unreadable {
 		o.walked.unreadable += r.Processes
 	}
