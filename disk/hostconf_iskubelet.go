@@ -4,6 +4,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,12 +80,9 @@ func onHost(c kubeletCandidate) bool {
 // may follow, as in kubelet-v1.34. An interpreter is not.
 func isProgram(exe string) bool {
 	exe = strings.TrimSuffix(exe, " (deleted)") // upgraded, not yet restarted
-	for name := range kubeletNames {
-		if strings.HasPrefix(exe, name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"kubelet", "hyperkube", "kubelite", "k3s", "microshift"}, func(name string) bool {
+		return strings.HasPrefix(exe, name)
+	})
 }
 
 // podOf reports whether a cgroup is a pod's. Seen from a cgroup namespace of a

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -296,9 +297,8 @@ func findKubelet(cmdline []byte, host hostFiles) (k Kubelet, ok bool, err error)
 		k.RootDir = path.Clean(dir)
 	}
 	config, dir := inRoot(flags.last("config")), inRoot(flags.last("config-dir"))
-	if k.Config = config; config == "" && k.Config == "" {
-		k.Config = dir
-	}
+	// Another program's own file is named before those that it passes on.
+	k.Config = cmp.Or(k.Config, config, dir)
 	c, err := loadKubeletConfig(host, config, dir)
 	errs = append(errs, err)
 	if err := k.apply(c); err != nil {

@@ -121,7 +121,19 @@ func (f *logrotateFile) wrong(format string, args ...any) {
 		f.ended = true
 		return
 	}
+	// Where logrotate resumes: it passes over the character with the error and
+	// the next one.
+	if f.i++; f.i < len(f.b) && f.b[f.i] == '\n' {
+		f.line++
+	}
+	f.i++
 	f.skipBlock("a directive in it is wrong")
+}
+
+// wrongValue is an error in a value that was read to the end of its line.
+func (f *logrotateFile) wrongValue(format string, args ...any) {
+	f.i--
+	f.wrong(format, args...)
 }
 
 // fatal is an error after which logrotate reads no further in this file.
@@ -134,22 +146,23 @@ func (f *logrotateFile) fatal(format string, args ...any) {
 	}
 }
 
-// skipBlock goes behind the '}' of a block that logrotate skips. It passes over
-// scripts, but not over braces in what it skips.
+// skipBlock goes behind the '}' that begins a line, where logrotate drops a block
+// with an error; '}' behind anything else, blanks too, it does not see. A block
+// that is still open at the end of the file it keeps, as far as it has read it.
 func (f *logrotateFile) skipBlock(why string) {
-	f.block.skipped = why
-	f.add()
 	for f.i < len(f.b) {
 		switch c := f.b[f.i]; {
 		case c == '}':
 			f.i++
+			f.block.skipped = why
+			f.add()
 			return
 		case c == '\n':
 			f.line++
 			f.i++
 		default:
 			if w := f.word(); scripts[w] {
-				f.script()
+				f.endscript()
 			} else {
 				f.skipLine()
 			}
@@ -157,12 +170,19 @@ func (f *logrotateFile) skipBlock(why string) {
 	}
 }
 
-// script goes behind endscript, which is the first word of its line, or follows
-// the directive itself.
+// script goes behind endscript.
 func (f *logrotateFile) script() {
+	if !f.endscript() {
+		f.fatal("a script has no endscript")
+	}
+}
+
+// endscript goes behind the word endscript, the first one of its line or the one
+// behind the directive itself.
+func (f *logrotateFile) endscript() bool {
 	for f.i < len(f.b) {
 		if f.word() == "endscript" {
-			return
+			return true
 		}
 		f.skipLine()
 		if f.i < len(f.b) {
@@ -170,7 +190,7 @@ func (f *logrotateFile) script() {
 			f.line++
 		}
 	}
-	f.fatal("a script has no endscript")
+	return false
 }
 
 // add takes the open block into the configuration.
@@ -295,17 +315,15 @@ func (f *logrotateFile) directive() {
 	case scripts[key]:
 		f.script()
 	case isFlag[key]:
-	case takesWords[key] > 0:
-		if all, _ := poptWords(f.rest()); len(all) > takesWords[key] {
-			f.wrong("%s has more than %d values; a comment behind it is one, too", key, takesWords[key])
-		}
+	case key == "su", key == "create", key == "createolddir":
+		f.owner(key)
 	case takesLine[key]:
 		f.skipLine()
 	case takesValue[key]:
 		if s, ok := f.value(); !ok {
 			f.wrong("%s needs a value", key)
 		} else if strings.ContainsAny(s, " \t") && !mayHaveBlanks[key] {
-			f.wrong("%s needs one value, not %.60q", key, s)
+			f.wrongValue("%s needs one value, not %.60q", key, s)
 		}
 	default:
 		// logrotate warns, and passes over the line.
@@ -337,8 +355,12 @@ func (f *logrotateFile) number(key string, least int64, take func(int64)) {
 		return
 	}
 	n, err := strconv.ParseInt(strings.TrimLeft(s, cSpace), 0, 64)
-	if !ok || err != nil || n < least {
-		f.wrong("%s needs a number, not %.40q", key, s)
+	if !ok {
+		f.wrong("%s needs a number", key)
+		return
+	}
+	if err != nil || n < least {
+		f.wrongValue("%s needs a number, not %.40q", key, s)
 		return
 	}
 	if take != nil {
@@ -353,7 +375,7 @@ func (f *logrotateFile) size(to *rotation, key string) {
 	}
 	n, err := logrotateSize(s)
 	if err != nil {
-		f.wrong("%s: %v", key, err)
+		f.wrongValue("%s: %v", key, err)
 		return
 	}
 	switch key {
@@ -363,6 +385,21 @@ func (f *logrotateFile) size(to *rotation, key string) {
 		to.maxsize = n
 	default:
 		to.minsize = n
+	}
+}
+
+// owner reads a mode, a user and a group, su without the mode. Which users there
+// are is not known here.
+func (f *logrotateFile) owner(key string) {
+	all := strings.FieldsFunc(f.rest(), func(c rune) bool { return strings.ContainsRune(cSpace, c) })
+	mode := len(all) == 1 || len(all) == 3
+	switch {
+	case key == "su" && len(all) != 2, len(all) > 3:
+		f.wrongValue("%s has %d values; a comment behind it is one, too", key, len(all))
+	case key != "su" && mode:
+		if _, err := strconv.ParseUint(strings.Trim(all[0], `"'`), 8, 31); err != nil {
+			f.wrongValue("%s has %.20q for a mode", key, all[0])
+		}
 	}
 }
 
@@ -425,5 +462,4 @@ var (
 	takesLine     = names("compressoptions dateformat")
 	takesValue    = names("olddir mail extension addextension compresscmd uncompresscmd compressext")
 	mayHaveBlanks = names("extension addextension")
-	takesWords    = map[string]int{"su": 2, "create": 3, "createolddir": 3}
 )

@@ -204,5 +204,7 @@ func logrotateSize(s string) (int64, error) {
 // manages reports whether a pattern of logrotate's configuration matches p:
 // such a file is logrotate's to rotate, and nodetune leaves it alone.
 func (s stanza) manages(p string) bool {
-	return slices.ContainsFunc(s.patterns, func(pattern string) bool { return globMatch(pattern, p) })
+	return slices.ContainsFunc(s.patterns, func(pattern string) bool {
+		return globMatch(pattern, p) || path.Clean(pattern) == p // a pattern that matches nothing is a name
+	})
 }
