@@ -52,12 +52,13 @@ func readSystemdConf(host hostFiles, name, section string) (values map[string]st
 	// take reports whether there is such a file.
 	take := func(p string) bool {
 		b, err := host.read(p)
-		if errors.Is(err, fs.ErrNotExist) {
+		kind, e := host.kind(p)
+		if e != nil && errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
 		if err != nil {
-			if kind, e := host.kind(p); e == nil && kind&(fs.ModeSymlink|fs.ModeIrregular) != 0 {
-				return true // /dev/null masks the file
+			if e == nil && kind&(fs.ModeSymlink|fs.ModeIrregular) != 0 {
+				return true // a link to /dev/null masks the file; /dev may not be mounted here
 			}
 			problems = append(problems, problem{p, fmt.Sprintf("not read: %v", err)})
 			return true

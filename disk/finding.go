@@ -216,9 +216,15 @@ func unboundedRotations(rotated []stanza, producers []Producer) []Finding {
 	return found
 }
 
-// noKubelet finds pods' logs on a host where no kubelet was found.
-func noKubelet(k *Kubelet, producers []Producer) []Finding {
-	if k != nil || !slices.ContainsFunc(producers, func(p Producer) bool { return p.Kind == KindContainer && p.PodUID != "" }) {
+// PodsWithoutKubelet reports whether there are logs of pods on a host where no
+// kubelet was found.
+func (u Usage) PodsWithoutKubelet() bool {
+	return u.Kubelet == nil && slices.ContainsFunc(u.Producers, func(p Producer) bool { return p.Kind == KindContainer && p.PodUID != "" })
+}
+
+// noKubelet is the finding about it.
+func noKubelet(u Usage) []Finding {
+	if !u.PodsWithoutKubelet() {
 		return nil
 	}
 	return []Finding{{

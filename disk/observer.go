@@ -166,7 +166,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		o.conf = o.readHost(errs)
 	}
 	o.conf.kubelet = u.Kubelet
-	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u.Kubelet, u.Producers), unboundedRotations(o.conf.rotated, u.Producers))
+	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u), unboundedRotations(o.conf.rotated, u.Producers))
 	if u.Filesystems == nil {
 		u.Filesystems = []Filesystem{}
 	}
