@@ -173,3 +173,15 @@ func (c *dockerConfig) applyArgs(args []string) {
 		}
 	}
 }
+
+// findDockerRoot returns Docker's data-root, its default where the configuration
+// cannot be read.
+func (o *Observer) findDockerRoot() string {
+	root, done, err := rootWithEtc(o.procfs, o.rootfs)
+	if err != nil {
+		return dockerDataDir
+	}
+	defer done()
+	c, _, _ := readDocker(root.files(), o.cmdline(o.walked.docker)) // readHost reports the error
+	return c.DataRoot
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,15 +32,16 @@ type Observer struct {
 	rootfs int
 	policy Policy
 
-	walker  *procwalk.Walker
-	reader  *instances.Reader
-	pods    *workload.Index
-	prober  *prober
-	windows map[string]*window // by device
-	trees   map[string]*tree   // by path
-	follow  *follow
-	journal journalCache
-	conf    hostConf // read again with every full pass
+	walker     *procwalk.Walker
+	reader     *instances.Reader
+	pods       *workload.Index
+	prober     *prober
+	windows    map[string]*window // by device
+	trees      map[string]*tree   // by path
+	follow     *follow
+	journal    journalCache
+	conf       hostConf // read again with every full pass
+	dockerRoot string   // Docker's data-root
 
 	last     time.Time // the last pass
 	lastFull time.Time
@@ -140,6 +142,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		kubelet = defaultKubelet() // for its paths
 	}
 
+	o.dockerRoot = o.findDockerRoot()
 	places := mountsBelow(o.places(kubelet), mounts)
 	answers, errs := o.prober.ask(paths(places), o.policy.StatfsDeadline.D(), now)
 	u.Filesystems = filesystems(places, mounts, answers, errs)
@@ -242,6 +245,9 @@ func (o *Observer) places(k Kubelet) []place {
 	for _, p := range runtimes {
 		all = append(all, place{p, RoleRuntime})
 	}
+	if !slices.Contains(runtimes, o.dockerRoot) {
+		all = append(all, place{o.dockerRoot, RoleRuntime})
+	}
 	for _, p := range journals {
 		all = append(all, place{p, RoleJournal})
 	}
@@ -309,7 +315,7 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	for _, p := range tops {
 		t := o.trees[p]
 		if t == nil {
-			t = &tree{host: p, pods: k.PodLogs, keep: keepOpen()}
+			t = &tree{host: p, pods: k.PodLogs, docker: path.Join(o.dockerRoot, "containers"), keep: keepOpen()}
 			o.trees[p] = t
 		}
 		if err := t.pass(o.rootfs, now, full); err != nil {
@@ -374,10 +380,13 @@ func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []stri
 			add(p.path)
 		}
 	}
-	for _, p := range slices.Concat(journals, dumps, []string{dockerLogs}) {
+	for _, p := range slices.Concat(journals, dumps) {
 		if errs[p] == nil && o.apart(p) {
 			add(p)
 		}
+	}
+	if p := path.Join(o.dockerRoot, "containers"); errs[o.dockerRoot] == nil && o.apart(p) {
+		add(p)
 	}
 	return tops
 }

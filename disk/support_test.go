@@ -98,6 +98,7 @@ func TestSupport(t *testing.T) {
 		nodefs  string // the kubelet's threshold; "-" for no kubelet
 		finding string // REASON PART-OF-THE-MESSAGE-OR-ADVICE
 		absent  string // a reason that must not be there
+		log     string // a container of Docker whose log is seen
 	}{
 		"kubeadm": {layout: layout{files: map[string]string{"root/var/lib/kubelet/config.yaml": config, pods("/var/lib/kubelet"): ""},
 			procs: kubelet("--config=/var/lib/kubelet/config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf")}, nodefs: "12%"},
@@ -161,10 +162,10 @@ func TestSupport(t *testing.T) {
 
 		"Docker":            {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": ""}}, nodefs: "-", finding: "DockerLogsUnbounded /etc/docker/daemon.json"},
 		"Docker, bounded":   {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": "", "root/etc/docker/daemon.json": `{"log-opts":{"max-size":"10m"}}`}}, nodefs: "-", absent: "DockerLogsUnbounded"},
-		"Docker, data-root": {layout: layout{files: map[string]string{"root/mnt/d/containers/x/y": "", "root/etc/docker/daemon.json": `{"data-root":"/mnt/d"}`}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
-		"Docker, by flag": {layout: layout{files: map[string]string{"root/mnt/d/containers/x/y": ""}, procs: []fakeProcess{{comm: "dockerd", cgroup: "/system.slice/docker.service", cmdline: "/usr/bin/dockerd --data-root=/mnt/d"}}},
+		"Docker, data-root": {layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n", "root/etc/docker/daemon.json": `{"data-root":"/mnt/d"}`}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound", log: "/mnt/d/containers/"},
+		"Docker, by flag": {log: "/mnt/d/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, procs: []fakeProcess{{comm: "dockerd", cgroup: "/system.slice/docker.service", cmdline: "/usr/bin/dockerd --data-root=/mnt/d"}}},
 			nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
-		"Docker, a link": {layout: layout{files: map[string]string{"root/mnt/d/containers/x/y": ""}, links: map[string]string{"root/var/lib/docker": "/mnt/d"}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
+		"Docker, a link": {log: "/var/lib/docker/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, links: map[string]string{"root/var/lib/docker": "/mnt/d"}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
 		"Docker, broken": {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": "", "root/etc/docker/daemon.json": `{`}}, nodefs: "-", finding: "NotSeen not a daemon.json", absent: "DockerLogsUnbounded"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -174,6 +175,14 @@ func TestSupport(t *testing.T) {
 				t.Errorf("a kubelet: %+v", u.Kubelet)
 			case tt.nodefs != "-" && (u.Kubelet == nil || u.Kubelet.EvictionHard[nodefsAvailable] != tt.nodefs):
 				t.Errorf("kubelet %+v, want the threshold %q", u.Kubelet, tt.nodefs)
+			}
+			if tt.log != "" && !slices.ContainsFunc(u.Producers, func(p Producer) bool {
+				return p.Kind == KindContainer && p.ContainerID == cid && strings.HasPrefix(p.Path, tt.log) && p.Bytes > 0
+			}) {
+				t.Errorf("the log of the container in %s is not seen: %+v", tt.log, u.Producers)
+			}
+			if len(u.Orphans) != 0 {
+				t.Errorf("orphans: %+v", u.Orphans)
 			}
 			reason, part, _ := strings.Cut(tt.finding, " ")
 			found := tt.finding == ""
