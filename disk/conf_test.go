@@ -9,12 +9,15 @@ import (
 	"testing"
 )
 
+// logrotateOf reads one file as logrotate's main configuration.
+func logrotateOf(s string) logrotateConf {
+	return readLogrotate(files{"/etc/logrotate.conf": s}.files())
+}
+
 func TestParseLogrotate(t *testing.T) {
-	global := false
-	r := parseLogrotate("f", []byte(`# see "man logrotate"
+	r := logrotateOf(`# see "man logrotate"
 weekly
 copytruncate
-include /etc/logrotate.d
 
 /var/log/a.log /var/log/b.log {
 	nocopytruncate
@@ -23,31 +26,49 @@ include /etc/logrotate.d
 	endscript
 }
 "/var/log/with blank.log"
+# between them
 '/var/log/c*.log'
 {
 	rotate 4
+	size=100k
 }
-/one/line { rotate 3 nocopytruncate }
+/one/line { daily nocopytruncate }
 nocopytruncate
-/last { copytruncate
-`), &global)
-	if global || !slices.Equal(r.includes, []string{"/etc/logrotate.d"}) {
-		t.Errorf("global %v, includes %v", global, r.includes)
-	}
+/comment { # copytruncate postrotate
+	compress # copytruncate
+}
+/wrong { rotate 3 copytruncate }
+	maxsize 1G
+}
+/bad/weekly {
+	maxsize 1M
+	weekly 9
+}
+/never/read {
+}
+`)
 	want := []stanza{
-		{"f", 6, []string{"/var/log/a.log", "/var/log/b.log"}, false},
-		{"f", 14, []string{"/var/log/with blank.log", "/var/log/c*.log"}, true},
-		{"f", 17, []string{"/one/line"}, false},
-		{"f", 19, []string{"/last"}, true},
+		{line: 5, patterns: []string{"/var/log/a.log", "/var/log/b.log"}, rotation: rotation{every: "weekly"}},
+		{line: 11, patterns: []string{"/var/log/with blank.log", "/var/log/c*.log"}, rotation: rotation{every: "size", size: 100 << 10, copytruncate: true}},
+		{line: 18, patterns: []string{"/one/line"}, rotation: rotation{every: "daily"}},
+		{line: 20, patterns: []string{"/comment"}, rotation: rotation{every: "weekly"}},
+		{line: 23, patterns: []string{"/wrong"}, rotation: rotation{every: "weekly"}, skipped: "a directive in it is wrong"},
+		{line: 26, patterns: []string{"/bad/weekly"}, rotation: rotation{every: "weekly", maxsize: 1 << 20}, skipped: "logrotate reads no further in this file"},
 	}
 	if len(r.stanzas) != len(want) {
 		t.Fatalf("got %+v", r.stanzas)
 	}
 	for i, w := range want {
 		g := r.stanzas[i]
-		if g.line != w.line || !slices.Equal(g.patterns, w.patterns) || g.copytruncate != w.copytruncate {
+		if w.every != "size" {
+			w.size = defaultRotation.size
+		}
+		if g.line != w.line || !slices.Equal(g.patterns, w.patterns) || g.rotation != w.rotation || g.skipped != w.skipped {
 			t.Errorf("stanza %d: %+v, want %+v", i, g, w)
 		}
+	}
+	if len(r.problems) != 2 || !strings.Contains(r.problems[0].message, "/etc/logrotate.conf:23: rotate needs a number") || !strings.Contains(r.problems[1].message, ":28: bad weekly") {
+		t.Errorf("problems %+v", r.problems)
 	}
 	if !want[1].manages("/var/log/core.log") || want[1].manages("/var/log/c/x.log") {
 		t.Error("patterns match as glob(7)")
@@ -56,33 +77,132 @@ nocopytruncate
 
 func TestReadLogrotate(t *testing.T) {
 	host := files{
-		"/etc/logrotate.conf":           "copytruncate\ninclude /etc/logrotate.d\n",
-		"/etc/logrotate.d/nginx":        "/var/log/nginx/*.log { daily }",
-		"/etc/logrotate.d/old.dpkg-old": "/var/log/old { daily }",
+		"/etc/logrotate.conf":           "copytruncate\ntabooext + .mine\ninclude /etc/logrotate.d\n/in/main {\n}\n",
+		"/etc/logrotate.d/nginx":        "/var/log/nginx/*.log { \n daily\n}",
+		"/etc/logrotate.d/old.dpkg-old": "/var/log/old {\n daily\n}",
+		"/etc/logrotate.d/a.mine":       "/var/log/mine {\n daily\n}",
 		"/etc/logrotate.d/rsyslog":      "nocopytruncate\n/var/log/syslog {\n}\ninclude /etc/app.d\n",
-		"/etc/app.d/a":                  "/var/log/app[!0-9].log {\n}\ninclude /etc/app.d\n", // in a circle
+		"/etc/logrotate.d/sub/x":        "/var/log/sub {\n}\n", // one level only
+		"/etc/logrotate.d/wrong":        "copytruncate\n/var/log/wrong {\n}\n}\n",
+		"/etc/app.d/a":                  "/var/log/app[!0-9].log {\n include /etc/common\n}\n",
+		"/etc/app.d/b":                  "include /etc/app.d\n", // in a circle
+		"/etc/common":                   "maxsize 5M\n",
 	}
-	got := readLogrotate(host.read, host.list)
-	if len(got) != 3 || !got[2].manages("/var/log/appx.log") || got[2].manages("/var/log/app1.log") {
+	got := readLogrotate(host.files())
+	var paths []string
+	for _, s := range got.stanzas[:3] {
+		paths = append(paths, s.some())
+	}
+	if !slices.Equal(paths, []string{"/var/log/nginx/*.log", "/var/log/syslog", "/var/log/app[!0-9].log"}) {
 		t.Fatalf("%+v", got)
 	}
-	if !got[0].copytruncate || got[1].copytruncate || got[0].file != "/etc/logrotate.d/nginx" {
-		t.Errorf("%+v", got)
+	if !got.stanzas[2].manages("/var/log/appx.log") || got.stanzas[2].manages("/var/log/app1.log") || got.stanzas[2].maxsize != 5<<20 {
+		t.Errorf("%+v", got.stanzas[2])
+	}
+	if !got.stanzas[0].copytruncate || got.stanzas[1].copytruncate || got.stanzas[0].file != "/etc/logrotate.d/nginx" {
+		t.Errorf("%+v", got.stanzas)
+	}
+	// What a file with an error sets does not outlive it.
+	last := got.stanzas[len(got.stanzas)-1]
+	if last.some() != "/in/main" || !last.copytruncate || last.file != "/etc/logrotate.conf" {
+		t.Errorf("%+v", last)
+	}
+	for _, s := range got.stanzas {
+		if s.manages("/var/log/old") || s.manages("/var/log/mine") || s.manages("/var/log/sub") {
+			t.Errorf("%+v is read", s)
+		}
+	}
+	if len(got.problems) == 0 {
+		t.Error("an include in a circle and a brace too many are not reported")
 	}
 }
 
 func TestReadJournald(t *testing.T) {
 	host := files{
-		"/etc/systemd/journald.conf":                     "[Journal]\n#SystemMaxUse=\nStorage = persistent\n[Other]\nSystemMaxUse=9G\n",
+		"/etc/systemd/journald.conf":                     "[Journal]\n#SystemMaxUse=\nnonsense\nStorage = persistent\n[Other]\nSystemMaxUse=9G\n",
 		"/usr/lib/systemd/journald.conf":                 "[Journal]\nStorage=volatile\n",
 		"/usr/lib/systemd/journald.conf.d/10-a.conf":     "[Journal]\nSystemMaxUse=1G\n",
-		"/etc/systemd/journald.conf.d/20-b.conf":         "[Journal]\nSystemMaxUse=2G\n",
+		"/etc/systemd/journald.conf.d/20-b.conf":         "[Journal]\nSystemMaxUse= \\\n# between\n2G\n",
 		"/etc/systemd/journald.conf.d/10-a.conf":         "; masked\n",
 		"/run/systemd/journald.conf.d/30-unrelated.text": "[Journal]\nSystemMaxUse=3G\n",
 	}
-	got := readJournald(host.read, host.list)
-	if got["SystemMaxUse"] != "2G" || got["Storage"] != "persistent" {
-		t.Errorf("%v", got)
+	got, problems := readSystemdConf(host.files(), "journald.conf", "Journal")
+	if got["SystemMaxUse"] != "2G" || got["Storage"] != "persistent" || problems != nil {
+		t.Errorf("%v, %v", got, problems)
+	}
+}
+
+// The setting that a finding names has an effect where the journal is.
+func TestJournalBudget(t *testing.T) {
+	const id = "3a1b7c0e000040008000000000000001"
+	for name, tt := range map[string]struct {
+		host files
+		want []string // what each finding advises, in order
+	}{
+		"auto, in /run":            {files{"/run/log/journal/" + id + "/x": ""}, []string{"RuntimeMaxUse="}},
+		"auto, bounded in /run":    {files{"/run/log/journal/" + id + "/x": "", "/etc/systemd/journald.conf": "[Journal]\nRuntimeMaxUse=64M\n"}, nil},
+		"auto, the wrong key":      {files{"/run/log/journal/" + id + "/x": "", "/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=64M\n"}, []string{"RuntimeMaxUse="}},
+		"auto, in /var":            {files{"/var/log/journal/" + id + "/x": "", "/run/log/journal/x": ""}, []string{"SystemMaxUse="}},
+		"volatile beside old ones": {files{"/var/log/journal/" + id + "/x": "", "/run/log/journal/x": "", "/etc/systemd/journald.conf": "[Journal]\nStorage=volatile\n"}, []string{"RuntimeMaxUse="}},
+		"volatile in a drop-in":    {files{"/run/log/journal/x": "", "/usr/lib/systemd/journald.conf.d/9.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=8M\n"}, nil},
+		"none":                     {files{"/var/log/journal/x": "", "/etc/systemd/journald.conf": "[Journal]\nStorage=none\n"}, nil},
+		"persistent":               {files{"/var/log/journal/x": "", "/run/systemd/journald.conf": "[Journal]\nStorage=persistent\nSystemMaxUse=1.5G\n"}, nil},
+		"no size":                  {files{"/var/log/journal/x": "", "/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=lots\n"}, []string{"SystemMaxUse="}},
+		"no journal":               {files{"/var/log/syslog": "x"}, nil},
+		"a namespace": {files{
+			"/var/log/journal/" + id + "/x": "", "/var/log/journal/" + id + ".noisy/x": "", "/var/log/journal/" + id + ".quiet/x": "",
+			"/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n", "/etc/systemd/journald@quiet.conf": "[Journal]\nSystemMaxUse=1G\n",
+		}, []string{"journald@noisy"}},
+	} {
+		journals, problems := readJournals(tt.host.files(), func(string) bool { return false })
+		var got []string
+		for _, j := range journals {
+			if f, ok := j.unbudgeted(); ok {
+				got = append(got, f.Do)
+			}
+		}
+		if len(got) != len(tt.want) || problems != nil {
+			t.Errorf("%s: %q, %v", name, got, problems)
+			continue
+		}
+		for i, w := range tt.want {
+			if !strings.Contains(got[i], w) || w != "SystemMaxUse=" && w != "journald@noisy" && strings.Contains(got[i], "SystemMaxUse") {
+				t.Errorf("%s: %q, want %s", name, got[i], w)
+			}
+		}
+	}
+}
+
+func TestReadDocker(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file, cmdline string
+		root, driver  string
+		size          string
+		wrong         bool
+	}{
+		"nothing":        {"", "", "/var/lib/docker", "json-file", "", false},
+		"an empty file":  {" ", "", "/var/lib/docker", "json-file", "", false},
+		"data-root":      {`{"data-root":"/mnt/d/"}`, "dockerd", "/mnt/d", "json-file", "", false},
+		"graph":          {`{"graph":"/mnt/g"}`, "dockerd", "/mnt/g", "json-file", "", false},
+		"by flag":        {"{}", "/usr/bin/dockerd -H fd:// --data-root=/mnt/f --log-opt max-size=9m", "/mnt/f", "json-file", "9m", false},
+		"by a short one": {"{}", "dockerd -g /mnt/f --log-driver=local --log-opt=max-size=8m", "/mnt/f", "local", "8m", false},
+		"relative":       {`{"data-root":"../x"}`, "", "/x", "json-file", "", false},
+		"broken":         {`{"data-root":`, "dockerd --data-root /mnt/f", "/mnt/f", "", "", true},
+		"types":          {`{"log-opts":{"max-size":10}}`, "", "/var/lib/docker", "", "", true},
+		"a comma":        {`{"log-driver":"local",}`, "", "/var/lib/docker", "", "", true},
+	} {
+		host := files{}
+		if tt.file != "" {
+			host["/etc/docker/daemon.json"] = tt.file
+		}
+		c, file, err := readDocker(host.files(), cmdlineOf(tt.cmdline))
+		if c.DataRoot != tt.root || c.LogDriver != tt.driver || c.LogOpts["max-size"] != tt.size || (err != nil) != tt.wrong || file != dockerConf {
+			t.Errorf("%s: %+v, %s, %v", name, c, file, err)
+		}
+	}
+	c, file, err := readDocker(files{"/d.json": `{"data-root":"/d"}`}.files(), cmdlineOf("dockerd --config-file /d.json"))
+	if c.DataRoot != "/d" || file != "/d.json" || err != nil {
+		t.Errorf("another file: %+v, %s, %v", c, file, err)
 	}
 }
 
@@ -95,7 +215,7 @@ func TestFindings(t *testing.T) {
 	with := func(change func(*hostConf, *[]Filesystem)) (hostConf, []Filesystem) {
 		k := good
 		c := hostConf{
-			kubelet: &k, journald: map[string]string{"SystemMaxUse": "1G"},
+			kubelet: &k, journals: []journalConf{{dir: persistentJournal, values: map[string]string{"SystemMaxUse": "1G"}}},
 			docker:  &dockerConfig{LogDriver: "json-file", LogOpts: map[string]string{"max-size": "10m"}},
 			rotated: []stanza{{file: "f", patterns: []string{"/a"}}},
 		}
@@ -110,7 +230,7 @@ func TestFindings(t *testing.T) {
 		FindingLogsUnwatched: func(_ *hostConf, all *[]Filesystem) {
 			*all = []Filesystem{disk("/", RoleKubelet), disk("/var/log", RoleLogs)}
 		},
-		FindingJournalUnbudgeted: func(c *hostConf, _ *[]Filesystem) { c.journald = map[string]string{} },
+		FindingJournalUnbudgeted: func(c *hostConf, _ *[]Filesystem) { c.journals[0].values = nil },
 		FindingCopyTruncate:      func(c *hostConf, _ *[]Filesystem) { c.rotated[0].copytruncate = true },
 		FindingDockerUnbounded:   func(c *hostConf, _ *[]Filesystem) { c.docker.LogOpts = nil },
 		FindingReservedBlocks:    func(_ *hostConf, all *[]Filesystem) { (*all)[0].ReservedBytes = 5 << 30 },
@@ -139,22 +259,33 @@ func TestReadHost(t *testing.T) {
 	}
 }
 
-// Whatever the file says: no pattern without a block, scripts are no
-// directives, and what is put after it is still read.
+// Whatever the file says: no pattern without a block, lines are those of the
+// file, and a file that is read by itself after it is not changed.
 func FuzzLogrotate(f *testing.F) {
 	f.Add("/a {\ncopytruncate\n}\n")
 	f.Add("{\n{\n}\n\"")
+	f.Add("/a {\npostrotate\n}\nendscript\n}\nsize 5\n/b {\n")
+	f.Add("/a {\nrotate x\n}\ninclude /etc/logrotate.d\ntabooext + x")
 	f.Fuzz(func(t *testing.T, s string) {
-		global := false
-		r := parseLogrotate("f", []byte(s), &global)
-		if n := strings.Count(s, "{"); len(r.stanzas) > n {
+		r := readLogrotate(files{"/etc/logrotate.conf": "include /first\ninclude /second\n", "/first": s, "/second": "/z/*.log {\nsize 7k\nnocopytruncate\n}\n"}.files())
+		lines, found := strings.Count(s, "\n")+1, false
+		for _, x := range r.stanzas {
+			if x.file == "/second" {
+				found = true
+				if !x.manages("/z/a.log") || x.size != 7<<10 || x.every != "size" || x.copytruncate {
+					t.Fatalf("%+v", x)
+				}
+				continue
+			}
+			if x.line < 1 || x.line > lines || x.file != "/first" {
+				t.Fatalf("line %d of %d in %s", x.line, lines, x.file)
+			}
+		}
+		if n := strings.Count(s, "{"); len(r.stanzas) > n+1 {
 			t.Fatalf("%d stanzas from %d braces", len(r.stanzas), n)
 		}
-		lines := strings.Count(s, "\n") + 1
-		for _, x := range r.stanzas {
-			if x.line < 1 || x.line > lines {
-				t.Fatalf("line %d of %d", x.line, lines)
-			}
+		if !found && !strings.Contains(s, "/second") && !strings.Contains(s, "taboo") && !strings.Contains(s, "/first") {
+			t.Fatalf("the file after it is not read: %+v", r)
 		}
 	})
 }

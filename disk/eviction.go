@@ -11,7 +11,8 @@ import (
 )
 
 // threshold returns how much of size the value of a signal is: a percentage or
-// a quantity. 0 % and 100 % switch a signal off, as does no value.
+// a quantity, and never more than size. 0 % and 100 % switch a signal off, as
+// does no value.
 func threshold(value string, size uint64) (uint64, bool) {
 	if p, ok := strings.CutSuffix(value, "%"); ok {
 		share, err := strconv.ParseFloat(p, 64)
@@ -21,14 +22,14 @@ func threshold(value string, size uint64) (uint64, bool) {
 		return uint64(float64(size) * share / 100), true
 	}
 	b, err := field.ParseBytes(value)
-	return uint64(b), err == nil && b > 0
+	return min(uint64(b), size), err == nil && b > 0
 }
 
 // setEviction writes into f below which figures a kubelet with these thresholds
-// (evictionHard) evicts. Where images
-// lie on the kubelet's own disk both signals watch it, and the higher one is
-// met first.
-func setEviction(f *Filesystem, thresholds map[string]string) {
+// (evictionHard, evictionSoft) evicts. Where images lie on the kubelet's own disk
+// both signals watch it, and the higher one is met first. A soft threshold evicts
+// as well, after its grace period.
+func setEviction(f *Filesystem, thresholds ...map[string]string) {
 	for _, role := range f.Roles {
 		avail, inodes := nodefsAvailable, nodefsInodesFree
 		switch role {
@@ -38,11 +39,13 @@ func setEviction(f *Filesystem, thresholds map[string]string) {
 		default:
 			continue
 		}
-		if n, ok := threshold(thresholds[avail], f.SizeBytes); ok && (f.EvictionAvailBytes == nil || n > *f.EvictionAvailBytes) {
-			f.EvictionAvailBytes, f.EvictionSignal = &n, avail
-		}
-		if n, ok := threshold(thresholds[inodes], f.Inodes); ok && f.Inodes > 0 && (f.EvictionInodesFree == nil || n > *f.EvictionInodesFree) {
-			f.EvictionInodesFree = &n
+		for _, values := range thresholds {
+			if n, ok := threshold(values[avail], f.SizeBytes); ok && (f.EvictionAvailBytes == nil || n > *f.EvictionAvailBytes) {
+				f.EvictionAvailBytes, f.EvictionSignal = &n, avail
+			}
+			if n, ok := threshold(values[inodes], f.Inodes); ok && f.Inodes > 0 && (f.EvictionInodesFree == nil || n > *f.EvictionInodesFree) {
+				f.EvictionInodesFree = &n
+			}
 		}
 	}
 }

@@ -1,9 +1,8 @@
 package disk
 
 import (
-	"errors"
 	"fmt"
-	"os"
+	"path"
 	"slices"
 	"strings"
 )
@@ -17,6 +16,8 @@ const (
 	FindingCopyTruncate       = "LogrotateCopyTruncate"
 	FindingDockerUnbounded    = "DockerLogsUnbounded"
 	FindingReservedBlocks     = "ReservedBlocks"
+	FindingKubeletValue       = "KubeletValueRejected"
+	FindingLogrotateUnbounded = "LogrotateWithoutSize"
 	FindingNotSeen            = "NotSeen"
 	FindingCannotAct          = "CannotAct"
 )
@@ -29,42 +30,38 @@ type hostConf struct {
 
 	etc      error // why /etc could not be read: the others but kubelet are unknown
 	kubelet  *Kubelet
-	journald map[string]string // nil where there is no journal
+	journals []journalConf
 	rotated  []stanza
 	docker   *dockerConfig // nil where Docker is not installed
+	// dockerFile is the file that configures Docker.
+	dockerFile string
+	// problems are files that could not be read or understood.
+	problems []problem
 }
 
-// readHost reads the configuration files. Those that are missing or broken say
-// nothing; who reads them in earnest complains. What did not answer, errs, is
+// readHost reads the configuration files. A missing file says nothing; a file
+// that cannot be read or understood is a problem. What did not answer, errs, is
 // left alone.
 func (o *Observer) readHost(errs map[string]error) hostConf {
 	c := hostConf{mode: o.policy.Mode, lacks: o.policy.lacks(), readOnly: o.readOnlyHere(errs)}
-	host, done, err := rootWithEtc(o.procfs, o.rootfs)
+	root, done, err := rootWithEtc(o.procfs, o.rootfs)
 	if err != nil {
 		c.etc = err
 		return c
 	}
 	defer done()
-	c.rotated = readLogrotate(host.readFile, host.list)
-	for _, p := range journals {
-		if errs[p] != nil {
-			continue // absent, or it hangs
-		}
-		if _, err := host.list(p); err == nil {
-			c.journald = readJournald(host.readFile, host.list)
-			break
-		}
-	}
-	if _, err := host.list(dockerLogs); err == nil {
-		b, err := host.readFile("/etc/docker/daemon.json")
-		if errors.Is(err, os.ErrNotExist) {
-			b, err = []byte("{}"), nil
-		}
-		if err == nil {
-			if d, err := parseDocker(b); err == nil {
-				c.docker = &d
-			}
-		}
+	host := root.files()
+	logrotate := readLogrotate(host)
+	c.rotated = logrotate.stanzas
+	var wrong []problem
+	// absent, or it hangs
+	c.journals, wrong = readJournals(host, func(dir string) bool { return errs[dir] != nil })
+	c.problems = append(logrotate.problems, wrong...)
+	docker, file, err := readDocker(host, o.cmdline(o.walked.docker))
+	if err != nil {
+		c.problems = append(c.problems, problem{file, err.Error()})
+	} else if _, err := host.list(path.Join(docker.DataRoot, "containers")); err == nil {
+		c.docker, c.dockerFile = &docker, file
 	}
 	return c
 }
@@ -106,26 +103,38 @@ func findings(c hostConf, all []Filesystem) []Finding {
 	}
 	found = append(found, cannotAct(c)...)
 	found = append(found, unwatched(c.kubelet, all)...)
-	if c.journald != nil {
-		add(c.journald["SystemMaxUse"] == "" && c.journald["Storage"] != "volatile" && c.journald["Storage"] != "none", Finding{
-			Reason: FindingJournalUnbudgeted, Severity: SeverityInfo, Path: "/etc/systemd/journald.conf",
-			Message: "journald has no budget of its own: it takes up to 10% of its filesystem and 4 GiB, and does not shrink when others fill the disk",
-			Do:      "set SystemMaxUse=, for example 1G, in /etc/systemd/journald.conf.d/50-size.conf and restart systemd-journald",
-		})
+	if k := c.kubelet; k != nil {
+		for _, w := range k.Warnings {
+			add(true, Finding{
+				Reason: FindingKubeletValue, Severity: SeverityWarning, Path: k.Config, Message: w,
+				Do: "correct the value in the kubelet's configuration",
+			})
+		}
+	}
+	for _, j := range c.journals {
+		f, ok := j.unbudgeted()
+		add(ok, f)
 	}
 	for _, s := range c.rotated {
-		add(s.copytruncate, Finding{
+		add(s.copytruncate && s.skipped == "", Finding{
 			Reason: FindingCopyTruncate, Severity: SeverityWarning, Path: s.file,
 			Message: fmt.Sprintf("%s:%d rotates %s with copytruncate, which loses what is written between its copy and its truncation (7%% of the lines of a busy log)",
-				s.file, s.line, strings.Join(s.patterns[:min(3, len(s.patterns))], " ")),
+				s.file, s.line, s.some()),
 			Do: "rename and have the writer reopen (create, postrotate), or let nodetune rotate the file",
 		})
 	}
 	if d := c.docker; d != nil {
 		add((d.LogDriver == "json-file") && d.LogOpts["max-size"] == "", Finding{
-			Reason: FindingDockerUnbounded, Severity: SeverityWarning, Path: "/etc/docker/daemon.json",
+			Reason: FindingDockerUnbounded, Severity: SeverityWarning, Path: c.dockerFile,
 			Message: "Docker's json-file logs grow without bound: no max-size is set",
-			Do:      `set "log-opts": {"max-size": "10m", "max-file": "5"} in /etc/docker/daemon.json; it holds for containers created from then on`,
+			Do:      fmt.Sprintf(`set "log-opts": {"max-size": "10m", "max-file": "5"} in %s; it holds for containers created from then on`, c.dockerFile),
+		})
+	}
+	for _, p := range c.problems[:min(len(c.problems), maxWarnings)] {
+		add(true, Finding{
+			Reason: FindingNotSeen, Severity: SeverityInfo, Path: p.path,
+			Message: fmt.Sprintf("a configuration file is not read as it stands: %s", p.message),
+			Do:      "correct the file, or make it readable; nodetune does not act upon what it says",
 		})
 	}
 	for _, f := range all {
@@ -164,4 +173,63 @@ func unwatched(k *Kubelet, all []Filesystem) []Finding {
 		}
 	}
 	return found
+}
+
+// some returns the first patterns of s, for a message.
+func (s stanza) some() string { return strings.Join(s.patterns[:min(3, len(s.patterns))], " ") }
+
+// unboundedFrom is from how many bytes on a log without a limit on its size is
+// worth a finding: the kubelet rotates a container's log at as many.
+const unboundedFrom = defaultLogMaxSize
+
+// unboundedRotations finds stanzas of logrotate whose logs have become large and
+// are rotated by time alone.
+func unboundedRotations(rotated []stanza, producers []Producer) []Finding {
+	held := make([]uint64, len(rotated))
+	largest := make([]Producer, len(rotated))
+	for _, p := range producers {
+		if p.Kind != KindFile {
+			continue
+		}
+		// The first stanza that names a log rotates it.
+		i := slices.IndexFunc(rotated, func(s stanza) bool { return s.skipped == "" && s.manages(p.Path) })
+		if i < 0 {
+			continue
+		}
+		held[i] += p.Bytes
+		if p.Bytes > largest[i].Bytes {
+			largest[i] = p
+		}
+	}
+	var found []Finding
+	for i, s := range rotated {
+		if s.bounded() || held[i] < unboundedFrom {
+			continue
+		}
+		found = append(found, Finding{
+			Reason: FindingLogrotateUnbounded, Severity: SeverityWarning, Path: s.file,
+			Message: fmt.Sprintf("%s:%d rotates %s %s, whatever its size: its logs hold %s, %s of them %s",
+				s.file, s.line, s.some(), s.every, Size(held[i]), Size(largest[i].Bytes), largest[i].Path),
+			Do: "add maxsize, for example maxsize 100M, to the block, and run logrotate hourly (logrotate.timer)",
+		})
+	}
+	return found
+}
+
+// PodsWithoutKubelet reports whether there are logs of pods on a host where no
+// kubelet was found.
+func (u Usage) PodsWithoutKubelet() bool {
+	return u.Kubelet == nil && slices.ContainsFunc(u.Producers, func(p Producer) bool { return p.Kind == KindContainer && p.PodUID != "" })
+}
+
+// noKubelet is the finding about it.
+func noKubelet(u Usage) []Finding {
+	if !u.PodsWithoutKubelet() {
+		return nil
+	}
+	return []Finding{{
+		Reason: FindingNotSeen, Severity: SeverityWarning, Path: "/var/log/pods",
+		Message: "there are logs of pods, and no kubelet was found: when it evicts and how it rotates is not known, and nodetune rotates no container's log",
+		Do:      "run nodetune in the host's pid namespace (hostPID) with CAP_SYS_PTRACE, or mount the kubelet's configuration read-only below --path.rootfs",
+	}}
 }

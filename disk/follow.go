@@ -37,7 +37,9 @@ type opening struct {
 type seen struct {
 	follow   *follow
 	pods     *workload.Index
-	kubelet  int // its pid
+	procfs   string
+	kubelet  hostProcess
+	docker   hostProcess
 	openings []opening
 	watches  []watching
 
@@ -62,7 +64,8 @@ type follow struct {
 	instances map[instance]*counted
 	positions map[position]*progress
 	alone     map[inode]*lonely
-	collected bool // somebody follows containers' logs, or did
+	kubelet   hostProcess // of the last walk
+	collected bool        // somebody follows containers' logs, or did
 }
 
 type instance struct {
@@ -93,13 +96,7 @@ func (s *seen) enter(p *procwalk.Process) bool {
 	if err != nil || st.KernelThread {
 		return false
 	}
-	// Only root's kubelet outside of any pod is the node's: whoever calls a
-	// program "kubelet" in a container is not asked for its configuration.
-	if p.PID == p.TID && string(st.Comm()) == "kubelet" {
-		if ids, err := p.UIDs(); err == nil && ids.Effective == 0 && s.owner(p).PodUID == "" {
-			s.kubelet = p.PID
-		}
-	}
+	s.hostProcess(p, st)
 	return true
 }
 

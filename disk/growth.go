@@ -79,14 +79,14 @@ func newGrowths(span time.Duration) *growths {
 
 // add adds what only several passes show: growth, and with it the time until
 // the disk is full or the kubelet, whose thresholds these are, evicts.
-func (g *growths) add(all []Filesystem, thresholds map[string]string, now time.Time) {
+func (g *growths) add(all []Filesystem, thresholds []map[string]string, now time.Time) {
 	for i := range all {
 		f := &all[i]
 		if !f.Measured() || f.SizeBytes == 0 {
 			delete(g.windows, f.Device) // its last figures say nothing about now
 			continue
 		}
-		setEviction(f, thresholds)
+		setEviction(f, thresholds...)
 		w := g.windows[f.Device]
 		if w == nil {
 			w = &window{span: g.span}

@@ -1,176 +1,210 @@
 package disk
 
 import (
-	"bufio"
-	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // stanza is one block of logrotate's configuration, logrotate(8): patterns and
-// the directives between its braces, with the global ones that came before.
+// the directives between its braces, upon the global ones that came before.
 type stanza struct {
-	file         string
-	line         int
-	patterns     []string
+	file     string
+	line     int
+	patterns []string
+	rotation
+	// skipped is why logrotate itself leaves the stanza out. Its files are then
+	// not rotated, and still are not nodetune's.
+	skipped string
+}
+
+// rotation is what the directives say, as far as it matters here.
+type rotation struct {
 	copytruncate bool
+	// every is the period: hourly, daily, weekly, monthly, yearly, minutes, or
+	// "size", where size alone decides.
+	every            string
+	size             int64 // with every "size"
+	minsize, maxsize int64 // 0: none
 }
 
-// rotated is what logrotate's configuration says, as far as it matters here:
-// which paths are its own, and which of them it rotates by copytruncate.
-type rotated struct {
-	stanzas  []stanza
-	includes []string
+// bounded reports whether a log is rotated for its size, and so cannot grow
+// for as long as its period lasts.
+func (r rotation) bounded() bool { return r.every == "size" || r.maxsize > 0 }
+
+// logrotateConf is a configuration that was read.
+type logrotateConf struct {
+	stanzas []stanza
+	// problems are what logrotate or nodetune could not read, each with its
+	// file and line.
+	problems []problem
 }
 
-// parseLogrotate reads one file. global is what held before it, and is changed
-// by the directives outside of blocks. What it does not know it passes over:
-// logrotate itself is the one to complain.
-func parseLogrotate(file string, b []byte, global *bool) rotated {
-	var r rotated
-	var patterns []string
-	var block *stanza
-	script := false
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	lines.Buffer(nil, maxConfig+1)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		words := strings.Fields(line)
-		switch {
-		case len(words) == 0 || line[0] == '#':
+type problem struct{ path, message string }
+
+// defaultRotation is logrotate's before any directive.
+var defaultRotation = rotation{every: "size", size: 1 << 20}
+
+// Bounds of one configuration.
+const (
+	maxIncludes     = 1000
+	maxNesting      = 16 // logrotate's own
+	maxStanzas      = 10_000
+	maxPatterns     = 100_000
+	maxPatternBytes = 2048 // logrotate's own
+)
+
+// logrotateConfigs are the main files: the second is openSUSE's and SLE's, whose
+// logrotate reads it before the first.
+var logrotateConfigs = []string{"/usr/etc/logrotate.conf", "/etc/logrotate.conf"}
+
+// readLogrotate reads logrotate's configuration and what it includes, as
+// logrotate does.
+func readLogrotate(host hostFiles) logrotateConf {
+	r := logrotateReader{host: host, taboo: defaultTaboo()}
+	global := defaultRotation
+	for _, p := range logrotateConfigs {
+		if _, err := host.kind(p); errors.Is(err, fs.ErrNotExist) {
 			continue
-		case script:
-			script = words[0] != "endscript"
-			continue
-		case block == nil && words[0] == "include" && len(words) > 1:
-			r.includes = append(r.includes, strings.Trim(words[1], `"'`))
-			continue
-		case block == nil && (line[0] == '/' || line[0] == '"' || line[0] == '\'' || line[0] == '{'):
-			names, opens := strings.CutSuffix(line, "{")
-			if before, after, ok := strings.Cut(line, "{"); ok && !opens {
-				// Everything on one line: the rest are directives.
-				names, opens, words = before, true, strings.Fields(after)
-			} else {
-				words = nil
-			}
-			patterns = append(patterns, quoted(names)...)
-			if !opens {
-				continue
-			}
-			block = &stanza{file: file, line: n, patterns: patterns, copytruncate: *global}
-			patterns = nil
 		}
-		to := global
-		if block != nil {
-			to = &block.copytruncate
-		}
-		for _, w := range words {
-			switch w {
-			case "copytruncate":
-				*to = true
-			case "nocopytruncate":
-				*to = false
-			case "prerotate", "postrotate", "firstaction", "lastaction", "preremove":
-				script = true
-			case "}":
-				if block != nil {
-					r.stanzas = append(r.stanzas, *block)
-					block, to = nil, global
-				}
-			}
-			if script {
-				break
-			}
+		r.path(p, "/", &global)
+	}
+	if !r.included {
+		// logrotate itself then does not read it, but another call of it may.
+		if _, err := host.kind("/etc/logrotate.d"); err == nil {
+			r.path("/etc/logrotate.d", "/", &global)
 		}
 	}
-	if block != nil {
-		r.stanzas = append(r.stanzas, *block) // never closed
-	}
-	return r
+	return r.conf
 }
 
-// quoted splits a line of paths: by blanks, but not within quotes.
-func quoted(s string) []string {
-	var all []string
-	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
-		if q := s[0]; q == '"' || q == '\'' {
-			name, rest, _ := strings.Cut(s[1:], string(q))
-			all, s = append(all, name), rest
-			continue
-		}
-		end := strings.IndexAny(s, " \t")
-		if end < 0 {
-			end = len(s)
-		}
-		all, s = append(all, s[:end]), s[end:]
-	}
-	return all
+// logrotateReader reads files and remembers what holds across them.
+type logrotateReader struct {
+	host     hostFiles
+	conf     logrotateConf
+	taboo    []string // patterns of fnmatch(3)
+	depth    int      // of includes
+	files    int
+	patterns int
+	included bool
 }
 
-// maxIncludes bounds what a configuration may include.
-const maxIncludes = 1000
-
-// readLogrotate reads /etc/logrotate.conf and what it includes, a file or a
-// directory, as logrotate does.
-func readLogrotate(read func(string) ([]byte, error), list func(string) ([]string, error)) []stanza {
-	global := false
-	var all []stanza
-	taken := map[string]bool{} // includes may go in a circle
-	take := func(p string) (includes []string) {
-		if taken[p] || len(taken) == maxIncludes {
-			return nil
-		}
-		taken[p] = true
-		b, err := read(p)
-		if err != nil {
-			return nil
-		}
-		r := parseLogrotate(p, b, &global)
-		all = append(all, r.stanzas...)
-		return r.includes
+func (r *logrotateReader) problem(file string, line int, format string, args ...any) {
+	if len(r.conf.problems) < maxWarnings {
+		r.conf.problems = append(r.conf.problems, problem{file, fmt.Sprintf("%s:%d: ", file, line) + fmt.Sprintf(format, args...)})
 	}
-	includes := take("/etc/logrotate.conf")
-	if includes == nil {
-		includes = []string{"/etc/logrotate.d"}
-	}
-	for n := 0; len(includes) > 0 && n < maxIncludes; n++ {
-		p := includes[0]
-		includes = includes[1:]
-		names, err := list(p)
-		if err != nil {
-			includes = append(includes, take(p)...)
-			continue
-		}
-		for _, name := range names {
-			if !tabooName(name) {
-				includes = append(includes, take(path.Join(p, name))...)
-			}
-		}
-	}
-	return all
 }
 
-// tabooName reports whether logrotate leaves out a file of an included
-// directory: its default tabooext.
-func tabooName(name string) bool {
-	if strings.HasPrefix(name, ".") {
+// path reads a file or every file of a directory, readConfigPath in config.c of
+// logrotate. dir is the working directory: that of the including file while a
+// directory is read.
+func (r *logrotateReader) path(p, dir string, global *rotation) bool {
+	if !path.IsAbs(p) {
+		p = path.Join(dir, p)
+	}
+	names, err := r.host.list(p)
+	if err != nil { // no directory
+		return r.file(p, dir, global)
+	}
+	ok := true
+	for _, name := range names {
+		file := path.Join(p, name)
+		if r.isTaboo(name) {
+			continue
+		}
+		if _, err := r.host.list(file); err == nil {
+			continue // logrotate takes the files of one level
+		}
+		if !r.file(file, p, global) {
+			ok = false
+		}
+	}
+	return ok
+}
+
+// file reads one file. Global directives of a file with an error are taken back.
+func (r *logrotateReader) file(p, dir string, global *rotation) bool {
+	if r.files++; r.files > maxIncludes {
+		r.problem(p, 1, "not read: logrotate's configuration has more than %d files", maxIncludes)
+		return false
+	}
+	b, err := r.host.read(p)
+	if err != nil {
+		r.problem(p, 1, "not read: %v", err)
+		return false
+	}
+	before := *global
+	f := logrotateFile{logrotateReader: r, name: p, dir: dir, b: b, line: 1, global: global}
+	if f.parse(); f.failed {
+		*global = before
+	}
+	return !f.failed
+}
+
+func (r *logrotateReader) isTaboo(name string) bool {
+	if name == "." || name == ".." {
 		return true
 	}
-	return slices.ContainsFunc([]string{
+	return slices.ContainsFunc(r.taboo, func(pattern string) bool { return fnmatch(pattern, name) })
+}
+
+// defaultTaboo are the endings of names in an included directory that logrotate
+// passes over (those of v3.22).
+func defaultTaboo() []string {
+	var all []string
+	for _, ext := range []string{
 		",v", ".bak", ".cfsaved", ".disabled", ".dpkg-bak", ".dpkg-del", ".dpkg-dist", ".dpkg-new", ".dpkg-old",
-		".dpkg-tmp", ".ignore", ".new", ".old", ".orig", ".rhn-cfg-tmp-", ".rpmnew", ".rpmorig", ".rpmsave", ".swp", ".ucf-dist", ".ucf-new", ".ucf-old", "~",
-	}, func(ext string) bool { return strings.HasSuffix(name, ext) })
+		".dpkg-tmp", ".new", ".old", ".orig", ".pacnew", ".pacorig", ".pacsave", ".rhn-cfg-tmp-*", ".rpmnew", ".rpmorig", ".rpmsave",
+		".swp", ".ucf-dist", ".ucf-new", ".ucf-old", "~",
+	} {
+		all = append(all, "*"+ext)
+	}
+	return all
+}
+
+// tabooList adds to the patterns, or replaces them where the value does not
+// begin with '+'.
+func (r *logrotateReader) tabooList(value, prefix string) {
+	value, adds := strings.CutPrefix(value, "+")
+	if !adds {
+		r.taboo = nil
+	}
+	for _, one := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' || strings.ContainsRune(cSpace, c) }) {
+		if len(r.taboo) < maxIncludes {
+			r.taboo = append(r.taboo, prefix+one)
+		}
+	}
+}
+
+// logrotateSize reads a size: a number, decimal, octal or hexadecimal, with k, M
+// or G.
+func logrotateSize(s string) (int64, error) {
+	number, factor := s, int64(1)
+	if s != "" {
+		switch s[len(s)-1] {
+		case 'k', 'K':
+			number, factor = s[:len(s)-1], 1<<10
+		case 'M':
+			number, factor = s[:len(s)-1], 1<<20
+		case 'G':
+			number, factor = s[:len(s)-1], 1<<30
+		}
+	}
+	n, err := strconv.ParseInt(number, 0, 64)
+	if err != nil || n < 0 || n > 1<<62/factor || strings.Contains(number, "_") {
+		return 0, fmt.Errorf("bad size %.40q", s)
+	}
+	return n * factor, nil
 }
 
 // manages reports whether a pattern of logrotate's configuration matches p:
-// such a file is logrotate's to rotate, and nobody else's.
+// such a file is logrotate's to rotate, and nodetune leaves it alone.
 func (s stanza) manages(p string) bool {
-	for _, pattern := range s.patterns {
-		pattern = strings.ReplaceAll(pattern, "[!", "[^") // glob(7), path.Match
-		if ok, err := path.Match(pattern, p); ok && err == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.patterns, func(pattern string) bool {
+		return globMatch(pattern, p) || path.Clean(pattern) == p // a pattern that matches nothing is a name
+	})
 }

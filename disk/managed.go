@@ -9,7 +9,7 @@ func logrotatePaths(procfs string, rootfs hostRoot) (func(file string) bool, err
 		return nil, err
 	}
 	defer done()
-	stanzas := readLogrotate(host.readFile, host.list)
+	stanzas := readLogrotate(host.files()).stanzas
 	return func(file string) bool {
 		for _, s := range stanzas {
 			if s.manages(file) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,15 +33,16 @@ type Observer struct {
 	rootfs hostRoot
 	policy Policy
 
-	walker  *procwalk.Walker
-	reader  *instances.Reader
-	pods    *workload.Index
-	prober  *prober
-	growths *growths
-	trees   map[string]*tree // by path
-	follow  *follow
-	journal journalCache
-	conf    hostConf // read again with every full pass
+	walker     *procwalk.Walker
+	reader     *instances.Reader
+	pods       *workload.Index
+	prober     *prober
+	growths    *growths
+	trees      map[string]*tree // by path
+	follow     *follow
+	journal    journalCache
+	conf       hostConf // read again with every full pass
+	dockerRoot string   // Docker's data-root
 
 	last     time.Time // the last pass
 	lastFull time.Time
@@ -99,7 +101,7 @@ var journals = []string{"/var/log/journal", "/run/log/journal"}
 // walked is what the last walk of /proc has shown.
 type walked struct {
 	processes, unreadable, unread int
-	kubelet                       int // its pid
+	kubelet, docker               int // their pids
 
 	readers    []Reader
 	unfollowed []Unfollowed
@@ -139,6 +141,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		kubelet = defaultKubelet() // for its paths
 	}
 
+	o.dockerRoot = o.findDockerRoot()
 	places := mountsBelow(o.places(kubelet), mounts)
 	answers, errs := o.prober.ask(paths(places), o.policy.StatfsDeadline.D(), now)
 	u.Filesystems = filesystems(places, mounts, answers, errs)
@@ -147,9 +150,9 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		markRoles(host, places, u.Filesystems)
 		done()
 	}
-	var thresholds map[string]string
+	var thresholds []map[string]string
 	if found {
-		thresholds = kubelet.EvictionHard
+		thresholds = []map[string]string{kubelet.EvictionHard, kubelet.EvictionSoft}
 	}
 	o.growths.add(u.Filesystems, thresholds, now)
 
@@ -169,7 +172,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		o.conf = o.readHost(errs)
 	}
 	o.conf.kubelet = u.Kubelet
-	u.Findings = findings(o.conf, u.Filesystems)
+	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u), unboundedRotations(o.conf.rotated, u.Producers))
 	if u.Filesystems == nil {
 		u.Filesystems = []Filesystem{}
 	}
@@ -190,12 +193,14 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 // walk looks at every process.
 func (o *Observer) walk(ctx context.Context, now time.Time) (*seen, error) {
 	seen := o.follow.pass(o.pods)
+	seen.procfs = o.procfs
 	stats, err := o.walker.Walk(ctx, seen.visitor())
 	if err != nil {
 		return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
 	}
 	seen.readWatches(ctx, o.reader, now)
-	o.walked = walked{processes: stats.Processes, unread: seen.unread, kubelet: seen.kubelet}
+	o.follow.kubelet = seen.kubelet
+	o.walked = walked{processes: stats.Processes, unread: seen.unread, kubelet: seen.kubelet.pid, docker: seen.docker.pid}
 	for _, r := range stats.Unreadable {
 		o.walked.unreadable += r.Processes
 	}
@@ -243,6 +248,9 @@ func (o *Observer) places(k Kubelet) []place {
 	for _, p := range runtimes {
 		all = append(all, place{path: p, role: RoleRuntime})
 	}
+	if !slices.Contains(runtimes, o.dockerRoot) {
+		all = append(all, place{path: o.dockerRoot, role: RoleRuntime})
+	}
 	for _, p := range journals {
 		all = append(all, place{path: p, role: RoleJournal})
 	}
@@ -280,7 +288,7 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	for _, p := range tops {
 		t := o.trees[p]
 		if t == nil {
-			t = &tree{host: p, pods: k.PodLogs, keep: keepOpen()}
+			t = &tree{host: p, pods: k.PodLogs, docker: path.Join(o.dockerRoot, "containers"), keep: keepOpen()}
 			o.trees[p] = t
 		}
 		if err := t.pass(o.rootfs, now, full); err != nil {
@@ -350,10 +358,13 @@ func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []stri
 			add(p.path)
 		}
 	}
-	for _, p := range slices.Concat(journals, dumps, []string{dockerLogs}) {
+	for _, p := range slices.Concat(journals, dumps) {
 		if errs[p] == nil && o.apart(p) {
 			add(p)
 		}
+	}
+	if p := path.Join(o.dockerRoot, "containers"); errs[o.dockerRoot] == nil && o.apart(p) {
+		add(p)
 	}
 	return tops
 }

@@ -26,7 +26,8 @@ func findOrphans(host hostRoot, producers []Producer, known map[string]bool, now
 	}
 	byPod := map[string]*Orphan{}
 	for _, p := range producers {
-		if p.Kind != KindContainer || known[p.PodUID] {
+		// A container without a pod is Docker's own, and no pod has left it.
+		if p.Kind != KindContainer || p.PodUID == "" || known[p.PodUID] {
 			continue
 		}
 		at := path.Dir(p.Path)

@@ -10,8 +10,8 @@ import (
 // containerOf returns whose logs dir holds, where it is one of the directories
 // NAMESPACE_POD_UID/CONTAINER that the kubelet makes below pods, or Docker's of
 // a container.
-func containerOf(pods, dir string) (workload.Workload, bool) {
-	if path.Dir(dir) == dockerLogs {
+func containerOf(pods, docker, dir string) (workload.Workload, bool) {
+	if path.Dir(dir) == docker {
 		// The name is the id, which is what a link in /var/log/containers
 		// ends with.
 		w, ok := workload.ParseContainerLink("x_x_x-" + path.Base(dir) + ".log")
@@ -26,7 +26,7 @@ func containerOf(pods, dir string) (workload.Workload, bool) {
 }
 
 func isContainerDir(pods, dir string) bool {
-	_, ok := containerOf(pods, dir)
+	_, ok := containerOf(pods, dockerLogs, dir)
 	return ok
 }
 
@@ -36,8 +36,8 @@ type owner struct {
 	workload.Workload
 }
 
-func ownerOf(pods, dir string) owner {
-	if w, ok := containerOf(pods, dir); ok {
+func ownerOf(pods, docker, dir string) owner {
+	if w, ok := containerOf(pods, docker, dir); ok {
 		return owner{KindContainer, w}
 	}
 	return owner{kind: kindOf(dir)}

@@ -17,12 +17,13 @@ import (
 // A writer that goes on with a rotated file moves no directory's mtime, so
 // every directory is listed now and then all the same.
 type tree struct {
-	host string // the path of the top, as the host sees it
-	pods string // where the kubelet keeps containers' logs, for example /var/log/pods
-	top  *dir
-	at   time.Time // of the last pass
-	buf  []byte    // for getdents64
-	st   unix.Statx_t
+	host   string // the path of the top, as the host sees it
+	pods   string // where the kubelet keeps containers' logs, for example /var/log/pods
+	docker string // where Docker keeps containers
+	top    *dir
+	at     time.Time // of the last pass
+	buf    []byte    // for getdents64
+	st     unix.Statx_t
 
 	keep    int // how many directories of containers may stay open
 	kept    int
@@ -134,7 +135,7 @@ func reason(err error) string {
 
 func (t *tree) newDir(rel string, name []byte) *dir {
 	at := path.Join(t.host, rel)
-	return &dir{rel: rel, name: name, path: at, owner: ownerOf(t.pods, at)}
+	return &dir{rel: rel, name: name, path: at, owner: ownerOf(t.pods, t.docker, at)}
 }
 
 // starved reports whether we could not look, rather than nothing was there.

@@ -200,7 +200,13 @@ func (t *burstTask) pass(ctx context.Context) error {
 	policy, ok := t.may()
 	now := time.Now()
 	u, fresh := t.usage(now)
-	if !ok || !fresh || u.Kubelet == nil {
+	if !ok || !fresh {
+		return nil
+	}
+	if u.Kubelet == nil {
+		if u.PodsWithoutKubelet() {
+			t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: "no kubelet was found on this host: its limits are not known"})
+		}
 		return nil
 	}
 	why := u.Kubelet.Error // its limits are not known, nor how many archives it keeps
@@ -247,7 +253,7 @@ func (t *burstTask) open(ctx context.Context, k disk.Kubelet, wait time.Duration
 			return nil
 		}
 		t.tried = now
-		c, err := cri.Dial(ctx, t.roots.Rootfs, "")
+		c, err := cri.Dial(ctx, t.roots.Rootfs, k.RuntimeSocket())
 		if errors.Is(err, cri.ErrNoSocket) { // the kubelet rotates without us
 			t.failed(disk.Act{Verb: disk.ActRotate, Path: "containers' logs", Error: err.Error()})
 			return nil

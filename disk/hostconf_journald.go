@@ -1,0 +1,122 @@
+package disk
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// journalConf is how one journal is configured: that of the host, or of a
+// journal namespace (journald.conf(5), systemd-journald@.service).
+type journalConf struct {
+	namespace string // "" for the host's own
+	dir       string // where its files are: /var/log/journal or /run/log/journal
+	values    map[string]string
+}
+
+const (
+	persistentJournal = "/var/log/journal"
+	volatileJournal   = "/run/log/journal"
+)
+
+// maxNamespaces bounds how many journal namespaces are read.
+const maxNamespaces = 50
+
+// readJournals returns the configuration of the host's journal and of each
+// namespace with a directory. There is none where journald keeps no files.
+// skip says which directories must not be touched.
+func readJournals(host hostFiles, skip func(string) bool) (all []journalConf, problems []problem) {
+	there := map[string]bool{}
+	namespaces := []string{""}
+	seen := map[string]bool{"": true}
+	for _, dir := range []string{persistentJournal, volatileJournal} {
+		if skip(dir) {
+			continue
+		}
+		names, err := host.list(dir)
+		if err != nil {
+			continue
+		}
+		there[dir] = true
+		for _, name := range names {
+			// MACHINE-ID.NAMESPACE
+			id, namespace, ok := strings.Cut(name, ".")
+			if ok && len(id) == 32 && validNamespace(namespace) && !seen[namespace] && len(namespaces) < maxNamespaces {
+				seen[namespace] = true
+				namespaces = append(namespaces, namespace)
+			}
+		}
+	}
+	for _, namespace := range namespaces {
+		name := "journald.conf"
+		if namespace != "" {
+			name = "journald@" + namespace + ".conf"
+		}
+		values, wrong := readSystemdConf(host, name, "Journal")
+		problems = append(problems, wrong...)
+		if dir := journalDir(values["Storage"], there); dir != "" {
+			all = append(all, journalConf{namespace, dir, values})
+		}
+	}
+	return all, problems
+}
+
+func validNamespace(s string) bool {
+	return s != "" && len(s) < 256 && !strings.ContainsAny(s, "/ \t\n")
+}
+
+// journalDir returns where journald with this Storage= keeps its files, of the
+// directories that are there: with auto, the default, below /var/log only where
+// the directory exists.
+func journalDir(storage string, there map[string]bool) string {
+	dir := ""
+	switch {
+	case storage == "none":
+	case storage == "volatile", storage != "persistent" && !there[persistentJournal]:
+		dir = volatileJournal
+	default:
+		dir = persistentJournal
+	}
+	if !there[dir] {
+		return ""
+	}
+	return dir
+}
+
+// unbudgeted finds a journal that has no size limit of its own. The setting it
+// names is the one that applies where the journal is.
+func (j journalConf) unbudgeted() (Finding, bool) {
+	key := "SystemMaxUse"
+	if j.dir == volatileJournal {
+		key = "RuntimeMaxUse"
+	}
+	value := j.values[key]
+	if validSystemdSize(value) {
+		return Finding{}, false
+	}
+	name, unit := "journald.conf", "systemd-journald"
+	if j.namespace != "" {
+		name, unit = "journald@"+j.namespace+".conf", "systemd-journald@"+j.namespace
+	}
+	f := Finding{
+		Reason: FindingJournalUnbudgeted, Severity: SeverityInfo, Path: path.Join("/etc/systemd", name),
+		Message: fmt.Sprintf("the journal in %s has no size limit of its own: it takes up to 10%% of its filesystem and 4 GiB, and does not shrink when other files fill the disk", j.dir),
+		Do:      fmt.Sprintf("set %s=, for example 1G, in /etc/systemd/%s.d/50-size.conf and restart %s", key, name, unit),
+	}
+	if j.dir == volatileJournal {
+		f.Message = fmt.Sprintf("the journal is in %s, in memory, and has no size limit of its own: it takes up to 10%% of the tmpfs /run and 4 GiB", j.dir)
+		f.Do = fmt.Sprintf("set %s=, for example 64M, in /etc/systemd/%s.d/50-size.conf and restart %s", key, name, unit)
+	}
+	if value != "" {
+		f.Message = fmt.Sprintf("%s=%.40q is no size, so journald ignores it; %s", key, value, f.Message)
+	}
+	return f, true
+}
+
+// validSystemdSize reports whether journald takes s as a size: digits with a
+// suffix K to E (powers of 1024), or B, parse_size in systemd.
+func validSystemdSize(s string) bool {
+	s = strings.TrimSpace(s)
+	number := strings.TrimRight(s, "BKMGTPE")
+	return number != "" && len(s)-len(number) <= 1 && strings.Trim(number, "0123456789. ") == "" && isDigit(number[0])
+}
