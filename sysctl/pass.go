@@ -91,6 +91,22 @@ func (p Pass) act(ctx context.Context, o *PassResult) {
 	}
 }
 
+// Foreign returns what the keys of the rules hold, without nodetune's own writes.
+// A record that cannot be read is one more reason to lower nothing: the values
+// are then those that run.
+func (p Pass) Foreign() []Reading {
+	got := p.Tree.ReadAll(p.Rules)
+	id, err := readBootID(p.Procfs)
+	if err != nil {
+		return got
+	}
+	was, err := p.Store.Originals()
+	if err != nil {
+		return got
+	}
+	return was.Foreign(got, id)
+}
+
 func (o *PassResult) notePaused() {
 	for i := range o.Rules {
 		if o.Rules[i].Outcome == Drifted {
