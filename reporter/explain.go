@@ -1,6 +1,8 @@
 package reporter
 
 import (
+	"slices"
+
 	"github.com/nodetune/nodetune/sysctl"
 	"github.com/nodetune/nodetune/sysctl/sysctld"
 )
@@ -25,6 +27,13 @@ type KeyExplanation struct {
 	Boot  []BootValue `json:"boot"`            // one for each loader
 	// Tuned is what the active TuneD profile says, after the boot.
 	Tuned *sysctld.Tuned `json:"tuned,omitempty"`
+	// Cmdline is what the kernel command line sets, before any file is loaded.
+	Cmdline []sysctld.Setting `json:"cmdline,omitempty"`
+	// Commands are lines of start scripts and cloud-init that name the key.
+	Commands []sysctld.Setting `json:"commands,omitempty"`
+	// SourceUnknown reports that the running value is larger than what any known
+	// source gives.
+	SourceUnknown bool `json:"sourceUnknown,omitempty"`
 }
 
 // BootValue is what one loader would leave in the key.
@@ -35,9 +44,20 @@ type BootValue struct {
 	Met   bool         `json:"met"`            // it satisfies the rule
 }
 
-// Explain composes e with who would set it at the next boot of machine m.
-func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, tuned *sysctld.Tuned) KeyExplanation {
-	k := KeyExplanation{Explanation: e, Tuned: tuned}
+// Sources is what can set a key, beside the files of sysctl.d.
+type Sources struct {
+	Cmdline  sysctld.Cmdline
+	Tuned    *sysctld.Tuned
+	Commands []sysctld.Setting
+	// Foreign is the running value, or the value before nodetune's first change
+	// where the running one is nodetune's.
+	Foreign sysctl.Value
+}
+
+// Explain composes e with the sources that set it at the next boot of machine m.
+func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, src Sources) KeyExplanation {
+	k := KeyExplanation{Explanation: e, Tuned: src.Tuned, Cmdline: src.Cmdline.Settings(e.Key.Path()), Commands: src.Commands}
+	known, _ := src.Tuned.Most()
 	if e.Err != nil {
 		k.Error = e.Err.Error()
 	}
@@ -46,16 +66,25 @@ func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, tune
 		if v.Winner != nil {
 			v.Value, v.By = v.Winner.Number(), v.Winner.String()
 			v.Met = e.SatisfiedBy(v.Value)
+			known = max(known, v.Value)
 		} else {
-			var least sysctl.Value
-			least, _, v.By = sysctl.Initial(e.Key, m, e.Value)
+			var least, most sysctl.Value
+			least, most, v.By = src.Cmdline.Initial(e.Key, m, e.Value)
 			v.Value, v.Met = least, e.SatisfiedBy(least)
-			if e.Computed && least < e.KernelDefault {
+			if e.Computed && least < most && least < e.KernelDefault {
 				v.Value = e.KernelDefault // as near as it is known
 			}
+			known = max(known, most)
 		}
 		k.Boot = append(k.Boot, v)
 	}
+	// The command line comes first, so that a line of both loaders overrides it.
+	for i := range k.Cmdline {
+		if c := &k.Cmdline[i]; c.Disposition == sysctld.Wins && !slices.ContainsFunc(k.Boot, func(v BootValue) bool { return v.Winner == nil }) {
+			c.Disposition, c.By = sysctld.Overridden, k.Boot[0].By
+		}
+	}
+	k.SourceUnknown = known.Known() && src.Foreign > known
 	return k
 }
 

@@ -100,10 +100,7 @@ func explainKey(b *strings.Builder, k KeyExplanation, colour bool) {
 	for _, v := range k.Boot {
 		explainBoot(row, v)
 	}
-	if k.Tuned != nil {
-		last := k.Tuned.Lines[len(k.Tuned.Lines)-1]
-		row("TuneD", "the active profile %s sets %s: %s", safetext.String(k.Tuned.Profile), safetext.String(last.Value), safetext.String(last.String()))
-	}
+	explainSources(row, k)
 	for i, c := range k.Memory {
 		if i == 0 {
 			row("kernel memory", "if a user used all of %s:", c.Units)
@@ -135,6 +132,50 @@ func explainBoot(row func(name, format string, args ...any), v BootValue) {
 	}
 }
 
+// explainSources lists what sets the key beside the files of sysctl.d.
+func explainSources(row func(name, format string, args ...any), k KeyExplanation) {
+	for _, s := range k.Cmdline {
+		row("command line", "%s", fateText(s))
+	}
+	if k.Tuned != nil {
+		last := k.Tuned.Lines[len(k.Tuned.Lines)-1]
+		row("TuneD", "the active profile %s %s: %s", safetext.String(k.Tuned.Profile), tunedText(last), safetext.String(last.String()))
+		for _, s := range k.Tuned.Lines[:len(k.Tuned.Lines)-1] {
+			row("", "%s", fateText(s))
+		}
+		for _, p := range k.Tuned.Problems {
+			row("", "not known: %s", safetext.String(p))
+		}
+	}
+	for i, s := range k.Commands {
+		name := ""
+		if i == 0 {
+			name = "commands"
+		}
+		row(name, "%s: %s (%s)", safetext.String(s.String()), safetext.String(s.Key), safetext.String(s.Reason))
+	}
+	if k.SourceUnknown {
+		row("source", "no known source gives the running value: an initramfs, a unit, a container or a program may set it")
+	}
+}
+
+func tunedText(s sysctld.Setting) string {
+	value := safetext.String(s.Value)
+	switch {
+	case s.Disposition == sysctld.Refused:
+		return "sets " + value + ", which the kernel refuses"
+	case s.Disposition != sysctld.Wins:
+		return "does not set it"
+	case s.Reason != "":
+		return "sets " + value + ", " + s.Reason
+	case s.Modifier == ">":
+		return "raises it to " + value + " and never lowers it"
+	case s.Modifier == "<":
+		return "lowers it to " + value + " and never raises it"
+	}
+	return "sets " + value
+}
+
 // fateText says what becomes of a line that does not win.
 func fateText(s sysctld.Setting) string {
 	line := fmt.Sprintf("%s: %s", s.Place, s.Key)
@@ -151,6 +192,9 @@ func fateText(s sysctld.Setting) string {
 		line += " " + s.By
 	case s.By != "":
 		line += " by " + s.By
+	}
+	if s.Reason != "" {
+		line += ": " + s.Reason
 	}
 	return safetext.String(line + ")")
 }

@@ -31,7 +31,9 @@ func ReadMachine(procfs string) (Machine, error) {
 }
 
 // parseMemTotal returns the line MemTotal in bytes. It is the first line; the
-// 64 KiB bound only keeps a wrong file from being read to its end.
+// 64 KiB bound only keeps a wrong file from being read to its end. Meminfo of
+// procfs does not serve: v0.22 panics on a blank line, and one line that it does
+// not know fails the whole file.
 func parseMemTotal(r io.Reader) (int64, error) {
 	lines := bufio.NewScanner(io.LimitReader(r, 64<<10))
 	for lines.Scan() {

@@ -5,6 +5,9 @@ type Need struct {
 	Key     Key
 	AtLeast Value
 	Why     string
+	// FromUse reports that AtLeast was measured from what is in use. Such a need is
+	// met at once, even where another program contests the key.
+	FromUse bool
 }
 
 // WithNeeds returns rules with their floors raised to needs, up to the ceiling
@@ -19,6 +22,9 @@ func WithNeeds(rules []Rule, needs []Need) []Rule {
 			want := n.AtLeast
 			if r.Ceiling.Known() {
 				want = min(want, r.Ceiling)
+			}
+			if n.FromUse {
+				r.InUse = max(r.InUse, want)
 			}
 			if want > r.Want {
 				r.Want, r.Why = want, n.Why

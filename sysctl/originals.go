@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,22 @@ type Original struct {
 // ours reports whether nodetune wrote the value v.
 func (o Original) ours(v Value) bool {
 	return v == o.Wrote || o.WroteBefore.Known() && v == o.WroteBefore
+}
+
+// Foreign returns readings without nodetune's own writes: where the value is one
+// that nodetune wrote, the value from before its first change stands instead. A
+// reading of another boot than the record's is returned as it is.
+func (o Originals) Foreign(readings []Reading, bootID string) []Reading {
+	readings = slices.Clone(readings)
+	if o.BootID != bootID {
+		return readings
+	}
+	for i, r := range readings {
+		if was, ok := o.Keys[r.Key]; ok && was.ours(r.Value) {
+			readings[i].Value = was.Before
+		}
+	}
+	return readings
 }
 
 // with returns o with changes recorded, to be saved before they are written.

@@ -16,7 +16,8 @@ type Pass struct {
 	Rules  []Rule
 	// Act says whether it may write.
 	Act bool
-	// Deferred holds the keys that this pass must not write, with the reason.
+	// Deferred holds the keys that this pass must not write, with the reason. A key
+	// below what is in use is written all the same.
 	Deferred map[Key]string
 }
 
@@ -38,9 +39,16 @@ func (p Pass) Run(ctx context.Context) PassResult {
 // plan reads every key and leaves out the changes that are deferred.
 func (p Pass) plan() ([]Status, []Change) {
 	status, changes := Plan(p.Rules, p.Tree.ReadAll(p.Rules))
-	changes = slices.DeleteFunc(changes, func(c Change) bool { return p.Deferred[c.Key] != "" })
+	deferred := make(map[Key]string, len(p.Deferred))
+	for _, s := range status {
+		// Below what is in use the next collector fails to start now.
+		if s.Value >= s.InUse {
+			deferred[s.Key] = p.Deferred[s.Key]
+		}
+	}
+	changes = slices.DeleteFunc(changes, func(c Change) bool { return deferred[c.Key] != "" })
 	for i := range status {
-		if why := p.Deferred[status[i].Key]; why != "" && status[i].Outcome == Drifted {
+		if why := deferred[status[i].Key]; why != "" && status[i].Outcome == Drifted {
 			status[i].Reason += "; " + why
 		}
 	}
@@ -89,6 +97,22 @@ func (p Pass) act(ctx context.Context, o *PassResult) {
 			s.Before = before
 		}
 	}
+}
+
+// Foreign returns what the keys of the rules hold, without nodetune's own writes.
+// A record that cannot be read is one more reason to lower nothing: the values
+// are then those that run.
+func (p Pass) Foreign() []Reading {
+	got := p.Tree.ReadAll(p.Rules)
+	id, err := readBootID(p.Procfs)
+	if err != nil {
+		return got
+	}
+	was, err := p.Store.Originals()
+	if err != nil {
+		return got
+	}
+	return was.Foreign(got, id)
 }
 
 func (o *PassResult) notePaused() {

@@ -3,14 +3,18 @@ package sysctl
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/privtest"
 )
 
 const bootA, bootB = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
@@ -314,5 +318,85 @@ func TestStoreIsOpenToReaders(t *testing.T) {
 		if err != nil || st.Mode().Perm() != want {
 			t.Errorf("%s: %v, mode %v, want %v", h.file(name), err, st.Mode(), want)
 		}
+	}
+}
+
+// TestInUseOverridesTheWait: a key that another program contests is written at
+// once where it is below what is in use.
+func TestInUseOverridesTheWait(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		value  string
+		needs  []Need
+		wrote  bool
+		reason string
+	}{
+		{"no need", "128", nil, false, "contested"},
+		{"a pod's need", "128", []Need{{Key: MaxUserInstances, AtLeast: 16384, Why: "pod"}}, false, "contested"},
+		{"in use, above the value", "128", []Need{{Key: MaxUserInstances, AtLeast: 300, Why: "use", FromUse: true}}, true, ""},
+		{"in use, below the value", "4096", []Need{{Key: MaxUserInstances, AtLeast: 300, Why: "use", FromUse: true}}, false, "contested"},
+		{"in use, as the value", "300", []Need{{Key: MaxUserInstances, AtLeast: 300, Why: "use", FromUse: true}}, false, "contested"},
+		{"in use, above the ceiling", "128", []Need{{Key: MaxUserInstances, AtLeast: 1 << 20, Why: "use", FromUse: true}}, true, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHost(t, map[Key]string{MaxUserInstances: c.value})
+			tree, err := OpenTree(h.procfs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tree.Close()
+			store := NewStore(h.root)
+			defer store.Close()
+			rules := WithNeeds([]Rule{{Key: MaxUserInstances, Op: AtLeast, Want: 8192, Ceiling: 131072}}, c.needs)
+			o := Pass{
+				Procfs: h.procfs, Tree: tree, Store: store, Rules: rules, Act: true,
+				Deferred: map[Key]string{MaxUserInstances: "contested: written again in 15m0s"},
+			}.Run(t.Context())
+			if s := o.Rules[0]; s.Changed != c.wrote || !strings.Contains(s.Reason, c.reason) {
+				t.Errorf("written: %v (%q), want %v (%q)", s.Changed, s.Reason, c.wrote, c.reason)
+			}
+		})
+	}
+}
+
+// TestHiddenKeys: a filesystem over /proc/sys/fs hides the keys. That is no kernel
+// without them, and a file of the same name is no key.
+func TestHiddenKeys(t *testing.T) {
+	privtest.Host(t)
+	failed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its mounts
+		failed <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+				return err
+			}
+			if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+				return err
+			}
+			if err := unix.Mount("none", "/proc/sys/fs", "tmpfs", 0, ""); err != nil {
+				return err
+			}
+			if err := os.WriteFile("/proc/sys/fs/nr_open", []byte("9\n"), 0o644); err != nil {
+				return err
+			}
+			tree, err := OpenTree("/proc")
+			if err != nil {
+				return err
+			}
+			defer tree.Close()
+			for _, k := range []Key{MaxUserInstances, FileMax, NrOpen} {
+				s := evaluate(Rule{Key: k, Op: AtLeast, Want: 1}, tree.Read(k))
+				if s.Outcome != Failed || !strings.Contains(s.Reason, "hidden by another filesystem") {
+					return fmt.Errorf("%s: %s (%s), want Failed", k, s.Outcome, s.Reason)
+				}
+			}
+			if r := tree.Read("vm.max_map_count"); r.Err != nil {
+				return r.Err
+			}
+			return nil
+		}()
+	}()
+	if err := <-failed; err != nil {
+		t.Error(err)
 	}
 }

@@ -12,6 +12,14 @@ type Policy struct {
 	// Rules are the wanted settings, one for each key. Those of a configuration
 	// replace the profile's rule of the same key and add to the others.
 	Rules []PolicyRule `json:"rules,omitempty"`
+	// FloorMemoryPercent is the share of memory that the floor and the ceiling of
+	// watches may cost for one user; 0: 25. They never fall below the kernel's own
+	// default.
+	FloorMemoryPercent float64 `json:"floorMemoryPercent,omitempty"`
+	// QueueMemoryPercent is the share of memory that the queued events of all
+	// instances of one user may cost at the floors; 0: no limit. It limits the
+	// floor of fs.inotify.max_queued_events.
+	QueueMemoryPercent float64 `json:"queueMemoryPercent,omitempty"`
 }
 
 // PolicyRule is one rule as it is configured. Exactly one of AtLeast, Exactly
@@ -51,7 +59,14 @@ func (p Policy) Over(base Policy) Policy {
 			rules = append(rules, r)
 		}
 	}
-	return Policy{Rules: rules}
+	over := Policy{Rules: rules, FloorMemoryPercent: base.FloorMemoryPercent, QueueMemoryPercent: base.QueueMemoryPercent}
+	if p.FloorMemoryPercent != 0 {
+		over.FloorMemoryPercent = p.FloorMemoryPercent
+	}
+	if p.QueueMemoryPercent != 0 {
+		over.QueueMemoryPercent = p.QueueMemoryPercent
+	}
+	return over
 }
 
 // canonical is the dotted spelling of name, or name where it is no key.
@@ -75,8 +90,24 @@ func (p Policy) Validate() error {
 			first[canonical(r.Key)] = i
 		}
 	}
-	errs = append(errs, p.validateTwins())
+	errs = append(errs, p.validateTwins(), checkShare("floorMemoryPercent", p.FloorMemoryPercent), checkShare("queueMemoryPercent", p.QueueMemoryPercent))
 	return errors.Join(errs...)
+}
+
+func checkShare(name string, percent float64) error {
+	if percent >= 0 && percent <= 100 {
+		return nil
+	}
+	return field.Errorf(name, "%v: want more than 0 and at most 100", percent)
+}
+
+// shares returns the bounds on what floors may cost.
+func (p Policy) shares() MemoryShares {
+	s := MemoryShares{WatchesPercent: p.FloorMemoryPercent, QueuesPercent: p.QueueMemoryPercent}
+	if s.WatchesPercent == 0 {
+		s.WatchesPercent = defaultWatchShare
+	}
+	return s
 }
 
 // twins are two names of one variable in the initial user namespace.

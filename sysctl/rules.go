@@ -3,13 +3,14 @@ package sysctl
 import "fmt"
 
 // For returns the rules of p for machine m. Shares of memory become numbers, and
-// the floor of watches is never below the kernel's own default. p must be valid.
+// the floor of watches is never below the kernel's own default. Floors are limited
+// to what memory pays for. p must be valid.
 func (p Policy) For(m Machine) []Rule {
 	rules := make([]Rule, 0, len(p.Rules))
 	for _, r := range p.Rules {
 		rules = append(rules, r.rule(m))
 	}
-	return rules
+	return LimitToMemory(rules, m, p.shares())
 }
 
 func (r PolicyRule) rule(m Machine) Rule {

@@ -24,6 +24,8 @@ type Rule struct {
 	Ceiling Value `json:"ceiling,omitzero"` // where raises beyond Want must stop; Unknown: nowhere
 	// Why is the reason for the number, in one line.
 	Why string `json:"-"`
+	// InUse is the part of Want that current use requires; 0: none is known.
+	InUse Value `json:"-"`
 }
 
 // Reading is the value of a key at the time of the read.

@@ -18,6 +18,7 @@ import (
 type Tree struct {
 	name string // <procfs>/sys, for messages
 	dir  int
+	real bool // <procfs> is procfs, and no copy made of plain files
 	keys map[Key]openKey
 }
 
@@ -33,7 +34,9 @@ func OpenTree(procfs string) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the kernel's settings: %w", &fs.PathError{Op: "open", Path: name, Err: err})
 	}
-	return &Tree{name: name, dir: dir, keys: make(map[Key]openKey)}, nil
+	var st unix.Statfs_t
+	real := unix.Statfs(procfs, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
+	return &Tree{name: name, dir: dir, real: real, keys: make(map[Key]openKey)}, nil
 }
 
 // Close closes every descriptor of t.
@@ -153,8 +156,15 @@ func (t *Tree) openat(k Key, mode int) (int, error) {
 			flags = mode | unix.O_NONBLOCK // a pipe must not hold us up
 		}
 		fd, err := openRetry(dir, part, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC)
-		if errors.Is(err, unix.ENOENT) && !onProcfs(dir) && t.mounted() {
-			err = &notMounted{strings.Join(parts[:i+1], "/")}
+		switch {
+		case err == nil && t.real && !onProcfs(fd), errors.Is(err, unix.ENOENT) && t.real && !onProcfs(dir):
+			// A file of the same name there is not the kernel's either.
+			if err == nil {
+				_ = unix.Close(fd)
+			}
+			err = &notMounted{dir: strings.Join(parts[:i+1], "/"), hidden: true}
+		case errors.Is(err, unix.ENOENT) && !onProcfs(dir) && t.mounted():
+			err = &notMounted{dir: strings.Join(parts[:i+1], "/")}
 		}
 		if dir != t.dir {
 			_ = unix.Close(dir)
@@ -174,9 +184,17 @@ func (t *Tree) openat(k Key, mode int) (int, error) {
 
 // A notMounted directory of /proc/sys is one that a container was not given:
 // a missing key there does not show that the kernel lacks it.
-type notMounted struct{ dir string }
+type notMounted struct {
+	dir    string
+	hidden bool // another filesystem is mounted over it
+}
 
-func (n *notMounted) Error() string { return "the host's /proc/sys/" + n.dir + " is not mounted" }
+func (n *notMounted) Error() string {
+	if n.hidden {
+		return "the host's /proc/sys/" + n.dir + " is hidden by another filesystem"
+	}
+	return "the host's /proc/sys/" + n.dir + " is not mounted"
+}
 
 // mounted reports whether /proc/sys/fs was put where procfs is not, as a
 // container is given it that may see nothing else.

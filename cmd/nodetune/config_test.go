@@ -85,7 +85,7 @@ disk:
 		t.Fatal(err)
 	}
 	got := make(map[sysctl.Key]sysctl.Value)
-	for _, r := range c.Sysctl.For(sysctl.Machine{MemoryBytes: 1 << 30}) {
+	for _, r := range c.Sysctl.For(sysctl.Machine{MemoryBytes: 2 << 30}) {
 		got[r.Key] = r.Want
 	}
 	want := map[sysctl.Key]sysctl.Value{sysctl.MaxUserInstances: 4096, sysctl.MaxUserWatches: 131072, "vm.max_map_count": 262144}

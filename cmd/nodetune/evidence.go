@@ -62,7 +62,8 @@ func whoAsks(root string, rule sysctl.Rule) string {
 	path := rule.Key.Path()
 	if tuned, err := sysctld.ReadTuned(root, path); err == nil && tuned != nil {
 		for _, s := range tuned.Lines {
-			if s.Disposition == sysctld.Wins {
+			// A line with ">" never lowers a value, one with "<" only to its own.
+			if s.Disposition == sysctld.Wins && s.Modifier != ">" && s.Number().Known() {
 				add(s, "TuneD profile "+tuned.Profile)
 			}
 		}

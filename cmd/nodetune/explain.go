@@ -63,15 +63,19 @@ func (o *options) explain(w io.Writer, args []string) error {
 		return unreadable(err)
 	}
 	doc := reporter.Explanation{APIVersion: apiVersion, Kind: "Explanation", Paused: sysctl.NewStore(o.Rootfs).Paused(), Problems: sysctld.Problems(boots)}
+	cmdline := sysctld.ReadCmdline(o.Procfs)
+	doc.Problems = append(doc.Problems, cmdline.Problems...)
+	foreign := sysctl.Pass{Procfs: o.Procfs, Tree: tree, Store: sysctl.NewStore(o.Rootfs), Rules: rules}.Foreign()
 	failed := false
-	for _, r := range rules {
+	for i, r := range rules {
 		tuned, err := sysctld.ReadTuned(o.Rootfs, r.Key.Path())
 		if err != nil {
 			doc.Problems = append(doc.Problems, sysctld.Problem{File: "/etc/tuned/active_profile", Problem: err.Error()})
 		}
 		got := tree.Read(r.Key)
 		failed = failed || got.Err != nil && !errors.Is(got.Err, fs.ErrNotExist)
-		doc.Keys = append(doc.Keys, reporter.Explain(sysctl.Explain(r, m, got), m, boots, tuned))
+		src := reporter.Sources{Cmdline: cmdline, Tuned: tuned, Commands: sysctld.Commands(o.Rootfs, r.Key.Path()), Foreign: foreign[i].Value}
+		doc.Keys = append(doc.Keys, reporter.Explain(sysctl.Explain(r, m, got), m, boots, src))
 	}
 	err = o.print(w, doc, func(w io.Writer) error { return reporter.ExplainTable(w, doc, colour(w)) })
 	if err != nil || failed || doc.Opaque() {

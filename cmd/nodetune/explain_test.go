@@ -44,6 +44,51 @@ func TestExplainKey(t *testing.T) {
 	}
 }
 
+// TestExplainSources: the kernel command line, TuneD, start scripts, and a value
+// that no known source gives.
+func TestExplainSources(t *testing.T) {
+	h := newHost(t)
+	h.put(t, "proc/cmdline", "ro sysctl.fs.inotify.max_user_watches=2097152 sysctl/fs/inotify/max_queued_events=131072\n")
+	h.put(t, "proc/sys/fs/inotify/max_user_instances", "70000\n")
+	h.put(t, "root/etc/tuned/active_profile", "p\n")
+	h.put(t, "root/etc/tuned/p/tuned.conf", "[sysctl]\nfs.inotify.max_queued_events = >${n}\n[variables]\nn=200000\n")
+	h.put(t, "root/etc/rc.local", "sysctl -w fs.inotify.max_user_instances=70000\n")
+	h.put(t, "root/etc/sysctl.d/a.conf", "fs.inotify.max_queued_events = 5\n")
+	for _, c := range []struct {
+		key  string
+		want []string
+	}{
+		{"fs.inotify.max_user_watches", []string{
+			"next boot, procps          2097152, no file sets it: the kernel command line, sysctl.fs.inotify.max_user_watches=2097152\n",
+			"command line               /proc/cmdline:1: sysctl.fs.inotify.max_user_watches = 2097152 (wins)\n",
+		}},
+		{"fs.inotify.max_queued_events", []string{
+			"next boot, procps          5, set by /etc/sysctl.d/a.conf:1; short of the rule\n",
+			"= 131072 (overridden by /etc/sysctl.d/a.conf:1)\n",
+			"the active profile p raises it to 200000 and never lowers it: /etc/tuned/p/tuned.conf:2\n",
+		}},
+		{"fs.inotify.max_user_instances", []string{
+			"/etc/rc.local:1: sysctl -w fs.inotify.max_user_instances=70000 (rc.local, at each boot)\n",
+			"source                     no known source gives the running value",
+		}},
+	} {
+		code, stdout, stderr := h.run("explain", c.key)
+		for _, want := range c.want {
+			if code != exitOK || !strings.Contains(stdout, want) {
+				t.Errorf("code %d, want %q in\n%s%s", code, want, stdout, stderr)
+			}
+		}
+	}
+	// nodetune's own raise is no unknown source.
+	if code, stdout, _ := h.run("apply"); code != exitOK {
+		t.Fatalf("code %d\n%s", code, stdout)
+	}
+	doc, _ := explainJSON(t, h, "fs.epoll.max_user_watches")
+	if doc.Keys[0].SourceUnknown {
+		t.Errorf("%+v", doc.Keys[0])
+	}
+}
+
 func TestExplainAllKeys(t *testing.T) {
 	h := newHost(t)
 	code, stdout, stderr := h.run("explain")

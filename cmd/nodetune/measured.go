@@ -12,7 +12,7 @@ import (
 func measured(u inotify.Usage, p inotify.Policy) []sysctl.Need {
 	var needs []sysctl.Need
 	for _, f := range inotify.Floors(u, p) {
-		needs = append(needs, sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason})
+		needs = append(needs, sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason, FromUse: true})
 	}
 	return needs
 }

@@ -30,7 +30,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	}
 	defer p.Tree.Close()
 	defer p.Store.Close()
-	plan, err := sysctld.PlanPersist(o.Rootfs, p.Rules, m, p.Tree.ReadAll(p.Rules))
+	plan, err := sysctld.PlanPersist(o.Rootfs, o.Procfs, p.Rules, m, p.Foreign())
 	if err != nil {
 		return unreadable(err)
 	}

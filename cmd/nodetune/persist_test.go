@@ -24,6 +24,7 @@ func newHost(t *testing.T) hostDir {
 	t.Helper()
 	h := hostDir{t.TempDir()}
 	h.put(t, "proc/meminfo", "MemTotal:        8388608 kB\n")
+	h.put(t, "proc/cmdline", "BOOT_IMAGE=/vmlinuz ro\n")
 	h.put(t, "proc/sys/kernel/random/boot_id", "6d6a5ad2-3d5a-4b5e-9a5e-0d3f0d8f7c11\n")
 	for key, value := range map[string]string{
 		"inotify/max_user_instances": "128", "inotify/max_user_watches": "65536", "inotify/max_queued_events": "16384",

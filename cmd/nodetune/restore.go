@@ -99,6 +99,9 @@ func inUse(ctx context.Context, roots Roots, policy inotify.Policy) sysctl.InUse
 		if u.Err != nil || u.At.IsZero() {
 			return sysctl.Unknown, u.Err
 		}
+		if err := uncounted(u.Value); err != nil {
+			return sysctl.Unknown, err
+		}
 		most := int64(0)
 		for _, a := range u.Value.Accounts {
 			most = max(most, count(a))
@@ -116,6 +119,24 @@ func inUse(ctx context.Context, roots Roots, policy inotify.Policy) sysctl.InUse
 		}
 		return sysctl.Unknown, nil
 	}
+}
+
+// uncounted returns which processes the count of u lacks, nil where it lacks
+// none. The kernel's own counters hold the charges of every process.
+func uncounted(u inotify.Usage) error {
+	if u.Source == inotify.SourceKernel {
+		return nil
+	}
+	n, reason := 0, ""
+	for _, r := range u.Walk.Unreadable {
+		if n += r.Processes; reason == "" {
+			reason = r.Reason
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("the descriptors of %d processes could not be read (%s): run restore as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", n, reason)
 }
 
 // openFileCount reads the first number of fs.file-nr (proc_sys_fs(5)).

@@ -7,7 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/privtest"
+	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -49,5 +51,27 @@ func TestRestoreRefusesWhatIsInUse(t *testing.T) {
 	closeAll()
 	if code, out := nodetune("restore"); code != exitOK || privtest.Get(t, key) != "128" {
 		t.Errorf("restore: code %d, %s holds %s\n%s", code, key, privtest.Get(t, key), out)
+	}
+}
+
+// TestUncounted: what could not be counted is not zero.
+func TestUncounted(t *testing.T) {
+	unreadable := procwalk.Stats{Unreadable: []procwalk.Unreadable{{Reason: "permission denied", Processes: 4000}, {Reason: "too many", Processes: 782}}}
+	for _, c := range []struct {
+		name string
+		u    inotify.Usage
+		want string
+	}{
+		{"all were read", inotify.Usage{Source: inotify.SourceProcfs}, ""},
+		{"some were not", inotify.Usage{Source: inotify.SourceProcfs, Walk: unreadable}, "4782 processes could not be read (permission denied)"},
+		{"the kernel's counters hold all", inotify.Usage{Source: inotify.SourceKernel, Walk: unreadable}, ""},
+	} {
+		got := ""
+		if err := uncounted(c.u); err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
 	}
 }

@@ -68,6 +68,7 @@ func hostCmd(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	write(ts.MkAbs("proc/meminfo"), "MemTotal:       16777216 kB\n")
+	write(ts.MkAbs("proc/cmdline"), "BOOT_IMAGE=/vmlinuz ro\n")
 	ts.Check(os.MkdirAll(ts.MkAbs("root"), 0o755))
 }
 

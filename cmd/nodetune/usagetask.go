@@ -165,7 +165,7 @@ func (t *usageTask) raise(u inotify.Usage, now time.Time) {
 // ask asks for a floor, and reports whether it is higher than what was asked
 // for before.
 func (t *usageTask) ask(f inotify.Floor) bool {
-	return t.agent.needs.ask(sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason})
+	return t.agent.needs.ask(sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason, FromUse: true})
 }
 
 // raiseNow raises between two passes, in this goroutine: on a node whose CPUs

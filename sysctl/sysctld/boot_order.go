@@ -1,6 +1,7 @@
 package sysctld
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -60,9 +61,11 @@ type Boot struct {
 	Files    []File // in the order read, masked ones where they would stand
 	Problems []Problem
 
-	paths []string
-	lines []line
-	edit  edit
+	paths  []string
+	lines  []line
+	unread []unread
+	nulls  []string // files that are /dev/null
+	edit   edit
 }
 
 // edit is one file that is read with its planned content instead of its own.
@@ -80,24 +83,32 @@ type line struct {
 
 // Read reads what loader would read at the next boot of root, and keeps the
 // lines that name one of paths, which are names below /proc/sys. A file that
-// cannot be read is a [Problem]; the error is about root alone.
+// cannot be read is a [Problem], as is a root that does not exist. The error is
+// about a root that cannot be opened.
 func Read(root string, loader Loader, paths ...string) (*Boot, error) {
 	return readEdited(root, loader, edit{}, paths...)
 }
 
 func readEdited(root string, loader Loader, e edit, paths ...string) (*Boot, error) {
-	t, err := openTree(root)
-	if err != nil {
-		return nil, err
-	}
-	defer t.close()
 	b := &Boot{Loader: loader, edit: e}
 	for _, path := range paths {
 		b.paths = append(b.paths, names(path)...)
 	}
+	t, err := openTree(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		b.problem(Problem{File: root, Problem: "the root given by --path.rootfs does not exist: what the files of sysctl.d set at the next boot is not known", Uncertain: true})
+		return b, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
 	b.find(t)
 	for _, f := range b.Files {
 		b.readFile(t, f)
+	}
+	for _, s := range b.findStrays(t) {
+		b.readStray(t, s)
 	}
 	return b, nil
 }
@@ -206,6 +217,7 @@ func (b *Boot) readFile(t *tree, f File) {
 	file, err := t.openRegular(f.Path)
 	switch {
 	case errors.Is(err, errNull):
+		b.nulls = append(b.nulls, f.Path)
 		return
 	case errors.Is(err, fs.ErrNotExist): // a dangling link sets nothing, and masks
 		if f.MaskedBy == "" {
@@ -230,7 +242,9 @@ const maxProblems = 5
 
 // parse reads one file.
 func (b *Boot) parse(r io.Reader, f File) {
-	in := newLines(r, b.Loader)
+	buffered := bufio.NewReader(r)
+	mark, _ := buffered.Peek(2)
+	in := newLines(buffered, b.Loader)
 	var problems []Problem
 	more := 0
 	report := func(n int, problem string, uncertain bool) {
@@ -240,6 +254,9 @@ func (b *Boot) parse(r io.Reader, f File) {
 			more++
 			problems[maxProblems-1].Uncertain = problems[maxProblems-1].Uncertain || uncertain
 		}
+	}
+	if string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff" {
+		report(1, "the file is UTF-16 text, of which the loaders read no line: save it as UTF-8 without a byte order mark", true)
 	}
 	for {
 		err := in.next()
@@ -257,8 +274,16 @@ func (b *Boot) parse(r io.Reader, f File) {
 		if problem != "" {
 			report(in.number, problem, problem == notText)
 		}
+		at := Place{f.Path, in.number}
 		if ok && slices.ContainsFunc(b.paths, a.sets) {
-			b.lines = append(b.lines, line{a, Place{f.Path, in.number}, f.MaskedBy})
+			b.lines = append(b.lines, line{a, at, f.MaskedBy})
+			continue
+		}
+		for _, path := range b.paths {
+			if why := b.Loader.whyIneffective(string(in.text), a, ok, path); why != "" {
+				b.ineffective(path, at, string(in.text), a, ok, why)
+				break
+			}
 		}
 	}
 	if f.MaskedBy != "" {

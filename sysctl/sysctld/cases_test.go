@@ -96,6 +96,8 @@ var bootCases = []bootCase{
 	{name: "blanks everywhere", files: map[string]string{"/etc/sysctl.d/a.conf": " \t" + q + " \t= \t17001 \t \n"}, systemd: "17001", procps: "17001"},
 	{name: "carriage returns", files: map[string]string{"/etc/sysctl.d/a.conf": "# x\r\n" + q + "=17001\r\n\r\n"}, systemd: "17001", procps: "17001"},
 	{name: "a lone carriage return ends a line for systemd", files: map[string]string{"/etc/sysctl.d/a.conf": "# x\r" + q + "=17001\n"}, systemd: "17001"},
+	{name: "a carriage return inside a value", files: map[string]string{"/etc/sysctl.d/a.conf": q + "=17001\r# x\n"}, systemd: "17001"},
+	{name: "a form feed behind a value", files: map[string]string{"/etc/sysctl.d/a.conf": q + "=17001\f5\n"}},
 	{name: "no newline at the end", files: map[string]string{"/etc/sysctl.d/a.conf": q + "=17001"}, systemd: "17001", procps: "17001"},
 	{name: "comments", files: map[string]string{"/etc/sysctl.d/a.conf": "#" + q + "=17001\n;" + q + "=17002\n  # " + q + "=17003\n"}},
 	{name: "no comment behind a value", files: map[string]string{"/etc/sysctl.d/a.conf": q + "=17001 # mine\n"}, systemd: "17001", procps: "17001"},

@@ -69,9 +69,21 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestNoRoot: a root that is not there hides every file, and is no empty root.
 func TestNoRoot(t *testing.T) {
-	if _, err := Read(filepath.Join(t.TempDir(), "no"), Systemd, key); err == nil {
-		t.Error("a root that does not exist is no error")
+	root := filepath.Join(t.TempDir(), "no")
+	for _, loader := range Loaders {
+		b, err := Read(root, loader, key)
+		if err != nil || len(b.Problems) != 1 || !b.Problems[0].Uncertain || b.Problems[0].File != root {
+			t.Errorf("%s: %+v, %v", loader, b, err)
+		}
+	}
+	if _, err := Read("/dev/null", Systemd, key); err == nil {
+		t.Error("a root that is no directory is no error")
+	}
+	p, err := PlanPersist(root, procfs(t, ""), floor8192, machine, running)
+	if err != nil || len(p.Uncertain()) == 0 {
+		t.Errorf("a plan below a root that is not there: %+v, %v", p, err)
 	}
 }
 

@@ -18,11 +18,12 @@ func takes(path, value string) bool {
 
 // number is value as the kernel reads it; unknown where it is no number.
 func number(value string) sysctl.Value {
-	words := strings.Fields(value)
-	if len(words) == 0 {
-		return sysctl.Unknown
+	value = strings.TrimLeft(value, " \t\n\v\f\r") // skip_spaces
+	// Only these may stand behind a number: proc_wspace_sep.
+	if end := strings.IndexAny(value, " \t\n"); end >= 0 {
+		value = value[:end]
 	}
-	digits, base := strings.ToLower(words[0]), 10
+	digits, base := strings.ToLower(value), 10
 	if hex, ok := strings.CutPrefix(digits, "0x"); ok {
 		digits, base = hex, 16
 	} else if len(digits) > 1 && digits[0] == '0' {

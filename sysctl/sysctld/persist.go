@@ -65,24 +65,34 @@ func (p *PersistPlan) Uncertain() []Problem {
 	return slices.DeleteFunc(slices.Clone(p.Problems), func(p Problem) bool { return !p.Uncertain })
 }
 
-// PlanPersist reads the files of root and returns which of rules need a line of
-// ours so that both loaders leave them in force. It writes nothing. running is
-// what the keys hold now, and m the machine.
-func PlanPersist(root string, rules []sysctl.Rule, m sysctl.Machine, running []sysctl.Reading) (PersistPlan, error) {
+// PlanPersist reads the files of root and the kernel command line below procfs,
+// and returns which of rules need a line of ours so that both loaders leave them
+// in force. It writes nothing. running holds the current values without those
+// that nodetune wrote, and m the machine.
+func PlanPersist(root, procfs string, rules []sysctl.Rule, m sysctl.Machine, running []sysctl.Reading) (PersistPlan, error) {
 	rules = slices.DeleteFunc(slices.Clone(rules), func(r sysctl.Rule) bool { return r.Op == sysctl.Report || !r.Want.Known() })
 	without, err := readRules(root, edit{path: PersistFile}, rules)
 	if err != nil {
 		return PersistPlan{}, err
 	}
 	var p PersistPlan
-	p.Problems = Problems(without)
+	cmdline := ReadCmdline(procfs)
+	p.Problems = append(Problems(without), cmdline.Problems...)
 	var content bytes.Buffer
 	now := make(map[sysctl.Key]sysctl.Value)
 	for _, r := range running {
 		now[r.Key] = r.Value
 	}
 	for _, r := range rules {
-		k := without.keyPlan(r, m, now[r.Key])
+		sources := sources{boots: without, cmdline: cmdline}
+		if sources.tuned, err = ReadTuned(root, r.Key.Path()); err != nil {
+			p.Problems = append(p.Problems, Problem{File: "/etc/tuned/active_profile", Problem: cause(err)})
+		}
+		held, known := now[r.Key]
+		if !known {
+			held = sysctl.Unknown
+		}
+		k := sources.keyPlan(r, m, held)
 		if k.Write.Known() {
 			fmt.Fprintf(&content, "%s = %s\n", r.Key, k.Write)
 		}
@@ -113,25 +123,47 @@ func readRules(root string, e edit, rules []sysctl.Rule) (boots, error) {
 	return readAll(root, e, paths)
 }
 
-// keyPlan decides from what the loaders would do without our file. A line of
-// ours never lowers what one of them would leave.
-func (all boots) keyPlan(r sysctl.Rule, m sysctl.Machine, running sysctl.Value) KeyPlan {
+// sources is what sets keys at boot, without [PersistFile].
+type sources struct {
+	boots   boots
+	cmdline Cmdline
+	tuned   *Tuned
+}
+
+// keyPlan decides from what the sources give without our file. A line of ours
+// never lowers what one of them would leave, nor a running value whose source is
+// not known.
+func (src sources) keyPlan(r sysctl.Rule, m sysctl.Machine, running sysctl.Value) KeyPlan {
 	k := KeyPlan{Key: r.Key, Write: sysctl.Unknown}
 	write, raised := r.Want, ""
-	met := true
-	for _, b := range all {
-		least, most, by := sysctl.Initial(r.Key, m, running)
-		if w := b.Resolve(r.Key.Path()).Winner; w != nil {
-			least, by = number(w.Value), w.String()
-			most = least
+	raise := func(to sysctl.Value, why string) {
+		if r.Op == sysctl.AtLeast && to > write {
+			write, raised = to, why
+		}
+	}
+	met, known := true, sysctl.Unknown
+	for _, b := range src.boots {
+		least, most, by := src.cmdline.Initial(r.Key, m, running)
+		if v := b.Resolve(r.Key.Path()); v.Winner != nil {
+			if !v.excluded {
+				least = number(v.Winner.Value)
+			}
+			most, by = number(v.Winner.Value), v.Winner.String()
 		}
 		met = met && least.Known() && r.SatisfiedBy(least)
-		if r.Op == sysctl.AtLeast && most > write {
-			write, raised = most, fmt.Sprintf("above the floor, so as not to lower what %s gives", by)
-		}
+		raise(most, fmt.Sprintf("above the floor, so as not to lower what %s gives", by))
+		known = max(known, most)
 		if k.Reason == "" {
 			k.Reason = by + " gives enough"
 		}
+	}
+	// TuneD writes /etc/sysctl.d again over its own values, our file with it.
+	if most, by := src.tuned.Most(); most.Known() {
+		raise(most, fmt.Sprintf("above the floor, so as not to lower what %s gives", by))
+		known = max(known, most)
+	}
+	if running > known {
+		raise(running, fmt.Sprintf("above the floor, so as not to lower the running value %s, whose source is not known", running))
 	}
 	if !met {
 		k.Write, k.Reason = write, raised

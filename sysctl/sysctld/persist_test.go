@@ -64,10 +64,68 @@ var (
 	machine   = sysctl.Machine{MemoryBytes: 8 << 30}
 )
 
+// procfs returns a procfs of Linux 6.1 whose command line is args.
+func procfs(t *testing.T, args string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "sys/kernel"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"cmdline": "BOOT_IMAGE=/vmlinuz ro " + args + "\n", "sys/kernel/osrelease": "6.1.0-28-amd64\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestPersistSources: a line of ours never lowers what another source gives.
+func TestPersistSources(t *testing.T) {
+	const arg = "sysctl.fs.inotify.max_user_instances="
+	tuned := func(value string) map[string]string {
+		return map[string]string{"/etc/tuned/active_profile": "p\n", "/etc/tuned/p/tuned.conf": "[sysctl]\n" + instances + "=" + value + "\n"}
+	}
+	low := map[string]string{"/etc/sysctl.d/10-a.conf": instances + " = 256\n"}
+	for _, c := range []struct {
+		name    string
+		cmdline string
+		files   map[string]string
+		running sysctl.Value
+		write   sysctl.Value
+		reason  string
+	}{
+		{"the command line gives enough", arg + "16384", nil, 16384, sysctl.Unknown, "the kernel command line, " + arg + "16384 gives enough"},
+		{"the command line gives too little", arg + "1024", nil, 1024, 8192, ""},
+		{"a file overwrites the command line", arg + "16384", low, 256, 8192, ""},
+		{"a file overwrites the command line, which still runs", arg + "16384", low, 16384, 16384, "16384, whose source is not known"},
+		{"TuneD raises", "", tuned(">16384"), 16384, 16384, "TuneD profile p, /etc/tuned/p/tuned.conf:2"},
+		{"TuneD sets more", "", tuned("16384"), 128, 16384, "TuneD profile p"},
+		{"TuneD lowers", "", tuned("<16384"), 128, 8192, ""},
+		{"TuneD sets less", "", tuned("1024"), 128, 8192, ""},
+		{"the running value has no source", "", nil, 20000, 20000, "the running value 20000"},
+		{"the running value has no source and a file is lower", "", low, 20000, 20000, "the running value 20000"},
+		{"the running value is not known", "", nil, sysctl.Unknown, 8192, ""},
+		{"a glob that procps 4.0.7 excludes", "", map[string]string{
+			"/etc/sysctl.d/a.conf": "fs.inotify.max_user_inst* = 16384\n-fs.inotify.*_instances\n",
+		}, 16384, 16384, "/etc/sysctl.d/a.conf:1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := []sysctl.Reading{{Key: instances, Value: c.running}}
+			p, err := PlanPersist(plant(t, c.files), procfs(t, c.cmdline), floor8192, machine, got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if k := p.Keys[0]; k.Write != c.write || !strings.Contains(k.Reason, c.reason) || c.reason == "" && k.Reason != "" {
+				t.Errorf("writes %s (%q), want %s (%q)", k.Write, k.Reason, c.write, c.reason)
+			}
+		})
+	}
+}
+
 func TestPlanPersist(t *testing.T) {
 	for _, c := range persistCases {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := PlanPersist(plant(t, c.files), floor8192, machine, running)
+			p, err := PlanPersist(plant(t, c.files), procfs(t, ""), floor8192, machine, running)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +154,7 @@ func TestPersistWithLoaders(t *testing.T) {
 	for _, c := range persistCases {
 		t.Run(c.name, func(t *testing.T) {
 			root := plant(t, c.files)
-			p, err := PlanPersist(root, floor8192, machine, running)
+			p, err := PlanPersist(root, procfs(t, ""), floor8192, machine, running)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,7 +177,7 @@ func TestPersistNeverLowers(t *testing.T) {
 	root := plant(t, nil)
 	plan := func(k sysctl.Key, want, now sysctl.Value, m sysctl.Machine) KeyPlan {
 		t.Helper()
-		p, err := PlanPersist(root, []sysctl.Rule{{Key: k, Op: sysctl.AtLeast, Want: want}}, m, []sysctl.Reading{{Key: k, Value: now}})
+		p, err := PlanPersist(root, procfs(t, ""), []sysctl.Rule{{Key: k, Op: sysctl.AtLeast, Want: want}}, m, []sysctl.Reading{{Key: k, Value: now}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +199,7 @@ func TestPersistNeverLowers(t *testing.T) {
 }
 
 func TestPersistLeavesReportedKeysAlone(t *testing.T) {
-	p, err := PlanPersist(plant(t, nil), []sysctl.Rule{{Key: sysctl.NrOpen, Op: sysctl.Report, Want: sysctl.Unknown}}, machine, nil)
+	p, err := PlanPersist(plant(t, nil), procfs(t, ""), []sysctl.Rule{{Key: sysctl.NrOpen, Op: sysctl.Report, Want: sysctl.Unknown}}, machine, nil)
 	if err != nil || len(p.Keys) != 0 || p.Content != nil {
 		t.Errorf("got %+v, %v", p, err)
 	}
@@ -152,7 +210,7 @@ func TestPersistWriteAndRemove(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(root, "etc/sysctl.d")); err != nil {
 		t.Fatal(err)
 	}
-	p, err := PlanPersist(root, floor8192, machine, running)
+	p, err := PlanPersist(root, procfs(t, ""), floor8192, machine, running)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +219,7 @@ func TestPersistWriteAndRemove(t *testing.T) {
 			t.Errorf("write %d: changed %v, %v, want %v", i, changed, err, want)
 		}
 	}
-	again, err := PlanPersist(root, floor8192, machine, running)
+	again, err := PlanPersist(root, procfs(t, ""), floor8192, machine, running)
 	if err != nil || string(again.Content) != string(p.Content) {
 		t.Errorf("a plan over our own file differs: %v\n%s\n%s", err, p.Content, again.Content)
 	}
@@ -197,7 +255,7 @@ func TestPersistForeign(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := PlanPersist(root, floor8192, machine, running)
+			p, err := PlanPersist(root, procfs(t, ""), floor8192, machine, running)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,7 +25,7 @@ const (
 	Spares     Disposition = "spares"     // keeps globs away from the key
 	Masked     Disposition = "masked"     // its file is not read; By is the one read instead
 	Refused    Disposition = "refused"    // the kernel would not accept this value
-	NoEffect   Disposition = "no effect"  // an exclusion by glob: systemd-sysctl has none, procps only after 4.0.2
+	NoEffect   Disposition = "no effect"  // Reason says why
 )
 
 // Setting is a line about a key.
@@ -35,6 +35,10 @@ type Setting struct {
 	Value       string      `json:"value,omitempty"`
 	Disposition Disposition `json:"fate"`
 	By          string      `json:"by,omitempty"` // a file, or a file:line
+	// Modifier is TuneD's: ">" only raises the value, "<" only lowers it.
+	Modifier string `json:"modifier,omitempty"`
+	// Reason explains a line that has no effect.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Resolution is the line that sets one key, and the lines that do not.
@@ -42,6 +46,8 @@ type Resolution struct {
 	Loader Loader    `json:"loader"`
 	Winner *Setting  `json:"winner,omitempty"` // nil: no line, the kernel's default stays
 	Others []Setting `json:"others,omitempty"` // in the order read
+	// excluded reports whether procps 4.0.7 and later would not write Winner.
+	excluded bool
 }
 
 // Resolve returns which line sets path, one of the paths given to [Read].
@@ -55,6 +61,9 @@ func (b *Boot) Resolve(path string) Resolution {
 		s := Setting{Place: l.Place, Key: l.written, Value: l.value}
 		if l.maskedBy != "" {
 			s.Disposition, s.By = Masked, l.maskedBy
+			if slices.Contains(b.nulls, l.maskedBy) {
+				s.Reason = "a link to /dev/null"
+			}
 			masked = append(masked, s)
 			continue
 		}
@@ -70,9 +79,16 @@ func (b *Boot) Resolve(path string) Resolution {
 		w := read[winner]
 		w.Disposition, w.By = Wins, ""
 		v.Winner = &w
+		v.excluded = b.Loader == Procps && isGlob(lines[winner].name) &&
+			slices.ContainsFunc(lines, func(l line) bool { return l.exclude && isGlob(l.name) })
 		read = slices.Delete(read, winner, winner+1)
 	}
 	v.Others = append(read, masked...)
+	for _, u := range b.unread {
+		if slices.Contains(names(path), u.path) {
+			v.Others = append(v.Others, u.Setting)
+		}
+	}
 	return v
 }
 
@@ -153,7 +169,7 @@ func (s *Setting) decides(l line, path string, own func(name string) int, out []
 	}
 	switch {
 	case l.exclude && isGlob(l.name):
-		s.Disposition = NoEffect
+		s.Disposition, s.Reason = NoEffect, "systemd-sysctl has no exclusion by glob, procps since 4.0.7"
 	case l.exclude:
 		s.Disposition = Spares
 	case spared >= 0:

@@ -1,0 +1,117 @@
+package sysctl
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestLimitToMemory(t *testing.T) {
+	watches := func(want, ceiling Value) Rule {
+		return Rule{Key: MaxUserWatches, Op: AtLeast, Want: want, Ceiling: ceiling, Why: "floor"}
+	}
+	queue := func(want Value) Rule {
+		return Rule{Key: MaxQueuedEvents, Op: AtLeast, Want: want, Ceiling: 1 << 20, Why: "floor"}
+	}
+	instances := func(want Value) Rule {
+		return Rule{Key: MaxUserInstances, Op: AtLeast, Want: want, Ceiling: Unknown}
+	}
+	const gib = 1 << 30
+	shares := MemoryShares{WatchesPercent: 25, QueuesPercent: 10}
+	for _, c := range []struct {
+		name          string
+		memory        int64
+		shares        MemoryShares
+		rules         []Rule // the first is compared
+		want, ceiling Value
+		limited       bool
+	}{
+		{"watches on 16 GiB", 16 * gib, shares, []Rule{watches(524288, 1<<20)}, 524288, 1 << 20, false},
+		{"watches on 4 GiB", 4 * gib, shares, []Rule{watches(524288, 1<<22)}, 4 * gib / 4 / WatchBytes, 4 * gib / 4 / WatchBytes, true},
+		{"watches on 1 GiB", gib, shares, []Rule{watches(524288, 1<<22)}, gib / 4 / WatchBytes, gib / 4 / WatchBytes, true},
+		{"a floor within the share on 1 GiB", gib, shares, []Rule{watches(65536, 1<<22)}, 65536, gib / 4 / WatchBytes, false},
+		{"never below the kernel's default", 64 << 20, MemoryShares{WatchesPercent: 0.1}, []Rule{watches(524288, Unknown)}, 8192, Unknown, true},
+		{"no share", gib, MemoryShares{}, []Rule{watches(524288, 1<<22)}, 524288, 1 << 22, false},
+		{"a ceiling within memory", 16 * gib, shares, []Rule{watches(524288, 600000)}, 524288, 600000, false},
+		{"exactly is exactly", gib, shares, []Rule{{Key: MaxUserWatches, Op: Exactly, Want: 1 << 22, Ceiling: Unknown, Why: "floor"}}, 1 << 22, Unknown, false},
+		{"reported only", gib, shares, []Rule{{Key: MaxUserWatches, Op: Report, Want: Unknown, Ceiling: Unknown, Why: "floor"}}, Unknown, Unknown, false},
+		{"a queue beside 8,192 instances on 16 GiB", 16 * gib, shares, []Rule{queue(65536), instances(8192)}, 16384, 16384, true},
+		{"a queue beside 8,192 instances on 2 TiB", 2048 * gib, shares, []Rule{queue(65536), instances(8192)}, 52428, 52428, true},
+		{"a queue beside the kernel's 128 instances", 64 * gib, shares, []Rule{queue(65536)}, 65536, 104857, false},
+		{"the largest numbers", math.MaxInt64, MemoryShares{100, 100}, []Rule{queue(math.MaxInt32), instances(math.MaxInt32)}, 8388608, 8388608, true},
+	} {
+		rules := append([]Rule(nil), c.rules...)
+		got := LimitToMemory(rules, Machine{MemoryBytes: c.memory}, c.shares)[0]
+		if got.Want != c.want || got.Ceiling != c.ceiling || (got.Why != "floor") != c.limited {
+			t.Errorf("%s: %s up to %s (%q), want %s up to %s, limited: %v", c.name, got.Want, got.Ceiling, got.Why, c.want, c.ceiling, c.limited)
+		}
+		if rules[0] != c.rules[0] {
+			t.Errorf("%s: changed its argument", c.name)
+		}
+	}
+}
+
+// TestFloorsFitIntoMemory: on no machine does the floor of watches of a profile
+// cost more than the larger of a quarter of memory and the kernel's own default.
+func TestFloorsFitIntoMemory(t *testing.T) {
+	for _, name := range Profiles {
+		p, err := Profile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for gib := int64(1); gib <= 1024; gib *= 2 {
+			m := Machine{MemoryBytes: gib << 30}
+			for _, r := range p.For(m) {
+				if most := max(m.units(25, WatchBytes), safeDefault(MaxUserWatches, m)); r.Key == MaxUserWatches && (r.Want > most || r.Ceiling > most) {
+					t.Errorf("%s on %d GiB: floor %s, ceiling %s, memory pays for %s", name, gib, r.Want, r.Ceiling, most)
+				}
+			}
+		}
+	}
+}
+
+func TestFloorMemoryPercent(t *testing.T) {
+	m := Machine{MemoryBytes: 1 << 30}
+	want := func(p Policy) Value { return p.For(m)[1].Want }
+	base := DefaultPolicy()
+	if got := want(base); got != (1<<30)/4/WatchBytes {
+		t.Errorf("by default: %s", got)
+	}
+	over := Policy{FloorMemoryPercent: 50}.Over(base)
+	if got := want(over); got != (1<<30)/2/WatchBytes {
+		t.Errorf("with 50%%: %s", got)
+	}
+	if got := want(Policy{}.Over(over)); got != (1<<30)/2/WatchBytes {
+		t.Errorf("a policy without a share replaces the base's: %s", got)
+	}
+	for _, bad := range []float64{-1, 101, math.NaN(), math.Inf(1)} {
+		if err := (Policy{FloorMemoryPercent: bad}).Validate(); err == nil || !strings.Contains(err.Error(), "floorMemoryPercent") {
+			t.Errorf("%v: %v", bad, err)
+		}
+		if err := (Policy{QueueMemoryPercent: bad}).Validate(); err == nil || !strings.Contains(err.Error(), "queueMemoryPercent") {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}
+
+func TestWorstCase(t *testing.T) {
+	read := func(watches, instances, events Value) []Reading {
+		return []Reading{{Key: MaxUserWatches, Value: watches}, {Key: MaxUserInstances, Value: instances}, {Key: MaxQueuedEvents, Value: events}}
+	}
+	m := Machine{MemoryBytes: 16 << 30}
+	w, ok := WorstCaseOf(read(524288, 128, 16384), m)
+	if !ok || w.WatchBytes != 524288*WatchBytes || w.QueueBytes != 1<<30 {
+		t.Errorf("got %+v", w)
+	}
+	if s, want := w.String(), "one user pin 1.1 GiB with watches and 1.0 GiB with full queues, of 16.0 GiB of memory"; !strings.Contains(s, want) {
+		t.Errorf("%q lacks %q", s, want)
+	}
+	if w, _ := WorstCaseOf(read(math.MaxInt64, math.MaxInt64, 2), m); w.QueueBytes != math.MaxInt64 || w.WatchBytes != math.MaxInt64 {
+		t.Errorf("no saturation: %+v", w)
+	}
+	unknown := read(1, 2, 3)
+	unknown[1].Err = errNotRead
+	if _, ok := WorstCaseOf(unknown, m); ok {
+		t.Error("a limit that was not read counts as known")
+	}
+}
