@@ -37,6 +37,7 @@ func (p *pass) found(u *Usage) bool {
 	if uncounted > 0 {
 		p.gaps = append(p.gaps, Gap{What: "all watches of instances that have made and removed millions of them", Why: "they are spread too widely to be counted in a few milliseconds", Processes: uncounted})
 	}
+	p.gaps = append(p.gaps, held.Gaps...)
 	p.hold(&held)
 	p.attribute(u, &held)
 	p.report(u)

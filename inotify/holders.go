@@ -13,6 +13,8 @@ type Held struct {
 	// accounts in the namespaces above that it is charged to as well.
 	Above map[uint64][]Owner
 	Walk  procwalk.Stats
+	// Gaps states what had no room in a walk, with its number.
+	Gaps []Gap
 }
 
 // HeldInstance is an instance that is in somebody's descriptor table.

@@ -21,7 +21,7 @@ var tests = []string{
 	"TestThresholdNotifier", "TestThresholdNotifierTimer", "TestNoThresholdNotifier",
 	"TestEveryGenerationNotifies", "TestThresholdNotifierEffectiveUID", "TestChecksPerJiffy",
 	"TestAccounts", "TestMoreThanOneRun", "TestWrongTable",
-	"TestWalk", "TestHolder", "TestParts", "TestQueue", "TestWrongWalk",
+	"TestWalk", "TestHolder", "TestParts", "TestQueue", "TestWrongWalk", "TestDuplicates", "TestLastPlan",
 }
 
 // initScript is /init. The gcc of the machine copies holder, which is compiled here.
@@ -101,7 +101,7 @@ func boot(t *testing.T, root string) string {
 	t.Helper()
 	initrd := filepath.Join(t.TempDir(), "initrd")
 	run(t, "sh", "-c", `cd "$0" && find . | busybox cpio -o -H newc | gzip -1 > "$1"`, root, initrd)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2G",
 		"-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio",

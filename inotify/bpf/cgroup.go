@@ -9,9 +9,13 @@ import (
 
 // cgroupPaths caches the paths of cgroups from one walk to the next.
 type cgroupPaths struct {
-	known map[uint64]*cgroupPath
+	known map[cgroupKey]*cgroupPath
 	walk  uint64 // number of the current walk
 }
+
+// cgroupKey identifies a cgroup. Each hierarchy counts the ids of its own cgroups, so
+// an id alone is not unique.
+type cgroupKey struct{ node, id uint64 }
 
 type cgroupPath struct {
 	path string
@@ -34,14 +38,15 @@ func (c *cgroupPaths) removeUnused() {
 // memory controller if the process is in the root of v2. The path is that of
 // cgroups(7) as seen from outside of every cgroup namespace.
 func (w *Walk) cgroup(t *walkTable) string {
-	k := w.cgroups.known[t.Cgroup]
+	key := cgroupKey{t.CgroupNode, t.Cgroup}
+	k := w.cgroups.known[key]
 	if k == nil {
 		path, ok := w.readCgroupPath(t)
 		if !ok {
 			return ""
 		}
 		k = &cgroupPath{path: path}
-		w.cgroups.known[t.Cgroup] = k
+		w.cgroups.known[key] = k
 	}
 	k.walk = w.cgroups.walk
 	return k.path

@@ -28,7 +28,7 @@ func (w *Walk) convert() inotify.Held {
 	h := inotify.Held{
 		Instances: make([]inotify.HeldInstance, 0, len(f.holdings)),
 		Holders:   make([]inotify.Holder, 0, len(f.tables)),
-		Above:     f.nsOwners(), Walk: f.stats,
+		Above:     f.nsOwners(), Walk: f.stats, Gaps: f.gaps(),
 	}
 	h.Walk.ThreadsCompared = true
 	w.cgroups.beginWalk()

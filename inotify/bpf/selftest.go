@@ -88,7 +88,7 @@ func (t *Table) checkCounting(self inotify.Owner) error {
 				testInstances+1, during.Instances-before.Instances, during.Watches-before.Watches, testInstances, during.Instances-after.Instances)
 		}
 	}
-	return off
+	return temporaryError{off}
 }
 
 // useInstances creates instances, and one with a watch of the root directory.

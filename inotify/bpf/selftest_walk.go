@@ -29,7 +29,7 @@ func (w *Walk) selfTest(self inotify.Owner, procfs string) error {
 	s, err := newTestProcess()
 	defer s.close()
 	if err != nil {
-		return err
+		return temporaryError{err}
 	}
 	off := errors.New("nodetune opened or closed descriptors during every attempt")
 	for range attempts {
@@ -40,7 +40,9 @@ func (w *Walk) selfTest(self inotify.Owner, procfs string) error {
 		w.mu.Lock()
 		err = w.walk()
 		if err == nil {
-			err = w.found.check(&s, self)
+			if err = w.found.check(&s, self); err != nil && plans[w.plan].limit > 0 {
+				err = temporaryError{err} // the walk may have left it out
+			}
 		}
 		fds := w.found.ownFDs() - w.extraFDs
 		w.mu.Unlock()
@@ -57,7 +59,7 @@ func (w *Walk) selfTest(self inotify.Owner, procfs string) error {
 			off = fmt.Errorf("nodetune has %d descriptors, and the walk found %d", before, fds)
 		}
 	}
-	return off
+	return temporaryError{off}
 }
 
 // newTestProcess creates an instance without a watch, and one with a watch, events
@@ -130,10 +132,10 @@ func (f *found) check(s *testProcess, self inotify.Owner) error {
 		return f.plausible()
 	}
 	idle, busy, duplicate := at[s.idle], at[s.busy], at[s.duplicate]
-	if idle == nil || busy == nil || duplicate == nil {
-		return fmt.Errorf("the walk found %d of 3 descriptors of inotify instances in process %d", len(at), f.self)
+	if idle == nil || busy == nil {
+		return fmt.Errorf("the walk found %d of 2 inotify instances in process %d", len(at), f.self)
 	}
-	for _, h := range []*walkHolding{idle, busy, duplicate} {
+	for _, h := range []*walkHolding{idle, busy} {
 		if owner := instanceOf(h).Charged; owner != self {
 			return fmt.Errorf("the walk reported an instance of uid %d in user namespace %d as charged to uid %d in %d", self.UID, self.UserNS, owner.UID, owner.UserNS)
 		}
@@ -141,7 +143,7 @@ func (f *found) check(s *testProcess, self inotify.Owner) error {
 	// A full queue has one more event, IN_Q_OVERFLOW.
 	events := min(watchRounds-1, int64(busy.QueueLimit)+1)
 	switch {
-	case idle.File == busy.File || duplicate.File != busy.File:
+	case idle.File == busy.File || duplicate != nil && duplicate.File != busy.File:
 		return errors.New("the walk reported two instances as one, or one instance as two")
 	case idle.Watches != 0 || idle.Queued != 0:
 		return fmt.Errorf("the walk reported %d watches and %d events of an instance that has none", idle.Watches, idle.Queued)

@@ -41,6 +41,8 @@ type tableObjects struct {
 // must follow instances and a watch that Open creates and closes. The error states
 // which test failed, or what the kernel or nodetune lacks.
 //
+// After an [ErrTemporary] the caller may try again some minutes later.
+//
 // It takes about 15 ms, and 15 ms to decode the types. procfs is a mount of proc(5),
 // which has nodetune's user namespace.
 func Open(procfs string, types *Types) (*Table, error) {

@@ -20,14 +20,15 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 #define BPF_TASK_ITER_ALL_THREADS 1
 
 #define MAX_RECORDS 4096 /* holdings, and tables, in one run */
+#define OWN_RECORDS 64	 /* of these, for the caller alone */
 #define NAMESPACES 512 /* nested user namespaces in one run */
-#define CHUNK 64       /* words of a table that belong to one part: 4,096 descriptors */
-#define MAX_WORDS (1 << 17) /* of a table */
+#define CHUNK 16	 /* words of a table that belong to one part: 1,024 descriptors */
+#define MAX_CHUNKS (1 << 17) /* of a table */
 #define WORK (1 << 18) /* reads in one run: about 8 ms */
 #define LEVELS 33      /* of user namespaces, which can be nested 32 deep */
 #define DEPTH 8	       /* levels of an xarray with int keys, and some to spare */
 
-/* A descriptor of an inotify instance. */
+/* An inotify instance in a descriptor table, with one of its descriptors there. */
 struct holding {
 	__u64 file;
 	__u64 table;
@@ -93,8 +94,16 @@ struct {
 /* Input. */
 const volatile __u32 many_fds = 48; /* a table without instances is reported from so many on */
 const volatile __u64 anon_inode_fs_magic = 0x09041934;
-__u32 parts = 1;		    /* a power of two */
+__u32 parts = 1; /* a power of two */
 __u32 part;
+
+/*
+ * Input. limit bounds the instances of a chunk and the chunks of a table, if it is
+ * not 0. With last_try, a record that has no room is counted and left out. Without
+ * it, the run ends, and the caller tries again with more parts or a lower limit.
+ */
+__u32 limit;
+__u32 last_try;
 
 /* The result of a run. */
 struct run {
@@ -107,6 +116,12 @@ struct run {
 	__u32 fds;
 	__u32 work;
 	__u32 self; /* the pid of the caller */
+	__u32 left_out;	  /* holdings */
+	__u32 cut_tables; /* of which only the first chunks were read */
+	__u32 left_out_tables;
+	__u32 left_out_owners;
+	__u32 stopped; /* the work was done before all tasks were read */
+	__u32 pad;
 } run;
 
 /* The file operations of inotify instances; 0 until the first one is found. */
@@ -120,13 +135,15 @@ static struct {
 	__u64 open;
 	__u32 tgid;
 	__u32 words;
-	__u32 word;  /* the first one of this chunk */
-	__u32 fds;   /* of this chunk */
-	__u32 holds; /* instances in this chunk */
-	__u32 taken;   /* the chunk belongs to this part */
-	__u32 divided; /* the table has several chunks */
+	__u32 chunks;
+	__u32 word;	   /* the first one of the next record */
+	__u32 fds;	   /* for the next record */
+	__u32 holds;	   /* instances for the next record */
+	__u32 chunk_holds; /* instances that this chunk has reported */
+	__u32 divided;	   /* the table has several chunks */
 } at;
 
+static __u64 open_fds[CHUNK];
 static __u64 slots[64];
 
 const volatile __u32 old_kernel; /* set by a test: do without bpf_rdonly_cast() */
@@ -183,7 +200,7 @@ static __u32 count_of(__u64 node)
 }
 
 /* Visits one slot of an inner node. A leaf has its own count. */
-static long xa_count(__u32 i, void *unused)
+static __always_inline long xa_count(__u32 i, void *unused)
 {
 	__u32 d = tree.depth, slot;
 	__u64 child;
@@ -220,15 +237,28 @@ static long xa_count(__u32 i, void *unused)
 }
 EACH(xa_count, void)
 
-/* The instances whose watches were counted in this run. To duplicate a descriptor
- * is cheap, to count 100,000 watches again is not. */
-#define COUNTED 256
+/*
+ * The instances whose watches were counted in this run, and the table that reported
+ * each last. To duplicate a descriptor is cheap. To count 100,000 watches again, and
+ * to report each duplicate, is not.
+ */
+#define COUNTED 1024
 static struct {
 	__u64 file;
+	__u64 table;
+	__u32 tgid;
 	__u32 watches;
 	__u32 run;
+	__u32 uncounted;
 } counted[COUNTED];
 static __u32 runs;
+
+/* The user namespaces whose owners were reported in this run. */
+#define REPORTED 256
+static struct {
+	__u32 ns;
+	__u32 run;
+} reported[REPORTED];
 
 /* Counts the watches of an instance by the leaves of its IDR. */
 __noinline int count_watches(__u64 head)
@@ -258,41 +288,74 @@ static __u64 mix(__u64 v)
 
 static __u64 account; /* where emit_ns_owners() is */
 
-static long emit_ns_owners(__u32 i, void *unused)
+static __always_inline long emit_ns_owners(__u32 i, void *unused)
 {
 	struct user_namespace *ns = READ(struct ucounts, account, ns);
 	struct owner *o;
-	__u32 n = run.owners;
+	__u32 n = run.owners, inum = READ(struct user_namespace, ns, ns.inum), key = mix(inum) % REPORTED;
 
 	if (READ(struct user_namespace, ns, level) == 0)
 		return 1;
+	if (reported[key].ns == inum && reported[key].run == runs)
+		return 1; /* with all namespaces above */
 	o = bpf_map_lookup_elem(&owners, &n);
 	if (!o) {
-		run.full = 1;
+		run.left_out_owners++;
+		run.full = !last_try;
 		return 1;
 	}
 	account = (__u64)READ(struct user_namespace, ns, ucounts);
-	o->below = READ(struct user_namespace, ns, ns.inum);
+	o->below = inum;
 	o->userns = READ(struct user_namespace, READ(struct ucounts, account, ns), ns.inum);
 	o->uid = READ(struct ucounts, account, uid.val);
 	run.owners = n + 1;
+	reported[key].ns = inum;
+	reported[key].run = runs;
 	return 0;
 }
 EACH(emit_ns_owners, void)
 
-/* Reports a descriptor of an instance. */
+/* Reports whether n records leave no room for one of the scanned table. */
+static int no_room(__u32 n)
+{
+	return n >= MAX_RECORDS - OWN_RECORDS && at.tgid != run.self;
+}
+
+/* Reports an instance that the table holds, once for all of its descriptors. */
 __noinline int emit_holding(__u64 file, __u32 fd)
 {
 	__u64 group = (__u64)READ(struct file, file, private_data);
 	__u64 own = word(group + bpf_core_field_offset(struct fsnotify_group, inotify_data) + bpf_core_field_offset(struct inotify_group_private_data, ucounts));
 	struct user_namespace *ns = READ(struct ucounts, own, ns);
 	__u32 n = run.holdings, key = mix(file) % COUNTED;
-	struct holding *h = bpf_map_lookup_elem(&holdings, &n);
+	struct holding *h;
 
-	if (!h) {
-		run.full = 1;
+	at.holds++;
+	if (counted[key].file != file || counted[key].run != runs) {
+		count_watches((__u64)BPF_CORE_READ((struct fsnotify_group *)group, inotify_data.idr.idr_rt.xa_head));
+		counted[key].file = file;
+		counted[key].run = runs;
+		counted[key].watches = tree.sum;
+		counted[key].uncounted = !tree.done;
+		if (READ(struct user_namespace, ns, level) > 0) {
+			account = own;
+			loop(LEVELS, emit_ns_owners, 0);
+		}
+	} else if (counted[key].table == at.files && counted[key].tgid == at.tgid) {
 		return 0;
 	}
+	if (limit && at.chunk_holds >= limit && at.tgid != run.self) {
+		run.left_out++;
+		return 0;
+	}
+	h = bpf_map_lookup_elem(&holdings, &n);
+	if (!h || no_room(n)) {
+		run.left_out++;
+		run.full = !last_try;
+		return 0;
+	}
+	counted[key].table = at.files;
+	counted[key].tgid = at.tgid;
 	h->file = file;
 	h->table = at.files;
 	h->pid = at.tgid;
@@ -301,23 +364,10 @@ __noinline int emit_holding(__u64 file, __u32 fd)
 	h->uid = READ(struct ucounts, own, uid.val);
 	h->queued = READ(struct fsnotify_group, group, q_len);
 	h->queue_limit = READ(struct fsnotify_group, group, max_events);
-	h->uncounted = 0;
-	if (counted[key].file == file && counted[key].run == runs) {
-		h->watches = counted[key].watches;
-	} else {
-		count_watches((__u64)BPF_CORE_READ((struct fsnotify_group *)group, inotify_data.idr.idr_rt.xa_head));
-		h->watches = tree.sum;
-		h->uncounted = !tree.done;
-		counted[key].file = file;
-		counted[key].run = runs;
-		counted[key].watches = tree.sum;
-		if (READ(struct user_namespace, ns, level) > 0) {
-			account = own;
-			loop(LEVELS, emit_ns_owners, 0);
-		}
-	}
+	h->watches = counted[key].watches;
+	h->uncounted = counted[key].uncounted;
 	run.holdings = n + 1;
-	at.holds++;
+	at.chunk_holds++;
 	return 0;
 }
 
@@ -337,7 +387,8 @@ __noinline int detect_fops(__u64 file)
 	return 0;
 }
 
-/* Reports the chunk that ends, if it holds an instance or many descriptors. */
+/* Reports the table, or the chunk of it that this part has read, if it holds an
+ * instance or many descriptors. */
 __noinline int emit_table(void)
 {
 	struct task_struct *leader = (void *)at.leader;
@@ -353,8 +404,9 @@ __noinline int emit_table(void)
 	if (!at.fds || (!at.holds && !at.divided && at.fds < many_fds && at.fds < soft / 2))
 		return 0;
 	t = bpf_map_lookup_elem(&tables, &n);
-	if (!t) {
-		run.full = 1;
+	if (!t || no_room(n)) {
+		run.left_out_tables++;
+		run.full = !last_try;
 		return 0;
 	}
 	node = cgroup_of(leader);
@@ -375,31 +427,12 @@ __noinline int emit_table(void)
 	return 0;
 }
 
-/* Scans 64 descriptors. */
-static long scan_word(__u32 i, void *unused)
+/* Scans 64 descriptors, of which open has the bits. */
+__noinline int scan_word(__u32 i, __u64 open)
 {
-	__u64 open, fops;
+	__u64 fops;
 	__u32 j;
 
-	if (i >= at.words)
-		return 1;
-	if (i % CHUNK == 0) {
-		if (i)
-			emit_table();
-		at.word = i;
-		at.fds = 0;
-		at.holds = 0;
-		at.taken = (mix(at.tgid + ((__u64)i << 32)) & (parts - 1)) == part;
-	}
-	if (run.work > WORK)
-		run.full = 1;
-	if (run.full)
-		return 1;
-	if (!at.taken)
-		return 0;
-	open = word(at.open + i * sizeof(open));
-	if (!open)
-		return 0;
 	if (bpf_probe_read_kernel(slots, sizeof(slots), (void *)at.fd + i * sizeof(slots)))
 		return 0;
 	run.work += 4;
@@ -417,14 +450,54 @@ static long scan_word(__u32 i, void *unused)
 	}
 	return 0;
 }
-EACH(scan_word, void)
+
+/* Scans 1,024 descriptors. */
+static __always_inline long scan_chunk(__u32 i, void *unused)
+{
+	__u32 first = i * CHUNK, left, j;
+
+	if (i >= at.chunks)
+		return 1;
+	if (run.work > WORK) {
+		if (last_try)
+			run.stopped = 1;
+		else
+			run.full = 1;
+	}
+	if (run.full || run.stopped)
+		return 1;
+	if ((mix(at.tgid + ((__u64)i << 32)) & (parts - 1)) != part)
+		return 0;
+	if (parts > 1) {
+		at.word = first;
+		at.fds = 0;
+		at.holds = 0;
+	}
+	at.chunk_holds = 0;
+	left = at.words - first;
+	if (left >= CHUNK) {
+		if (bpf_probe_read_kernel(open_fds, sizeof(open_fds), (void *)at.open + (__u64)first * sizeof(open_fds[0])))
+			return 0;
+	} else {
+		for (j = 0; j < CHUNK; j++)
+			open_fds[j] = j < left ? word(at.open + (__u64)(first + j) * sizeof(open_fds[0])) : 0;
+	}
+	run.work++;
+	for (j = 0; j < CHUNK; j++)
+		if (open_fds[j])
+			scan_word(first + j, open_fds[j]);
+	if (parts > 1)
+		emit_table();
+	return 0;
+}
+EACH(scan_chunk, void)
 
 /* Scans the table of one task. Returns 1 if the walk is to stop. */
 __noinline int scan_task(__u64 task)
 {
 	__u64 files = (__u64)READ(struct task_struct, task, files);
 	__u64 leader = (__u64)READ(struct task_struct, task, group_leader);
-	__u32 tgid = READ(struct task_struct, task, tgid), words;
+	__u32 tgid = READ(struct task_struct, task, tgid), chunks, most;
 	struct fdtable *fdt;
 
 	if (READ(struct task_struct, task, flags) & PF_KTHREAD)
@@ -444,16 +517,20 @@ __noinline int scan_task(__u64 task)
 	at.tgid = tgid;
 	at.fd = (__u64)READ(struct fdtable, fdt, fd);
 	at.open = (__u64)READ(struct fdtable, fdt, open_fds);
-	words = READ(struct fdtable, fdt, max_fds) / 64;
-	at.divided = words > CHUNK;
-	if (words > MAX_WORDS) {
-		run.full = 1;
-		return 1;
+	at.words = READ(struct fdtable, fdt, max_fds) / 64;
+	chunks = (at.words + CHUNK - 1) / CHUNK;
+	at.divided = parts > 1 && chunks > 1;
+	most = limit && tgid != run.self ? limit : MAX_CHUNKS;
+	if (chunks > most) {
+		chunks = most;
+		run.cut_tables++;
 	}
-	at.words = words;
-	loop(words, scan_word, 0);
-	emit_table();
-	return run.full;
+	at.chunks = chunks;
+	at.word = at.fds = at.holds = 0;
+	loop(chunks, scan_chunk, 0);
+	if (parts == 1)
+		emit_table();
+	return run.full || run.stopped;
 }
 
 static void start_run(void)
@@ -504,7 +581,7 @@ int iterate_task(struct bpf_iter__task *ctx)
 	bpf_probe_read_kernel(&task, sizeof(task), &ctx->task);
 	if (BPF_CORE_READ(ctx, meta, seq_num) == 0)
 		start_run();
-	if (task && !run.full)
+	if (task && !run.full && !run.stopped)
 		scan_task(task);
 	return 0;
 }

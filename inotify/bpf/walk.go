@@ -25,9 +25,25 @@ const (
 	// minFDs is the number of descriptors from which a table without instances is
 	// reported: many_fds in walk.bpf.c.
 	minFDs = 48
-	// maxParts bounds the number of parts of a walk.
-	maxParts = 1024
+	// maxTotal bounds the holdings, and the tables, of all parts: 4 and 7 MB.
+	maxTotal = 1 << 16
+	// maxOwners bounds the user namespaces of all parts.
+	maxOwners = 1 << 12
 )
+
+// plan is how a walk divides its work. limit bounds the instances of a chunk of
+// 1,024 descriptors, and the chunks of a table; 0 is no limit.
+type plan struct{ parts, limit uint32 }
+
+// plans are tried in this order until each part has room. A process without
+// privileges can fill every part, with descriptors that it duplicates or that its
+// children inherit. The limits then keep room for the tables of other processes. The
+// last plan leaves out what has no room, so a walk takes at most 0.3 s of CPU time.
+var plans = []plan{{1, 0}, {2, 0}, {4, 0}, {8, 0}, {16, 0}, {32, 0}, {32, 64}, {32, 16}, {32, 4}, {32, 1}}
+
+// relaxAfter is how many walks use a plan with a limit before a walk tries the plan
+// before it again.
+const relaxAfter = 10
 
 // Walk reads the descriptor tables of the node. It is safe for concurrent use.
 type Walk struct {
@@ -37,8 +53,9 @@ type Walk struct {
 	runPart  func() error
 	readPath *ebpf.Program
 	closers  []io.Closer
-	parts    uint32 // of the next walk
-	extraFDs int    // descriptors that this process has during a walk only
+	plan     int // of the next walk
+	relax    int // walks until an easier plan is tried
+	extraFDs int // descriptors that this process has during a walk only
 
 	found      found // reused
 	cgroups    cgroupPaths
@@ -54,11 +71,16 @@ type found struct {
 	owners   []walkOwner
 	stats    procwalk.Stats
 	self     uint32 // the pid of this process in the pid namespace of the node
+
+	// What was left out.
+	leftOut, cutTables, leftOutTables, leftOutOwners, stopped int
 }
 
 // OpenWalk loads the program and tests it: a walk must find instances that OpenWalk
 // creates in this process, once each, with their watches and queued events. The
 // error states what the walk did not find, or what the kernel or nodetune lacks.
+//
+// After an [ErrTemporary] the caller may try again some minutes later.
 //
 // It takes about 30 ms, and 15 ms to decode the types. procfs is a mount of
 // proc(5), which has nodetune's namespaces.
@@ -148,9 +170,9 @@ func loadIterator(spec *ebpf.CollectionSpec, procfs string, types *Types) (*Walk
 
 func newWalk(maps walkMaps, vars walkVariables, readPath, walk *ebpf.Program) *Walk {
 	return &Walk{
-		maps: maps, vars: vars, readPath: readPath, parts: 1,
+		maps: maps, vars: vars, readPath: readPath,
 		closers: []io.Closer{&maps, readPath, walk},
-		cgroups: cgroupPaths{known: map[uint64]*cgroupPath{}}, numbers: map[uint64]uint64{}, comms: map[[16]uint8]string{},
+		cgroups: cgroupPaths{known: map[cgroupKey]*cgroupPath{}}, numbers: map[uint64]uint64{}, comms: map[[16]uint8]string{},
 	}
 }
 
@@ -176,33 +198,42 @@ func (w *Walk) Holders() (inotify.Held, error) {
 	return w.convert(), nil
 }
 
-// walk makes a walk, in so many parts that each has room for its records.
+// walk makes a walk with the first plan that has room for all records, beginning
+// with that of the walk before.
 func (w *Walk) walk() error {
-	for ; w.parts <= maxParts; w.parts *= 2 {
-		load, full, err := w.runParts()
+	for {
+		load, full, err := w.runParts(plans[w.plan], w.plan == len(plans)-1)
 		switch {
 		case err != nil:
 			return err
 		case full:
+			w.plan++
+			w.relax = relaxAfter
 			continue
-		case load < 0.25 && w.parts > 1:
-			w.parts /= 2
+		case load >= 0.25 || w.plan == 0:
+		case w.relax > 0 && plans[w.plan].limit > 0:
+			w.relax--
+		default:
+			w.plan--
 		}
 		return nil
 	}
-	w.parts = 1
-	return fmt.Errorf("the node has too many descriptors of inotify instances: more than %d", maxParts*maxRecords)
 }
 
 // runParts makes all parts of a walk and returns how full the fullest one is. With
 // several parts, a process can close an instance and another one can get its
 // memory. The two are then counted as one until the next walk.
-func (w *Walk) runParts() (load float64, full bool, err error) {
-	w.found = found{holdings: w.found.holdings[:0], tables: w.found.tables[:0], owners: w.found.owners[:0]}
-	if err := w.vars.Parts.Set(w.parts); err != nil {
+func (w *Walk) runParts(p plan, last bool) (load float64, full bool, err error) {
+	f := &w.found
+	*f = found{holdings: f.holdings[:0], tables: f.tables[:0], owners: f.owners[:0]}
+	lastTry := uint32(0)
+	if last {
+		lastTry = 1
+	}
+	if err := errors.Join(w.vars.Parts.Set(p.parts), w.vars.Limit.Set(p.limit), w.vars.LastTry.Set(lastTry)); err != nil {
 		return 0, false, err
 	}
-	for part := range w.parts {
+	for part := range p.parts {
 		if err := w.vars.Part.Set(part); err != nil {
 			return 0, false, err
 		}
@@ -213,26 +244,58 @@ func (w *Walk) runParts() (load float64, full bool, err error) {
 		if err := w.vars.Run.Get(&run); err != nil {
 			return 0, false, err
 		}
-		if run.Full != 0 {
+		tooMany := len(f.holdings)+int(run.Holdings) > maxTotal || len(f.tables)+int(run.Tables) > maxTotal || len(f.owners)+int(run.Owners) > maxOwners
+		if run.Full != 0 || tooMany && !last {
 			return 1, true, nil
 		}
 		load = max(load, float64(max(run.Holdings, run.Tables))/maxRecords, float64(run.Work)/maxWork)
+		f.add(&run)
 		if err := errors.Join(
-			read(&w.found.holdings, w.maps.Holdings, run.Holdings),
-			read(&w.found.tables, w.maps.Tables, run.Tables),
-			read(&w.found.owners, w.maps.Owners, run.Owners),
+			read(&f.holdings, w.maps.Holdings, run.Holdings, maxTotal),
+			read(&f.tables, w.maps.Tables, run.Tables, maxTotal),
+			read(&f.owners, w.maps.Owners, run.Owners, maxOwners),
 		); err != nil {
 			return 0, false, err
 		}
-		w.found.self = run.Self
-		w.found.stats.Processes, w.found.stats.Tables = int(run.Processes), int(run.TablesSeen)
-		w.found.stats.FDs += int(run.Fds)
 	}
+	load = max(load, float64(max(len(f.holdings), len(f.tables)))/maxTotal)
 	return load, false, nil
 }
 
-// read appends the first n values of a map, which is mapped into this process.
-func read[T walkHolding | walkTable | walkOwner](to *[]T, from *ebpf.Map, n uint32) error {
+// add adds the counts of a part. Each part sees all processes and tables.
+func (f *found) add(run *walkRun) {
+	f.self = run.Self
+	f.stats.Processes, f.stats.Tables = int(run.Processes), int(run.TablesSeen)
+	f.stats.FDs += int(run.Fds)
+	f.cutTables = max(f.cutTables, int(run.CutTables))
+	f.leftOut += int(run.LeftOut) + max(0, len(f.holdings)+int(run.Holdings)-maxTotal)
+	f.leftOutTables += int(run.LeftOutTables) + max(0, len(f.tables)+int(run.Tables)-maxTotal)
+	f.leftOutOwners += int(run.LeftOutOwners) + max(0, len(f.owners)+int(run.Owners)-maxOwners)
+	if run.Stopped != 0 {
+		f.stopped++
+	}
+}
+
+// gaps states what the last plan left out.
+func (f *found) gaps() []inotify.Gap {
+	var all []inotify.Gap
+	add := func(n int, what, why string, processes int) {
+		if n > 0 {
+			all = append(all, inotify.Gap{What: what, Why: fmt.Sprintf(why, n), Processes: processes})
+		}
+	}
+	add(f.leftOut, "some holders of inotify instances", "processes hold so many descriptors of instances that a walk left out %d of them", 0)
+	add(f.cutTables, "all descriptors of processes with very large descriptor tables", "a walk read only the first descriptors of %d tables", f.cutTables)
+	add(f.leftOutTables, "some processes with many descriptors", "a walk left out %d descriptor tables", f.leftOutTables)
+	add(f.leftOutOwners, "the owners of some user namespaces", "a walk left out %d user namespaces", 0)
+	add(f.stopped, "some processes", "the node has so many descriptors that a walk stopped in %d of its parts", 0)
+	return all
+}
+
+// read appends the first n values of a map, which is mapped into this process, up
+// to a length of most.
+func read[T walkHolding | walkTable | walkOwner](to *[]T, from *ebpf.Map, n uint32, most int) error {
+	n = min(n, uint32(most-len(*to)))
 	if n == 0 {
 		return nil
 	}

@@ -44,16 +44,22 @@ type walkOwner struct {
 }
 
 type walkRun struct {
-	_          structs.HostLayout
-	Holdings   uint32
-	Tables     uint32
-	Owners     uint32
-	Full       uint32
-	Processes  uint32
-	TablesSeen uint32
-	Fds        uint32
-	Work       uint32
-	Self       uint32
+	_             structs.HostLayout
+	Holdings      uint32
+	Tables        uint32
+	Owners        uint32
+	Full          uint32
+	Processes     uint32
+	TablesSeen    uint32
+	Fds           uint32
+	Work          uint32
+	Self          uint32
+	LeftOut       uint32
+	CutTables     uint32
+	LeftOutTables uint32
+	LeftOutOwners uint32
+	Stopped       uint32
+	Pad           uint32
 }
 
 type walkTable struct {
@@ -87,6 +93,8 @@ const (
 	walkVarAnonInodeFsMagic = "anon_inode_fs_magic"
 	walkVarCgroupNode       = "cgroup_node"
 	walkVarCgroupPath       = "cgroup_path"
+	walkVarLastTry          = "last_try"
+	walkVarLimit            = "limit"
 	walkVarManyFds          = "many_fds"
 	walkVarNoBpfLoop        = "no_bpf_loop"
 	walkVarOldKernel        = "old_kernel"
@@ -159,6 +167,8 @@ type walkVariableSpecs struct {
 	AnonInodeFsMagic *ebpf.VariableSpec `ebpf:"anon_inode_fs_magic"`
 	CgroupNode       *ebpf.VariableSpec `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.VariableSpec `ebpf:"cgroup_path"`
+	LastTry          *ebpf.VariableSpec `ebpf:"last_try"`
+	Limit            *ebpf.VariableSpec `ebpf:"limit"`
 	ManyFds          *ebpf.VariableSpec `ebpf:"many_fds"`
 	NoBpfLoop        *ebpf.VariableSpec `ebpf:"no_bpf_loop"`
 	OldKernel        *ebpf.VariableSpec `ebpf:"old_kernel"`
@@ -209,6 +219,8 @@ type walkVariables struct {
 	AnonInodeFsMagic *ebpf.Variable `ebpf:"anon_inode_fs_magic"`
 	CgroupNode       *ebpf.Variable `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.Variable `ebpf:"cgroup_path"`
+	LastTry          *ebpf.Variable `ebpf:"last_try"`
+	Limit            *ebpf.Variable `ebpf:"limit"`
 	ManyFds          *ebpf.Variable `ebpf:"many_fds"`
 	NoBpfLoop        *ebpf.Variable `ebpf:"no_bpf_loop"`
 	OldKernel        *ebpf.Variable `ebpf:"old_kernel"`

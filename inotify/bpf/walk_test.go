@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -187,8 +188,8 @@ func TestParts(t *testing.T) {
 				found++
 			}
 		}
-		if found != 9000 || w.parts < 2 {
-			t.Errorf("%s: got %d instances in %d parts", name, found, w.parts)
+		if found != 9000 || w.plan == 0 {
+			t.Errorf("%s: got %d instances with plan %+v", name, found, plans[w.plan])
 		}
 		if h := by[started[0][0].PID]; len(h.Instances) != 6000 || h.FDs < 6000 || h.FDs > 6010 {
 			t.Errorf("%s: %d instances and %d descriptors, want 6,000 and the standard ones", name, len(h.Instances), h.FDs)
@@ -241,7 +242,7 @@ func TestWrongWalk(t *testing.T) {
 		self       inotify.Owner
 		magic      uint64
 	}{
-		{"no instance", "found 0 of 3", self, 1},
+		{"no instance", "found 0 of 2", self, 1},
 		{"account", "as charged to uid 0", inotify.Owner{UserNS: self.UserNS, UID: 70399}, 0},
 	} {
 		spec := loadedWalk(t)
@@ -256,6 +257,88 @@ func TestWrongWalk(t *testing.T) {
 			t.Errorf("%s: no error", c.name)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestDuplicates: one process without privileges cannot fill a walk. It duplicates
+// one descriptor 19,900 times, and another process has a table of 9 million
+// descriptors. A walk finds all other holders, and reports no gap.
+func TestDuplicates(t *testing.T) {
+	privtest.Host(t)
+	high := 9_000_000
+	privtest.Set(t, "fs.nr_open", "10000000")
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(high) + 1, Max: max(was.Max, uint64(high)+1)})
+	if errors.Is(err, unix.EPERM) { // no CAP_SYS_RESOURCE, which the emulated machine has
+		high = int(was.Max) - 1
+		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: was.Max, Max: was.Max})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the highest descriptor is %d", high)
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }()
+	started := holdertest.New(t, 1).Start(
+		holdertest.Spec{Kind: holdertest.Dup, Processes: 1, UID: 70340, Instances: 1, Copies: 19_900},
+		holdertest.Spec{Kind: holdertest.Plain, Processes: 100, UID: 70341, Instances: 1},
+	)
+	if err := unix.Dup3(0, high, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(high)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for name, w := range walks(t) {
+		held, by := holders(t, w)
+		if len(held.Gaps) > 0 {
+			t.Errorf("%s: got gaps %+v", name, held.Gaps)
+		}
+		if h := by[started[0][0].PID]; len(h.Instances) != 1 || h.FDs < 19_900 {
+			t.Errorf("%s: got %d instances and %d descriptors of the duplicating process", name, len(h.Instances), h.FDs)
+		}
+		for _, p := range started[1] {
+			if h := by[p.PID]; len(h.Instances) != 1 {
+				t.Fatalf("%s: process %d has %d instances, want 1", name, p.PID, len(h.Instances))
+			}
+		}
+		if h := by[os.Getpid()]; len(h.Instances) == 0 {
+			t.Errorf("%s: a process with descriptor %d has no instances", name, high)
+		}
+	}
+}
+
+// TestLastPlan: where no plan has room, each process is found with some of its
+// instances, nodetune itself with all, and the rest is counted.
+func TestLastPlan(t *testing.T) {
+	privtest.Host(t)
+	privtest.Set(t, "fs.inotify.max_user_instances", "128")
+	started := holdertest.New(t, 1).Start(
+		holdertest.Spec{Kind: holdertest.Plain, Processes: 5, UID: 70350, Instances: 20},
+		holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70351, Instances: 9000},
+	)
+	for name, w := range walks(t) {
+		w.plan, w.relax = len(plans)-1, relaxAfter
+		held, by := holders(t, w)
+		for _, p := range started[0] {
+			if h := by[p.PID]; len(h.Instances) != 1 {
+				t.Errorf("%s: process %d has %d instances, want 1", name, p.PID, len(h.Instances))
+			}
+		}
+		if len(held.Gaps) != 2 || !strings.Contains(held.Gaps[0].Why, "left out") || held.Gaps[1].Processes == 0 {
+			t.Errorf("%s: got gaps %+v, want one of 95 instances and one of large tables", name, held.Gaps)
+		}
+		for range relaxAfter + len(plans) {
+			held, by = holders(t, w)
+		}
+		if h := by[started[0][0].PID]; len(held.Gaps) != 0 || len(h.Instances) != 20 {
+			t.Errorf("%s: later walks have plan %+v, %d of 20 instances and gaps %+v", name, plans[w.plan], len(h.Instances), held.Gaps)
 		}
 	}
 }
