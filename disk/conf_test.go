@@ -157,7 +157,7 @@ func TestJournalBudget(t *testing.T) {
 		journals, problems := readJournals(tt.host.files(), func(string) bool { return false })
 		var got []string
 		for _, j := range journals {
-			if f, ok := j.unbudgeted(); ok {
+			if f, ok := unbudgetedJournal(j); ok {
 				got = append(got, f.Do)
 			}
 		}

@@ -112,7 +112,7 @@ func findings(c hostConf, all []Filesystem) []Finding {
 		}
 	}
 	for _, j := range c.journals {
-		f, ok := j.unbudgeted()
+		f, ok := unbudgetedJournal(j)
 		add(ok, f)
 	}
 	for _, s := range c.rotated {
@@ -232,4 +232,34 @@ func noKubelet(u Usage) []Finding {
 		Message: "there are logs of pods, and no kubelet was found: when it evicts and how it rotates is not known, and nodetune rotates no container's log",
 		Do:      "run nodetune in the host's pid namespace (hostPID) with CAP_SYS_PTRACE, or mount the kubelet's configuration read-only below --path.rootfs",
 	}}
+}
+
+// unbudgetedJournal finds a journal that has no size limit of its own. The setting it
+// names is the one that applies where the journal is.
+func unbudgetedJournal(j journalConf) (Finding, bool) {
+	key := "SystemMaxUse"
+	if j.dir == volatileJournal {
+		key = "RuntimeMaxUse"
+	}
+	value := j.values[key]
+	if validSystemdSize(value) {
+		return Finding{}, false
+	}
+	name, unit := "journald.conf", "systemd-journald"
+	if j.namespace != "" {
+		name, unit = "journald@"+j.namespace+".conf", "systemd-journald@"+j.namespace
+	}
+	f := Finding{
+		Reason: FindingJournalUnbudgeted, Severity: SeverityInfo, Path: path.Join("/etc/systemd", name),
+		Message: fmt.Sprintf("the journal in %s has no size limit of its own: it takes up to 10%% of its filesystem and 4 GiB, and does not shrink when other files fill the disk", j.dir),
+		Do:      fmt.Sprintf("set %s=, for example 1G, in /etc/systemd/%s.d/50-size.conf and restart %s", key, name, unit),
+	}
+	if j.dir == volatileJournal {
+		f.Message = fmt.Sprintf("the journal is in %s, in memory, and has no size limit of its own: it takes up to 10%% of the tmpfs /run and 4 GiB", j.dir)
+		f.Do = fmt.Sprintf("set %s=, for example 64M, in /etc/systemd/%s.d/50-size.conf and restart %s", key, name, unit)
+	}
+	if value != "" {
+		f.Message = fmt.Sprintf("%s=%.40q is no size, so journald ignores it; %s", key, value, f.Message)
+	}
+	return f, true
 }
