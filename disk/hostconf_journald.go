@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"path"
 	"strings"
 )
 
