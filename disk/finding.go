@@ -59,7 +59,7 @@ func (o *Observer) readHost(errs map[string]error) hostConf {
 	c.problems = append(logrotate.problems, wrong...)
 	docker, file, err := readDocker(host, o.cmdline(o.walked.docker))
 	if err != nil {
-		c.problems = append(c.problems, problem{file, err.Error()})
+		c.problems = append(c.problems, problem{path: file, message: err.Error()})
 	} else if _, err := host.list(path.Join(docker.DataRoot, "containers")); err == nil {
 		c.docker, c.dockerFile = &docker, file
 	}

@@ -50,7 +50,7 @@ func (f files) kind(p string) (fs.FileMode, error) {
 	return 0, &os.PathError{Op: "open", Path: p, Err: os.ErrNotExist}
 }
 
-func (f files) files() hostFiles { return hostFiles{f.read, f.list, f.kind} }
+func (f files) files() hostFiles { return hostFiles{read: f.read, list: f.list, kind: f.kind} }
 
 const kubeletHead = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
