@@ -31,7 +31,9 @@ func TestWhoAsks(t *testing.T) {
 	writeFile(t, filepath.Join(root, "etc/tuned/ours/tuned.conf"), "[sysctl]\nfs.inotify.max_user_instances=256\n")
 	ask("/etc/sysctl.d/99-collector.conf:2 sets it to 128", "/etc/tuned/ours/tuned.conf:2 sets it to 256 (TuneD profile ours)")
 	// A profile that only raises is not blamed.
-	put(t, filepath.Join(root, "etc/tuned/ours/tuned.conf"), "[sysctl]\nfs.inotify.max_user_instances=>256\n")
+	if err := os.WriteFile(filepath.Join(root, "etc/tuned/ours/tuned.conf"), []byte("[sysctl]\nfs.inotify.max_user_instances=>256\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if got := whoAsks(root, rule); strings.Contains(got, "TuneD") {
 		t.Errorf("a profile that only raises is blamed: %q", got)
 	}
