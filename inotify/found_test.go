@@ -28,7 +28,7 @@ func TestFound(t *testing.T) {
 	const below = 7
 	s := scanner(t)
 	ours := s.ns.self
-	maker, inside, creator := Owner{ours, 5}, Owner{below, 9}, Owner{ours, 6}
+	maker, inside, creator := Owner{UserNS: ours, UID: 5}, Owner{UserNS: below, UID: 9}, Owner{UserNS: ours, UID: 6}
 	s.SetHolders(told{Held{
 		Instances: []HeldInstance{
 			{Charged: maker, Watches: 10, QueuedEvents: 3, QueuedEventsLimit: 100},
