@@ -15,10 +15,11 @@
 //
 //   - Where the floor fits into the text that the writer wrote, the kernel gets
 //     the floor in its place (bpf_sysctl_set_new_value).
-//   - Where it does not (128 in place of 65536), the write has no effect, and the
-//     key keeps its value. The kernel would otherwise report more bytes as
-//     written than the writer wrote, which Go programs take for a fatal error.
-//     If the key was below its floor and the write raises it, it passes.
+//   - Where it does not (128 in place of 65536), and on kernels that ignore what
+//     a program sets (6.1), the write has no effect, and the key keeps its value.
+//     The kernel would otherwise report more bytes as written than the writer
+//     wrote, and a Go program panics then. If the key was below its floor and the
+//     write raises it, it passes.
 //
 // The writer gets no error in any of these cases: it may be an init container.
 //

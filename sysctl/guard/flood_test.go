@@ -2,13 +2,10 @@ package guard
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -170,27 +167,4 @@ func report(t *testing.T, all []time.Duration) {
 	if all[len(all)*9/10] > 50*time.Millisecond {
 		t.Errorf("nine of ten took up to %v, want 50 ms", all[len(all)*9/10])
 	}
-}
-
-// openAndReport opens a guard, has a process without capabilities write, and
-// reports what is known of that.
-func openAndReport(string) error {
-	g, err := Open(options(Observe, 8192))
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	fmt.Fprintln(os.Stdout, "opened", g.Limits())
-	b, err := io.ReadAll(os.Stdin) // until the writer has written
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	w, err := g.Read(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(os.Stdout, "%sread %s %s->%s by %s uid %d in %q\n", strings.TrimSpace(string(b)), w.Key, w.Old, w.New, w.Process(), w.UID, w.Cgroup)
-	return nil
 }

@@ -28,7 +28,7 @@ enum { BPF_MAP_TYPE_HASH = 1 };
 #define ALLOW 1
 #define KEYS 64
 #define KEY_NAME 64
-#define TEXT 64	 /* of a value; a number of 64 bits has at most 22 octal digits */
+#define TEXT 64	 /* of a value; a number of 63 bits has at most 21 octal digits */
 #define NAMES 8 /* of a cgroup's path */
 #define NAME 96
 #define RECORDS 100 /* a second and key */
@@ -121,9 +121,14 @@ struct {
 volatile __u8 hold;
 /* The kernel ignores a write at an offset other than 0 (sysctl_writes_strict). */
 volatile __u8 strict;
-/* The offset at which nodetune reads to show its pid, and the pid that did. */
+/* The offset at which nodetune reads and writes to try the kernel, and its pid. */
 volatile __u32 token;
 volatile __u32 self;
+/*
+ * The kernel heeds bpf_sysctl_set_new_value(): 6.12 does, and 6.1 takes the
+ * value and ignores it.
+ */
+volatile __u8 replaces;
 
 const struct write *write_type __attribute__((unused)); /* keeps it in BTF */
 
@@ -132,75 +137,52 @@ static long (*sysctl_get_current_value)(struct bpf_sysctl *ctx, char *buf, unsig
 static long (*sysctl_get_new_value)(struct bpf_sysctl *ctx, char *buf, unsigned long buf_len) = (void *)103;
 static long (*sysctl_set_new_value)(struct bpf_sysctl *ctx, const char *buf, unsigned long buf_len) = (void *)104;
 
-/* Kinds of characters, and how far a number has been read. */
-enum kind { OTHER, NUL, SEPARATOR, BLANK, LETTER_X, NULL_DIGIT, OCTAL_DIGIT, DECIMAL_DIGIT, HEX_DIGIT };
-enum state { BAD, BEFORE, ZERO, PREFIX, DECIMAL, OCTAL, HEX, SEPARATED, ENDED };
+/*
+ * The character at a place below TEXT, which is a multiple of 8: without
+ * CAP_PERFMON nothing unknown may be added to a pointer into the stack.
+ */
+static __always_inline __u8 at(const __u64 *text, __u32 place)
+{
+	__u64 word = 0;
 
-#define WIDTH 16
-#define AT(state, kind) [(state) * WIDTH + (kind)]
+#pragma clang loop unroll(full)
+	for (int i = 0; i < TEXT / 8; i++) {
+		__u64 one = text[i];
 
-static const __u8 kinds[256] = {
-	[0] = NUL, [' '] = SEPARATOR, ['\t'] = SEPARATOR, ['\n'] = SEPARATOR,
-	['\v'] = BLANK, ['\f'] = BLANK, ['\r'] = BLANK, ['x'] = LETTER_X, ['X'] = LETTER_X,
-	['0'] = NULL_DIGIT, ['1' ... '7'] = OCTAL_DIGIT, ['8' ... '9'] = DECIMAL_DIGIT,
-	['a' ... 'f'] = HEX_DIGIT, ['A' ... 'F'] = HEX_DIGIT,
-};
-
-static const __u8 digits[256] = {
-	['1'] = 1, ['2'] = 2, ['3'] = 3, ['4'] = 4, ['5'] = 5, ['6'] = 6, ['7'] = 7, ['8'] = 8, ['9'] = 9,
-	['a'] = 10, ['b'] = 11, ['c'] = 12, ['d'] = 13, ['e'] = 14, ['f'] = 15,
-	['A'] = 10, ['B'] = 11, ['C'] = 12, ['D'] = 13, ['E'] = 14, ['F'] = 15,
-};
-
-static const __u8 next[WIDTH * WIDTH] = {
-	AT(BEFORE, SEPARATOR) = BEFORE, AT(BEFORE, BLANK) = BEFORE,
-	AT(BEFORE, NULL_DIGIT) = ZERO, AT(BEFORE, OCTAL_DIGIT) = DECIMAL, AT(BEFORE, DECIMAL_DIGIT) = DECIMAL,
-	AT(ZERO, LETTER_X) = PREFIX, AT(ZERO, NULL_DIGIT) = OCTAL, AT(ZERO, OCTAL_DIGIT) = OCTAL,
-	AT(ZERO, SEPARATOR) = SEPARATED, AT(ZERO, NUL) = ENDED,
-	AT(PREFIX, NULL_DIGIT) = HEX, AT(PREFIX, OCTAL_DIGIT) = HEX, AT(PREFIX, DECIMAL_DIGIT) = HEX, AT(PREFIX, HEX_DIGIT) = HEX,
-	AT(DECIMAL, NULL_DIGIT) = DECIMAL, AT(DECIMAL, OCTAL_DIGIT) = DECIMAL, AT(DECIMAL, DECIMAL_DIGIT) = DECIMAL,
-	AT(DECIMAL, SEPARATOR) = SEPARATED, AT(DECIMAL, NUL) = ENDED,
-	AT(OCTAL, NULL_DIGIT) = OCTAL, AT(OCTAL, OCTAL_DIGIT) = OCTAL,
-	AT(OCTAL, SEPARATOR) = SEPARATED, AT(OCTAL, NUL) = ENDED,
-	AT(HEX, NULL_DIGIT) = HEX, AT(HEX, OCTAL_DIGIT) = HEX, AT(HEX, DECIMAL_DIGIT) = HEX, AT(HEX, HEX_DIGIT) = HEX,
-	AT(HEX, SEPARATOR) = SEPARATED, AT(HEX, NUL) = ENDED,
-	[SEPARATED * WIDTH ... SEPARATED * WIDTH + WIDTH - 1] = SEPARATED,
-	[ENDED * WIDTH ... ENDED * WIDTH + WIDTH - 1] = ENDED,
-};
-
-/* By the state that a character leads to. */
-static const __u8 bases[WIDTH] = {1, 1, 1, 1, [DECIMAL] = 10, [OCTAL] = 8, [HEX] = 16, [SEPARATED] = 1, [ENDED] = 1};
-static const __u8 takes[WIDTH] = {[DECIMAL] = 1, [OCTAL] = 1, [HEX] = 1};
-static const __u8 counts_in[WIDTH] = {[BEFORE ... HEX] = 1};
+		asm volatile("" : "+r"(one)); /* or the compiler picks an address */
+		if (place / 8 == i)
+			word = one;
+	}
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return word >> place % 8 * 8;
+#else
+	return word >> (56 - place % 8 * 8);
+#endif
+}
 
 /*
  * The first number of a text as proc_get_long() reads it, in kernel/sysctl.c:
  * blanks before it, 0x for 16 and 0 for 8 as its base, and a blank or the end
  * behind it. UNKNOWN where that refuses it, where it is negative, and where it
  * is past 2^63-1. length is below 0 where the text was cut off; NULs are behind
- * it. Tables and no branches, since the verifier follows each way through a
- * loop.
+ * it.
  */
-static __attribute__((noinline)) __s64 number(const unsigned char *text, __s32 length)
+static __always_inline __s64 number(const __u64 *text, long length)
 {
-	__u64 value = 0, past = 0, low, high;
-	__u32 state = BEFORE;
-	__s32 used = 0;
+	unsigned long value = 0;
+	long used = bpf_strtoul((const char *)text, TEXT, 0, &value);
 
-	for (int i = 0; i < TEXT; i++) {
-		__u32 c = text[i];
-
-		state = next[(state & (WIDTH - 1)) * WIDTH + (kinds[c & 255] & (WIDTH - 1))];
-		__u32 to = state & (WIDTH - 1);
-		used += counts_in[to];
-		low = (value & 0xffffffff) * bases[to] + digits[c & 255] * takes[to];
-		high = (value >> 32) * bases[to] + (low >> 32);
-		past |= high >> 31;
-		value = high << 32 | (low & 0xffffffff);
-	}
-	if (past || (state != SEPARATED && (state != ENDED || used != length)))
+	if (used <= 0 || used >= TEXT || (__s64)value < 0)
 		return UNKNOWN;
-	return value;
+	switch (at(text, used)) {
+	case ' ':
+	case '\t':
+	case '\n':
+		return value;
+	case 0:
+		return used == length ? (__s64)value : UNKNOWN;
+	}
+	return UNKNOWN;
 }
 
 static __always_inline void belongs(struct task_struct *task, struct write *w)
@@ -236,9 +218,12 @@ static __always_inline __s64 keep(struct bpf_sysctl *ctx, struct floor *f, long 
 	 * gets more than it wrote may take it for an error (Go panics). So the floor
 	 * has to fit into the writer's text, with blanks behind it.
 	 */
-	__u64 room = length & (TEXT - 1); /* a bound that the verifier sees */
+	if (replaces && length > 0 && length < TEXT && length >= f->length) {
+		__u64 room = length;
 
-	if (room && room == length && room >= f->length) {
+		/* The compiler is to forget these bounds, and the verifier to see them. */
+		asm volatile("" : "+r"(room));
+		room = ((room - 1) & (TEXT - 1)) + 1;
 		if (!sysctl_set_new_value(ctx, f->text, room))
 			return f->value;
 		return new;
@@ -254,17 +239,14 @@ static __always_inline __s64 keep(struct bpf_sysctl *ctx, struct floor *f, long 
 /* Counts a write, and returns whether it is to be recorded. */
 static __always_inline int count(struct counts *c, __s64 old, __s64 new, int held, __u64 now, __u64 *suppressed)
 {
-	int due;
+	int due, unread = new == UNKNOWN || old == UNKNOWN;
 
+	/* One counter after the other, since no number may select one, see at(). */
 	bpf_spin_lock(&c->lock);
-	if (new == UNKNOWN || old == UNKNOWN)
-		c->unread++;
-	else if (new < old)
-		c->lowered++;
-	else if (new > old)
-		c->raised++;
-	else
-		c->same++;
+	c->unread += unread;
+	c->lowered += !unread && new < old;
+	c->raised += !unread && new > old;
+	c->same += new == old && !unread;
 	c->held += held;
 	if (now - c->second >= SECOND) {
 		c->second = now;
@@ -287,7 +269,7 @@ static __always_inline int run(struct bpf_sysctl *ctx, enum way way)
 {
 	struct task_struct *task = 0;
 	struct name name = {};
-	unsigned char text[TEXT] = {};
+	__u64 text[TEXT / 8] = {};
 	__u64 ids = 0, suppressed = 0;
 	__u32 tgid, key;
 	__s64 old, new, effective;
@@ -296,6 +278,11 @@ static __always_inline int run(struct bpf_sysctl *ctx, enum way way)
 	if (!ctx->write) {
 		if (token && ctx->file_pos == token)
 			self = way == TASK ? READ(struct task_struct, bpf_get_current_task(), tgid) : bpf_get_current_pid_tgid() >> 32;
+		return ALLOW;
+	}
+	if (token && ctx->file_pos == token) {
+		/* It has no effect at an offset, but write(2) returns the new length. */
+		sysctl_set_new_value(ctx, "x", 1);
 		return ALLOW;
 	}
 	if (ctx->file_pos || sysctl_get_name(ctx, name.path, sizeof(name.path), 0) < 0)

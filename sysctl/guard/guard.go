@@ -43,6 +43,9 @@ type Guard struct {
 	procfs string
 	root   *os.File
 	limits []string
+	// replaces is whether the kernel heeds what a program sets in place of a
+	// written value.
+	replaces bool
 
 	coll   *ebpf.Collection
 	link   link.Link
@@ -64,7 +67,7 @@ func Open(o Options) (*Guard, error) {
 		return nil, err
 	}
 	if missing := missingCapabilities(); missing != "" {
-		return nil, &UnavailableError{Missing: missing, Err: unix.EPERM}
+		return nil, &UnavailableError{Needs: missing, Err: unix.EPERM}
 	}
 	root, err := openRoot(o.Cgroupfs)
 	if err != nil {
@@ -91,7 +94,7 @@ func (g *Guard) open(o Options) error {
 	if err != nil {
 		return attachProblem(err)
 	}
-	if err := g.identify(o); err != nil {
+	if err := g.try(o); err != nil {
 		return err
 	}
 	if err := g.SetFloors(o.Floors); err != nil {
@@ -133,17 +136,24 @@ func (g *Guard) load() (*ebpf.Program, error) {
 	return nil, loadProblem(errs[len(errs)-1])
 }
 
-// identify has the program see which pid the kernel gives this process, which
-// may be in a pid namespace: it reads a key at an offset that no other process
-// reads at.
-func (g *Guard) identify(o Options) error {
+// try has the program see which pid the kernel gives this process, which may be
+// in a pid namespace, and whether the kernel heeds a value that a program sets.
+// Both are done at an offset that no other process reads or writes at, and at
+// which the kernel reads nothing and ignores what is written.
+func (g *Guard) try(o Options) error {
 	token := rand.Uint32() | 1<<31
 	if err := g.coll.Variables[guardVarToken].Set(token); err != nil {
 		return err
 	}
 	read := readAt(o.Procfs, int64(token), o.Floors)
+	g.replaces = replacesAt(o.Procfs, int64(token))
 	if err := g.coll.Variables[guardVarToken].Set(uint32(0)); err != nil {
 		return err
+	}
+	if g.replaces {
+		if err := g.coll.Variables[guardVarReplaces].Set(uint8(1)); err != nil {
+			return err
+		}
 	}
 	var self uint32
 	if err := g.coll.Variables[guardVarSelf].Get(&self); err != nil {
@@ -155,7 +165,7 @@ func (g *Guard) identify(o Options) error {
 	case read != nil:
 		return fmt.Errorf("try the guard with a read of a kernel setting: %w", read)
 	}
-	return &UnavailableError{Missing: "a cgroup root that this process is below", Err: errors.New("the attached program does not run for reads of this process")}
+	return &UnavailableError{Needs: "a cgroup root that this process is below", Err: errors.New("the attached program does not run for reads of this process")}
 }
 
 func readAt(procfs string, offset int64, floors map[sysctl.Key]sysctl.Value) error {
@@ -176,6 +186,18 @@ func readAt(procfs string, offset int64, floors map[sysctl.Key]sysctl.Value) err
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// replacesAt writes two bytes, for which the program sets one. Neither is a
+// number. It returns false where this process may not write.
+func replacesAt(procfs string, offset int64) bool {
+	f, err := os.OpenFile(filepath.Join(procfs, "sys", sysctl.MaxQueuedEvents.Path()), os.O_WRONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	n, err := unix.Pwrite(int(f.Fd()), []byte("xx"), offset)
+	return err == nil && n == 1
 }
 
 // Close detaches the program. A [Guard.Read] in progress returns [os.ErrClosed].

@@ -76,6 +76,7 @@ const (
 	guardProgNodetuneIds  = "nodetune_ids"
 	guardProgNodetuneTask = "nodetune_task"
 	guardVarHold          = "hold"
+	guardVarReplaces      = "replaces"
 	guardVarSelf          = "self"
 	guardVarStrict        = "strict"
 	guardVarToken         = "token"
@@ -144,6 +145,7 @@ type guardMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type guardVariableSpecs struct {
 	Hold      *ebpf.VariableSpec `ebpf:"hold"`
+	Replaces  *ebpf.VariableSpec `ebpf:"replaces"`
 	Self      *ebpf.VariableSpec `ebpf:"self"`
 	Strict    *ebpf.VariableSpec `ebpf:"strict"`
 	Token     *ebpf.VariableSpec `ebpf:"token"`
@@ -190,6 +192,7 @@ func (m *guardMaps) Close() error {
 // It can be passed to loadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type guardVariables struct {
 	Hold      *ebpf.Variable `ebpf:"hold"`
+	Replaces  *ebpf.Variable `ebpf:"replaces"`
 	Self      *ebpf.Variable `ebpf:"self"`
 	Strict    *ebpf.Variable `ebpf:"strict"`
 	Token     *ebpf.Variable `ebpf:"token"`

@@ -23,7 +23,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// roleEnv makes the test binary another program: "writer", "guard" or "open".
+// roleEnv makes the test binary another program, with arguments behind its name.
 const roleEnv = "NODETUNE_TEST_GUARD"
 
 func TestMain(m *testing.M) {
@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 		err = guardUntilKilled()
 	case "open":
 		err = openAndReport(arg)
+	case "timed":
+		err = timed(arg)
 	case "flood":
 		err = flood(arg)
 	}

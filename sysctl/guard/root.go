@@ -29,7 +29,7 @@ func openRoot(cgroupfs string) (*os.File, error) {
 	}
 	f, err := mountPrivately()
 	if err != nil {
-		return nil, &UnavailableError{Missing: "cgroup v2, which is not mounted at " + cgroupfs, Err: err}
+		return nil, &UnavailableError{Needs: "cgroup v2, which is not mounted at " + cgroupfs, Err: err}
 	}
 	return checkRoot(f, "this cgroup namespace has")
 }
@@ -43,8 +43,8 @@ func checkRoot(f *os.File, where string) (*os.File, error) {
 	if st.Ino != rootInode {
 		_ = f.Close()
 		return nil, &UnavailableError{
-			Missing: "the root of cgroup v2",
-			Err:     fmt.Errorf("%s only a part of the hierarchy: mount the host's /sys/fs/cgroup", where),
+			Needs: "the root of cgroup v2",
+			Err:   fmt.Errorf("%s only a part of the hierarchy: mount the host's /sys/fs/cgroup", where),
 		}
 	}
 	return f, nil

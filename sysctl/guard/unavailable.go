@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
@@ -14,12 +15,12 @@ import (
 // UnavailableError says what the kernel, the node or nodetune lack for a guard.
 // It is an [errors.ErrUnsupported].
 type UnavailableError struct {
-	Missing string // such as "CAP_BPF and CAP_NET_ADMIN"
-	Err     error
+	Needs string // such as "CAP_BPF and CAP_NET_ADMIN"
+	Err   error
 }
 
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("the sysctl guard is unavailable: %s is missing: %v", e.Missing, e.Err)
+	return fmt.Sprintf("the sysctl guard is unavailable: it needs %s: %v", e.Needs, e.Err)
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
@@ -68,15 +69,15 @@ func loadProblem(err error) error {
 	unsupported := func(err error) bool { return errors.Is(err, ebpf.ErrNotSupported) }
 	switch {
 	case errors.Is(err, unix.ENOSYS):
-		return &UnavailableError{"bpf(2), which this kernel does not have or a seccomp profile hides", err}
+		return &UnavailableError{"bpf(2), which this kernel does not have, or a seccomp profile hides", err}
 	case unsupported(features.HaveProgramType(ebpf.CGroupSysctl)):
 		return &UnavailableError{"BPF_PROG_TYPE_CGROUP_SYSCTL (Linux 5.2 with CONFIG_CGROUP_BPF)", err}
 	case unsupported(features.HaveMapType(ebpf.RingBuf)):
 		return &UnavailableError{"BPF_MAP_TYPE_RINGBUF (Linux 5.8)", err}
 	case errors.Is(err, unix.EPERM):
-		return &UnavailableError{"permission for bpf(2): it needs the initial user namespace, and no seccomp profile, lockdown or security module against it", unix.EPERM}
-	case !capable(unix.CAP_PERFMON):
-		return &UnavailableError{"CAP_PERFMON, which a kernel before 6.1 needs", err}
+		return &UnavailableError{"the initial user namespace, and no seccomp profile, lockdown or security module against bpf(2)", unix.EPERM}
+	case !capable(unix.CAP_PERFMON) && unsupported(features.HaveProgramHelper(ebpf.CGroupSysctl, asm.FnGetCurrentPidTgid)):
+		return &UnavailableError{"CAP_PERFMON, without which this kernel does not show the writer's pid", err}
 	}
 	return fmt.Errorf("load the sysctl guard: %w", err)
 }
@@ -86,9 +87,9 @@ func attachProblem(err error) error {
 	case errors.Is(err, ebpf.ErrNotSupported):
 		return &UnavailableError{"BPF links to cgroups (Linux 5.7)", err}
 	case errors.Is(err, unix.EPERM):
-		return &UnavailableError{"permission to attach: another program may be attached to the cgroup root without BPF_F_ALLOW_MULTI", err}
+		return &UnavailableError{"a cgroup root to which no program is attached without BPF_F_ALLOW_MULTI", err}
 	case errors.Is(err, unix.E2BIG):
-		return &UnavailableError{"room: 64 programs are attached to the cgroup root", err}
+		return &UnavailableError{"a cgroup root to which less than 64 programs are attached", err}
 	}
 	return fmt.Errorf("attach the sysctl guard to the cgroup root: %w", err)
 }
