@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,9 @@ type Options struct {
 	// Floors are the managed keys. A floor of 0 records writes and holds none.
 	Floors map[sysctl.Key]sysctl.Value
 	Mode   Mode
+	// BTF is that of the kernel where other programs have decoded it already.
+	// To decode it takes 25 ms and 5 MiB, which Open gives back.
+	BTF *btf.Cache
 }
 
 // Guard is an attached program. One goroutine may call [Guard.Read]; the other
@@ -61,7 +65,6 @@ type Guard struct {
 
 // Open loads the program, attaches it, and has it see a read of its own. The
 // error is an [UnavailableError] where the kernel or nodetune lack something.
-// It takes some 30 ms, half of it to decode the kernel's BTF.
 func Open(o Options) (*Guard, error) {
 	if _, err := entries(o.Floors); err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func Open(o Options) (*Guard, error) {
 }
 
 func (g *Guard) open(o Options) error {
-	program, err := g.load()
+	program, err := g.load(o.BTF)
 	if err != nil {
 		return err
 	}
@@ -104,8 +107,11 @@ func (g *Guard) open(o Options) error {
 }
 
 // load tries what names the writer best, then what needs less.
-func (g *Guard) load() (*ebpf.Program, error) {
-	defer debug.FreeOSMemory() // of the kernel's BTF, 5 MiB
+func (g *Guard) load(types *btf.Cache) (*ebpf.Program, error) {
+	if types == nil {
+		types = btf.NewCache()
+		defer debug.FreeOSMemory()
+	}
 	spec, err := loadGuard()
 	if err != nil {
 		return nil, err
@@ -118,7 +124,7 @@ func (g *Guard) load() (*ebpf.Program, error) {
 				delete(one.Programs, name)
 			}
 		}
-		coll, err := ebpf.NewCollection(one)
+		coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{Cache: types})
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -107,6 +107,7 @@ func TestNumbers(t *testing.T) {
 func TestHold(t *testing.T) {
 	privtest.Host(t)
 	w := newWriter(t, "writer", nil)
+	g := open(t, options(Hold, 0))
 	for _, c := range []struct {
 		name            string
 		floor, was      sysctl.Value
@@ -138,8 +139,7 @@ func TestHold(t *testing.T) {
 		{"hidden behind blanks", 8192, 16384, strings.Repeat(" ", 100) + "128", 0, 128, -1},
 	} {
 		set(t, key, c.was)
-		g, err := Open(options(Hold, c.floor))
-		if err != nil {
+		if err := g.SetFloors(map[sysctl.Key]sysctl.Value{key: c.floor}); err != nil {
 			t.Fatal(err)
 		}
 		if c.want == c.floor && c.want < c.was && !g.replaces { // this kernel keeps the value
@@ -159,21 +159,22 @@ func TestHold(t *testing.T) {
 		} else if r := read(t, g); r.Effective != c.effective || r.Held != (r.Effective != r.New) || r.Old != c.was {
 			t.Errorf("%s: got %+v, want effect %s", c.name, r, c.effective)
 		}
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
 	}
 	for _, text := range []string{"", "x", "-5", "99999999999999999999999", "128x", "9000\x00"} {
 		set(t, key, 16384)
+		if err := g.SetMode(Observe); err != nil {
+			t.Fatal(err)
+		}
 		before := w.write(key, text)
-		g := open(t, options(Hold, 8192))
+		if err := g.SetMode(Hold); err != nil {
+			t.Fatal(err)
+		}
 		if a := w.write(key, text); a != before {
-			t.Errorf("%q: the writer gets %+v, and %+v without a guard", text, a, before)
+			t.Errorf("%q: the writer gets %+v, and %+v where it only observes", text, a, before)
 		}
 		if got := get(t, key); got != 16384 {
 			t.Errorf("%q: the key holds %s", text, got)
 		}
-		g.Close()
 	}
 }
 
