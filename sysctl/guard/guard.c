@@ -29,8 +29,9 @@ enum { BPF_MAP_TYPE_HASH = 1 };
 #define KEYS 64
 #define KEY_NAME 64
 #define TEXT 64	 /* of a value; a number of 63 bits has at most 21 octal digits */
-#define NAMES 8 /* of a cgroup's path */
+#define NAMES 8 /* of a cgroup's path, a power of two */
 #define NAME 96
+#define DEPTH 32
 #define RECORDS 100 /* a second and key */
 #define SECOND 1000000000ULL
 #define UNKNOWN (-1)
@@ -86,7 +87,7 @@ struct write {
 	__u32 tgid;
 	__u32 uid;
 	__u32 held;
-	__u32 names; /* of the cgroup, the innermost first; NAMES + 1 where it is not known */
+	__u32 depth; /* of the cgroup; DEPTH + 1 where its path is not known */
 	char comm[16];
 	char cgroup[NAMES][NAME];
 };
@@ -185,22 +186,23 @@ static __always_inline __s64 number(const __u64 *text, long length)
 	return UNKNOWN;
 }
 
+/*
+ * The outermost names of the cgroup's path, the last of which is in the slot
+ * before depth. A pod is among them, however deep its containers nest cgroups.
+ */
 static __always_inline void belongs(struct task_struct *task, struct write *w)
 {
 	struct kernfs_node *node = cgroup_of(task), *parent;
 
-	w->names = NAMES + 1;
-	for (__u32 i = 0; i < NAMES; i++) {
+	for (__u32 i = 0; i <= DEPTH; i++) {
 		parent = parent_of(node);
 		if (!parent) {
-			w->names = i;
+			w->depth = i;
 			return;
 		}
-		bpf_probe_read_kernel_str(w->cgroup[i], NAME, BPF_CORE_READ(node, name));
+		bpf_probe_read_kernel_str(w->cgroup[i & (NAMES - 1)], NAME, BPF_CORE_READ(node, name));
 		node = parent;
 	}
-	if (!parent_of(node))
-		w->names = NAMES;
 }
 
 /* How much is known of the writer. */
@@ -344,7 +346,7 @@ static __always_inline int run(struct bpf_sysctl *ctx, enum way way)
 	w->tgid = tgid;
 	w->uid = bpf_get_current_uid_gid();
 	w->held = held;
-	w->names = NAMES + 1;
+	w->depth = DEPTH + 1;
 	__builtin_memset(w->comm, 0, sizeof(w->comm));
 	if (way == TASK) {
 		BPF_CORE_READ_STR_INTO(&w->comm, task, comm);

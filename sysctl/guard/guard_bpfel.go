@@ -59,7 +59,7 @@ type guardWrite struct {
 	Tgid       uint32
 	Uid        uint32
 	Held       uint32
-	Names      uint32
+	Depth      uint32
 	Comm       [16]int8
 	Cgroup     [8][96]int8
 }

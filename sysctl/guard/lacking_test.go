@@ -8,19 +8,34 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
 // openAndReport opens a guard and reports what is known of the write that
-// follows. "own" makes a write of its own before.
+// follows. "own" makes a write of its own before, and "drop" gives up all
+// capabilities but two.
 func openAndReport(arg string) error {
 	how, dir, _ := strings.Cut(arg, " ")
 	o := options(Hold, 8192)
 	o.Cgroupfs = dir
+	if how == "drop" {
+		runtime.LockOSThread()
+		var sets [2]unix.CapUserData
+		for _, c := range []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN} {
+			sets[c/32].Effective |= 1 << (c % 32)
+			sets[c/32].Permitted |= 1 << (c % 32)
+		}
+		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &sets[0]); err != nil {
+			return err
+		}
+	}
 	g, err := Open(o)
 	if err != nil {
 		if !errors.Is(err, errors.ErrUnsupported) {
@@ -79,43 +94,68 @@ func TestLacking(t *testing.T) {
 		{"CAP_SYS_ADMIN alone", "open " + cgroupfs, as(uid, ",+sys_admin"), []string{"opened []", "by w["}, ""},
 		{"a user namespace", "open " + cgroupfs, []string{"unshare", "--user", "--map-root-user"}, []string{"unavailable", "initial user namespace"}, ""},
 		{"no cgroup v2, and no CAP_SYS_ADMIN", "open " + none, as(uid, ",+bpf,+net_admin,+perfmon"), []string{"needs cgroup v2, which is not mounted", "CAP_SYS_ADMIN"}, ""},
-		{"no BTF", "open " + cgroupfs, hide, []string{"opened [not known: ", "CONFIG_DEBUG_INFO_BTF", "by w["}, "name"},
+		{"no BTF", "open " + cgroupfs, hide, []string{"opened [not known: ", "CONFIG_DEBUG_INFO_BTF", "by w["}, "the writer's name"},
 		{"another pid namespace", "own " + cgroupfs, []string{"unshare", "--pid", "--fork", "--mount-proc"}, []string{"opened []", "read 5000->128 by w["}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set(t, key, 9000)
-			args := append(c.run, executable(t))
-			cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-			cmd.Env, cmd.Dir = append(os.Environ(), roleEnv+"=open "+c.arg), "/"
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out := &bytes.Buffer{}
-			opened := make(chan bool, 1)
-			cmd.Stdout = &firstWrite{out, opened}
-			cmd.Stderr = cmd.Stdout
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case <-opened:
-			case <-time.After(20 * time.Second):
-				t.Error("neither opened nor failed within 20 s")
-			}
-			newWriter(t, "w", nil).write(key, "128\n")
-			in.Close()
-			_ = cmd.Wait()
+			out := openAs(t, c.arg, c.run)
 			for _, want := range c.want {
-				if !strings.Contains(out.String(), want) {
+				if !strings.Contains(out, want) {
 					t.Errorf("got %swant %q", out, want)
 				}
 			}
-			if c.not != "" && strings.Contains(out.String(), c.not) {
+			if c.not != "" && strings.Contains(out, c.not) {
 				t.Errorf("got %s, want no %q", out, c.not)
 			}
-			t.Logf("%s", bytes.TrimSpace(out.Bytes()))
+			t.Log(out)
 		})
+	}
+}
+
+// openAs opens a guard in another process, run by a command, has a third one
+// write below the floor, and returns what the guard has to report.
+func openAs(t *testing.T, arg string, run []string) string {
+	t.Helper()
+	args := append(run, executable(t))
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env, cmd.Dir = append(os.Environ(), roleEnv+"=open "+arg), "/"
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &bytes.Buffer{}
+	opened := make(chan bool, 1)
+	cmd.Stdout = &firstWrite{out, opened}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-opened:
+	case <-time.After(60 * time.Second):
+		t.Error("neither opened nor failed within a minute")
+	}
+	newWriter(t, "w", nil).write(key, "128\n")
+	in.Close()
+	_ = cmd.Wait()
+	return out.String()
+}
+
+// TestDrop: without CAP_PERFMON it holds and records what it knows. It needs no
+// other program, for e2e/kernel.
+func TestDrop(t *testing.T) {
+	privtest.Host(t)
+	set(t, key, 9000)
+	out := openAs(t, "drop "+cgroupfs, nil)
+	t.Log(out)
+	for _, want := range []string{"opened [not known: ", "CAP_PERFMON is missing", "read 9000->128 by ", "uid 0"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got %swant %q", out, want)
+		}
+	}
+	if got := get(t, key); got < 8192 {
+		t.Errorf("the key holds %s, below the floor", got)
 	}
 }
 

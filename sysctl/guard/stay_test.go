@@ -230,7 +230,8 @@ func TestCgroups(t *testing.T) {
 		top = "/sys/fs/cgroup/memory"
 	}
 	var dirs []string
-	for dir := filepath.Join(top, pod, container, "below"); dir != top; dir = filepath.Dir(dir) {
+	deep := pod + "/" + container + strings.Repeat("/below", 12)
+	for dir := filepath.Join(top, deep); dir != top; dir = filepath.Dir(dir) {
 		dirs = append(dirs, dir)
 	}
 	if err := os.MkdirAll(dirs[0], 0o755); err != nil {
@@ -249,6 +250,7 @@ func TestCgroups(t *testing.T) {
 	g := open(t, options(Observe, 8192))
 	w := newWriter(t, "writer", nil)
 	for _, c := range []struct{ cgroup, container string }{
+		{deep, container},
 		{pod + "/" + container + "/below", container},
 		{pod + "/" + container, container},
 		{pod, ""},
@@ -257,8 +259,16 @@ func TestCgroups(t *testing.T) {
 		w.cgroup = filepath.Join(top, c.cgroup, "cgroup.procs")
 		w.write(key, "5000\n")
 		r := read(t, g)
-		if !strings.HasSuffix(r.Cgroup, c.cgroup) || r.Workload().PodUID != filepath.Base(pod)[3:] || r.Workload().ContainerID != c.container {
-			t.Errorf("got %+v, of %+v, want one in %s", r, r.Workload(), c.cgroup)
+		of := r.Workload()
+		if c.cgroup == deep { // the outermost names alone
+			c.cgroup = pod + "/" + container + "/below"
+			if strings.Count(r.Cgroup, "/") != 8 || !strings.Contains(r.Cgroup, c.cgroup) {
+				t.Errorf("got %q of a deep cgroup", r.Cgroup)
+			}
+			r.Cgroup = c.cgroup
+		}
+		if !strings.HasSuffix(r.Cgroup, c.cgroup) || of.PodUID != filepath.Base(pod)[3:] || of.ContainerID != c.container {
+			t.Errorf("got %+v, of %+v, want one in %s", r, of, c.cgroup)
 		}
 	}
 	if top != root.Name() {

@@ -37,7 +37,8 @@ type Write struct {
 	Comm string
 	// Cgroup is the path of the writer's cgroup below the root of its hierarchy:
 	// that of version 2, or that of the memory controller where version 1 is
-	// used. It is "" where it is not known.
+	// used. It has at most eight names, the outermost ones, where the program
+	// reads it. It is "" where it is not known.
 	Cgroup   string
 	CgroupID uint64 // of version 2
 
@@ -103,22 +104,28 @@ func (g *Guard) write(r *guardWrite) Write {
 	g.mu.Lock()
 	w.Key = g.keys[r.Key]
 	g.mu.Unlock()
-	if int(r.Names) <= len(r.Cgroup) {
+	switch {
+	case r.Depth <= maxDepth:
 		w.Cgroup = path(r)
-	} else {
+	case r.CgroupId != rootInode: // which is that of all processes where version 1 is used
 		w.Cgroup = g.names.path(g.root, r.CgroupId)
 	}
 	return w
 }
 
+// maxDepth is DEPTH of guard.c.
+const maxDepth = 32
+
+// path is that of the outermost eight names.
 func path(r *guardWrite) string {
-	if r.Names == 0 {
+	if r.Depth == 0 {
 		return "/"
 	}
+	slots := len(r.Cgroup)
 	var b strings.Builder
-	for i := int(r.Names) - 1; i >= 0; i-- {
+	for i := int(r.Depth) - 1; i >= max(0, int(r.Depth)-slots); i-- {
 		b.WriteByte('/')
-		b.WriteString(text(r.Cgroup[i][:]))
+		b.WriteString(text(r.Cgroup[i%slots][:]))
 	}
 	return b.String()
 }
