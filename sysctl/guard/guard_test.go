@@ -142,10 +142,11 @@ func TestHold(t *testing.T) {
 		if err := g.SetFloors(map[sysctl.Key]sysctl.Value{key: c.floor}); err != nil {
 			t.Fatal(err)
 		}
-		if c.want == c.floor && c.want < c.was && !g.replaces { // this kernel keeps the value
-			c.want, c.effective = c.was, c.was
-		} else if c.was < c.floor && !g.replaces && c.want == c.floor {
-			c.want, c.effective = 200, 200
+		if !g.replaces && c.effective == c.floor && c.name != "at the floor" { // this kernel keeps the value, or takes a raise
+			c.effective = max(c.was, 200)
+			if c.offset == 0 {
+				c.want = c.effective
+			}
 		}
 		a := w.writeAt(key, c.text, c.offset)
 		if a != (answer{N: len(c.text)}) && c.name != "two numbers" || a.N > len(c.text) || a.N <= 0 || a.Errno != 0 {
