@@ -91,7 +91,7 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// other attaches a program of somebody else's, which makes each write of the key
+// other attaches a program of another owner, which makes each write of the key
 // max_queued_events one of this text of four characters, or changes nothing.
 func other(t *testing.T, name, text string) link.Link {
 	t.Helper()
