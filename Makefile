@@ -30,11 +30,11 @@ tidy:
 
 # Compiles the BPF programs, which are committed.
 generate:
-	$(GO) generate ./inotify/bpf
+	$(GO) generate ./inotify/bpf ./sysctl/guard
 
 # What is committed is what was compiled.
 generated: generate
-	git diff --exit-code --stat -- inotify/bpf
+	git diff --exit-code --stat -- inotify/bpf sysctl/guard
 
 vet:
 	$(GO) vet ./...
