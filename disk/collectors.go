@@ -3,14 +3,17 @@ package disk
 import (
 	"fmt"
 	"time"
+
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/internal/field"
 )
 
-// reading judges the readers: one that stands still while its file grows, or a
+// assessReaders judges the readers: one that stands still while its file grows, or a
 // container's log that grows while nobody follows it. The second counts only on
 // a node where somebody has followed some container's log: without a collector
 // there is nothing to be stalled.
-func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
-	var stalled []Reader
+func assessReaders(u Usage, p logs.ReadersPolicy, collected bool, now time.Time) Assessment {
+	var stalled []logs.Reader
 	for _, r := range u.Readers {
 		if r.StalledSince != nil {
 			stalled = append(stalled, r)
@@ -18,14 +21,14 @@ func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 	}
 	if len(stalled) > 0 {
 		r := stalled[0] // the one with the most unread: readers are sorted
-		return Alarm{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s; %s",
-			collector(r), Size(r.LagBytes), logName(r), others(len(stalled)-1, "logs"), r.Cure())}
+		return Assessment{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s; %s",
+			collectorName(r), field.Size(r.LagBytes), logName(r), others(len(stalled)-1, "logs"), r.Advice())}
 	}
-	var alone []Unfollowed
+	var alone []logs.Unfollowed
 	young := false
 	for _, x := range u.Unfollowed {
 		switch {
-		case x.GrewBytes == 0 || x.Since == nil || p.leavesOut(x.Namespace, x.Pod):
+		case x.GrewBytes == 0 || x.Since == nil || p.Excludes(x.Namespace, x.Pod):
 		case now.Sub(*x.Since) >= p.UnfollowedAfter.D():
 			alone = append(alone, x)
 		default:
@@ -35,12 +38,12 @@ func reading(u Usage, p ReadersPolicy, collected bool, now time.Time) Alarm {
 	switch {
 	case len(alone) > 0 && collected:
 		x := alone[0]
-		return Alarm{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
-			x.Namespace, x.Pod, x.Container, Size(x.GrewBytes), others(len(alone)-1, "logs"))}
+		return Assessment{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
+			x.Namespace, x.Pod, x.Container, field.Size(x.GrewBytes), others(len(alone)-1, "logs"))}
 	case young && collected:
-		return Alarm{Between, ReasonReading, "new logs are not followed yet"}
+		return Assessment{Between, ReasonReading, "new logs are not followed yet"}
 	}
-	return Alarm{Clear, ReasonReading, "every reader moves"}
+	return Assessment{Clear, ReasonReading, "every reader moves"}
 }
 
 func others(n int, what string) string {
@@ -50,7 +53,7 @@ func others(n int, what string) string {
 	return fmt.Sprintf(" and %d more %s", n, what)
 }
 
-func collector(r Reader) string {
+func collectorName(r logs.Reader) string {
 	if r.Who.Pod != "" {
 		return r.Who.Namespace + "/" + r.Who.Pod
 	}
@@ -60,7 +63,7 @@ func collector(r Reader) string {
 	return fmt.Sprintf("%q (pid %d)", r.Comm, r.PID)
 }
 
-func logName(r Reader) string {
+func logName(r logs.Reader) string {
 	if r.Log.Pod != "" {
 		return r.Log.Namespace + "/" + r.Log.Pod + ":" + r.Log.Container
 	}

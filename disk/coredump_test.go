@@ -6,80 +6,17 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/reclaim"
 	"github.com/nodetune/nodetune/internal/disktest"
+	"github.com/nodetune/nodetune/internal/hostfs"
 )
-
-func TestParseCorePattern(t *testing.T) {
-	for pattern, want := range map[string]coreDir{
-		"core\n": {},
-		"|/lib/systemd/systemd-coredump %P %u %g %s %t %c %h\n": {},
-		"cores/core\n":                    {},
-		"/var/cores/core.%e.%p\n":         {"/var/cores", "core.*.*"},
-		"/var/cores/%%core[%p]*\n":        {"/var/cores", `%core\[*]\*`},
-		"/tmp/core\n":                     {"/tmp", "core"},
-		"/core%\n":                        {"/", "core"},
-		"/var/%h/core\n":                  {}, // a directory for each host
-		"/var/cores/\n":                   {},
-		"/var//cores/../x/core\n":         {"/var/x", "core"},
-		"":                                {},
-		"/var/cores/" + `a\b?` + "core\n": {"/var/cores", `a\\b\?core`},
-	} {
-		if got, ok := parseCorePattern(pattern); got != want || ok != (want.dir != "") {
-			t.Errorf("%q: got %q, %v", pattern, got, ok)
-		}
-	}
-	c, _ := parseCorePattern("/var/cores/core.%e")
-	for name, want := range map[string]bool{"core.sh": true, "core.sh.4711": true, "core": false, "score.sh": false} {
-		if c.names(name) != want {
-			t.Errorf("%q: %v", name, !want)
-		}
-	}
-}
-
-// What the kernel makes of a pattern is found by the glob that comes out of it.
-func FuzzCorePattern(f *testing.F) {
-	f.Add("/var/cores/core.%e.%p")
-	f.Add("/a/%%[%")
-	f.Fuzz(func(t *testing.T, pattern string) {
-		c, ok := parseCorePattern(pattern)
-		if !ok {
-			return
-		}
-		if !path.IsAbs(c.dir) || path.Clean(c.dir) != c.dir {
-			t.Errorf("%q lies in %q", pattern, c.dir)
-		}
-		if _, err := path.Match(c.glob, ""); err != nil {
-			t.Fatalf("%q: %q: %v", pattern, c.glob, err)
-		}
-		var name strings.Builder // as format_corename in fs/coredump.c writes it
-		for rest := path.Base(strings.TrimSuffix(pattern, "\n")); rest != ""; {
-			switch {
-			case strings.HasPrefix(rest, "%%"):
-				name.WriteByte('%')
-				rest = rest[2:]
-			case rest[0] == '%' && len(rest) > 1:
-				name.WriteString("4711")
-				rest = rest[2:]
-			case rest[0] == '%':
-				rest = ""
-			default:
-				name.WriteByte(rest[0])
-				rest = rest[1:]
-			}
-		}
-		if n := name.String(); strings.ToValidUTF8(n, "") == n && (!c.names(n) || !c.names(n+".1")) {
-			t.Errorf("%q: the kernel writes %q, which %q does not match", pattern, n, c.glob)
-		}
-	})
-}
 
 // Core dumps where core_pattern says are seen, and go when they are old; what is
 // only called so stays.
@@ -109,8 +46,8 @@ func TestCoreDumps(t *testing.T) {
 	disktest.Must(t, unix.Mkfifo(filepath.Join(cores, "core.fifo.1"), 0o600))
 
 	p := DefaultPolicy()
-	p.Reclaim.Classes = []Class{ClassCores}
-	r, err := NewReclaimer(proc, root, p.ReclaimConfig())
+	p.Reclaim.Classes = []reclaim.Class{reclaim.ClassCores}
+	r, err := reclaim.New(proc, root, p.ReclaimConfig())
 	disktest.Must(t, err)
 	defer r.Close()
 	o, err := New(proc, "/sys", root, p)
@@ -119,9 +56,9 @@ func TestCoreDumps(t *testing.T) {
 	if got := o.cores(time.Now()); len(got) != 1 || got[0].Files != 2 || got[0].Bytes < 2<<20 || got[0].Path != "/var/cores" {
 		t.Errorf("seen: %+v", got)
 	}
-	space, err := space(hostRoot(disktest.OpenRoot(t, root)), "/var/log")
+	space, err := filesystem.Stat(hostfs.Root(disktest.OpenRoot(t, root)), "/var/log")
 	disktest.Must(t, err)
-	got, err := r.Reclaim(t.Context(), "/var/log", Goal{AvailBytes: space.SizeBytes}, Usage{}.ReclaimInput(), false, time.Now(), nil)
+	got, err := r.Reclaim(t.Context(), "/var/log", filesystem.Goal{AvailBytes: space.SizeBytes}, Usage{}.ReclaimInput(), false, time.Now(), nil)
 	disktest.Must(t, err)
 	did := ""
 	for _, a := range got.Acts {

@@ -12,6 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/disk/reclaim"
 	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
@@ -35,7 +38,7 @@ func observe(t testing.TB, o *Observer, now time.Time) Usage {
 	return u
 }
 
-func (u Usage) filesystem(t testing.TB, path string) Filesystem {
+func (u Usage) filesystem(t testing.TB, path string) filesystem.Filesystem {
 	t.Helper()
 	for _, f := range u.Filesystems {
 		if f.Path == path {
@@ -43,7 +46,7 @@ func (u Usage) filesystem(t testing.TB, path string) Filesystem {
 		}
 	}
 	t.Fatalf("no filesystem %s in %+v", path, u.Filesystems)
-	return Filesystem{}
+	return filesystem.Filesystem{}
 }
 
 // A filesystem of its own for the logs: its figures, its growth, and what
@@ -70,7 +73,7 @@ func TestFilesystemForReal(t *testing.T) {
 	if err := unix.Statfs(logs, &st); err != nil {
 		t.Fatal(err)
 	}
-	if f.State != StateOK || f.Type != "ext4" || f.SizeBytes != st.Blocks*4096 && f.SizeBytes != st.Blocks*uint64(st.Bsize) ||
+	if f.State != filesystem.StateOK || f.Type != "ext4" || f.SizeBytes != st.Blocks*4096 && f.SizeBytes != st.Blocks*uint64(st.Bsize) ||
 		f.AvailBytes != st.Bavail*uint64(st.Bsize) || f.Inodes != st.Files || f.ReservedBytes == 0 {
 		t.Errorf("%+v\nstatfs says %+v", f, st)
 	}
@@ -93,7 +96,7 @@ func TestFilesystemForReal(t *testing.T) {
 	}
 
 	disktest.Run(t, "mount", "-o", "remount,ro", logs)
-	if f := observe(t, o, now).filesystem(t, "/var/log"); f.State != StateReadOnly {
+	if f := observe(t, o, now).filesystem(t, "/var/log"); f.State != filesystem.StateReadOnly {
 		t.Errorf("read-only: %+v", f)
 	}
 	disktest.Run(t, "mount", "-o", "remount,rw", logs)
@@ -106,10 +109,10 @@ func TestFilesystemForReal(t *testing.T) {
 	}
 	u := observe(t, o, now.Add(time.Second))
 	f = u.filesystem(t, "/var/log")
-	if f.State == StateOK && f.Measured() {
+	if f.State == filesystem.StateOK && f.Measured() {
 		t.Errorf("shut down: %+v", f)
 	}
-	if a := u.Pressure; a.Level != Bad {
+	if a := u.Pressure; a.Severity != Bad {
 		t.Errorf("a log disk that is gone raises %+v", a)
 	}
 }
@@ -125,7 +128,7 @@ func TestHungLogsForReal(t *testing.T) {
 	now := time.Now()
 	for i := range 3 {
 		u := observe(t, o, now.Add(time.Duration(i)*10*time.Minute)) // each a full one
-		if f := u.filesystem(t, "/var/log"); f.State != StateHung || u.Pressure.Reason != ReasonUnusable || len(u.Scan.Errors) == 0 {
+		if f := u.filesystem(t, "/var/log"); f.State != filesystem.StateHung || u.Pressure.Reason != ReasonUnusable || len(u.Scan.Errors) == 0 {
 			t.Errorf("pass %d: %+v, %+v, %q", i, f, u.Pressure, u.Scan.Errors)
 		}
 	}
@@ -142,7 +145,7 @@ func TestHungMountForReal(t *testing.T) {
 	now := time.Now()
 	began := time.Now()
 	u := observe(t, o, now)
-	if f := u.filesystem(t, "/var/log/dead"); f.State != StateHung {
+	if f := u.filesystem(t, "/var/log/dead"); f.State != filesystem.StateHung {
 		t.Errorf("%+v", f)
 	}
 	if u.Scan.Files != 1 {
@@ -179,7 +182,7 @@ func TestLookingIsNotCollecting(t *testing.T) {
 	observe(t, o, now.Add(time.Minute))
 	disktest.Append(t, filepath.Join(host, log), 1000)
 	late := observe(t, o, now.Add(time.Hour))
-	if late.Collected || late.Reading.Level != Clear || late.alone(log) == nil {
+	if late.Collected || late.Reading.Severity != Clear || late.alone(log) == nil {
 		t.Errorf("after a look: collected %t, %+v, unfollowed %+v", late.Collected, late.Reading, late.Unfollowed)
 	}
 	look(2 * time.Hour)
@@ -204,7 +207,7 @@ func until(t testing.TB, o *Observer, what string, ok func(Usage) bool) Usage {
 	}
 }
 
-func (u Usage) reader(pid int, path string) *Reader {
+func (u Usage) reader(pid int, path string) *logs.Reader {
 	for i := range u.Readers {
 		if u.Readers[i].PID == pid && u.Readers[i].Path == path {
 			return &u.Readers[i]
@@ -213,7 +216,7 @@ func (u Usage) reader(pid int, path string) *Reader {
 	return nil
 }
 
-func (u Usage) alone(path string) *Unfollowed {
+func (u Usage) alone(path string) *logs.Unfollowed {
 	for i := range u.Unfollowed {
 		if u.Unfollowed[i].Path == path {
 			return &u.Unfollowed[i]
@@ -354,9 +357,9 @@ func TestReaderInContainerForReal(t *testing.T) {
 	}
 }
 
-func newReclaimer(t testing.TB, root string, p Policy) *Reclaimer {
+func newReclaimer(t testing.TB, root string, p Policy) *reclaim.Reclaimer {
 	t.Helper()
-	r, err := NewReclaimer("/proc", root, p.ReclaimConfig())
+	r, err := reclaim.New("/proc", root, p.ReclaimConfig())
 	disktest.Must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/journal"
+	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
@@ -123,17 +125,17 @@ func TestJournalUnitsForReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := readJournal(f, st.Size())
+	got, err := journal.ReadFile(f, st.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for unit, n := range want {
-		if got.units[unit] != n {
-			t.Errorf("%s: %d entries, journalctl shows %d; all: %v", unit, got.units[unit], n, got.units)
+		if got.Units[unit] != n {
+			t.Errorf("%s: %d entries, journalctl shows %d; all: %v", unit, got.Units[unit], n, got.Units)
 		}
 	}
-	if got.entries < 400 || got.used == 0 || got.used > uint64(st.Size()) {
-		t.Errorf("%d entries in %d of %d bytes", got.entries, got.used, st.Size())
+	if got.Entries < 400 || got.Used == 0 || got.Used > uint64(st.Size()) {
+		t.Errorf("%d entries in %d of %d bytes", got.Entries, got.Used, st.Size())
 	}
 
 	// The same through the whole of a pass.
@@ -143,7 +145,7 @@ func TestJournalUnitsForReal(t *testing.T) {
 	u := observe(t, o, now.Add(time.Second))
 	share := map[string]uint64{}
 	for _, p := range u.Producers {
-		if p.Kind == KindUnit {
+		if p.Kind == logs.KindUnit {
 			share[p.Unit] = p.Bytes
 			if !p.Estimated || p.BytesPerSecond == nil {
 				t.Errorf("%+v", p)
@@ -162,7 +164,7 @@ func TestJournalUnitsForReal(t *testing.T) {
 	for at := 0; at < 1<<14; at += 8 {
 		damaged := bytes.Clone(whole[:1<<20])
 		copy(damaged[at:], "\xff\xff\xff\xff\xff\xff\xff\x7f")
-		_, _ = readJournal(bytes.NewReader(damaged), int64(len(damaged)))
+		_, _ = journal.ReadFile(bytes.NewReader(damaged), int64(len(damaged)))
 	}
 }
 
@@ -190,76 +192,4 @@ func wait(t testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// journal builds a file with one field and its values, as small as they get.
-func journal(compact bool, units map[string]uint64) []byte {
-	const table = 264
-	b := make([]byte, table)
-	copy(b, journalSignature)
-	payload := dataPayload
-	if compact {
-		b[12], payload = journalCompact, dataPayloadSmall
-	}
-	put := func(at int, v uint64) { le.PutUint64(b[at:], v) }
-	b = append(b, make([]byte, 16*4)...)
-	put(120, table)
-	put(128, 16*4)
-	object := func(kind byte, fixed int, text string) int {
-		at := len(b)
-		size := fixed + len(text)
-		b = append(b, make([]byte, (size+7)/8*8)...)
-		b[at] = kind
-		put(at+8, uint64(size))
-		copy(b[at+fixed:], text)
-		return at
-	}
-	other := object(objectField, fieldPayload, "MESSAGE")
-	field := object(objectField, fieldPayload, unitField)
-	put(table+16, uint64(other))
-	put(other+24, uint64(field)) // the same bucket
-	last, total := field+32, uint64(0)
-	for unit, n := range units {
-		at := object(objectData, payload, unitField+"="+unit)
-		put(last, uint64(at))
-		put(at+56, n)
-		last, total = at+32, total+n
-	}
-	put(152, total)
-	put(136, uint64(len(b)))
-	return b
-}
-
-func TestReadJournal(t *testing.T) {
-	want := map[string]uint64{"a.service": 3, "user@1000.service": 1 << 40, strings.Repeat("x", 247) + ".service": 1}
-	for _, compact := range []bool{false, true} {
-		b := journal(compact, want)
-		got, err := readJournal(bytes.NewReader(b), int64(len(b)))
-		if err != nil || fmt.Sprint(got.units) != fmt.Sprint(want) || got.entries != 4+1<<40 {
-			t.Errorf("compact %v: %+v, %v", compact, got, err)
-		}
-	}
-	if _, err := readJournal(strings.NewReader("text"), 4); err == nil {
-		t.Error("a text is taken for a journal file")
-	}
-}
-
-// Whatever a file holds: it ends, and no name is longer than a unit's may be.
-func FuzzReadJournal(f *testing.F) {
-	f.Add(journal(false, map[string]uint64{"a.service": 3, "b.service": 4}))
-	f.Add(journal(true, map[string]uint64{"a.service": 3}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := readJournal(bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			return
-		}
-		if got.used > uint64(len(b)) {
-			t.Fatalf("%d of %d bytes used", got.used, len(b))
-		}
-		for unit := range got.units {
-			if len(unit) > maxUnitName {
-				t.Fatalf("a name of %d bytes", len(unit))
-			}
-		}
-	})
 }

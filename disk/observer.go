@@ -15,6 +15,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/hostconfig"
+	"github.com/nodetune/nodetune/disk/journal"
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/disk/reclaim"
+	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
@@ -30,17 +36,17 @@ type Observer struct {
 	WalkEvery time.Duration
 
 	procfs string
-	rootfs hostRoot
+	rootfs hostfs.Root
 	policy Policy
 
 	walker     *procwalk.Walker
 	reader     *instances.Reader
 	pods       *workload.Index
-	prober     *prober
-	growths    *growths
-	trees      map[string]*tree // by path
-	follow     *follow
-	journal    journalCache
+	prober     *filesystem.Prober
+	growths    *filesystem.GrowthTracker
+	trees      map[string]*logs.Tree // by path
+	follow     *logs.ReaderTracker
+	journal    journal.Cache
 	conf       hostConf // read again with every full pass
 	dockerRoot string   // Docker's data-root
 
@@ -49,7 +55,7 @@ type Observer struct {
 	lastWalk time.Time
 	walked   walked
 	written  map[string]uint64 // by producer, at the last pass
-	dumped   []Producer        // core dumps, as the last full pass saw them
+	dumped   []logs.Producer   // core dumps, as the last full pass saw them
 }
 
 // New returns an Observer of the host whose procfs, sysfs and root directory
@@ -59,34 +65,24 @@ func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := openRoot(rootfs)
+	root, err := hostfs.Open(rootfs)
 	if err != nil {
 		_ = walker.Close()
 		return nil, err
 	}
 	return &Observer{
 		procfs: procfs, rootfs: root, policy: policy,
-		walker: walker, reader: instances.NewReader(walker, procfs, sysfs), pods: workload.NewIndex(rootfs), prober: newProber(root),
-		growths: newGrowths(policy.GrowthWindow.D()), trees: map[string]*tree{}, follow: newFollow(),
+		walker: walker, reader: instances.NewReader(walker, procfs, sysfs), pods: workload.NewIndex(rootfs), prober: filesystem.NewProber(root),
+		growths: filesystem.NewGrowthTracker(policy.GrowthWindow.D()), trees: map[string]*logs.Tree{}, follow: logs.NewReaderTracker(),
 	}, nil
 }
 
 // Close gives the descriptors back.
 func (o *Observer) Close() error {
 	for _, t := range o.trees {
-		t.close()
+		t.Close()
 	}
-	return errors.Join(o.walker.Close(), o.rootfs.close())
-}
-
-// keepOpen is how many directories a tree may keep open: more than a node of
-// 250 pods has, and a quarter of what this process may open.
-func keepOpen() int {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return 0
-	}
-	return int(min(1024, r.Cur/4))
+	return errors.Join(o.walker.Close(), o.rootfs.Close())
 }
 
 // runtimes are where container runtimes keep images and containers: containerd,
@@ -103,9 +99,9 @@ type walked struct {
 	processes, unreadable, unread int
 	kubelet, docker               int // their pids
 
-	readers    []Reader
-	unfollowed []Unfollowed
-	deleted    []Deleted
+	readers    []logs.Reader
+	unfollowed []logs.Unfollowed
+	deleted    []logs.Deleted
 }
 
 // Observe makes one pass at the time now. What could not be seen is in
@@ -123,9 +119,9 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	wrong(o.names(now))
-	var seen *seen // nil: what the last walk saw will do
+	var seen *logs.ProcSnapshot // nil: what the last walk saw will do
 	if o.lastWalk.IsZero() || now.Sub(o.lastWalk) >= o.WalkEvery || now.Before(o.lastWalk) {
-		if seen, err = o.walk(ctx, now); err != nil {
+		if seen, err = o.walkProcesses(ctx, now); err != nil {
 			return u, err
 		}
 	}
@@ -138,23 +134,23 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	if found {
 		u.Kubelet = &kubelet
 	} else {
-		kubelet = defaultKubelet() // for its paths
+		kubelet = hostconfig.DefaultKubelet() // for its paths
 	}
 
 	o.dockerRoot = o.findDockerRoot()
-	places := mountsBelow(o.places(kubelet), mounts)
-	answers, errs := o.prober.ask(paths(places), o.policy.StatfsDeadline.D(), now)
-	u.Filesystems = filesystems(places, mounts, answers, errs)
+	places := filesystem.WithMountsBelow(o.places(kubelet), mounts)
+	answers, errs := o.prober.Measure(paths(places), o.policy.StatfsDeadline.D(), now)
+	u.Filesystems = filesystem.Describe(places, mounts, answers, errs)
 	if found {
 		host, done := o.kubeletRoot()
-		markRoles(host, places, u.Filesystems)
+		filesystem.MarkRoles(host, places, u.Filesystems)
 		done()
 	}
 	var thresholds []map[string]string
 	if found {
 		thresholds = []map[string]string{kubelet.EvictionHard, kubelet.EvictionSoft}
 	}
-	o.growths.add(u.Filesystems, thresholds, now)
+	o.growths.Update(u.Filesystems, thresholds, now)
 
 	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)
 	o.scan(&u, places, errs, kubelet, now, full)
@@ -162,24 +158,24 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	if seen != nil {
-		o.walked.readers, o.walked.unfollowed = o.follow.readers(seen, o.trees, mounts, o.policy.Readers, now)
-		o.walked.deleted = seen.deleted(u.Filesystems)
+		o.walked.readers, o.walked.unfollowed = o.follow.Readers(seen, o.trees, mounts, o.policy.Readers, now)
+		o.walked.deleted = seen.DeletedFiles(u.Filesystems)
 		o.lastWalk = now
 	}
 	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
-	u.Orphans = findOrphans(o.rootfs, u.Producers, pods, now)
+	u.Orphans = reclaim.FindOrphans(o.rootfs, u.Producers, pods, now)
 	if full {
 		o.conf = o.readHost(errs)
 	}
 	o.conf.kubelet = u.Kubelet
 	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u), unboundedRotations(o.conf.rotated, u.Producers))
 	if u.Filesystems == nil {
-		u.Filesystems = []Filesystem{}
+		u.Filesystems = []filesystem.Filesystem{}
 	}
 	u.sort()
-	u.Pressure = pressure(u, o.policy.Pressure)
-	u.Collected = o.follow.collected
-	u.Reading = reading(u, o.policy.Readers, u.Collected, now)
+	u.Pressure = assessPressure(u, o.policy.Pressure)
+	u.Collected = o.follow.Collected
+	u.Reading = assessReaders(u, o.policy.Readers, u.Collected, now)
 	o.last = now
 	if full {
 		o.lastFull = now
@@ -190,17 +186,17 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	return u, nil
 }
 
-// walk looks at every process.
-func (o *Observer) walk(ctx context.Context, now time.Time) (*seen, error) {
-	seen := o.follow.pass(o.pods)
-	seen.procfs = o.procfs
-	stats, err := o.walker.Walk(ctx, seen.visitor())
+// walkProcesses looks at every process.
+func (o *Observer) walkProcesses(ctx context.Context, now time.Time) (*logs.ProcSnapshot, error) {
+	seen := o.follow.NewSnapshot(o.pods)
+	seen.Procfs = o.procfs
+	stats, err := o.walker.Walk(ctx, seen.Visitor())
 	if err != nil {
 		return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
 	}
-	seen.readWatches(ctx, o.reader, now)
-	o.follow.kubelet = seen.kubelet
-	o.walked = walked{processes: stats.Processes, unread: seen.unread, kubelet: seen.kubelet.pid, docker: seen.docker.pid}
+	seen.ReadWatches(ctx, o.reader, now)
+	o.follow.Kubelet = seen.Kubelet
+	o.walked = walked{processes: stats.Processes, unread: seen.Unread, kubelet: seen.Kubelet.Pid, docker: seen.Docker.Pid}
 	for _, r := range stats.Unreadable {
 		o.walked.unreadable += r.Processes
 	}
@@ -210,23 +206,23 @@ func (o *Observer) walk(ctx context.Context, now time.Time) (*seen, error) {
 // names learns the names of pods and containers, unless the filesystem that has
 // them hangs: then the ones known before stay.
 func (o *Observer) names(now time.Time) error {
-	_, errs := o.prober.ask([]string{"/" + workload.PodLogs, "/" + workload.ContainerLogs}, o.policy.StatfsDeadline.D(), now)
+	_, errs := o.prober.Measure([]string{"/" + workload.PodLogs, "/" + workload.ContainerLogs}, o.policy.StatfsDeadline.D(), now)
 	for p, err := range errs {
-		if hung, ok := errors.AsType[*errHung](err); ok {
+		if hung, ok := errors.AsType[*filesystem.HungError](err); ok {
 			return fmt.Errorf("read the names in %s: %w", p, hung)
 		}
 	}
 	return o.pods.Refresh()
 }
 
-func (o *Observer) mounts() ([]mount, error) {
+func (o *Observer) mounts() ([]filesystem.Mount, error) {
 	f, err := os.Open(filepath.Join(o.procfs, "self/mountinfo"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	mounts, _, err := readMounts(f)
-	return below(mounts, o.rootPath()), err
+	mounts, _, err := filesystem.ReadMounts(f)
+	return filesystem.HostMounts(mounts, o.rootPath()), err
 }
 
 // rootPath is where rootfs is mounted, as mountinfo names it.
@@ -239,32 +235,32 @@ func (o *Observer) rootPath() string {
 }
 
 // places are the paths whose filesystems matter on this host.
-func (o *Observer) places(k Kubelet) []place {
-	var all []place
+func (o *Observer) places(k hostconfig.Kubelet) []filesystem.Place {
+	var all []filesystem.Place
 	for _, p := range o.policy.LogPaths {
-		all = append(all, place{path: p, role: RoleLogs})
+		all = append(all, filesystem.Place{Path: p, Role: filesystem.RoleLogs})
 	}
-	all = append(all, place{path: k.PodLogs, role: RoleLogs}, place{path: k.RootDir, role: RoleKubelet})
+	all = append(all, filesystem.Place{Path: k.PodLogs, Role: filesystem.RoleLogs}, filesystem.Place{Path: k.RootDir, Role: filesystem.RoleKubelet})
 	for _, p := range runtimes {
-		all = append(all, place{path: p, role: RoleRuntime})
+		all = append(all, filesystem.Place{Path: p, Role: filesystem.RoleRuntime})
 	}
 	if !slices.Contains(runtimes, o.dockerRoot) {
-		all = append(all, place{path: o.dockerRoot, role: RoleRuntime})
+		all = append(all, filesystem.Place{Path: o.dockerRoot, Role: filesystem.RoleRuntime})
 	}
 	for _, p := range journals {
-		all = append(all, place{path: p, role: RoleJournal})
+		all = append(all, filesystem.Place{Path: p, Role: filesystem.RoleJournal})
 	}
 	for _, p := range o.policy.Filesystems {
-		all = append(all, place{path: p, role: RoleConfigured})
+		all = append(all, filesystem.Place{Path: p, Role: filesystem.RoleConfigured})
 	}
 	return all
 }
 
-func paths(places []place) []string {
+func paths(places []filesystem.Place) []string {
 	var all []string
 	for _, p := range places {
-		if !slices.Contains(all, p.path) {
-			all = append(all, p.path)
+		if !slices.Contains(all, p.Path) {
+			all = append(all, p.Path)
 		}
 	}
 	return all
@@ -272,11 +268,11 @@ func paths(places []place) []string {
 
 // scan brings the trees up to date: one for every log directory, one for every
 // mount below it, and one for each of the directories that lie elsewhere.
-func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubelet, now time.Time, full bool) {
+func (o *Observer) scan(u *Usage, places []filesystem.Place, errs map[string]error, k hostconfig.Kubelet, now time.Time, full bool) {
 	tops := o.tops(places, errs, k)
 	for p := range o.trees {
 		if !slices.Contains(tops, p) {
-			o.trees[p].close()
+			o.trees[p].Close()
 			delete(o.trees, p)
 		}
 	}
@@ -288,10 +284,10 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	for _, p := range tops {
 		t := o.trees[p]
 		if t == nil {
-			t = &tree{host: p, pods: k.PodLogs, docker: path.Join(o.dockerRoot, "containers"), keep: keepOpen()}
+			t = &logs.Tree{Host: p, Pods: k.PodLogs, Docker: path.Join(o.dockerRoot, "containers"), Keep: logs.MaxOpenDirs()}
 			o.trees[p] = t
 		}
-		if err := t.pass(o.rootfs, now, full); err != nil {
+		if err := t.Update(o.rootfs, now, full); err != nil {
 			if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 				u.Scan.Errors = append(u.Scan.Errors, err.Error())
 			}
@@ -302,13 +298,13 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 		if o.last.IsZero() {
 			budget = unpackFirst
 		}
-		t.checkArchives(o.rootfs, budget)
-		u.Corrupt = append(u.Corrupt, t.corrupt()...)
-		u.Producers = append(u.Producers, t.producers(seconds, o.written, written)...)
-		u.Scan.Directories += t.dirs
-		u.Scan.Files += t.files
-		u.Scan.Listed += t.listed
-		for reason, n := range t.skipped {
+		t.CheckArchives(o.rootfs, budget)
+		u.Corrupt = append(u.Corrupt, t.CorruptArchives()...)
+		u.Producers = append(u.Producers, t.Producers(seconds, o.written, written)...)
+		u.Scan.Directories += t.Dirs
+		u.Scan.Files += t.Files
+		u.Scan.Listed += t.Listed
+		for reason, n := range t.Skipped {
 			u.Scan.Skipped[reason] += n
 		}
 	}
@@ -320,14 +316,14 @@ func (o *Observer) scan(u *Usage, places []place, errs map[string]error, k Kubel
 	}
 	var journal []string
 	for _, p := range u.Producers {
-		if p.Kind == KindJournal {
+		if p.Kind == logs.KindJournal {
 			journal = append(journal, p.Path)
 		}
 	}
-	for _, x := range o.journal.units(o.rootfs, journal, seconds) {
-		u.Producers = append(u.Producers, Producer{
-			Kind: KindUnit, Workload: workload.Workload{Unit: x.unit}, Path: strings.Join(journal, " "),
-			Bytes: x.bytes, BytesPerSecond: x.bytesPerSecond, Estimated: true,
+	for _, x := range o.journal.Units(o.rootfs, journal, seconds) {
+		u.Producers = append(u.Producers, logs.Producer{
+			Kind: logs.KindUnit, Workload: workload.Workload{Unit: x.Unit}, Path: strings.Join(journal, " "),
+			Bytes: x.Bytes, BytesPerSecond: x.BytesPerSecond, Estimated: true,
 		})
 	}
 	if full {
@@ -346,7 +342,7 @@ const (
 
 // tops are the directories to scan. What lies below another one is seen by its
 // scan, unless a mount or a link keeps that out.
-func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []string {
+func (o *Observer) tops(places []filesystem.Place, errs map[string]error, k hostconfig.Kubelet) []string {
 	var tops []string
 	add := func(p string) {
 		if !slices.Contains(tops, p) {
@@ -354,11 +350,11 @@ func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []stri
 		}
 	}
 	for _, p := range places {
-		if p.role == RoleLogs && errs[p.path] == nil && (p.path != k.PodLogs || o.apart(p.path)) {
-			add(p.path)
+		if p.Role == filesystem.RoleLogs && errs[p.Path] == nil && (p.Path != k.PodLogs || o.apart(p.Path)) {
+			add(p.Path)
 		}
 	}
-	for _, p := range slices.Concat(journals, dumps) {
+	for _, p := range slices.Concat(journals, reclaim.CoreDumpDirs) {
 		if errs[p] == nil && o.apart(p) {
 			add(p)
 		}
@@ -373,7 +369,7 @@ func (o *Observer) tops(places []place, errs map[string]error, k Kubelet) []stri
 // a link (which a scan never follows, but the host's own are known).
 func (o *Observer) apart(p string) bool {
 	for _, top := range o.policy.LogPaths {
-		if rel, ok := within(p, top); ok && rel != "" {
+		if rel, ok := hostfs.Below(p, top); ok && rel != "" {
 			return o.isLink(p)
 		}
 	}
@@ -400,20 +396,20 @@ func (o *Observer) cmdline(pid int) []byte {
 
 // sort puts the largest first.
 func (u *Usage) sort() {
-	slices.SortFunc(u.Producers, func(a, b Producer) int {
+	slices.SortFunc(u.Producers, func(a, b logs.Producer) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
 	})
-	slices.SortFunc(u.Readers, func(a, b Reader) int {
+	slices.SortFunc(u.Readers, func(a, b logs.Reader) int {
 		return cmp.Or(cmp.Compare(b.LagBytes, a.LagBytes), cmp.Compare(a.Path, b.Path), cmp.Compare(a.PID, b.PID))
 	})
-	slices.SortFunc(u.Unfollowed, func(a, b Unfollowed) int {
+	slices.SortFunc(u.Unfollowed, func(a, b logs.Unfollowed) int {
 		return cmp.Or(cmp.Compare(b.GrewBytes, a.GrewBytes), cmp.Compare(b.SizeBytes, a.SizeBytes), cmp.Compare(a.Path, b.Path))
 	})
-	slices.SortFunc(u.Deleted, func(a, b Deleted) int {
+	slices.SortFunc(u.Deleted, func(a, b logs.Deleted) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Inode, b.Inode))
 	})
-	slices.SortFunc(u.Corrupt, func(a, b Corrupt) int { return cmp.Compare(a.Path, b.Path) })
-	slices.SortFunc(u.Orphans, func(a, b Orphan) int {
+	slices.SortFunc(u.Corrupt, func(a, b logs.Corrupt) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortFunc(u.Orphans, func(a, b reclaim.Orphan) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))
 	})
 }
@@ -442,25 +438,69 @@ func bound[T any](u *Usage, list string, rows []T, n int) []T {
 }
 
 // cores returns what the core dumps take that no scan of a directory shows.
-func (o *Observer) cores(now time.Time) []Producer {
-	c, ok := readCoreDir(o.procfs)
-	for _, top := range slices.Concat(o.policy.LogPaths, dumps) {
-		_, below := within(c.dir, top)
+func (o *Observer) cores(now time.Time) []logs.Producer {
+	c, ok := reclaim.ReadCoreDir(o.procfs)
+	for _, top := range slices.Concat(o.policy.LogPaths, reclaim.CoreDumpDirs) {
+		_, below := hostfs.Below(c.Dir, top)
 		ok = ok && !below
 	}
 	if !ok {
 		return nil
 	}
-	if _, errs := o.prober.ask([]string{c.dir}, o.policy.StatfsDeadline.D(), now); errs[c.dir] != nil {
+	if _, errs := o.prober.Measure([]string{c.Dir}, o.policy.StatfsDeadline.D(), now); errs[c.Dir] != nil {
 		return nil // not there, or a mount that hangs
 	}
-	p := Producer{Kind: KindCore, Path: c.dir}
-	c.each(o.rootfs, func(_ string, st *unix.Statx_t) {
+	p := logs.Producer{Kind: logs.KindCore, Path: c.Dir}
+	c.Each(o.rootfs, func(_ string, st *unix.Statx_t) {
 		p.Files++
 		p.Bytes += st.Blocks * 512
 	})
 	if p.Files == 0 {
 		return nil
 	}
-	return []Producer{p}
+	return []logs.Producer{p}
+}
+
+// findDockerRoot returns Docker's data-root, its default where the configuration
+// cannot be read.
+func (o *Observer) findDockerRoot() string {
+	root, done, err := hostfs.WithEtc(o.procfs, o.rootfs)
+	if err != nil {
+		return hostconfig.DockerDataDir
+	}
+	defer done()
+	c, _, _ := hostconfig.ReadDocker(root.Files(), o.cmdline(o.walked.docker)) // readHost reports the error
+	return c.DataRoot
+}
+
+// kubelet finds the kubelet, and the UIDs of the pods it has, nil where they
+// are not known. Its files are read below the root of its process where that can
+// be opened: a pod has none of its directories mounted, and the kubelet itself
+// may live in a container, as on Talos.
+func (o *Observer) kubelet() (k hostconfig.Kubelet, pods map[string]bool, found bool, err error) {
+	host, done := o.kubeletRoot()
+	defer done()
+	k, found, err = hostconfig.FindKubelet(o.cmdline(o.walked.kubelet), host.Files())
+	if tz, err := host.ReadFile("/etc/localtime"); err == nil {
+		if zone, err := time.LoadLocationFromTZData("the host's", tz); err == nil {
+			k.Zone = zone
+		}
+	}
+	if names, err := host.List(path.Join(k.RootDir, "pods")); found && err == nil {
+		pods = map[string]bool{}
+		for _, uid := range names {
+			pods[uid] = true
+		}
+	}
+	return k, pods, found, err
+}
+
+// kubeletRoot is the root directory of the kubelet's process, or else the host's.
+func (o *Observer) kubeletRoot() (host hostfs.Root, done func()) {
+	if pid := o.walked.kubelet; pid != 0 {
+		if root, err := hostfs.OfProcess(o.procfs, pid); err == nil {
+			return root, func() { _ = unix.Close(int(root)) }
+		}
+	}
+	return hostfs.Root(o.rootfs), func() {}
 }

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/disk/reclaim"
+	"github.com/nodetune/nodetune/disk/rotate"
 	"github.com/nodetune/nodetune/internal/field"
 )
 
@@ -25,9 +29,9 @@ type Policy struct {
 	// LogPaths are the directories whose files are logs.
 	LogPaths []string `json:"logPaths"`
 	// Filesystems are further paths whose filesystems are watched.
-	Filesystems []string       `json:"filesystems,omitempty"`
-	Pressure    PressurePolicy `json:"pressure"`
-	Readers     ReadersPolicy  `json:"readers"`
+	Filesystems []string                  `json:"filesystems,omitempty"`
+	Pressure    filesystem.PressurePolicy `json:"pressure"`
+	Readers     logs.ReadersPolicy        `json:"readers"`
 	// StatfsDeadline is how long a filesystem may take to answer.
 	StatfsDeadline field.Duration `json:"statfsDeadline"`
 	// GrowthWindow is over how long the growth of a filesystem is taken.
@@ -38,8 +42,8 @@ type Policy struct {
 	// reported.
 	MaxRows int `json:"maxRows"`
 	// Rotations are the logs of the host that nodetune rotates; none by default.
-	Rotations []Rotation    `json:"rotations,omitempty"`
-	Reclaim   ReclaimPolicy `json:"reclaim"`
+	Rotations []rotate.Rule  `json:"rotations,omitempty"`
+	Reclaim   reclaim.Policy `json:"reclaim"`
 }
 
 // DefaultPolicy watches /var/log and acts upon nothing.
@@ -47,7 +51,7 @@ func DefaultPolicy() Policy {
 	return Policy{
 		Mode:     Observe,
 		LogPaths: []string{"/var/log"},
-		Pressure: PressurePolicy{
+		Pressure: filesystem.PressurePolicy{
 			// Above the 10 % at which the kubelet evicts and taints for at least
 			// five minutes; 15 to 20 leaves room to act before it does.
 			AvailPercent:        15,
@@ -55,7 +59,7 @@ func DefaultPolicy() Policy {
 			InodesPercent:       10, // the kubelet evicts at 5
 			Horizon:             field.Duration(10 * time.Minute),
 		},
-		Readers: ReadersPolicy{
+		Readers: logs.ReadersPolicy{
 			// Fluent Bit looks for new files every 60 s by default.
 			StalledAfter:    field.Duration(2 * time.Minute),
 			UnfollowedAfter: field.Duration(2 * time.Minute),
@@ -68,7 +72,7 @@ func DefaultPolicy() Policy {
 		GrowthWindow:  field.Duration(2 * time.Minute),
 		FullScanEvery: field.Duration(5 * time.Minute),
 		MaxRows:       1000,
-		Reclaim:       defaultReclaim(),
+		Reclaim:       reclaim.DefaultPolicy(),
 	}
 }
 
@@ -120,17 +124,17 @@ func (p Policy) Validate() error {
 	span("growthWindow", p.GrowthWindow, time.Second)
 	span("fullScanEvery", p.FullScanEvery, time.Second)
 	for i, r := range p.Rotations {
-		r.validate(field.Index("rotations", i), p.LogPaths, wrong)
+		r.Validate(field.Index("rotations", i), p.LogPaths, wrong)
 	}
-	p.Reclaim.validate(wrong)
+	p.Reclaim.Validate(wrong)
 	wrong(p.MaxRows > 0, "maxRows", "%d leaves nothing to report: write at least 1", p.MaxRows)
 	return errors.Join(errs...)
 }
 
 // ReclaimConfig returns what reclaiming takes from p.
-func (p Policy) ReclaimConfig() ReclaimConfig {
-	return ReclaimConfig{
+func (p Policy) ReclaimConfig() reclaim.Config {
+	return reclaim.Config{
 		LogPaths: p.LogPaths, Rotations: p.Rotations,
-		RecoverAvailPercent: p.Pressure.RecoverAvailPercent, Reclaim: p.Reclaim,
+		RecoverAvailPercent: p.Pressure.RecoverAvailPercent, Policy: p.Reclaim,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/nodetune/nodetune/disk/rotate"
 	"github.com/nodetune/nodetune/internal/field"
 )
 
@@ -52,6 +53,32 @@ func TestPolicyValidate(t *testing.T) {
 		all := field.All(p.Validate())
 		if len(all) != 1 || all[0].Path != want {
 			t.Errorf("%s: got %v", want, p.Validate())
+		}
+	}
+}
+
+func TestRotationValidate(t *testing.T) {
+	ok := rotate.Rule{Paths: []string{"/var/log/app/*.log"}, MaxSize: 1}
+	for name, change := range map[string]func(*rotate.Rule){
+		"":                           func(*rotate.Rule) {},
+		"rotations[0].paths":         func(r *rotate.Rule) { r.Paths = nil },
+		"rotations[0].paths[0]":      func(r *rotate.Rule) { r.Paths[0] = "/var/log/*/x.log" },
+		"rotations[0].maxSize":       func(r *rotate.Rule) { r.MaxSize, r.MaxAge = -1, 1 },
+		"rotations[0]":               func(r *rotate.Rule) { r.MaxSize = 0 },
+		"rotations[0].at":            func(r *rotate.Rule) { r.At = "25:00" },
+		"rotations[0].compress":      func(r *rotate.Rule) { r.Compress = "xz" },
+		"rotations[0].reopen.signal": func(r *rotate.Rule) { r.Reopen.Signal = "KILL" },
+		"rotations[0].inPlace":       func(r *rotate.Rule) { r.InPlace, r.Reopen.Unit = true, "a.service" },
+		"rotations[0].archives":      func(r *rotate.Rule) { r.Archives = -1 },
+	} {
+		rule := ok
+		rule.Paths = []string{ok.Paths[0]}
+		change(&rule)
+		p := DefaultPolicy()
+		p.Rotations = []rotate.Rule{rule}
+		all := field.All(p.Validate())
+		if name == "" && len(all) != 0 || name != "" && (len(all) != 1 || all[0].Path != name) {
+			t.Errorf("%s: %v", name, all)
 		}
 	}
 }

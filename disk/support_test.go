@@ -8,6 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nodetune/nodetune/disk/hostconfig"
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/internal/hostfs"
+	"github.com/nodetune/nodetune/internal/hostfstest"
 )
 
 // layout is a host as files: what is below its root, links there, and its
@@ -30,7 +35,7 @@ func (l layout) observe(t *testing.T) Usage {
 	top := t.TempDir()
 	at := func(p string) string { return filepath.Join(top, p) }
 	for p, s := range l.files {
-		makeFile(t, at(p), s)
+		hostfstest.MakeFile(t, at(p), s)
 	}
 	for p, target := range l.links {
 		if err := os.MkdirAll(filepath.Dir(at(p)), 0o755); err != nil {
@@ -45,14 +50,14 @@ func (l layout) observe(t *testing.T) Usage {
 			t.Fatal(err)
 		}
 	}
-	makeFile(t, at("proc/self/mountinfo"), "900001 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n")
+	hostfstest.MakeFile(t, at("proc/self/mountinfo"), "900001 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n")
 	for i, p := range slices.Concat([]fakeProcess{{comm: "systemd", cgroup: "/init.scope", cmdline: "/sbin/init"}}, l.procs) {
 		pid := strconv.Itoa(i + 1)
 		dir := "proc/" + pid + "/"
-		makeFile(t, at(dir+"stat"), pid+" ("+p.comm+") S 1 "+pid+" "+pid+" 0 -1 4194560 100 0 0 0 10 5 0 0 20 0 1 0 "+pid+" 1000000 100 18446744073709551615"+strings.Repeat(" 0", 27)+"\n")
-		makeFile(t, at(dir+"status"), "Name:\t"+p.comm+"\nPid:\t"+pid+"\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t"+pid+p.nsPIDs+"\n")
-		makeFile(t, at(dir+"cgroup"), "0::"+p.cgroup+"\n")
-		makeFile(t, at(dir+"cmdline"), string(cmdlineOf(p.cmdline)))
+		hostfstest.MakeFile(t, at(dir+"stat"), pid+" ("+p.comm+") S 1 "+pid+" "+pid+" 0 -1 4194560 100 0 0 0 10 5 0 0 20 0 1 0 "+pid+" 1000000 100 18446744073709551615"+strings.Repeat(" 0", 27)+"\n")
+		hostfstest.MakeFile(t, at(dir+"status"), "Name:\t"+p.comm+"\nPid:\t"+pid+"\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t"+pid+p.nsPIDs+"\n")
+		hostfstest.MakeFile(t, at(dir+"cgroup"), "0::"+p.cgroup+"\n")
+		hostfstest.MakeFile(t, at(dir+"cmdline"), string(hostfstest.Cmdline(p.cmdline)))
 		for _, d := range []string{"fd", "task/" + pid + "/fd"} {
 			if err := os.MkdirAll(at(dir+d), 0o755); err != nil {
 				t.Fatal(err)
@@ -90,7 +95,7 @@ func TestSupport(t *testing.T) {
 	kubelet := func(args string) []fakeProcess {
 		return []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/kubelet.service", cmdline: "/usr/bin/kubelet " + args}}
 	}
-	config := kubeletHead + "evictionHard: {nodefs.available: 12%}\n"
+	config := hostfstest.KubeletHead + "evictionHard: {nodefs.available: 12%}\n"
 	pods := func(root string) string { return "root" + root + "/pods/" + uid + "/etc-hosts" }
 	large := strings.Repeat("a line of a log\n", unboundedFrom/16+1)
 	for name, tt := range map[string]struct {
@@ -117,14 +122,14 @@ func TestSupport(t *testing.T) {
 		"no such file":           {layout: layout{procs: kubelet("--config=/none")}, nodefs: "10%", finding: "NotSeen kubelet configuration /none"},
 		"a wrong file": {layout: layout{files: map[string]string{"root/k": "{"}, procs: kubelet("--config=/k")},
 			nodefs: "10%", finding: "NotSeen not a KubeletConfiguration"},
-		"a file that is too large": {layout: layout{files: map[string]string{"root/k": kubeletHead + strings.Repeat("#\n", maxConfig/2)}, procs: kubelet("--config=/k")},
+		"a file that is too large": {layout: layout{files: map[string]string{"root/k": hostfstest.KubeletHead + strings.Repeat("#\n", hostfs.MaxConfigBytes/2)}, procs: kubelet("--config=/k")},
 			nodefs: "10%", finding: "NotSeen larger than"},
 		"a hostile file": {layout: layout{files: map[string]string{"root/k": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n"},
 			procs: kubelet("--config=/k")}, nodefs: "10%", finding: "NotSeen not a KubeletConfiguration"},
-		"a value out of range": {layout: layout{files: map[string]string{"root/k": kubeletHead + "containerLogMaxSize: 1k\n"}, procs: kubelet("--config=/k")},
+		"a value out of range": {layout: layout{files: map[string]string{"root/k": hostfstest.KubeletHead + "containerLogMaxSize: 1k\n"}, procs: kubelet("--config=/k")},
 			nodefs: "10%", finding: "KubeletValueRejected less than 1 MiB"},
 		"k3s": {layout: layout{files: map[string]string{
-			"root/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf": kubeletHead + "evictionHard: {nodefs.available: 5%}\n",
+			"root/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 5%}\n",
 			"root/etc/rancher/k3s/config.yaml":                                       "kubelet-arg: [eviction-hard=nodefs.available<8%]\n",
 			"root/etc/systemd/system/k3s.service":                                    "[Service]\nExecStart=/usr/local/bin/k3s \\\n server\n",
 		}, procs: []fakeProcess{{comm: "k3s-server", cgroup: "/system.slice/k3s.service", cmdline: "/usr/local/bin/k3s"}}}, nodefs: "8%"},
@@ -173,11 +178,11 @@ func TestSupport(t *testing.T) {
 			switch {
 			case tt.nodefs == "-" && u.Kubelet != nil:
 				t.Errorf("a kubelet: %+v", u.Kubelet)
-			case tt.nodefs != "-" && (u.Kubelet == nil || u.Kubelet.EvictionHard[nodefsAvailable] != tt.nodefs):
+			case tt.nodefs != "-" && (u.Kubelet == nil || u.Kubelet.EvictionHard[hostconfig.SignalNodefsAvailable] != tt.nodefs):
 				t.Errorf("kubelet %+v, want the threshold %q", u.Kubelet, tt.nodefs)
 			}
-			if tt.log != "" && !slices.ContainsFunc(u.Producers, func(p Producer) bool {
-				return p.Kind == KindContainer && p.ContainerID == cid && strings.HasPrefix(p.Path, tt.log) && p.Bytes > 0
+			if tt.log != "" && !slices.ContainsFunc(u.Producers, func(p logs.Producer) bool {
+				return p.Kind == logs.KindContainer && p.ContainerID == cid && strings.HasPrefix(p.Path, tt.log) && p.Bytes > 0
 			}) {
 				t.Errorf("the log of the container in %s is not seen: %+v", tt.log, u.Producers)
 			}

@@ -1,20 +1,27 @@
 package disk
 
+import (
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/hostconfig"
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/disk/reclaim"
+)
+
 // Usage is what one pass has seen.
 type Usage struct {
-	Filesystems []Filesystem `json:"filesystems"`
-	Producers   []Producer   `json:"producers"`
-	Readers     []Reader     `json:"readers"`
-	Unfollowed  []Unfollowed `json:"unfollowed"`
-	Deleted     []Deleted    `json:"deleted"`
-	Orphans     []Orphan     `json:"orphans"`
-	Corrupt     []Corrupt    `json:"corrupt"`
-	Findings    []Finding    `json:"findings"`
-	Pressure    Alarm        `json:"pressure"` // of the filesystems that hold logs
-	Reading     Alarm        `json:"reading"`  // of whoever reads the logs
-	Collected   bool         `json:"-"`        // somebody has followed a container's log since the start
-	Kubelet     *Kubelet     `json:"kubelet,omitempty"`
-	Scan        Scan         `json:"scan"`
+	Filesystems []filesystem.Filesystem `json:"filesystems"`
+	Producers   []logs.Producer         `json:"producers"`
+	Readers     []logs.Reader           `json:"readers"`
+	Unfollowed  []logs.Unfollowed       `json:"unfollowed"`
+	Deleted     []logs.Deleted          `json:"deleted"`
+	Orphans     []reclaim.Orphan        `json:"orphans"`
+	Corrupt     []logs.Corrupt          `json:"corrupt"`
+	Findings    []Finding               `json:"findings"`
+	Pressure    Assessment              `json:"pressure"` // of the filesystems that hold logs
+	Reading     Assessment              `json:"reading"`  // of whoever reads the logs
+	Collected   bool                    `json:"-"`        // somebody has followed a container's log since the start
+	Kubelet     *hostconfig.Kubelet     `json:"kubelet,omitempty"`
+	Scan        Scan                    `json:"scan"`
 }
 
 // Scan says what the pass cost and what it could not see.
@@ -47,12 +54,12 @@ const (
 )
 
 // ReclaimInput returns what reclaiming takes from u.
-func (u Usage) ReclaimInput() ReclaimInput {
-	in := ReclaimInput{Producers: u.Producers, Readers: u.Readers, Orphans: u.Orphans, Deleted: u.Deleted}
+func (u Usage) ReclaimInput() reclaim.Input {
+	in := reclaim.Input{Producers: u.Producers, Readers: u.Readers, Orphans: u.Orphans, Deleted: u.Deleted}
 	if u.Kubelet != nil {
 		in.Kubelet = *u.Kubelet
 	} else {
-		in.Kubelet = defaultKubelet()
+		in.Kubelet = hostconfig.DefaultKubelet()
 		in.Kubelet.LogMaxSizeBytes = 0 // no kubelet limits a log
 	}
 	return in

@@ -52,15 +52,15 @@ type Policy struct {
 	// taking up to CanaryInstances instances in their name for some
 	// microseconds. Where fewer are left than are asked for, nobody else
 	// gets one meanwhile.
-	CanaryUIDs      []uint32 `json:"canaryUIDs"`
-	CanaryInstances int      `json:"canaryInstances"`
+	ProbeUIDs      []uint32 `json:"canaryUIDs"`
+	ProbeInstances int      `json:"canaryInstances"`
 	// RaiseNOFILE names the programs, by their comm, whose soft
 	// RLIMIT_NOFILE the agent raises up to the hard one before it is met.
 	RaiseNOFILE []string `json:"raiseNOFILE"`
 }
 
-// MaxCanary is the most instances a canary may ask for.
-const MaxCanary = 8
+// MaxProbe is the most instances a canary may ask for.
+const MaxProbe = 8
 
 // WatchBytes is the kernel memory that is planned for a watch: 2,137 bytes
 // and 24 not charged to anybody were measured for a file of an image
@@ -85,7 +85,7 @@ func DefaultPolicy() Policy {
 		EventsUnreadAfter:  field.Duration(2 * time.Minute),
 		MaxReadWatches:     50_000,
 		CountPercent:       1,
-		CanaryInstances:    MaxCanary,
+		ProbeInstances:     MaxProbe,
 	}
 }
 
@@ -120,14 +120,17 @@ func (p Policy) Validate() error {
 	if p.EventsUnreadAfter.D() < time.Second {
 		errs = append(errs, field.Errorf("eventsUnreadAfter", "is %s, want 1s or more", p.EventsUnreadAfter))
 	}
-	if p.CanaryInstances < 1 || p.CanaryInstances > MaxCanary {
-		errs = append(errs, field.Errorf("canaryInstances", "is %d, want 1 to %d", p.CanaryInstances, MaxCanary))
+	if p.ProbeInstances < 1 || p.ProbeInstances > MaxProbe {
+		errs = append(errs, field.Errorf("canaryInstances", "is %d, want 1 to %d", p.ProbeInstances, MaxProbe))
 	}
 	for i, comm := range p.RaiseNOFILE {
 		// proc_pid_comm(5): TASK_COMM_LEN is 16 with its NUL.
-		if comm == "" || len(comm) > maxComm {
-			errs = append(errs, field.Errorf(fmt.Sprintf("raiseNOFILE[%d]", i), "%q has %d bytes, the kernel keeps 1 to %d of a program's name: see /proc/PID/comm", comm, len(comm), maxComm))
+		if comm == "" || len(comm) > MaxComm {
+			errs = append(errs, field.Errorf(fmt.Sprintf("raiseNOFILE[%d]", i), "%q has %d bytes, the kernel keeps 1 to %d of a program's name: see /proc/PID/comm", comm, len(comm), MaxComm))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// MaxComm is TASK_COMM_LEN without its NUL: comm is cut there, prctl(2).
+const MaxComm = 15

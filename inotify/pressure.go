@@ -16,8 +16,8 @@ const (
 	OpenFiles Resource = "open_files"        // ENFILE, of the node
 )
 
-// Finding is a limit that is used for at least ClearPercent.
-type Finding struct {
+// LimitPressure is a limit that is used for at least ClearPercent.
+type LimitPressure struct {
 	Resource Resource `json:"resource"`
 	// Owner is set for what is charged to an account.
 	Owner   *Owner  `json:"owner,omitempty"`
@@ -35,9 +35,9 @@ type Finding struct {
 // Pressure returns what is used for at least t.ClearPercent of its limit, the
 // fullest first. With hysteresis, use Finding.Pressure to enter and the
 // absence of a finding to leave.
-func Pressure(u Usage, t Policy) []Finding {
-	found := []Finding{}
-	add := func(f Finding, top int) {
+func Pressure(u Usage, t Policy) []LimitPressure {
+	found := []LimitPressure{}
+	add := func(f LimitPressure, top int) {
 		f.Percent = f.Limit.Percent(f.Used)
 		if f.Quality == Unknown || f.Percent < t.ClearPercent {
 			return
@@ -50,22 +50,22 @@ func Pressure(u Usage, t Policy) []Finding {
 	}
 	for _, a := range u.Accounts {
 		owner := a.Owner
-		add(Finding{Resource: Instances, Owner: &owner, Used: a.Instances, Limit: a.InstancesLimit, Quality: a.InstancesQuality}, a.TopPID)
-		add(Finding{Resource: Watches, Owner: &owner, Used: a.Watches, Limit: a.WatchesLimit, Quality: a.WatchesQuality}, a.TopWatchesPID)
+		add(LimitPressure{Resource: Instances, Owner: &owner, Used: a.Instances, Limit: a.InstancesLimit, Quality: a.InstancesQuality}, a.TopPID)
+		add(LimitPressure{Resource: Watches, Owner: &owner, Used: a.Watches, Limit: a.WatchesLimit, Quality: a.WatchesQuality}, a.TopWatchesPID)
 	}
 	var most Process
 	for _, p := range u.Processes {
-		add(Finding{Resource: NOFILE, Used: p.FDs, Limit: p.NOFILESoft, Quality: Exact}, p.PID)
+		add(LimitPressure{Resource: NOFILE, Used: p.FDs, Limit: p.NOFILESoft, Quality: Exact}, p.PID)
 		if p.FDs > most.FDs {
 			most = p
 		}
 	}
-	add(Finding{Resource: OpenFiles, Used: u.Limits.OpenFiles, Limit: u.Limits.FileMax, Quality: Exact}, most.PID)
-	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(b.Percent, a.Percent) })
+	add(LimitPressure{Resource: OpenFiles, Used: u.Limits.OpenFiles, Limit: u.Limits.FileMax, Quality: Exact}, most.PID)
+	slices.SortStableFunc(found, func(a, b LimitPressure) int { return cmp.Compare(b.Percent, a.Percent) })
 	return found
 }
 
 // Pressed reports whether one of the findings is pressure.
 func (u *Usage) Pressed() bool {
-	return slices.ContainsFunc(u.Findings, func(f Finding) bool { return f.Pressure })
+	return slices.ContainsFunc(u.Findings, func(f LimitPressure) bool { return f.Pressure })
 }

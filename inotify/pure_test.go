@@ -198,28 +198,6 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-func TestLearn(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		counted int64
-		h       Headroom
-		want    int64
-		quality Quality
-	}{
-		{"refused after three", 40, Headroom{Granted: 3, Exact: true}, 125, Exact},
-		{"more were counted than can be", 127, Headroom{Granted: 8}, 120, UpperBound},
-		{"all were granted", 40, Headroom{Granted: 8}, 40, Estimate},
-		{"refused at once", 40, Headroom{Exact: true}, 128, Estimate},
-		{"refused above a lowered limit", 200, Headroom{Exact: true}, 200, Estimate},
-	} {
-		a := Account{Instances: c.counted, InstancesLimit: 128, InstancesQuality: Estimate, WatchesQuality: Estimate}
-		learn(&a, c.h)
-		if a.Instances != c.want || a.InstancesQuality != c.quality || a.Headroom == nil || *a.Headroom != c.h {
-			t.Errorf("%s: got %d (%s)", c.name, a.Instances, a.InstancesQuality)
-		}
-	}
-}
-
 func TestLimitJSON(t *testing.T) {
 	for l, want := range map[Limit]string{NoLimit: "null", 0: "0", 128: "128"} {
 		b, err := json.Marshal(l)
@@ -238,7 +216,7 @@ func TestValidate(t *testing.T) {
 		t.Error(err)
 	}
 	p := DefaultPolicy()
-	p.ClearPercent, p.Horizon, p.CanaryInstances, p.MaxInstances = 90, 0, 9, 1<<31
+	p.ClearPercent, p.Horizon, p.ProbeInstances, p.MaxInstances = 90, 0, 9, 1<<31
 	var paths []string
 	for _, e := range field.All(p.Validate()) {
 		paths = append(paths, e.Path)

@@ -42,7 +42,7 @@ func Floors(u Usage, p Policy) []Floor {
 			Key: r.key, AtLeast: p.FloorFor(r.used),
 			Reason: fmt.Sprintf("uid %d uses %d, and at most %g %% are to be in use", r.fullest.UID, r.used, p.RaisePercent),
 		}
-		f.holdBack(r, p, 0)
+		f.capFloor(r, p, 0)
 		if f.AtLeast > 0 {
 			floors = append(floors, f)
 		}
@@ -84,14 +84,14 @@ func Raise(u Usage, forecasts []Forecast, p Policy) []Floor {
 		}
 		for f.AtLeast *= 2; Limit(f.AtLeast).Percent(r.used+grown) >= p.RaisePercent; f.AtLeast *= 2 {
 		}
-		f.holdBack(r, p, int64(r.now))
+		f.capFloor(r, p, int64(r.now))
 		raised = append(raised, f)
 	}
 	return raised
 }
 
-// holdBack bounds a floor, never below least.
-func (f *Floor) holdBack(r limitedResource, p Policy, least int64) {
+// capFloor bounds a floor, never below least.
+func (f *Floor) capFloor(r limitedResource, p Policy, least int64) {
 	switch {
 	case r.leak != nil:
 		f.AtLeast = least

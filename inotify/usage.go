@@ -209,15 +209,42 @@ type Usage struct {
 
 	// Findings are the limits that are used for the policy's share or more,
 	// where somebody has asked [Pressure].
-	Findings []Finding `json:"findings"`
+	Findings []LimitPressure `json:"findings"`
 
 	// Refusals are those of the last ten minutes, the latest first, where they
 	// are traced.
-	Refusals []Refusal `json:"refusals,omitempty"`
+	Refusals []SyscallFailure `json:"refusals,omitempty"`
 
 	Walk procwalk.Stats `json:"walk"`
 	// Unknown lists what this pass could not know, and why.
 	Unknown []Gap `json:"unknown"`
 	// Took is the time of the pass.
 	Took time.Duration `json:"-"`
+}
+
+// Headroom is what a canary found: how many more instances the kernel grants
+// to a user now.
+type Headroom struct {
+	Granted int `json:"granted"`
+	// Exact is false where all that were asked for were granted: there may
+	// be more.
+	Exact bool `json:"exact"`
+}
+
+// Name fills in whom every process belongs to, as far as its cgroup and the
+// names of the node's log directories say. The index is refreshed by the
+// caller.
+func (u *Usage) Name(x *workload.Index) {
+	for i := range u.Processes {
+		u.Processes[i].Name(x)
+	}
+}
+
+// Name fills in whom the process belongs to.
+func (p *Process) Name(x *workload.Index) {
+	if p.CgroupWorkload == (workload.Workload{}) {
+		p.CgroupWorkload = workload.FromCgroupPath(p.Cgroup)
+	}
+	w := x.Named(p.CgroupWorkload)
+	p.Namespace, p.Pod, p.Container, p.Unit = w.Namespace, w.Pod, w.Container, w.Unit
 }

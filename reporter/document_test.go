@@ -43,7 +43,7 @@ func TestDocumentDecodesWhole(t *testing.T) {
 			}
 		})
 	}
-	var l disk.Level
+	var l disk.Severity
 	if err := l.UnmarshalText([]byte("dreadful")); err == nil {
 		t.Error("an unknown level was taken")
 	}
@@ -56,7 +56,7 @@ func fillIn(t *testing.T, v reflect.Value, path string) {
 	case *time.Time:
 		*x = time.Date(2026, 1, 31, 12, 0, 0, 500, time.UTC)
 		return
-	case *disk.Level:
+	case *disk.Severity:
 		*x = disk.Bad
 		return
 	}
@@ -93,5 +93,24 @@ func fillIn(t *testing.T, v reflect.Value, path string) {
 		}
 	default:
 		t.Fatalf("%s is a %v: say here how to fill it", path, v.Kind())
+	}
+}
+
+// The document has the names that others rely on, and no list is null.
+func TestDiskDocument(t *testing.T) {
+	b, err := json.Marshal(NewDocument(Snapshot{Disk: Result[disk.Usage]{At: time.Now(), Value: reportertest.FullDisk(time.Now())}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"path", "size_bytes", "avail_bytes", "inodes", "inodes_free", "growth_bytes_per_second", "seconds_to_full", "seconds_to_eviction",
+		"producers", "bytes_per_second", "readers", "lag_bytes", "offset_bytes", "stalled_since", "unfollowed", "deleted", "orphans", "corrupt", "findings",
+	} {
+		if !bytes.Contains(b, []byte(`"`+name+`":`)) {
+			t.Errorf("no %s in %s", name, b)
+		}
+	}
+	if !bytes.Contains(b, []byte(`"pressure":{"level":"bad"`)) {
+		t.Errorf("%s", b)
 	}
 }

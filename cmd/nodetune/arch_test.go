@@ -5,21 +5,22 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// listed is what go list -json says of a package.
+// listed is what go list -json reports of a package.
 type listed struct {
 	ImportPath string
 	Doc        string
+	Imports    []string
 	Deps       []string
-	Standard   bool
 }
 
 func list(t *testing.T, args ...string) []listed {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Deps,Standard"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Imports,Deps"}, args...)...)
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
@@ -40,59 +41,119 @@ func list(t *testing.T, args ...string) []listed {
 
 const module = "github.com/nodetune/nodetune/"
 
-// bans says, for packages below a prefix, what they may not depend on even
-// through others. Dependencies point one way: cmd, reporter, leaves, internal.
-var bans = []struct {
-	of  string
-	ban []string
-}{
-	{module + "sysctl", []string{module + "reporter", module + "inotify", module + "disk", "k8s.io/", "github.com/prometheus/client_golang", "log/slog", "github.com/spf13/"}},
-	{module + "inotify", []string{module + "reporter", module + "disk", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
-	{module + "disk", []string{module + "reporter", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
-	{module + "internal", []string{module + "reporter", module + "sysctl", module + "inotify", module + "disk", "k8s.io/client-go", "github.com/prometheus/client_golang", "github.com/spf13/"}},
-	{module + "reporter", []string{module + "cmd", "github.com/spf13/cobra"}},
-	// Inside reporter: kube, metrics and fleet on top, text below them, then
-	// condition and diagnosis, and the Snapshot below all.
-	{module + "reporter/condition", rooms("kube", "metrics", "text", "diagnosis", "fleet", "health", "top", "k8s.io/client-go", "github.com/prometheus/client_golang")},
-	{module + "reporter/diagnosis", rooms("kube", "metrics", "text", "condition", "fleet", "health", "top", "k8s.io/client-go", "github.com/prometheus/client_golang")},
-	{module + "reporter/text", rooms("kube", "metrics", "condition", "fleet", "health", "top", "k8s.io/client-go", "github.com/prometheus/client_golang")},
-	{module + "reporter/health", rooms("kube", "metrics", "text", "condition", "diagnosis", "fleet", "top", "k8s.io/", "github.com/prometheus/client_golang")},
-	{module + "reporter/kube", rooms("metrics", "fleet", "health", "top", "github.com/prometheus/client_golang")},
-	{module + "reporter/metrics", rooms("fleet", "top")},
-	{module + "reporter/fleet", rooms("metrics", "health", "top")},
-	{module + "reporter/top", rooms("kube", "metrics", "condition", "fleet", "health", "k8s.io/client-go")},
-	// The typed clients register every API group, and the schemas of server-side
-	// apply, when any program starts that links one.
-	{module, []string{"k8s.io/client-go/kubernetes", "sigs.k8s.io/structured-merge-diff/v6/typed"}},
+// arrows has a line for each package: the packages of this module that it
+// imports. A package may import those of the lines above it only, so no
+// arrow points up. Packages below internal come first.
+var arrows = []struct{ from, to string }{
+	{"internal/atomicfile", ""},
+	{"internal/disktest", ""},
+	{"internal/field", ""},
+	{"internal/goldentest", ""},
+	{"internal/holdertest", ""},
+	{"internal/hostfs", ""},
+	{"internal/hostfstest", "internal/hostfs"},
+	{"internal/privtest", ""},
+	{"internal/refusetest", ""},
+	{"internal/safetext", ""},
+	{"internal/workload", "internal/safetext"},
+	{"internal/lastwords", "internal/workload"},
+	{"internal/procwalk", "internal/workload"},
+	{"internal/instances", "internal/procwalk"},
+	{"sysctl", "internal/atomicfile internal/field"},
+	{"sysctl/guard", "internal/workload sysctl"},
+	{"sysctl/sysctld", "internal/atomicfile sysctl"},
+	{"inotify", "internal/field internal/procwalk internal/workload"},
+	{"inotify/procscan", "inotify internal/instances internal/procwalk internal/workload"},
+	{"inotify/bpf", "inotify inotify/procscan internal/procwalk"},
+	{"inotify/tracefs", "inotify internal/procwalk"},
+	{"disk/cri", "internal/workload"},
+	{"disk/hostconfig", "internal/field internal/hostfs internal/workload"},
+	{"disk/filesystem", "disk/hostconfig internal/field internal/hostfs"},
+	{"disk/journal", "internal/hostfs"},
+	{"disk/logdir", "internal/hostfs internal/procwalk internal/workload"},
+	{"disk/archive", "disk/journal disk/logdir"},
+	{"disk/logs", "disk/archive disk/filesystem disk/hostconfig disk/logdir internal/field internal/hostfs internal/instances internal/procwalk internal/workload"},
+	{"disk/rotate", "disk/archive disk/hostconfig disk/logdir internal/field internal/hostfs internal/procwalk internal/safetext internal/workload"},
+	{"disk/containerlog", "disk/archive disk/filesystem disk/hostconfig disk/logdir disk/rotate internal/field internal/hostfs internal/workload"},
+	{"disk/reclaim", "disk/archive disk/filesystem disk/hostconfig disk/journal disk/logdir disk/logs disk/rotate internal/field internal/hostfs internal/workload"},
+	{"disk", "disk/filesystem disk/hostconfig disk/journal disk/logs disk/reclaim disk/rotate internal/field internal/hostfs internal/instances internal/procwalk internal/workload"},
+	{"reporter", "disk inotify sysctl sysctl/sysctld"},
+	{"reporter/condition", "disk inotify internal/field internal/safetext internal/workload reporter sysctl"},
+	{"reporter/diagnosis", "inotify inotify/procscan internal/safetext internal/workload reporter sysctl sysctl/sysctld"},
+	{"reporter/health", ""},
+	{"reporter/internal/reportertest", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/workload sysctl"},
+	{"reporter/text", "disk disk/filesystem disk/logs inotify internal/field internal/safetext internal/workload reporter reporter/diagnosis sysctl sysctl/sysctld"},
+	{"reporter/kube", "disk inotify internal/field internal/lastwords internal/safetext internal/workload reporter reporter/condition reporter/text sysctl"},
+	{"reporter/fleet", "inotify reporter/diagnosis reporter/kube"},
+	{"reporter/metrics", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/safetext reporter reporter/health reporter/kube reporter/text sysctl"},
+	{"reporter/top", "inotify internal/safetext internal/workload reporter/text"},
+	{"cmd/nodetune/internal/config", "disk inotify internal/field reporter reporter/condition reporter/kube sysctl"},
+	{"cmd/nodetune/internal/host", ""},
+	{"cmd/nodetune/internal/accounting", "cmd/nodetune/internal/host inotify inotify/bpf inotify/procscan inotify/tracefs internal/workload reporter"},
+	{"cmd/nodetune/internal/version", ""},
+	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/lastwords internal/safetext internal/workload reporter reporter/condition reporter/health reporter/kube reporter/metrics reporter/text sysctl sysctl/sysctld"},
+	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top sysctl sysctl/sysctld"},
+	{"cmd/nodetune", "cmd/nodetune/internal/cli"},
 }
 
-// rooms returns the import paths of packages below reporter; a name with a slash
-// is a path already.
-func rooms(names ...string) []string {
-	var paths []string
-	for _, n := range names {
-		if !strings.Contains(n, "/") {
-			n = module + "reporter/" + n
-		}
-		paths = append(paths, n)
-	}
-	return paths
+// bans are packages that may not be linked, even through others, below a prefix.
+var bans = []struct {
+	below string
+	ban   []string
+}{
+	{"internal", []string{"k8s.io/", "github.com/prometheus/client_golang", "github.com/spf13/"}},
+	{"sysctl", []string{"k8s.io/", "github.com/prometheus/client_golang", "log/slog", "github.com/spf13/"}},
+	{"inotify", []string{"k8s.io/", "github.com/prometheus/client_golang", "github.com/spf13/"}},
+	{"disk", []string{"k8s.io/client-go", "k8s.io/api/", "github.com/prometheus/client_golang", "github.com/spf13/"}},
+	{"reporter", []string{"github.com/spf13/cobra"}},
+	{"reporter/condition", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
+	{"reporter/diagnosis", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
+	{"reporter/text", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
+	{"reporter/top", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
+	// The typed clients register every API group, and the schemas of server-side
+	// apply, when any program starts that links one.
+	{"", []string{"k8s.io/client-go/kubernetes", "sigs.k8s.io/structured-merge-diff/v6/typed"}},
 }
 
 func TestDependenciesPointOneWay(t *testing.T) {
+	above := map[string]bool{}
+	want := map[string]string{}
+	for _, a := range arrows {
+		for _, to := range strings.Fields(a.to) {
+			if !above[to] {
+				t.Errorf("%s imports %s, which is not listed above it", a.from, to)
+			}
+		}
+		above[a.from], want[a.from] = true, a.to
+	}
 	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		var imports []string
+		for _, i := range p.Imports {
+			if in, ok := strings.CutPrefix(i, module); ok {
+				imports = append(imports, in)
+			}
+		}
+		slices.Sort(imports)
+		if got := strings.Join(imports, " "); !above[name] || got != want[name] {
+			t.Errorf("arrows of %s:\n got %q\nwant %q", name, got, want[name])
+		}
+		delete(want, name)
 		for _, b := range bans {
-			if !strings.HasPrefix(p.ImportPath, b.of) {
+			if name != b.below && !strings.HasPrefix(name, b.below+"/") && b.below != "" {
 				continue
 			}
 			for _, dep := range p.Deps {
 				for _, ban := range b.ban {
-					if strings.HasPrefix(dep, ban) && !strings.HasPrefix(dep, strings.TrimSuffix(b.of, "/")) {
-						t.Errorf("%s depends on %s", p.ImportPath, dep)
+					if strings.HasPrefix(dep, ban) {
+						t.Errorf("%s links %s", name, dep)
 					}
 				}
 			}
 		}
+	}
+	for name := range want {
+		t.Errorf("%s has a line and no package", name)
 	}
 }
 

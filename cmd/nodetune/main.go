@@ -4,4 +4,8 @@
 // This package only starts the command line.
 package main
 
-func main() { Main() }
+import (
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/cli"
+)
+
+func main() { cli.Main() }

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/containerlog"
+	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -62,8 +63,8 @@ func TestRotateThroughConmon(t *testing.T) {
 		_, err = ctl.WriteString(reopenLogs)
 		return errors.Join(err, ctl.Close())
 	}
-	b, err := disk.NewBursts("/proc", root, kubelet(256<<10), 0, func(context.Context, workload.Log, string) (disk.Runtime, error) {
-		return disk.Runtime{Replaces: true, Reopen: func(ctx context.Context) error {
+	b, err := containerlog.New("/proc", root, kubelet(256<<10), 0, func(context.Context, workload.Log, string) (containerlog.Runtime, error) {
+		return containerlog.Runtime{Replaces: true, Reopen: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			if err := reopen(ctx); err != nil {
@@ -84,7 +85,7 @@ func TestRotateThroughConmon(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(bundle, "rootfs/tmp/stop"), nil, 0o644))
 	c.awaitLive(t)
 	lines, parts := c.complete(t, numbered)
-	t.Logf("%d lines, %d rotations, %d archives compressed meanwhile, %d parts", lines, count(acts, disk.ActRotate), count(acts, disk.ActCompress), parts)
+	t.Logf("%d lines, %d rotations, %d archives compressed meanwhile, %d parts", lines, count(acts, logdir.ActionRotate), count(acts, logdir.ActionCompress), parts)
 
 	// What the order is for.
 	must(t, reopen(t.Context()))

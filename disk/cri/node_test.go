@@ -21,7 +21,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/containerlog"
+	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -221,15 +222,15 @@ func (c *container) tell(t *testing.T, name string) {
 }
 
 // bursts rotates the logs of n above limit, and keeps every archive.
-func (n *node) bursts(limit int64, wait time.Duration, reopen func(context.Context, string) error) (*disk.Bursts, error) {
-	return disk.NewBursts("/proc", n.root, kubelet(limit), wait, func(ctx context.Context, l workload.Log, file string) (disk.Runtime, error) {
+func (n *node) bursts(limit int64, wait time.Duration, reopen func(context.Context, string) error) (*containerlog.Rotator, error) {
+	return containerlog.New("/proc", n.root, kubelet(limit), wait, func(ctx context.Context, l workload.Log, file string) (containerlog.Runtime, error) {
 		id, err := n.client.Container(ctx, l, file)
-		return disk.Runtime{Reopen: func(ctx context.Context) error { return reopen(ctx, id) }, Replaces: n.client.Replaces}, err
+		return containerlog.Runtime{Reopen: func(ctx context.Context) error { return reopen(ctx, id) }, Replaces: n.client.Replaces}, err
 	})
 }
 
-func kubelet(limit int64) disk.Kubelet {
-	return disk.Kubelet{RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", LogMaxSizeBytes: limit, LogMaxFiles: 100_000}
+func kubelet(limit int64) hostconfig.Kubelet {
+	return hostconfig.Kubelet{RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", LogMaxSizeBytes: limit, LogMaxFiles: 100_000}
 }
 
 func must(t *testing.T, err error) {

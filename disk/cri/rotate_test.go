@@ -20,7 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/containerlog"
+	"github.com/nodetune/nodetune/disk/logdir"
 )
 
 // Logs of containers of a real containerd, rotated again and again while they
@@ -43,7 +44,7 @@ func TestRotateThroughContainerd(t *testing.T) {
 		c.tell(t, "stop")
 		await(t, "the last line", func() bool { return c.has(t, "end") })
 		lines, parts := c.complete(t, numbered)
-		t.Logf("%d lines, %d rotations, %d archives compressed meanwhile, %d lines in two archives", lines, count(acts, disk.ActRotate), count(acts, disk.ActCompress), parts)
+		t.Logf("%d lines, %d rotations, %d archives compressed meanwhile, %d lines in two archives", lines, count(acts, logdir.ActionRotate), count(acts, logdir.ActionCompress), parts)
 	})
 
 	t.Run("long lines", func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestRotateThroughContainerd(t *testing.T) {
 			}
 			return got != "" && rotations > 0
 		})
-		t.Logf("%d rotations, the reader got %s", count(acts, disk.ActRotate), got)
+		t.Logf("%d rotations, the reader got %s", count(acts, logdir.ActionRotate), got)
 		if got != "lines 300000 wrong 0\n" {
 			t.Errorf("the reader got %q", got)
 		}
@@ -161,18 +162,18 @@ func long(n int) string { return fmt.Sprintf("%08d:%s", n, longTail) }
 
 // rotateUntil makes pass after pass until done, which is told how often it has
 // rotated.
-func (n *node) rotateUntil(t *testing.T, limit int64, wait time.Duration, done func(rotations int) bool) []disk.Act {
+func (n *node) rotateUntil(t *testing.T, limit int64, wait time.Duration, done func(rotations int) bool) []logdir.Action {
 	t.Helper()
 	b, err := n.bursts(limit, wait, n.client.Reopen)
 	must(t, err)
 	return rotateUntil(t, b, done)
 }
 
-func rotateUntil(t *testing.T, b *disk.Bursts, done func(rotations int) bool) []disk.Act {
+func rotateUntil(t *testing.T, b *containerlog.Rotator, done func(rotations int) bool) []logdir.Action {
 	t.Helper()
 	var mu sync.Mutex
-	var acts []disk.Act
-	say := func(all []disk.Act) {
+	var acts []logdir.Action
+	say := func(all []logdir.Action) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, a := range all {
@@ -188,7 +189,7 @@ func rotateUntil(t *testing.T, b *disk.Bursts, done func(rotations int) bool) []
 	defer func() { end(); b.Close() }()
 	settling.Go(func() {
 		for {
-			say(b.Settle(context.Background(), time.Now()))
+			say(b.FinishRotations(context.Background(), time.Now()))
 			select {
 			case <-stop:
 				return
@@ -200,10 +201,10 @@ func rotateUntil(t *testing.T, b *disk.Bursts, done func(rotations int) bool) []
 		say(b.Pass(context.Background(), false, time.Now()))
 		mu.Lock()
 		defer mu.Unlock()
-		return done(count(acts, disk.ActRotate))
+		return done(count(acts, logdir.ActionRotate))
 	})
 	end()
-	say(b.Settle(context.Background(), time.Now()))
+	say(b.FinishRotations(context.Background(), time.Now()))
 	return acts
 }
 
@@ -215,8 +216,8 @@ func (n *node) repair(t *testing.T) {
 	defer b.Close()
 	b.Pass(context.Background(), false, time.Now())
 	// What is still written ten seconds later is not in the middle of a rotation.
-	b.Settle(context.Background(), time.Now())
-	for _, a := range b.Settle(context.Background(), time.Now().Add(11*time.Second)) {
+	b.FinishRotations(context.Background(), time.Now())
+	for _, a := range b.FinishRotations(context.Background(), time.Now().Add(11*time.Second)) {
 		if a.Err != nil {
 			t.Errorf("%+v", a)
 		}
@@ -232,7 +233,7 @@ func await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func count(acts []disk.Act, verb string) int {
+func count(acts []logdir.Action, verb string) int {
 	n := 0
 	for _, a := range acts {
 		if a.Verb == verb && a.Err == nil {
@@ -370,7 +371,7 @@ func help(t *testing.T) {
 	fmt.Fprintln(os.Stdout, "ready")
 	go func() {
 		for {
-			b.Settle(context.Background(), time.Now())
+			b.FinishRotations(context.Background(), time.Now())
 		}
 	}()
 	for {

@@ -20,7 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/condition"
+	"github.com/nodetune/nodetune/reporter/fleet"
+	"github.com/nodetune/nodetune/reporter/kube"
 )
 
 // binary builds nodetune once.
@@ -125,13 +127,13 @@ func TestAgent(t *testing.T) {
 	config := configuration(t, "  conditions: {debounce: 0s, jitter: 0s, enterPasses: 1}\n")
 	proc := kernel(t)
 	first := agent(t, n.Name, proc, "--dry-run", "--config", config)
-	wait(t, "drift is a condition", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "True" })
-	is := conditions(t, n.Name)[reporter.SysctlDrift]
-	if is.Reason != reporter.FloorNotHeld || !strings.Contains(is.Message, "max_user_instances is 128, wanted at least 8192") {
+	wait(t, "drift is a condition", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "True" })
+	is := conditions(t, n.Name)[condition.SysctlDrift]
+	if is.Reason != condition.FloorNotHeld || !strings.Contains(is.Message, "max_user_instances is 128, wanted at least 8192") {
 		t.Errorf("condition %+v", is)
 	}
 	wait(t, "and an Event", func() bool {
-		l, err := server.Client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reporter.FloorNotHeld})
+		l, err := server.Client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=" + condition.FloorNotHeld})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,11 +143,11 @@ func TestAgent(t *testing.T) {
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	var nodes struct{ Nodes []reporter.NodeSummary }
+	var nodes struct{ Nodes []fleet.Node }
 	if err := json.Unmarshal([]byte(nodetune(t, "nodes", n.Name, "-o", "json")), &nodes); err != nil {
 		t.Fatal(err)
 	}
-	if len(nodes.Nodes) != 1 || nodes.Nodes[0].State != reporter.NodeProblem || nodes.Nodes[0].Reason != "SysctlDrift (FloorNotHeld)" {
+	if len(nodes.Nodes) != 1 || nodes.Nodes[0].State != fleet.Problem || nodes.Nodes[0].Reason != "SysctlDrift (FloorNotHeld)" {
 		t.Errorf("nodes %+v", nodes.Nodes)
 	}
 
@@ -159,12 +161,12 @@ func TestAgent(t *testing.T) {
 		if err := second.Process.Signal(syscall.SIGHUP); err != nil { // a pass now
 			t.Fatal(err)
 		}
-		if got := conditions(t, n.Name)[reporter.SysctlDrift]; got.Status == "True" && got.LastTransitionTime != is.LastTransitionTime {
+		if got := conditions(t, n.Name)[condition.SysctlDrift]; got.Status == "True" && got.LastTransitionTime != is.LastTransitionTime {
 			t.Errorf("the restart made it %+v, was %+v", got, is)
 		}
 		pause()
 	}
-	wait(t, "recovered", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "False" })
+	wait(t, "recovered", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "False" })
 
 	if err := second.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -193,20 +195,20 @@ func TestPodsAsk(t *testing.T) {
 		}
 	}
 	wait(t, "the administrator's floor", value("8192"))
-	pod := makePod(t, n.Name, "logging", "asks", map[string]string{reporter.FloorAnnotation: "fs.inotify.max_user_instances=9001"})
+	pod := makePod(t, n.Name, "logging", "asks", map[string]string{kube.FloorAnnotation: "fs.inotify.max_user_instances=9001"})
 	wait(t, "what the pod asks for", value("9001"))
-	over := makePod(t, n.Name, "logging", "greedy", map[string]string{reporter.FloorAnnotation: "fs.inotify.max_user_instances=999999"})
+	over := makePod(t, n.Name, "logging", "greedy", map[string]string{kube.FloorAnnotation: "fs.inotify.max_user_instances=999999"})
 	wait(t, "the ceiling", value("131072"))
-	told(t, over, reporter.DemandOverCeiling)
-	told(t, makePod(t, n.Name, "elsewhere", "stranger", map[string]string{reporter.InstancesAnnotation: "64"}), reporter.DemandNotAllowed)
-	told(t, makePod(t, n.Name, "logging", "wrong", map[string]string{reporter.FloorAnnotation: "many, please"}), reporter.DemandInvalid)
+	told(t, over, kube.DemandOverCeiling)
+	told(t, makePod(t, n.Name, "elsewhere", "stranger", map[string]string{kube.InstancesAnnotation: "64"}), kube.DemandNotAllowed)
+	told(t, makePod(t, n.Name, "logging", "wrong", map[string]string{kube.FloorAnnotation: "many, please"}), kube.DemandInvalid)
 
 	forbidden := makePod(t, n.Name, "logging", "lakefs", nil)
 	forbidden.Status.Phase, forbidden.Status.Reason = corev1.PodFailed, "SysctlForbidden" // what the kubelet writes
 	if _, err := server.Client.CoreV1().Pods("logging").UpdateStatus(t.Context(), forbidden, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	told(t, forbidden, reporter.NodeWideSysctl)
+	told(t, forbidden, kube.NodeWideSysctl)
 
 	for _, p := range []*corev1.Pod{pod, over} {
 		if err := server.Client.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, *metav1.NewDeleteOptions(0)); err != nil {
@@ -318,7 +320,7 @@ func TestNodesLive(t *testing.T) {
 			}
 			agent(t, n.Name, "/proc", args...)
 			makeAgentPod(t, n.Name, address, port, tt.scheme)
-			var doc struct{ Nodes []reporter.NodeSummary }
+			var doc struct{ Nodes []fleet.Node }
 			wait(t, "the agent answers", func() bool {
 				doc.Nodes = nil
 				if err := json.Unmarshal([]byte(nodetune(t, "nodes", n.Name, mute.Name, "--live", "--sort", "name", "-o", "json")), &doc); err != nil {
@@ -336,7 +338,7 @@ func TestNodesLive(t *testing.T) {
 			if tt.says == "" && (live.Live.OpenFiles.Used < 1 || live.Live.Instances.Limit < 1) {
 				t.Errorf("live %+v", live.Live)
 			}
-			if silent.State != reporter.NodeSilent || !strings.Contains(silent.Live.Error, "no running pod") {
+			if silent.State != fleet.Silent || !strings.Contains(silent.Live.Error, "no running pod") {
 				t.Errorf("a node without an agent: %+v %+v", silent, silent.Live)
 			}
 			t.Log(nodetune(t, "nodes", n.Name, mute.Name, "--live"))

@@ -18,7 +18,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/condition"
+	"github.com/nodetune/nodetune/reporter/kube"
 )
 
 var (
@@ -88,8 +89,8 @@ func conditions(t *testing.T, name string) map[corev1.NodeConditionType]corev1.N
 }
 
 // prompt is a policy that waits for nothing.
-func prompt() reporter.ConditionsPolicy {
-	p := reporter.DefaultPolicy().Conditions
+func prompt() condition.Policy {
+	p := condition.DefaultPolicy()
 	p.EnterPasses, p.LeavePasses = 1, 1
 	p.Debounce, p.Jitter, p.MessageEvery = 0, 0, 0
 	return p
@@ -97,13 +98,13 @@ func prompt() reporter.ConditionsPolicy {
 
 // speaker is an agent's voice; patches counts its requests to write.
 type speaker struct {
-	*reporter.Node
+	*kube.Publisher
 	patches atomic.Int64
 	stop    func()
 }
 
 // speak starts one. config nil is an administrator's.
-func speak(t *testing.T, name string, config *rest.Config, p reporter.ConditionsPolicy, hooks reporter.NodeHooks) *speaker {
+func speak(t *testing.T, name string, config *rest.Config, p condition.Policy, hooks kube.Hooks) *speaker {
 	t.Helper()
 	if config == nil {
 		config = server.Config
@@ -118,11 +119,11 @@ func speak(t *testing.T, name string, config *rest.Config, p reporter.Conditions
 			return next.RoundTrip(r)
 		})
 	})
-	client, err := reporter.NewClient(config)
+	client, err := kube.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Node = reporter.NewNode(client.Nodes(), name, p, hooks)
+	s.Publisher = kube.NewPublisher(client.Nodes(), name, p, hooks)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -142,12 +143,12 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // say gives one verdict on each type.
-func (s *speaker) say(level reporter.Level, reason, message string, all ...corev1.NodeConditionType) {
-	var seen []reporter.Verdict
+func (s *speaker) say(level condition.Severity, reason, message string, all ...corev1.NodeConditionType) {
+	var seen []condition.Evaluation
 	for _, t := range all {
-		seen = append(seen, reporter.Verdict{Type: t, Level: level, At: time.Now(), Reason: reason, Message: message})
+		seen = append(seen, condition.Evaluation{Type: t, Severity: level, At: time.Now(), Reason: reason, Message: message})
 	}
-	s.Say(seen, time.Now())
+	s.Update(seen, time.Now())
 }
 
 // wait waits until what is said is written.

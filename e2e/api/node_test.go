@@ -16,7 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/util/retry"
 
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/condition"
+	"github.com/nodetune/nodetune/reporter/kube"
 )
 
 // A kubelet and nodetune write to one Node at the same time, a thousand times
@@ -33,7 +34,7 @@ func TestThousandInterleavedWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watcher.Stop()
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
 
 	var both sync.WaitGroup
 	both.Go(func() {
@@ -46,11 +47,11 @@ func TestThousandInterleavedWrites(t *testing.T) {
 	})
 	both.Go(func() {
 		for i := 1; i <= writes; i++ {
-			level, reason := reporter.Clear, reporter.SufficientInotify
+			level, reason := condition.Clear, condition.SufficientInotify
 			if i%2 == 0 {
-				level, reason = reporter.Bad, reporter.InstancesNearLimit
+				level, reason = condition.Bad, condition.InstancesNearLimit
 			}
-			s.say(level, reason, strconv.Itoa(i), reporter.InotifyPressure)
+			s.say(level, reason, strconv.Itoa(i), condition.InotifyPressure)
 			for s.Stats().Succeeded < uint64(i) {
 				if s.Stats().Failed > 0 || t.Context().Err() != nil {
 					t.Errorf("write %d failed", i)
@@ -66,11 +67,11 @@ func TestThousandInterleavedWrites(t *testing.T) {
 		close(finished)
 	}()
 
-	last := map[corev1.NodeConditionType]int{corev1.NodeReady: 0, reporter.InotifyPressure: 0}
+	last := map[corev1.NodeConditionType]int{corev1.NodeReady: 0, condition.InotifyPressure: 0}
 	versions, switched := 0, 0
 	var before corev1.NodeConditionType
 	patience := time.After(5 * time.Minute)
-	for last[corev1.NodeReady] < writes || last[reporter.InotifyPressure] < writes {
+	for last[corev1.NodeReady] < writes || last[condition.InotifyPressure] < writes {
 		select {
 		case <-patience:
 			t.Fatalf("after %d versions: %v of %d", versions, last, writes)
@@ -143,8 +144,8 @@ func heartbeat(name string, i int) error {
 
 func TestRestartAdopts(t *testing.T) {
 	n := makeNode(t, "restart")
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-	s.say(reporter.Bad, reporter.InstancesNearLimit, "full", reporter.InotifyPressure, reporter.SysctlDrift)
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
+	s.say(condition.Bad, condition.InstancesNearLimit, "full", condition.InotifyPressure, condition.SysctlDrift)
 	wait(t, "written", func() bool { return len(conditions(t, n.Name)) == 4 })
 	s.stop()
 	was := conditions(t, n.Name)
@@ -152,32 +153,32 @@ func TestRestartAdopts(t *testing.T) {
 
 	p := prompt()
 	p.LeavePasses = 5
-	s = speak(t, n.Name, nil, p, reporter.NodeHooks{})
+	s = speak(t, n.Name, nil, p, kube.Hooks{})
 	wait(t, "seen", func() bool { return s.UID() == n.UID })
-	s.say(reporter.Unevaluated, "", "", reporter.InotifyPressure, reporter.SysctlDrift)
+	s.say(condition.Unevaluated, "", "", condition.InotifyPressure, condition.SysctlDrift)
 	for range 4 {
 		time.Sleep(200 * time.Millisecond)
-		s.say(reporter.Clear, reporter.SufficientInotify, "fine", reporter.InotifyPressure, reporter.SysctlDrift)
+		s.say(condition.Clear, condition.SufficientInotify, "fine", condition.InotifyPressure, condition.SysctlDrift)
 	}
 	time.Sleep(200 * time.Millisecond)
-	if got := conditions(t, n.Name); got[reporter.InotifyPressure] != was[reporter.InotifyPressure] || s.patches.Load() != 0 {
-		t.Errorf("%d writes, condition %+v, was %+v", s.patches.Load(), got[reporter.InotifyPressure], was[reporter.InotifyPressure])
+	if got := conditions(t, n.Name); got[condition.InotifyPressure] != was[condition.InotifyPressure] || s.patches.Load() != 0 {
+		t.Errorf("%d writes, condition %+v, was %+v", s.patches.Load(), got[condition.InotifyPressure], was[condition.InotifyPressure])
 	}
-	s.say(reporter.Clear, reporter.SufficientInotify, "fine", reporter.InotifyPressure, reporter.SysctlDrift)
-	wait(t, "left after the fifth", func() bool { return conditions(t, n.Name)[reporter.InotifyPressure].Status == "False" })
+	s.say(condition.Clear, condition.SufficientInotify, "fine", condition.InotifyPressure, condition.SysctlDrift)
+	wait(t, "left after the fifth", func() bool { return conditions(t, n.Name)[condition.InotifyPressure].Status == "False" })
 }
 
 func TestRemovesWhatIsNoLongerEvaluated(t *testing.T) {
 	n := makeNode(t, "remove")
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-	s.say(reporter.Clear, "R", "m", reporter.InotifyPressure, reporter.SysctlDrift)
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
+	s.say(condition.Clear, "R", "m", condition.InotifyPressure, condition.SysctlDrift)
 	wait(t, "written", func() bool { return len(conditions(t, n.Name)) == 4 })
 	s.stop()
-	s = speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-	s.say(reporter.Clear, "R", "m", reporter.SysctlDrift)
+	s = speak(t, n.Name, nil, prompt(), kube.Hooks{})
+	s.say(condition.Clear, "R", "m", condition.SysctlDrift)
 	wait(t, "removed", func() bool { return len(conditions(t, n.Name)) == 3 })
 	got := conditions(t, n.Name)
-	if got[reporter.SysctlDrift].Status != "False" || got[corev1.NodeReady].Reason != "KubeletReady" {
+	if got[condition.SysctlDrift].Status != "False" || got[corev1.NodeReady].Reason != "KubeletReady" {
 		t.Errorf("conditions %+v", got)
 	}
 }
@@ -186,40 +187,40 @@ func TestForeignOwnerIsLeftAlone(t *testing.T) {
 	n := makeNode(t, "foreign")
 	patch(t, n.Name, "npd-plus", `{"status":{"conditions":[{"type":"FileDescriptorPressure","status":"Unknown","reason":"Theirs"}]}}`)
 	told := make(chan []string, 10)
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{
 		Foreign: func(_ corev1.NodeConditionType, managers []string) { told <- managers },
 	})
-	s.say(reporter.Clear, "R", "m", reporter.FileDescriptorPressure, reporter.SysctlDrift)
-	wait(t, "ours is written", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "False" })
-	if got := conditions(t, n.Name)[reporter.FileDescriptorPressure]; got.Reason != "Theirs" {
+	s.say(condition.Clear, "R", "m", condition.FileDescriptorPressure, condition.SysctlDrift)
+	wait(t, "ours is written", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "False" })
+	if got := conditions(t, n.Name)[condition.FileDescriptorPressure]; got.Reason != "Theirs" {
 		t.Errorf("condition %+v", got)
 	}
 	if managers := <-told; !slices.Equal(managers, []string{"npd-plus"}) {
 		t.Errorf("told of %q", managers)
 	}
 	// Nor is it removed when nodetune ends.
-	if _, err := reporter.CleanupAll(t.Context(), server.Client.CoreV1().Nodes(), false); err != nil {
+	if _, err := kube.CleanupAll(t.Context(), server.Client.CoreV1().Nodes(), false); err != nil {
 		t.Fatal(err)
 	}
-	if got := conditions(t, n.Name)[reporter.FileDescriptorPressure]; got.Reason != "Theirs" {
+	if got := conditions(t, n.Name)[condition.FileDescriptorPressure]; got.Reason != "Theirs" {
 		t.Errorf("after cleanup: %+v", got)
 	}
 }
 
 func TestOverwrittenIsWrittenAgain(t *testing.T) {
 	n := makeNode(t, "overwritten")
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-	s.say(reporter.Bad, reporter.ContestedByWriter, "m", reporter.SysctlDrift)
-	wait(t, "written", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "True" })
-	since := conditions(t, n.Name)[reporter.SysctlDrift].LastTransitionTime
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
+	s.say(condition.Bad, condition.ContestedByWriter, "m", condition.SysctlDrift)
+	wait(t, "written", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "True" })
+	since := conditions(t, n.Name)[condition.SysctlDrift].LastTransitionTime
 	for _, body := range []string{
 		`{"status":{"conditions":[{"type":"SysctlDrift","status":"False","reason":"Hidden"}]}}`,
 		`{"status":{"conditions":[{"$patch":"delete","type":"SysctlDrift"}]}}`,
 	} {
 		patch(t, n.Name, "kubectl-edit", body)
-		wait(t, "written again", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "True" })
+		wait(t, "written again", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "True" })
 	}
-	if got := conditions(t, n.Name)[reporter.SysctlDrift]; got.LastTransitionTime != since {
+	if got := conditions(t, n.Name)[condition.SysctlDrift]; got.LastTransitionTime != since {
 		t.Errorf("since %s, was %s", got.LastTransitionTime, since)
 	}
 }
@@ -229,13 +230,13 @@ func TestOverwrittenIsWrittenAgain(t *testing.T) {
 func TestServerAway(t *testing.T) {
 	n := makeNode(t, "away")
 	reached := make(chan error, 100)
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{Reached: func(err error) { reached <- err }})
-	s.say(reporter.Clear, reporter.FloorsInForce, "m", reporter.SysctlDrift)
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{Reached: func(err error) { reached <- err }})
+	s.say(condition.Clear, condition.FloorsInForce, "m", condition.SysctlDrift)
 	wait(t, "written", func() bool { return len(conditions(t, n.Name)) == 3 })
 	was := s.patches.Load()
 	server.Server.Stop()
 	for range 24 {
-		s.say(reporter.Bad, reporter.ContestedByWriter, "m", reporter.SysctlDrift)
+		s.say(condition.Bad, condition.ContestedByWriter, "m", condition.SysctlDrift)
 		time.Sleep(5 * time.Second)
 	}
 	if tries := s.patches.Load() - was; tries < 3 || tries > 20 {
@@ -245,7 +246,7 @@ func TestServerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := time.Now()
-	wait(t, "written when it is back", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "True" })
+	wait(t, "written when it is back", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "True" })
 	t.Logf("written %s after the API server was ready again", time.Since(back).Round(time.Millisecond))
 	if err := <-reached; err == nil {
 		t.Error("it was not told that the API server is away")
@@ -257,17 +258,17 @@ func TestCleanup(t *testing.T) {
 	for i := range 3 {
 		n := makeNode(t, fmt.Sprintf("cleanup-%d", i))
 		names = append(names, n.Name)
-		s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-		s.say(reporter.Bad, reporter.InstancesNearLimit, "m", reporter.InotifyPressure, reporter.SysctlDrift)
+		s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
+		s.say(condition.Bad, condition.InstancesNearLimit, "m", condition.InotifyPressure, condition.SysctlDrift)
 		wait(t, "written", func() bool { return len(conditions(t, n.Name)) == 4 })
 		s.stop()
 	}
 	nodes := server.Client.CoreV1().Nodes()
-	c, err := reporter.Cleanup(t.Context(), nodes, names[0], false)
+	c, err := kube.Cleanup(t.Context(), nodes, names[0], false)
 	if err != nil || len(c.Removed) != 2 {
 		t.Errorf("cleaned %+v: %v", c, err)
 	}
-	all, err := reporter.CleanupAll(t.Context(), nodes, false)
+	all, err := kube.CleanupAll(t.Context(), nodes, false)
 	if err != nil || len(all) < 2 {
 		t.Errorf("cleaned %+v: %v", all, err)
 	}
@@ -277,7 +278,7 @@ func TestCleanup(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if all, err := reporter.CleanupAll(t.Context(), nodes, false); err != nil || len(all) != 0 {
+	if all, err := kube.CleanupAll(t.Context(), nodes, false); err != nil || len(all) != 0 {
 		t.Errorf("a second time: %+v %v", all, err)
 	}
 }
@@ -295,17 +296,17 @@ func TestGate(t *testing.T) {
 		}
 		return keys
 	}
-	body := `{"spec":{"taints":[{"key":"a","effect":"NoSchedule"},{"key":"` + reporter.GateTaint + `","effect":"NoSchedule"},{"key":"b","effect":"NoExecute"}]}}`
+	body := `{"spec":{"taints":[{"key":"a","effect":"NoSchedule"},{"key":"` + kube.StartupTaint + `","effect":"NoSchedule"},{"key":"b","effect":"NoExecute"}]}}`
 	if _, err := nodes.Patch(t.Context(), n.Name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
 	wait(t, "seen", func() bool { return s.UID() != "" })
-	if got := taints(); !slices.Contains(got, reporter.GateTaint) {
+	if got := taints(); !slices.Contains(got, kube.StartupTaint) {
 		t.Errorf("the gate is open before the floors hold: %q", got)
 	}
-	s.OpenGate()
-	wait(t, "the gate is open", func() bool { return !slices.Contains(taints(), reporter.GateTaint) })
+	s.RemoveStartupTaint()
+	wait(t, "the gate is open", func() bool { return !slices.Contains(taints(), kube.StartupTaint) })
 	if got := taints(); !slices.Contains(got, "a") || !slices.Contains(got, "b") {
 		t.Errorf("the taints of others are now %q", got)
 	}
@@ -313,20 +314,20 @@ func TestGate(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	n := makeNode(t, "events")
-	s := speak(t, n.Name, nil, prompt(), reporter.NodeHooks{})
-	client, err := reporter.NewClient(server.Config)
+	s := speak(t, n.Name, nil, prompt(), kube.Hooks{})
+	client, err := kube.NewClient(server.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := reporter.NewEvents(client.Events, n.Name, s.UID, nil, func(string, error) {})
+	e := kube.NewEvents(client.Events, n.Name, s.UID, nil, func(string, error) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go e.Run(ctx)
 	for range 3 {
-		e.Say(e.OnNode(corev1.EventTypeWarning, reporter.InstancesNearLimit, "m"), time.Now())
+		e.Record(e.OnNode(corev1.EventTypeWarning, condition.InstancesNearLimit, "m"), time.Now())
 	}
 	pod := corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "default", Name: "p", UID: "pod-uid"}
-	e.Say(reporter.Event{Object: pod, Type: corev1.EventTypeWarning, Reason: "DemandInvalid", Message: "m"}, time.Now())
+	e.Record(kube.Event{Object: pod, Type: corev1.EventTypeWarning, Reason: "DemandInvalid", Message: "m"}, time.Now())
 	var all []corev1.Event
 	wait(t, "events", func() bool {
 		l, err := server.Client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reportingComponent=nodetune"})

@@ -21,7 +21,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/kube"
 )
 
 const (
@@ -46,7 +46,7 @@ func TestRightsAreThoseUsed(t *testing.T) {
 			rules := granted(t, text)
 			effective(t, rules)
 			n := makeNode(t, "audit-"+overlay)
-			server.MustKubectl(t, "", "taint", "node", n.Name, reporter.GateTaint+"=:NoSchedule")
+			server.MustKubectl(t, "", "taint", "node", n.Name, kube.StartupTaint+"=:NoSchedule")
 			before := requests(t)
 
 			file := filepath.Join(t.TempDir(), "nodetune.yaml")
@@ -59,7 +59,7 @@ func TestRightsAreThoseUsed(t *testing.T) {
 				var pod map[string]string
 				text := good
 				if wrong {
-					pod, text = map[string]string{reporter.FloorAnnotation: "fs.inotify.max_user_instances=999999"}, "apiVersion: no\n"
+					pod, text = map[string]string{kube.FloorAnnotation: "fs.inotify.max_user_instances=999999"}, "apiVersion: no\n"
 				}
 				annotate(t, n.Name, overlay, pod)
 				write(t, file, text)

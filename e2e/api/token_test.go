@@ -19,7 +19,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/condition"
+	"github.com/nodetune/nodetune/reporter/kube"
 )
 
 // account makes a service account that may do what rules say.
@@ -115,24 +116,24 @@ func TestExpiredToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	// The API server allows a minute of clock skew.
 	write(t, file, token(t, sa, 30*time.Second-time.Minute))
-	refused := make(chan reporter.NodeWrite, 1000)
-	s := speak(t, n.Name, as(t, file), prompt(), reporter.NodeHooks{Wrote: func(w reporter.NodeWrite) {
+	refused := make(chan kube.Write, 1000)
+	s := speak(t, n.Name, as(t, file), prompt(), kube.Hooks{Wrote: func(w kube.Write) {
 		if w.Err != nil {
 			refused <- w
 		}
 	}})
-	s.say(reporter.Clear, reporter.FloorsInForce, "m", reporter.SysctlDrift)
+	s.say(condition.Clear, condition.FloorsInForce, "m", condition.SysctlDrift)
 	wait(t, "written", func() bool { return len(conditions(t, n.Name)) == 3 })
 	time.Sleep(42 * time.Second) // 30, and 10 that the API server remembers a token for
-	s.say(reporter.Bad, reporter.ContestedByWriter, "m", reporter.SysctlDrift)
+	s.say(condition.Bad, condition.ContestedByWriter, "m", condition.SysctlDrift)
 	if w := <-refused; !w.Retry {
 		t.Errorf("an expired token is for good: %+v", w)
 	}
-	if got := conditions(t, n.Name)[reporter.SysctlDrift]; got.Status != "False" {
+	if got := conditions(t, n.Name)[condition.SysctlDrift]; got.Status != "False" {
 		t.Errorf("condition %+v", got)
 	}
 	write(t, file, token(t, sa, time.Hour))
-	wait(t, "written with the new token", func() bool { return conditions(t, n.Name)[reporter.SysctlDrift].Status == "True" })
+	wait(t, "written with the new token", func() bool { return conditions(t, n.Name)[condition.SysctlDrift].Status == "True" })
 }
 
 // What is forbidden is tried once.
@@ -141,10 +142,10 @@ func TestForbiddenIsNotRetried(t *testing.T) {
 	sa := account(t, "forbidden", mayRead)
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, token(t, sa, time.Hour))
-	tried := make(chan reporter.NodeWrite, 100)
-	s := speak(t, n.Name, as(t, file), prompt(), reporter.NodeHooks{Wrote: func(w reporter.NodeWrite) { tried <- w }})
+	tried := make(chan kube.Write, 100)
+	s := speak(t, n.Name, as(t, file), prompt(), kube.Hooks{Wrote: func(w kube.Write) { tried <- w }})
 	for range 100 {
-		s.say(reporter.Clear, reporter.FloorsInForce, "m", reporter.SysctlDrift)
+		s.say(condition.Clear, condition.FloorsInForce, "m", condition.SysctlDrift)
 		time.Sleep(50 * time.Millisecond)
 	}
 	if got := s.patches.Load(); got != 1 {

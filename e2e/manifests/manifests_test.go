@@ -374,7 +374,7 @@ func conditions(t *testing.T) []string {
 	var config struct {
 		Reporter struct{ Conditions struct{ Types []string } }
 	}
-	read(t, "../../cmd/nodetune/default.yaml", &config)
+	read(t, "../../cmd/nodetune/internal/config/default.yaml", &config)
 	if len(config.Reporter.Conditions.Types) == 0 {
 		t.Fatal("the built-in configuration names no conditions")
 	}

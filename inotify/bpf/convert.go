@@ -17,7 +17,7 @@ const clockTick = uint64(time.Second / 100)
 
 // convert turns the records of a walk into the types of package inotify. Kernel
 // addresses, which identify instances and tables, stay in this package.
-func (w *Walk) convert() inotify.Held {
+func (w *Walk) convert() inotify.DescriptorTableScan {
 	f := &w.found
 	slices.SortFunc(f.tables, func(a, b walkTable) int {
 		return cmp.Or(cmp.Compare(a.Pid, b.Pid), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Id, b.Id), cmp.Compare(a.Word, b.Word))
@@ -25,9 +25,9 @@ func (w *Walk) convert() inotify.Held {
 	slices.SortFunc(f.holdings, func(a, b walkHolding) int {
 		return cmp.Or(cmp.Compare(a.Pid, b.Pid), cmp.Compare(a.File, b.File))
 	})
-	h := inotify.Held{
-		Instances: make([]inotify.HeldInstance, 0, len(f.holdings)),
-		Holders:   make([]inotify.Holder, 0, len(f.tables)),
+	h := inotify.DescriptorTableScan{
+		Instances: make([]inotify.TableInstance, 0, len(f.holdings)),
+		Holders:   make([]inotify.FDHolder, 0, len(f.tables)),
 		Above:     f.nsOwners(), Walk: f.stats, Gaps: f.gaps(),
 	}
 	h.Walk.ThreadsCompared = true
@@ -59,7 +59,7 @@ func (w *Walk) convert() inotify.Held {
 			}
 			all = append(all, i)
 		}
-		h.Holders = append(h.Holders, inotify.Holder{
+		h.Holders = append(h.Holders, inotify.FDHolder{
 			PID: int(t.Pid), Start: t.Start / clockTick, UID: t.Uid, UserNS: uint64(t.Userns),
 			Comm: w.comm(t.Comm), Cgroup: w.cgroup(t),
 			FDs: maxFDs(tables[:n]), NOFILESoft: limit(t.NofileSoft), NOFILEHard: limit(t.NofileHard),
@@ -87,9 +87,9 @@ func (w *Walk) instanceNumber(file uint64) uint64 {
 	return n
 }
 
-func instanceOf(h *walkHolding) inotify.HeldInstance {
-	return inotify.HeldInstance{
-		Charged: inotify.Owner{UserNS: uint64(h.Userns), UID: h.Uid},
+func instanceOf(h *walkHolding) inotify.TableInstance {
+	return inotify.TableInstance{
+		Creator: inotify.Owner{UserNS: uint64(h.Userns), UID: h.Uid},
 		Watches: int64(h.Watches), Uncounted: h.Uncounted != 0,
 		QueuedEvents: int64(h.Queued), QueuedEventsLimit: int64(h.QueueLimit),
 	}

@@ -90,8 +90,8 @@ var resources = [...]inotify.Resource{"", inotify.Instances, inotify.Watches, in
 // and reason. A failure on another CPU at the moment of Read can be missing: less
 // than one for each Read of a process that fails at full speed. If there are more
 // than 512 records, those that failed longest ago are missing.
-func (c *FailureCounter) Read() ([]inotify.Refusal, error) {
-	var all []inotify.Refusal
+func (c *FailureCounter) Read() ([]inotify.SyscallFailure, error) {
+	var all []inotify.SyscallFailure
 	now, wall := monotonic(), time.Now()
 	var cursor ebpf.MapBatchCursor
 	for {
@@ -111,8 +111,8 @@ func (c *FailureCounter) Read() ([]inotify.Refusal, error) {
 	}
 }
 
-func convertFailure(k *failuresFailureKey, v *failuresFailure) inotify.Refusal {
-	f := inotify.Refusal{
+func convertFailure(k *failuresFailureKey, v *failuresFailure) inotify.SyscallFailure {
+	f := inotify.SyscallFailure{
 		Call: inotify.CallInit, Errno: int(k.Error), Resource: resources[int(k.Resource)%len(resources)],
 		Level: int(v.Level), Used: v.Used, Limit: inotify.Limit(v.Limit),
 		PID: int(k.Tgid), UID: v.Uid, Comm: text(v.Comm[:]), Count: int64(v.Count), Cgroup: failureCgroup(v),

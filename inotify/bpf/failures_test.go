@@ -45,7 +45,7 @@ const (
 )
 
 // failing runs a program whose calls fail, and returns its records.
-func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall.SysProcAttr) []inotify.Refusal {
+func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall.SysProcAttr) []inotify.SyscallFailure {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), executable(t))
 	cmd.Dir, cmd.SysProcAttr = "/", as
@@ -61,7 +61,7 @@ func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found []inotify.Refusal
+	var found []inotify.SyscallFailure
 	for _, f := range all {
 		if f.Comm == "bpf.test" && f.PID != os.Getpid() {
 			found = append(found, f)
@@ -104,18 +104,18 @@ func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		how  string
 		as   *syscall.SysProcAttr
-		want inotify.Refusal
+		want inotify.SyscallFailure
 	}{
-		{refusetest.Instances, ofUser, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
-		{realUID + refusetest.Instances, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: otherUID}, Used: 512, Limit: 512, UID: otherUID}},
-		{refusetest.InstancesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
-		{refusetest.NOFILE, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
-		{refusetest.WatchesBelow, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
-		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3, UID: refusetest.Other}},
-		{refusetest.OpenFiles, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
-		{refusetest.Path, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
-		{refusetest.Memory, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
-		{refusetest.WatchesMemory, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{refusetest.Instances, ofUser, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
+		{realUID + refusetest.Instances, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: otherUID}, Used: 512, Limit: 512, UID: otherUID}},
+		{refusetest.InstancesBelow, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
+		{refusetest.NOFILE, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{refusetest.WatchesBelow, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
+		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3, UID: refusetest.Other}},
+		{refusetest.OpenFiles, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
+		{refusetest.Path, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{refusetest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{refusetest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
 		got := failing(t, counter, c.how, times, c.as)
 		if len(got) != 1 {

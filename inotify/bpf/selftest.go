@@ -113,12 +113,12 @@ func useInstances() (instances []int, watched int, err error) {
 }
 
 // account reads one account. It is empty if the table does not have it.
-func (t *Table) account(owner inotify.Owner) (inotify.Charged, error) {
+func (t *Table) account(owner inotify.Owner) (inotify.AccountUsage, error) {
 	all, err := t.Accounts()
 	for _, a := range all {
 		if a.Owner == owner {
 			return a, err
 		}
 	}
-	return inotify.Charged{Owner: owner}, err
+	return inotify.AccountUsage{Owner: owner}, err
 }

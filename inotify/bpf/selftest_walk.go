@@ -136,7 +136,7 @@ func (f *found) check(s *testProcess, self inotify.Owner) error {
 		return fmt.Errorf("the walk found %d of 2 inotify instances in process %d", len(at), f.self)
 	}
 	for _, h := range []*walkHolding{idle, busy} {
-		if owner := instanceOf(h).Charged; owner != self {
+		if owner := instanceOf(h).Creator; owner != self {
 			return fmt.Errorf("the walk reported an instance of uid %d in user namespace %d as charged to uid %d in %d", self.UID, self.UserNS, owner.UID, owner.UserNS)
 		}
 	}

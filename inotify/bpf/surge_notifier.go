@@ -48,7 +48,7 @@ type notifierObjects struct {
 // Notification is the account that has reached its threshold.
 type Notification struct {
 	// Account is its use at that time. Its limits are not set.
-	Account inotify.Charged
+	Account inotify.AccountUsage
 	at      uint64 // CLOCK_MONOTONIC
 	by      uint32
 }
@@ -141,9 +141,9 @@ func (n *ThresholdNotifier) Close() error {
 // reaches its threshold, and then none until the next Set. Each Set makes a new
 // generation of thresholds, and a generation is disarmed only by a notification of
 // its own that is in the ring buffer.
-func (n *ThresholdNotifier) Set(at inotify.Levels) error {
+func (n *ThresholdNotifier) Set(at inotify.Thresholds) error {
 	var thresholds [len(at.Fullest) + 1]ucountsThreshold // FULLEST + 1
-	threshold := func(l inotify.Level) ucountsThreshold {
+	threshold := func(l inotify.Threshold) ucountsThreshold {
 		return ucountsThreshold{Instances: l.Instances, Watches: l.Watches, Uid: l.UID, Valid: 1}
 	}
 	lowest := threshold(at.Others)
@@ -180,7 +180,7 @@ func (n *ThresholdNotifier) Wait() (Notification, error) {
 	}
 	n.delivered = got.Generation
 	return Notification{
-		Account: inotify.Charged{
+		Account: inotify.AccountUsage{
 			Owner:     inotify.Owner{UserNS: inotify.InitialUserNS, UID: got.Uid},
 			Instances: got.Instances, Watches: got.Watches,
 			InstancesLimit: inotify.NoLimit, WatchesLimit: inotify.NoLimit,
@@ -207,7 +207,7 @@ func (n *ThresholdNotifier) selfTest(by uint32, timeout time.Duration) error {
 	n.notifications.SetDeadline(began.Add(timeout))
 	defer n.notifications.SetDeadline(time.Time{})
 	for {
-		if err := n.Set(inotify.Levels{Others: inotify.Level{Instances: 1, Watches: math.MaxInt64}}); err != nil {
+		if err := n.Set(inotify.Thresholds{Others: inotify.Threshold{Instances: 1, Watches: math.MaxInt64}}); err != nil {
 			return err
 		}
 		for by == tick && n.notifications.AvailableBytes() == 0 && time.Since(began) < timeout {

@@ -31,7 +31,7 @@ func openNotifier(t testing.TB) *ThresholdNotifier {
 }
 
 // own returns the account of this process.
-func (n *ThresholdNotifier) own(t testing.TB) inotify.Charged {
+func (n *ThresholdNotifier) own(t testing.TB) inotify.AccountUsage {
 	t.Helper()
 	self, err := ownAccount("/proc")
 	if err != nil {
@@ -50,8 +50,8 @@ func TestThresholdNotifier(t *testing.T) {
 	privtest.Host(t)
 	n := openNotifier(t)
 	was := n.own(t)
-	own := inotify.Level{UID: was.UID, Instances: was.Instances + 60, Watches: math.MaxInt64}
-	if err := n.Set(inotify.Levels{Fullest: [8]inotify.Level{own}, N: 1, Others: never}); err != nil {
+	own := inotify.Threshold{UID: was.UID, Instances: was.Instances + 60, Watches: math.MaxInt64}
+	if err := n.Set(inotify.Thresholds{Fullest: [8]inotify.Threshold{own}, N: 1, Others: never}); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan Notification, 2)
@@ -111,9 +111,9 @@ func TestThresholdNotifierTimer(t *testing.T) {
 	if err := n.link.Close(); err != nil { // leaves the timer alone
 		t.Fatal(err)
 	}
-	own := inotify.Level{UID: n.own(t).UID, Instances: 1, Watches: math.MaxInt64}
+	own := inotify.Threshold{UID: n.own(t).UID, Instances: 1, Watches: math.MaxInt64}
 	for range 5 {
-		if err := n.Set(inotify.Levels{Fullest: [8]inotify.Level{own}, N: 1, Others: never}); err != nil {
+		if err := n.Set(inotify.Thresholds{Fullest: [8]inotify.Threshold{own}, N: 1, Others: never}); err != nil {
 			t.Fatal(err)
 		}
 		r, err := n.Wait()
@@ -124,7 +124,7 @@ func TestThresholdNotifierTimer(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	}
-	if err := n.Set(inotify.Levels{Others: never}); err != nil {
+	if err := n.Set(inotify.Thresholds{Others: never}); err != nil {
 		t.Fatal(err)
 	}
 	n.notifications.SetDeadline(time.Now().Add(100 * time.Millisecond))
@@ -191,7 +191,7 @@ func TestEveryGenerationNotifies(t *testing.T) {
 			by := [2]int{}
 			began := time.Now()
 			for round := range c.rounds {
-				if err := n.Set(inotify.Levels{Others: inotify.Level{Instances: 1, Watches: math.MaxInt64}}); err != nil {
+				if err := n.Set(inotify.Thresholds{Others: inotify.Threshold{Instances: 1, Watches: math.MaxInt64}}); err != nil {
 					t.Fatal(err)
 				}
 				n.notifications.SetDeadline(time.Now().Add(20 * time.Second))
@@ -224,8 +224,8 @@ func TestThresholdNotifierEffectiveUID(t *testing.T) {
 	}()
 	by := [2]int{}
 	for began := time.Now(); by[tick] == 0 && time.Since(began) < 30*time.Second; {
-		own := inotify.Level{UID: otherUID, Instances: 100, Watches: math.MaxInt64}
-		if err := n.Set(inotify.Levels{Fullest: [8]inotify.Level{own}, N: 1, Others: never}); err != nil {
+		own := inotify.Threshold{UID: otherUID, Instances: 100, Watches: math.MaxInt64}
+		if err := n.Set(inotify.Thresholds{Fullest: [8]inotify.Threshold{own}, N: 1, Others: never}); err != nil {
 			t.Fatal(err)
 		}
 		n.notifications.SetDeadline(time.Now().Add(20 * time.Second))
@@ -287,7 +287,7 @@ func TestChecksPerJiffy(t *testing.T) {
 	}
 	defer stats.Close()
 	n := openNotifier(t)
-	if err := n.Set(inotify.Levels{Others: never}); err != nil {
+	if err := n.Set(inotify.Thresholds{Others: never}); err != nil {
 		t.Fatal(err)
 	}
 	expireHrtimers(t, 4)
@@ -321,7 +321,7 @@ func TestChecksPerJiffy(t *testing.T) {
 }
 
 // never is a threshold that no account reaches.
-var never = inotify.Level{Instances: math.MaxInt64, Watches: math.MaxInt64}
+var never = inotify.Threshold{Instances: math.MaxInt64, Watches: math.MaxInt64}
 
 func busy(d time.Duration) {
 	for began := time.Now(); time.Since(began) < d; {
@@ -341,7 +341,7 @@ func BenchmarkTick(b *testing.B) {
 	for _, set := range []bool{false, true} {
 		b.Run(fmt.Sprintf("set=%t", set), func(b *testing.B) {
 			if set {
-				if err := n.Set(inotify.Levels{Others: never}); err != nil {
+				if err := n.Set(inotify.Thresholds{Others: never}); err != nil {
 					b.Fatal(err)
 				}
 			}

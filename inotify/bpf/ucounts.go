@@ -123,10 +123,10 @@ func capable(want ...uint) bool {
 // Accounts returns every account that has an instance or a watch, with its limits.
 // It takes about 15 µs. It adds up the entries of one account: the kernel has two
 // entries for uid 0.
-func (t *Table) Accounts() ([]inotify.Charged, error) {
+func (t *Table) Accounts() ([]inotify.AccountUsage, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []inotify.Charged
+	var all []inotify.AccountUsage
 	clear(t.sums)
 	for from := uint32(0); from < buckets; {
 		run, err := t.run(from)
@@ -143,7 +143,7 @@ func (t *Table) Accounts() ([]inotify.Charged, error) {
 			if !seen {
 				at = len(all)
 				t.sums[owner] = at
-				all = append(all, inotify.Charged{
+				all = append(all, inotify.AccountUsage{
 					Owner: owner, Level: int(a.Level),
 					InstancesLimit: inotify.Limit(a.InstancesLimit), WatchesLimit: inotify.Limit(a.WatchesLimit),
 				})

@@ -75,7 +75,7 @@ func TestAccounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		below := 0
-		got := map[uint32]inotify.Charged{}
+		got := map[uint32]inotify.AccountUsage{}
 		for _, a := range all {
 			if a.UserNS == initialNS {
 				got[a.UID] = a

@@ -54,13 +54,13 @@ func walks(t *testing.T) map[string]*Walk {
 	return map[string]*Walk{"tasks": tasks, "iterator": iterator, "without bpf_loop": old}
 }
 
-func holders(t *testing.T, w *Walk) (inotify.Held, map[int]inotify.Holder) {
+func holders(t *testing.T, w *Walk) (inotify.DescriptorTableScan, map[int]inotify.FDHolder) {
 	t.Helper()
 	held, err := w.Holders()
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := make(map[int]inotify.Holder, len(held.Holders))
+	by := make(map[int]inotify.FDHolder, len(held.Holders))
 	for _, h := range held.Holders {
 		by[h.PID] = h
 	}
@@ -84,9 +84,9 @@ func TestWalk(t *testing.T) {
 				t.Fatal(err)
 			}
 			held, by := holders(t, w)
-			charged := map[inotify.Owner]inotify.Charged{}
+			charged := map[inotify.Owner]inotify.AccountUsage{}
 			for _, in := range held.Instances {
-				for _, o := range append([]inotify.Owner{in.Charged}, held.Above[in.Charged.UserNS]...) {
+				for _, o := range append([]inotify.Owner{in.Creator}, held.Above[in.Creator.UserNS]...) {
 					c := charged[o]
 					c.Instances++
 					c.Watches += in.Watches
@@ -184,7 +184,7 @@ func TestParts(t *testing.T) {
 		held, by := holders(t, w)
 		found := 0
 		for _, in := range held.Instances {
-			if in.Charged.UID == 70330 || in.Charged.UID == 70331 {
+			if in.Creator.UID == 70330 || in.Creator.UID == 70331 {
 				found++
 			}
 		}

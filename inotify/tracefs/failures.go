@@ -164,7 +164,7 @@ func (t *FailureTracer) Lost() int64 { return t.lost }
 // Read returns the failures since the last Read, one record for each process and
 // reason. If the process has ended, only its pid is known, and either limit may have
 // caused errno 24.
-func (t *FailureTracer) Read() ([]inotify.Refusal, error) {
+func (t *FailureTracer) Read() ([]inotify.SyscallFailure, error) {
 	counts := map[failure]int64{}
 	for total := 0; total < maxRead; {
 		n, err := unix.Read(t.pipe, t.buf)
@@ -205,12 +205,12 @@ func (t *FailureTracer) lines(b []byte, counts map[failure]int64) {
 }
 
 // describe adds the details of the processes.
-func (t *FailureTracer) describe(counts map[failure]int64) []inotify.Refusal {
+func (t *FailureTracer) describe(counts map[failure]int64) []inotify.SyscallFailure {
 	now := time.Now()
-	var all []inotify.Refusal
-	index := map[inotify.Refusal]int{}
+	var all []inotify.SyscallFailure
+	index := map[inotify.SyscallFailure]int{}
 	for of, n := range counts {
-		f := inotify.Refusal{Call: inotify.CallInit, Errno: of.errno, PID: of.tid, Limit: inotify.NoLimit, Owner: nil}
+		f := inotify.SyscallFailure{Call: inotify.CallInit, Errno: of.errno, PID: of.tid, Limit: inotify.NoLimit, Owner: nil}
 		if strings.HasSuffix(of.call, "add_watch") {
 			f.Call = inotify.CallAddWatch
 		}

@@ -92,15 +92,15 @@ func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		how  string
 		as   *syscall.SysProcAttr
-		want inotify.Refusal
+		want inotify.SyscallFailure
 	}{
-		{refusetest.Instances, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70391, Gid: 70391}}, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
-		{refusetest.NOFILE, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
-		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.Refusal{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, UID: refusetest.Other, Limit: inotify.NoLimit}},
-		{refusetest.OpenFiles, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
-		{refusetest.Path, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
-		{refusetest.Memory, nil, inotify.Refusal{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
-		{refusetest.WatchesMemory, nil, inotify.Refusal{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{refusetest.Instances, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70391, Gid: 70391}}, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
+		{refusetest.NOFILE, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, UID: refusetest.Other, Limit: inotify.NoLimit}},
+		{refusetest.OpenFiles, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
+		{refusetest.Path, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{refusetest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{refusetest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{self}

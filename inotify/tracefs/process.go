@@ -13,7 +13,7 @@ import (
 )
 
 // inspect adds what /proc shows of the process a moment after the failure.
-func (t *FailureTracer) inspect(f *inotify.Refusal) {
+func (t *FailureTracer) inspect(f *inotify.SyscallFailure) {
 	switch unix.Errno(f.Errno) {
 	case unix.ENOSPC:
 		f.Resource = inotify.Watches

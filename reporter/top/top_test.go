@@ -331,7 +331,7 @@ func BenchmarkRefresh(b *testing.B) {
 // The last one whom a limit refused is on the screen.
 func TestRefused(t *testing.T) {
 	u := full()
-	u.Refusals = []inotify.Refusal{
+	u.Refusals = []inotify.SyscallFailure{
 		{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit, Comm: "tail", PID: 8},
 		{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40, Comm: "fluent-bit", PID: 7, Count: 3},
 	}

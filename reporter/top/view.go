@@ -11,7 +11,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
-	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/text"
 )
 
 // The sixteen colours every terminal has, in the user's own theme. Bubble Tea
@@ -78,13 +78,13 @@ func (m *model) state() string {
 	}
 	if m.usage != nil {
 		if age := m.now.Sub(m.at); age > 3*m.every && age > 5*time.Second {
-			say = append(say, warm.Render("as of "+reporter.Span(age)+" ago"))
+			say = append(say, warm.Render("as of "+text.HumanDuration(age)+" ago"))
 		}
 		if n := len(m.usage.Unknown); n > 0 {
 			say = append(say, faint.Render("not known: "+itoa(int64(n))+" (u lists them)"))
 		}
-		if met := reporter.MetLimits(m.usage.Refusals); len(met) > 0 {
-			say = append(say, hot.Render("refused: "+reporter.RefusedText(met[0])))
+		if met := text.LimitFailures(m.usage.Refusals); len(met) > 0 {
+			say = append(say, hot.Render("refused: "+text.SyscallFailureText(met[0])))
 		}
 	}
 	return strings.Join(say, "  ")
@@ -97,7 +97,7 @@ func (m *model) unknown() []string {
 		return lines
 	}
 	for _, g := range m.usage.Unknown {
-		lines = append(lines, strings.Split(ansi.Wordwrap(reporter.GapText(g), max(m.width-4, 20), ""), "\n")...)
+		lines = append(lines, strings.Split(ansi.Wordwrap(text.GapText(g), max(m.width-4, 20), ""), "\n")...)
 		lines = append(lines, "")
 	}
 	return lines
@@ -117,10 +117,10 @@ func (m *model) owners() []string {
 		g := m.usage.owners[a.Owner]
 		full := ""
 		if g.full > 0 {
-			full = reporter.Span(g.full)
+			full = text.HumanDuration(g.full)
 		}
 		line := ownerLine(
-			strconv.FormatUint(uint64(a.UID), 10), reporter.UserNS(a.UserNS),
+			strconv.FormatUint(uint64(a.UID), 10), text.UserNS(a.UserNS),
 			of(a.Instances, a.InstancesLimit, a.InstancesQuality), percent(a.InstancesLimit, a.Instances),
 			of(a.Watches, a.WatchesLimit, a.WatchesQuality), percent(a.WatchesLimit, a.Watches),
 			rate(g), full)
@@ -146,12 +146,12 @@ func ownerLine(owner, userns, instances, ishare, watches, wshare, rate, full str
 func (m *model) processes() []string {
 	lines := []string{header.Render(fill(m.line("PID", "UID", "COMM", "INST", "WATCHES", "EVENTS", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
 	for _, p := range m.rows[m.offset:min(len(m.rows), m.offset+m.page())] {
-		watches := reporter.Figure(p.Watches, p.WatchesQuality)
+		watches := text.FormatCount(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
-			watches += "@" + reporter.Span(time.Duration(p.WatchesAgeSeconds)*time.Second)
+			watches += "@" + text.HumanDuration(time.Duration(p.WatchesAgeSeconds)*time.Second)
 		}
 		line := m.line(itoa(int64(p.PID)), strconv.FormatUint(uint64(p.UID), 10), safetext.String(p.Comm),
-			reporter.Figure(p.Instances, p.Quality), watches, itoa(p.QueuedEvents), of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
+			text.FormatCount(p.Instances, p.Quality), watches, itoa(p.QueuedEvents), of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
 		lines = append(lines, heat(line, max(p.NOFILESoft.Percent(p.FDs), inotify.Limit(p.QueuedEventsLimit).Percent(p.QueuedEvents))))
 	}
 	if m.usage != nil && len(m.rows) == 0 {
@@ -203,9 +203,9 @@ func (m *model) footer() string {
 
 func heat(line string, percent float64) string {
 	switch {
-	case percent >= reporter.HotPercent:
+	case percent >= text.HotPercent:
 		return hot.Render(line)
-	case percent >= reporter.WarmPercent:
+	case percent >= text.WarmPercent:
 		return warm.Render(line)
 	}
 	return line
@@ -214,7 +214,7 @@ func heat(line string, percent float64) string {
 // of renders used/limit. Beyond 100 million nobody counts the digits: the
 // kernel's own INT_MAX is 2e+09, systemd's fs.file-max 9e+18.
 func of(used int64, limit inotify.Limit, q inotify.Quality) string {
-	s := reporter.Figure(used, q) + "/"
+	s := text.FormatCount(used, q) + "/"
 	switch {
 	case limit < 0:
 		return s + "?"

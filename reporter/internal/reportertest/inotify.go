@@ -44,7 +44,7 @@ func Roomy() inotify.Usage {
 
 // RefusedOfEachKind has one failed call for each limit, and one that failed for
 // another reason.
-var RefusedOfEachKind = []inotify.Refusal{
+var RefusedOfEachKind = []inotify.SyscallFailure{
 	{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: inotify.InitialUserNS}, Used: 128, Limit: 128, PID: 7, Comm: "fluent-bit", Count: 3, Namespace: "logging", Pod: "fb", Container: "fluent-bit", Cgroup: "/kubepods/pod0123456789abcdef0123456789abcdef/x"},
 	{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: 5, UID: 1000}, Level: 1, Used: 3, Limit: 3, PID: 8, Comm: "a\nb", Count: 1},
 	{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40, PID: 9, Comm: "tail", Count: 2, Unit: "tail.service"},

@@ -1,0 +1,177 @@
+// Package accounting picks the best available source of inotify usage: BPF
+// programs, tracefs or procfs.
+//
+// BPF needs CAP_BPF and CAP_PERFMON and a kernel whose data structures pass a
+// self-test. Without them a pass over /proc gives the same figures at a higher
+// cost, and the usage lists the reason. A pass writes nothing.
+package accounting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/inotify/bpf"
+	"github.com/nodetune/nodetune/inotify/procscan"
+	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+// Source counts who holds what, and knows their names.
+type Source struct {
+	scanner  *procscan.Scanner
+	Accounts *bpf.Table // or nil
+	walk     *bpf.Walk  // or nil
+	Policy   inotify.Policy
+	names    *workload.Index
+	failures *FailureTracer // or nil
+}
+
+func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
+	scanner, err := procscan.New(roots.Procfs, roots.Sysfs, p)
+	if err != nil {
+		return nil, err
+	}
+	h := &Source{scanner: scanner, Policy: p, names: workload.NewIndex(roots.Rootfs)}
+	h.openKernelSources(roots.Procfs)
+	return h, nil
+}
+
+// openKernelSources makes the kernel the source, as far as it can be.
+func (h *Source) openKernelSources(procfs string) {
+	err := bpfUnavailableReason(procfs, h.Policy)
+	if err != nil {
+		h.scanner.SetAccountSource(inotify.Unavailable{Why: err})
+		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
+		return
+	}
+	types := bpf.NewTypes()
+	defer types.Close()
+	if h.Accounts, err = bpf.Open(procfs, types); err != nil {
+		h.scanner.SetAccountSource(inotify.Unavailable{Why: err})
+	} else {
+		h.scanner.SetAccountSource(h.Accounts)
+	}
+	if h.walk, err = bpf.OpenWalk(procfs, types); err != nil {
+		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
+	} else {
+		h.scanner.SetHolderSource(h.walk)
+	}
+}
+
+// bpfUnavailableReason says why the kernel is not to be asked by itself.
+func bpfUnavailableReason(procfs string, p inotify.Policy) error {
+	if !p.KernelCounters {
+		return errors.New("inotify.kernelCounters is false")
+	}
+	return requireOwnKernel(procfs)
+}
+
+// requireOwnKernel says whether pids and settings are those of this kernel.
+func requireOwnKernel(procfs string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return fmt.Errorf("%s is not of this kernel", procfs)
+	}
+	return nil
+}
+
+func (h *Source) Close() {
+	_ = h.scanner.Close()
+	if h.Accounts != nil {
+		_ = h.Accounts.Close()
+	}
+	if h.walk != nil {
+		_ = h.walk.Close()
+	}
+	if h.failures != nil {
+		h.failures.Close()
+	}
+}
+
+// RefreshNames reads again which pods and containers there are.
+func (h *Source) RefreshNames() error { return h.names.Refresh() }
+
+// Find returns the processes whose program, pod or unit is called name.
+func (h *Source) Find(ctx context.Context, name string) ([]procscan.ProcessName, error) {
+	return h.scanner.Find(ctx, name, h.names)
+}
+
+// Probe makes the next pass take instances in the name of the user of a process,
+// where the kernel's counters cannot be read.
+func (h *Source) Probe(pid int) error {
+	uid, err := h.scanner.UID(pid)
+	if err != nil {
+		return err
+	}
+	h.scanner.AddProbe(uid)
+	return nil
+}
+
+// Inspect returns what one process holds of each limit, beside what a pass
+// counted.
+func (h *Source) Inspect(pid int, u inotify.Usage) (procscan.ProcessDetail, error) {
+	s, err := h.scanner.Inspect(pid, u)
+	if err == nil {
+		s.Name(h.names)
+	}
+	return s, err
+}
+
+// RaiseNOFILE raises the descriptor limit of one process, and returns the limit
+// that it has then.
+func (h *Source) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
+	return h.scanner.RaiseNOFILE(r)
+}
+
+// TraceFailures makes every pass from now on say which calls of inotify failed.
+func (h *Source) TraceFailures(roots host.Roots) error {
+	r, err := OpenFailureTracer(roots, h.Policy, &inotify.RecentFailures{})
+	if err != nil {
+		return err
+	}
+	h.failures = r
+	return nil
+}
+
+// Usage walks once.
+func (h *Source) Usage(ctx context.Context) (inotify.Usage, error) {
+	named := h.names.Refresh()
+	u, err := h.scanner.Usage(ctx)
+	if err != nil {
+		return u, err
+	}
+	if named != nil {
+		u.Unknown = append(u.Unknown, inotify.Gap{What: "names of pods that started since", Why: named.Error()})
+	}
+	u.Name(h.names)
+	u.Findings = inotify.Pressure(u, h.Policy)
+	if h.failures != nil {
+		if _, _, err := h.failures.Read(time.Now()); err != nil {
+			u.Unknown = append(u.Unknown, inotify.Gap{What: "refusals", Why: err.Error()})
+		}
+		u.Refusals = h.failures.recent.Recent(time.Now())
+	}
+	return u, nil
+}
+
+// Once makes one pass. A tree that holds no processes, as one made for
+// --path.procfs, has no such section.
+func Once(ctx context.Context, roots host.Roots, p inotify.Policy) reporter.Result[inotify.Usage] {
+	h, err := Open(roots, p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return reporter.Result[inotify.Usage]{}
+	}
+	if err != nil {
+		return reporter.Result[inotify.Usage]{At: time.Now(), Err: err}
+	}
+	defer h.Close()
+	u, err := h.Usage(ctx)
+	return reporter.Result[inotify.Usage]{Value: u, At: time.Now(), Err: err}
+}

@@ -1,0 +1,116 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+const (
+	// diskInterval is how often the kubelet looks at its disks (eviction manager)
+	// and at the sizes of logs: who wants to be earlier looks as often.
+	diskInterval = 10 * time.Second
+	// maxDiskCPUShare bounds what that costs, as maxCPUShare does.
+	maxDiskCPUShare = 0.005
+)
+
+// Who reads the logs is looked up in a walk of /proc, which is most of what a
+// pass costs (60 ms of CPU with 500 processes and 10,000 watches): seldom while
+// every log is read and no disk fills, soon otherwise, and soon after the start.
+const (
+	readersIdleInterval = 2 * time.Minute
+	readersBusyInterval = 30 * time.Second
+)
+
+// diskTask sees who fills the logs' disk and who reads the logs.
+type diskTask struct {
+	agent *Agent
+	roots host.Roots
+
+	observer          *disk.Observer
+	policy            disk.Policy
+	since             time.Time     // of the observer's first pass
+	cost              time.Duration // CPU time of the last pass
+	noMounts          sync.Once
+	missingPrivileges []disk.Finding // that were missing in the pass before
+}
+
+// logMissingPrivileges says what newly keeps disk.mode from being carried out.
+func (t *diskTask) logMissingPrivileges(all []disk.Finding) {
+	var missing []disk.Finding
+	for _, f := range all {
+		if f.Reason != disk.FindingCannotAct {
+			continue
+		}
+		if !slices.Contains(t.missingPrivileges, f) {
+			t.agent.log.Warn("disk.mode needs a privilege that is missing", "message", f.Message, "do", f.Do)
+		}
+		missing = append(missing, f)
+	}
+	t.missingPrivileges = missing
+}
+
+func (t *diskTask) interval() time.Duration {
+	seldom := maxInterval
+	if t.agent.config.Load().Disk.Mode != disk.Observe {
+		// Nothing is done upon an older look, and what is done meanwhile, which
+		// the process's CPU time has too, must not keep it from being taken.
+		seldom = maxUsageAge / 2
+	}
+	return min(max(diskInterval, time.Duration(float64(t.cost)/maxDiskCPUShare)), seldom)
+}
+
+func (t *diskTask) pass(ctx context.Context) error {
+	before := cpuTime()
+	u, err := t.observe(ctx, time.Now())
+	now := time.Now()
+	t.cost = cpuTime() - before
+	if errors.Is(err, fs.ErrNotExist) {
+		t.noMounts.Do(func() {
+			t.agent.log.Info("no mounts found; disks and logs are not observed", "path.procfs", t.roots.Procfs)
+		})
+		return nil
+	}
+	if err == nil {
+		t.logMissingPrivileges(u.Findings)
+		t.agent.notifyAffectedPods(t.roots.Rootfs, now)
+	}
+	t.agent.latest.Update(func(s *reporter.Snapshot) {
+		s.Disk = reporter.Result[disk.Usage]{Value: u, At: now, Err: err}
+	})
+	t.agent.publish()
+	return err
+}
+
+// observe makes one pass with the policy in force. A new policy begins anew:
+// growth and stalls are known again after some passes.
+func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, error) {
+	policy := t.agent.config.Load().Disk
+	if t.observer != nil && !reflect.DeepEqual(t.policy, policy) {
+		_ = t.observer.Close()
+		t.observer = nil
+	}
+	if t.observer == nil {
+		o, err := disk.New(t.roots.Procfs, t.roots.Sysfs, t.roots.Rootfs, policy)
+		if err != nil {
+			return disk.Usage{}, err
+		}
+		t.observer, t.policy, t.since = o, policy, now
+	}
+	u, err := t.observer.Observe(ctx, now)
+	t.observer.WalkEvery = readersIdleInterval
+	// It takes two looks to see that somebody stands still.
+	young := now.Sub(t.since) < 2*readersBusyInterval
+	if young || u.Pressure.Severity != disk.Clear || u.Reading.Severity != disk.Clear {
+		t.observer.WalkEvery = readersBusyInterval
+	}
+	return u, err
+}

@@ -1,0 +1,229 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"reflect"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/inotify/bpf"
+	"github.com/nodetune/nodetune/inotify/procscan"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+const (
+	// idleInterval is how often use is counted while everybody is far from every
+	// limit. A pass over 500 processes and 10,000 watches takes some 80 ms of CPU
+	// (BenchmarkAgent), 0.07 % of a core.
+	idleInterval = 2 * time.Minute
+	// busyInterval is how often where somebody is near a limit, or will be, and where
+	// holders are read from the kernel's descriptor tables: that takes 0.01 of it.
+	busyInterval = 30 * time.Second
+	// nearPercent of a limit in use is near it.
+	nearPercent = 50
+	// maxCPUShare bounds what counting costs on a larger node, as a share of a
+	// core: where a pass takes more than 150 ms of CPU, it comes seldomer.
+	maxCPUShare = 0.005
+	// maxInterval is the longest pause between two passes: with a tenth of jitter
+	// and a slow pass it must stay below the five minutes after which conditions
+	// are Unknown (reporter.conditions.staleAfter).
+	maxInterval = 3 * time.Minute
+)
+
+// inotifyTask counts who uses what, and asks for more before a limit is met.
+type inotifyTask struct {
+	agent *Agent
+	roots host.Roots
+
+	source       *accounting.Source
+	surges       *surgeWatcher
+	history      inotify.History
+	heldBack     map[string]string // why a limit is not raised, as it was logged
+	cost         time.Duration     // CPU time of the last pass
+	near         bool              // somebody is near a limit, or a condition says so
+	walked       bool              // holders are read from the kernel
+	noProcesses  sync.Once
+	loggedSource string // of the figures, as it was logged
+	act          bool
+	paused       func() string
+	nofileErrors map[string]bool // messages about RLIMIT_NOFILE that were logged
+}
+
+func (t *inotifyTask) interval() time.Duration {
+	every := idleInterval
+	if t.near || t.walked {
+		every = busyInterval
+	}
+	return min(max(every, time.Duration(float64(t.cost)/maxCPUShare)), maxInterval)
+}
+
+func (t *inotifyTask) pass(ctx context.Context) error {
+	before := cpuTime()
+	u, err := t.count(ctx)
+	now := time.Now()
+	t.cost = cpuTime() - before
+	if errors.Is(err, errNoProcesses) {
+		t.noProcesses.Do(func() {
+			t.agent.log.Info("no processes found; inotify usage is not counted", "path.procfs", t.roots.Procfs)
+		})
+		return nil
+	}
+	u.Refusals = t.agent.failures.Recent(now)
+	t.agent.latest.Update(func(s *reporter.Snapshot) {
+		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
+	})
+	if err == nil {
+		t.walked = u.HoldersSource == inotify.SourceWalk
+		t.logSource(u)
+		t.requestFloors(u, now)
+		t.raiseNOFILE(u)
+	}
+	t.agent.publish()
+	return err
+}
+
+// logSource logs where the figures are from, when that changes.
+func (t *inotifyTask) logSource(u inotify.Usage) {
+	whence := u.Source + u.SourceReason + u.HoldersSource + u.HoldersReason
+	if whence == t.loggedSource {
+		return
+	}
+	t.loggedSource = whence
+	t.agent.log.Info("counting inotify usage of accounts", "source", u.Source, "reason", u.SourceReason)
+	t.agent.log.Info("counting inotify holders", "source", u.HoldersSource, "reason", u.HoldersReason)
+}
+
+// errNoProcesses is a --path.procfs that holds settings and no processes, which
+// is all that holding the floors needs.
+var errNoProcesses = errors.New("no processes")
+
+// count makes one pass with the policy in force.
+func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
+	policy := t.agent.config.Load().Inotify
+	if t.source != nil && !reflect.DeepEqual(t.source.Policy, policy) {
+		t.surges.setSource(nil)
+		t.source.Close()
+		t.source = nil
+	}
+	if t.source == nil {
+		h, err := accounting.Open(t.roots, policy)
+		if errors.Is(err, fs.ErrNotExist) {
+			return inotify.Usage{}, errNoProcesses
+		}
+		if err != nil {
+			return inotify.Usage{}, err
+		}
+		t.source = h
+		if h.Accounts != nil {
+			t.surges.setSource(h.Accounts)
+			t.startNotifier(ctx, h.Accounts)
+		}
+	}
+	return t.source.Usage(ctx)
+}
+
+// startNotifier has the kernel ring when a surge begins.
+func (t *inotifyTask) startNotifier(ctx context.Context, table *bpf.Table) {
+	alarm, err := table.NewThresholdNotifier()
+	if err != nil {
+		t.agent.log.Info("no BPF notification of surges; polling ten times a second", "err", err)
+		return
+	}
+	context.AfterFunc(ctx, func() { _ = alarm.Close() })
+	t.surges.start(ctx, alarm)
+}
+
+// requestFloors asks for more of what is used for a large share, or will be.
+func (t *inotifyTask) requestFloors(u inotify.Usage, now time.Time) {
+	policy := t.source.Policy
+	t.history.Add(now, u, busyInterval)
+	forecasts := t.history.Forecasts(u, policy.Horizon.D())
+	t.near = len(forecasts) > 0 || nearLimit(u) || t.agent.kube.underPressure()
+	held := make(map[string]string)
+	more := false
+	for _, f := range inotify.Raise(u, forecasts, policy) {
+		if f.HeldBack != "" {
+			held[f.Key] = f.HeldBack
+			if t.heldBack[f.Key] == "" {
+				t.agent.log.Warn("limit is nearly used up and cannot be raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
+			}
+		}
+		more = t.requestFloor(f) || more
+	}
+	t.heldBack = held
+	if more {
+		t.agent.sysctlTask.requestPass()
+	}
+}
+
+// requestFloor asks for a floor, and reports whether it is higher than what was asked
+// for before.
+func (t *inotifyTask) requestFloor(f inotify.Floor) bool {
+	return t.agent.floorRequests.request(sysctl.Need{Key: sysctl.Key(f.Key), AtLeast: sysctl.Value(f.AtLeast), Why: f.Reason, FromUse: true})
+}
+
+// raiseInSurge raises between two passes, in this goroutine: on a node whose CPUs
+// are all busy another one may have to wait for milliseconds.
+func (t *inotifyTask) raiseInSurge(ctx context.Context, floors []inotify.Floor, since func() time.Duration) bool {
+	more := false
+	for _, f := range floors {
+		more = t.requestFloor(f) || more
+	}
+	if !more || !t.agent.raiseNow(ctx) {
+		return false
+	}
+	t.agent.log.Info("raised limits during a surge", "after", since().Round(time.Microsecond))
+	return true
+}
+
+// nearLimit reports whether a limit is in use for a share that should be looked
+// at more often.
+func nearLimit(u inotify.Usage) bool {
+	near := u.Limits.FileMax.Percent(u.Limits.OpenFiles) >= nearPercent
+	for _, a := range u.Accounts {
+		near = near || a.InstancesLimit.Percent(a.Instances) >= nearPercent || a.WatchesLimit.Percent(a.Watches) >= nearPercent
+	}
+	return near
+}
+
+// raiseNOFILE raises the descriptor limits of the programs that the
+// configuration names.
+func (t *inotifyTask) raiseNOFILE(u inotify.Usage) {
+	refused := make(map[string]bool)
+	for _, r := range inotify.RaiseNOFILE(u.Processes, t.source.Policy) {
+		if !t.act || t.paused() != "" {
+			continue // nodetune_process_open_fds shows it
+		}
+		is, err := t.source.RaiseNOFILE(r)
+		switch {
+		case errors.Is(err, procscan.ErrGone):
+		case err != nil:
+			refused[err.Error()] = true
+			if !t.nofileErrors[err.Error()] {
+				t.agent.log.Warn("cannot raise the descriptor limit of a process", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
+			}
+		default:
+			t.agent.log.Info("raised the descriptor limit of a process", "comm", safetext.String(r.Comm), "pid", r.PID, "used", r.Used, "from", r.From, "to", is)
+		}
+	}
+	t.nofileErrors = refused
+}
+
+// cpuTime returns the user and system time of this process, getrusage(2). What
+// other tasks use meanwhile counts as well, which errs towards using less.
+func cpuTime() time.Duration {
+	var r unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/internal/lastwords"
+	"github.com/nodetune/nodetune/reporter/kube"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// maxErrorAge is how old the last words of a container may be. A collector that
+// went blind says so once; one that crashes says so every five minutes at least
+// (the kubelet's longest back-off).
+const maxErrorAge = 24 * time.Hour
+
+// raisedKeys are the limits that were raised since somebody looked who had met them.
+type raisedKeys struct {
+	mu   sync.Mutex
+	keys []sysctl.Key
+}
+
+func (r *raisedKeys) add(k sysctl.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.keys, k) {
+		r.keys = append(r.keys, k)
+	}
+}
+
+func (r *raisedKeys) takeAll() []sysctl.Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys := r.keys
+	r.keys = nil
+	return keys
+}
+
+// notifyLimitRaised tells of the floors that a pass has put in force, and asks the
+// disks' task, which may wait for a disk, who had met the limits.
+func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResult) {
+	look := false
+	for _, s := range seen.Rules {
+		if !s.Changed || s.Op != sysctl.AtLeast || s.Value <= s.Before {
+			continue
+		}
+		a.recordNodeEvent(corev1.EventTypeNormal, kube.LimitRaised, kube.LimitRaisedMessage(s, configured))
+		a.raisedKeys.add(s.Key)
+		look = true
+	}
+	if look {
+		a.diskTask.requestPass()
+	}
+}
+
+// notifyAffectedPods tells the containers whose log ends with the error of a limit that
+// was raised.
+func (a *Agent) notifyAffectedPods(rootfs string, now time.Time) {
+	keys := a.raisedKeys.takeAll()
+	if len(keys) == 0 {
+		return
+	}
+	words, err := lastwords.Find(rootfs, now.Add(-maxErrorAge))
+	if err != nil {
+		a.log.Warn("cannot search container logs for limit errors", "err", err)
+		return
+	}
+	for _, w := range words {
+		e, ok := kube.AffectedPodEvent(w, keys)
+		if !ok {
+			continue
+		}
+		a.log.Info("container log ends with the error of a limit that was raised", "namespace", w.Namespace, "pod", w.Pod, "container", w.Container, "errno", int(w.Errno))
+		a.kube.recordPodEvent(e, a.config.Load().Reporter.PodDemands, now)
+	}
+}

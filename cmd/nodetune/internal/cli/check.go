@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/text"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+func newCheck(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Say what is, what is wanted and what follows from the difference",
+		Long: `Reads the kernel's settings, changes nothing, and says for each rule what is,
+what is wanted, and what follows from a difference; then who uses most of which
+limit. The exit code is 1 where something is not in force, or where a user or a
+process uses so much of a limit that it counts as pressure (80 %, see
+inotify.pressurePercent in the configuration).`,
+		Example: `  nodetune check
+  nodetune check -o json | jq '.sysctl.rules[] | select(.outcome != "InForce")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.check(cmd)
+		},
+	}
+}
+
+// check runs one pass over every subsystem that changes nothing, prints the
+// report, and returns the exit code that it earns.
+func (o *options) check(cmd *cobra.Command) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	var s reporter.Snapshot
+	s.Inotify = accounting.Once(cmd.Context(), o.Roots, cfg.Inotify)
+	s.Sysctl = sysctlPass(cmd.Context(), o.Roots, cfg, floorsFromUsage(s.Inotify.Value, cfg.Inotify))
+	s.Disk = diskPass(cmd.Context(), o.Roots, cfg.Disk)
+	return o.report(cmd.OutOrStdout(), s)
+}
+
+// sysctlPass runs one pass over the settings that changes nothing.
+func sysctlPass(ctx context.Context, roots host.Roots, cfg config.Config, needs []sysctl.Need) reporter.Result[sysctl.PassResult] {
+	p, err := newSysctlPass(roots, cfg, needs)
+	if err != nil {
+		return reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err}
+	}
+	defer p.Tree.Close()
+	defer p.Store.Close()
+	return reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()}
+}
+
+// newSysctlPass opens what a pass over the settings needs.
+func newSysctlPass(roots host.Roots, cfg config.Config, needs []sysctl.Need) (sysctl.Pass, error) {
+	m, err := sysctl.ReadMachine(roots.Procfs)
+	if err != nil {
+		return sysctl.Pass{}, err
+	}
+	tree, err := sysctl.OpenTree(roots.Procfs)
+	if err != nil {
+		return sysctl.Pass{}, err
+	}
+	return sysctl.Pass{
+		Procfs: roots.Procfs, Tree: tree, Store: sysctl.NewStore(roots.Rootfs),
+		Rules: sysctl.WithNeeds(cfg.Sysctl.For(m), needs),
+	}, nil
+}
+
+// report prints s and returns its exit code as an error.
+func (o *options) report(w io.Writer, s reporter.Snapshot) error {
+	err := o.print(w, reporter.NewDocument(s), func(w io.Writer) error {
+		return text.Table(w, s, colour(w))
+	})
+	switch {
+	case err != nil:
+		return errInput(err)
+	case s.Sysctl.Err != nil:
+		return errInput(s.Sysctl.Err)
+	case s.Inotify.Err != nil:
+		return errInput(s.Inotify.Err)
+	case s.Disk.Err != nil:
+		return errInput(s.Disk.Err)
+	case len(s.Sysctl.Value.Unsatisfied()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed(), s.Disk.Value.Pressure.Severity == disk.Bad:
+		return errNotMet(nil)
+	}
+	return nil
+}
+
+// colour reports whether w is a terminal that wants it (no-color.org).
+func colour(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && terminal(w)
+}
+
+// terminal reports whether w is one that can do more than print lines.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

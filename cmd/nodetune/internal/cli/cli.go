@@ -1,0 +1,31 @@
+// Package cli is the command line of nodetune: one file for each command.
+//
+// A command reads the configuration, calls the packages that observe, plan and
+// apply, prints a table or a document, and returns an exit code. It decides
+// nothing about the node. Commands write to the writers of cobra; only run logs.
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Main runs the command line of this process and ends it with the exit code.
+func Main() {
+	os.Exit(run(commandLine(os.Args), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return exitCode(root.ExecuteContext(ctx), stderr)
+}

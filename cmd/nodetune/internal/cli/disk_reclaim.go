@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/agent"
+	"github.com/nodetune/nodetune/disk/logdir"
+	"github.com/nodetune/nodetune/disk/reclaim"
+	"github.com/nodetune/nodetune/internal/field"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// diskReclaimFlags are the flags of `nodetune disk reclaim`.
+type diskReclaimFlags struct {
+	until    string
+	path     string
+	classes  []string
+	critical bool
+	dryRun   bool
+}
+
+func newDiskReclaim(o *options) *cobra.Command {
+	f := &diskReclaimFlags{}
+	cmd := &cobra.Command{
+		Use:   "reclaim",
+		Short: "Free space on a disk of logs, what nobody misses first",
+		Long: `Frees space until no more than --until of the filesystem is in use, one safe
+step after another, and looks at the disk again after each: compressed archives,
+oldest first and never the last of a log; archives to compress; oversized logs
+that disk.rotations names; and, only where they are named in disk.reclaim.classes
+or --class, archives of others, logs of pods that are gone, archived journals,
+deleted files and other oversized logs below every reader's offset, core dumps.
+What somebody has open stays. What is unread goes only with --class unread
+--critical, and the loss is said.
+
+With --dry-run it touches nothing and shows the steps, also those whose class
+is not switched on. Interrupt it at any time: each step is whole or not begun.`,
+		Example: `  sudo nodetune disk reclaim --until 80% --dry-run
+  sudo nodetune disk reclaim --until 80% --class foreign-archives,journal`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, o)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.until, "until", "", "stop when so much of the filesystem is in use, for example 80%")
+	fl.StringVar(&f.path, "path", "", "which filesystem: that of this log `directory` (default: the first of disk.logPaths)")
+	fl.StringSliceVar(&f.classes, "class", nil, "switch these classes on too: "+join(reclaim.Classes))
+	fl.BoolVar(&f.critical, "critical", false, "the last reserves may go: the ballast, and the class unread")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "show the steps, do none")
+	_ = cmd.MarkFlagRequired("until")
+	return cmd
+}
+
+func join[T ~string](all []T) string {
+	s := make([]string, len(all))
+	for i, x := range all {
+		s[i] = string(x)
+	}
+	return strings.Join(s, ", ")
+}
+
+func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
+	used, err := strconv.ParseFloat(strings.TrimSuffix(f.until, "%"), 64)
+	if err != nil {
+		return fmt.Errorf("--until %q: want a percentage, for example 80%%", f.until)
+	}
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	p := cfg.Disk
+	for _, c := range f.classes {
+		p.Reclaim.Classes = append(p.Reclaim.Classes, reclaim.Class(c))
+	}
+	if err := p.Validate(); err != nil {
+		return fmt.Errorf("--class: %w", err)
+	}
+	if f.path == "" {
+		f.path = p.LogPaths[0]
+	}
+	if at := sysctl.NewStore(o.Rootfs).Paused(); at != "" && !f.dryRun {
+		return errNotMet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
+	}
+	r, err := reclaim.New(o.Procfs, o.Rootfs, p.ReclaimConfig())
+	if err != nil {
+		return errInput(err)
+	}
+	defer func() { _ = r.Close() }()
+	r.Sandboxes = agent.PodSandboxes(o.Rootfs)
+	goal, err := r.Until(f.path, used)
+	if err != nil {
+		return err
+	}
+	goal.Critical = f.critical
+	seen := diskPass(cmd.Context(), o.Roots, p) // an error leaves out orphans and deleted files
+	out := cmd.OutOrStdout()
+	tell := func(a logdir.Action) {
+		if o.output == "table" {
+			printAct(out, a)
+		}
+	}
+	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value.ReclaimInput(), f.dryRun, time.Now(), tell)
+	doc := struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		reclaim.Result
+	}{apiVersion, "Reclaim", got}
+	if err := o.print(out, doc, func(w io.Writer) error { return f.show(w, got) }); err != nil {
+		return err
+	}
+	if err != nil {
+		return errNotMet(err)
+	}
+	if !got.Met && !f.dryRun {
+		next := "there is nothing else that may go; see what could with --dry-run"
+		if got.Bounded {
+			next = "disk.reclaim.maxFiles and maxBytes bound one call; call it again"
+		}
+		return errNotMet(fmt.Errorf("%s has %s available, %s less than %s: %s",
+			f.path, field.Size(got.Filesystem.AvailBytes), field.Size(goal.AvailBytes-got.Filesystem.AvailBytes), field.Size(goal.AvailBytes), next))
+	}
+	return nil
+}
+
+func printAct(w io.Writer, a logdir.Action) {
+	line := fmt.Sprintf("%s %s (%s): %s", a.Verb, a.Path, field.Size(a.Bytes), a.Reason)
+	if a.Unread > 0 {
+		line += fmt.Sprintf("; %s were unread", field.Size(a.Unread))
+	}
+	if a.Error != "" {
+		line = fmt.Sprintf("%s %s: %s", a.Verb, a.Path, a.Error)
+	}
+	fmt.Fprintln(w, safetext.String(line))
+}
+
+func (f *diskReclaimFlags) show(w io.Writer, got reclaim.Result) error {
+	for _, s := range got.Steps {
+		switchOn := ""
+		if !s.Allowed {
+			switchOn = fmt.Sprintf(" — only with --class %s", s.Class)
+		}
+		fmt.Fprintln(w, safetext.String(fmt.Sprintf("would free %s: %s (%s, %s)%s", field.Size(s.Frees), s.Path, s.Class, s.Reason, switchOn)))
+	}
+	state := "enough"
+	if !got.Met {
+		state = field.Size(got.Goal.AvailBytes) + " are wanted"
+	}
+	if f.dryRun {
+		_, err := fmt.Fprintf(w, "%s: %s available, %s\n", safetext.String(f.path), field.Size(got.Filesystem.AvailBytes), state)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s: freed %s, %s available, %s; %d skipped, since somebody has them open\n",
+		safetext.String(f.path), field.Size(got.Freed), field.Size(got.Filesystem.AvailBytes), state, got.Skipped)
+	return err
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/archive"
+	"github.com/nodetune/nodetune/disk/rotate"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// diskRotateFlags are the flags of `nodetune disk rotate`.
+type diskRotateFlags struct {
+	unit     string
+	pid      int
+	signal   string
+	inPlace  bool
+	compress string
+	archives int
+	wait     time.Duration
+	force    bool
+}
+
+func newDiskRotate(o *options) *cobra.Command {
+	f := &diskRotateFlags{}
+	cmd := &cobra.Command{
+		Use:   "rotate FILE...",
+		Short: "Give logs a new file without losing a line",
+		Long: `Gives each log a new, empty file with owner, mode, ACL and label of the old one,
+in one step, so that its path is never missing; asks the writer to open it
+again; waits until nobody has the old file open; compresses it; and removes the
+archives beyond --archives. A reader that is far behind keeps the log from being
+rotated, unless with --force.
+
+The writer is named by --unit, --pid or disk.rotations of the configuration, and
+gets the signal only if it really has the log open. For a writer that cannot
+reopen, --in-place copies the log and cuts its head off.
+
+Interrupt it at any time: what is half done, it puts right when it is called
+again.`,
+		Example: `  sudo nodetune disk rotate --unit nginx.service --signal USR1 /var/log/nginx/access.log
+  sudo nodetune disk rotate --in-place /var/log/app/app.log`,
+		Args: requireArgs("disk rotate: which logs? Give their paths", 0),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			return f.run(cmd, o, files)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.unit, "unit", "", "systemd `unit` that writes the log")
+	fl.IntVar(&f.pid, "pid", 0, "`process` that writes the log")
+	fl.StringVar(&f.signal, "signal", "HUP", "what makes it reopen: HUP, USR1, USR2 or WINCH")
+	fl.BoolVar(&f.inPlace, "in-place", false, "the writer cannot reopen: copy the log, and cut off what was copied")
+	fl.StringVar(&f.compress, "compress", "gzip", "gzip, zstd or none")
+	fl.IntVar(&f.archives, "archives", 0, "how many archives are kept; 0 keeps all")
+	fl.DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait for the writer and the readers to leave the old file")
+	fl.BoolVar(&f.force, "force", false, "rotate also where a reader is behind, which may lose lines to it")
+	cmd.MarkFlagsMutuallyExclusive("unit", "pid", "in-place")
+	return cmd
+}
+
+// rotateOptions is what the flags say; what they leave out is as in the configuration.
+func (f *diskRotateFlags) rotateOptions(cmd *cobra.Command, p disk.Policy, file string) (rotate.Options, error) {
+	how := rotate.Options{Compress: archive.Gzip}
+	if r, ok := rotate.RuleFor(p.Rotations, file); ok {
+		how = r.Options()
+		how.Grace = 0
+	}
+	set := cmd.Flags().Changed
+	if set("unit") || set("pid") {
+		how.Reopen, how.InPlace = rotate.Reopen{Unit: f.unit, PID: f.pid, Signal: f.signal}, false
+	}
+	if set("in-place") {
+		how.InPlace, how.Reopen = f.inPlace, rotate.Reopen{}
+	}
+	if set("compress") {
+		how.Compress = archive.Compression(f.compress)
+	}
+	if set("archives") {
+		how.Archives = f.archives
+	}
+	how.Force = f.force
+	switch how.Compress {
+	case archive.Gzip, archive.Zstd, archive.None:
+	default:
+		return how, fmt.Errorf("--compress %q: want gzip, zstd or none", f.compress)
+	}
+	if set("signal") && !set("unit") && !set("pid") {
+		return how, errors.New("--signal alone reaches nobody: name the writer with --unit or --pid")
+	}
+	if how.Archives < 0 || f.pid < 0 || f.wait < 0 {
+		return how, errors.New("--archives, --pid and --wait cannot be negative")
+	}
+	return how, nil
+}
+
+func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) error {
+	if o.output != "table" {
+		return fmt.Errorf("--output %s: disk rotate prints a line for each thing it does, and no document", o.output)
+	}
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	if at := sysctl.NewStore(o.Rootfs).Paused(); at != "" {
+		return errNotMet(fmt.Errorf("nodetune is paused and touches no file: remove %s first", at))
+	}
+	rotator, err := rotate.New(o.Procfs, o.Rootfs, cfg.Disk.LogPaths)
+	if err != nil {
+		return errInput(err)
+	}
+	defer func() { _ = rotator.Close() }()
+	managed, err := rotator.Logrotate()
+	if err != nil {
+		return errInput(err)
+	}
+	failed := 0
+	for _, file := range files {
+		if file, err = filepath.Abs(file); err != nil {
+			return errInput(err)
+		}
+		how, err := f.rotateOptions(cmd, cfg.Disk, file)
+		if err != nil {
+			return err
+		}
+		if managed(file) {
+			err = fmt.Errorf("%s is rotated by logrotate, see 'nodetune check'", safetext.String(file))
+		} else {
+			err = f.rotate(cmd.Context(), cmd.OutOrStdout(), rotator, file, how)
+		}
+		if err != nil {
+			if len(files) == 1 {
+				return errNotMet(errors.New(safetext.String(err.Error())))
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: %s\n", safetext.String(err.Error()))
+			failed++
+		}
+		if cmd.Context().Err() != nil {
+			break
+		}
+	}
+	if failed > 0 {
+		return errNotMet(fmt.Errorf("%d of %d logs are not rotated, or their archives not settled", failed, len(files)))
+	}
+	return nil
+}
+
+// rotate rotates one log and stays until its archive is settled.
+func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *rotate.Rotator, file string, how rotate.Options) error {
+	how.Asked = func(who string) {
+		fmt.Fprintf(out, "asked to reopen it: %s\n", safetext.String(who))
+	}
+	// What a killed run left behind comes first: it may be the very same log.
+	if _, err := r.FinishRotation(ctx, file, rotate.Options{Reopen: how.Reopen, Compress: archive.None, Asked: how.Asked}, time.Now()); err != nil {
+		return err
+	}
+	archive, err := r.Rotate(ctx, file, how, time.Now())
+	if err != nil {
+		return err
+	}
+	if archive == "" {
+		fmt.Fprintf(out, "%s is empty and stays as it is\n", safetext.String(file))
+	} else {
+		fmt.Fprintf(out, "%s: its lines are in %s\n", safetext.String(file), safetext.String(archive))
+	}
+	deadline := time.Now().Add(f.wait)
+	for {
+		s, err := r.FinishRotation(ctx, file, how, time.Now())
+		for _, a := range s.Compressed {
+			fmt.Fprintf(out, "compressed to %s\n", safetext.String(a.Path))
+		}
+		for _, a := range s.Removed {
+			fmt.Fprintf(out, "removed %s\n", safetext.String(a.Path))
+		}
+		if err != nil || s.Waiting == 0 && len(s.Repaired) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: writers or readers still have %d of its archives open, which stay as they are; call this again later", file, s.Waiting)
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}

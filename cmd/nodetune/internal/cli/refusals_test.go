@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/reporter"
+)
+
+const tracing = "/sys/kernel/tracing"
+
+// mountTracefs does what systemd does, where there is none.
+func mountTracefs(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(tracing + "/events"); err == nil {
+		return
+	}
+	if err := unix.Mount("tracefs", tracing, "tracefs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(tracing, unix.MNT_DETACH) })
+}
+
+// instancesOf are those below tracefs of a process.
+func instancesOf(t *testing.T, pid string) []string {
+	t.Helper()
+	found, err := filepath.Glob(tracing + "/instances/nodetune-" + pid + "-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// programs are the BPF programs of refusals that are loaded.
+func programs(t *testing.T) int {
+	t.Helper()
+	out, err := exec.Command("bpftool", "prog", "list").CombinedOutput()
+	if err != nil {
+		t.Fatalf("bpftool: %v\n%s", err, out)
+	}
+	return strings.Count(string(out), "name init_refused") + strings.Count(string(out), "name watch_refused")
+}
+
+// Each refusal is told in the log, in the metrics and in the report, and nothing
+// goes on being traced when the agent ends, or is told to stop.
+func TestRefusalsAreTold(t *testing.T) {
+	untouched(t)
+	mountTracefs(t)
+	bin := build(t)
+	for source, more := range map[string]string{
+		"ebpf":    "",
+		"tracefs": "  kernelCounters: false\n",
+	} {
+		t.Run(source, func(t *testing.T) {
+			const head = "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nsysctl:\n  rules:\n  - {key: fs.inotify.max_user_instances, atLeast: 128}\ninotify:\n  leakInstances: 1\n"
+			cfg := filepath.Join(t.TempDir(), "nodetune.yaml")
+			put(t, cfg, head+"  refusals: true\n"+more)
+			before := programs(t)
+			addr := freeAddress(t)
+			s := startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+			pid := strconv.Itoa(s.cmd.Process.Pid)
+			s.until("it traces", func() bool { return strings.Contains(s.log.String(), "tracing failed inotify calls") })
+			if !strings.Contains(s.log.String(), "source="+source) && !strings.Contains(s.log.String(), `source="`+source) {
+				t.Fatal("another source")
+			}
+			by := growing(t, 70320)
+			if have, errno := by(129); have != 128 || errno != 24 {
+				t.Fatalf("%d instances, errno %d", have, errno)
+			}
+			s.until("it is counted", func() bool {
+				return s.series(`nodetune_inotify_refusals_total{call="inotify_init1",errno="EMFILE",resource="inotify_instances"}`) >= 1
+			})
+			s.until("it is logged", func() bool {
+				return strings.Contains(s.log.String(), "inotify call failed") && strings.Contains(s.log.String(), "EMFILE, fs.inotify.max_user_instances")
+			})
+			s.until("it is in the report", func() bool {
+				var doc reporter.Document
+				_, body := s.get("/report")
+				if err := json.Unmarshal([]byte(body), &doc); err != nil || doc.Inotify == nil {
+					return false
+				}
+				for _, f := range doc.Inotify.Refusals {
+					if f.UID == 70320 && f.Count == 1 && f.Errno == 24 {
+						return true
+					}
+				}
+				return false
+			})
+
+			put(t, cfg, head+more)
+			s.hup()
+			gone := func() bool { return len(instancesOf(t, pid)) == 0 && programs(t) <= before }
+			s.until("it stops when it is told to", gone)
+			put(t, cfg, head+"  refusals: true\n"+more)
+			s.hup()
+			s.until("it traces again", func() bool { return !gone() })
+			if source == "tracefs" {
+				_ = s.cmd.Process.Kill()
+				_ = s.stop()
+				if len(instancesOf(t, pid)) != 1 {
+					t.Fatal("killed, it leaves no instance: the test tests nothing")
+				}
+				s = startProcess(t, addr, bin, "run", "--config", cfg, "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+				s.until("the next one removes what was left", func() bool { return len(instancesOf(t, pid)) == 0 })
+				pid = strconv.Itoa(s.cmd.Process.Pid)
+				s.until("and makes its own", func() bool { return len(instancesOf(t, pid)) == 1 })
+			}
+			if err := s.stop(); err != nil {
+				t.Error(err)
+			}
+			if !gone() {
+				t.Errorf("it leaves %q and %d programs", instancesOf(t, pid), programs(t))
+			}
+		})
+	}
+}

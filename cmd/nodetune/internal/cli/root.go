@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/version"
+)
+
+// options are the flags that every command takes.
+type options struct {
+	output string // table, json or yaml
+	config string // the configuration file; empty: the built-in one
+	host.Roots
+}
+
+func newRoot() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{
+		Use:   "nodetune",
+		Short: "Keep a Linux node from starving its log collectors",
+		Long: `Log collectors die with errno=24 because all of a node's root processes share
+128 inotify instances, and go blind without a word when the watches run out.
+nodetune holds the inotify and file-descriptor sysctls above safe floors: it
+raises what is too low, never lowers, and proves it by reading back.`,
+		Example: `  nodetune check            what is, what is wanted, what follows from it
+  sudo nodetune apply       raise what is too low
+  sudo nodetune top         who uses how much of which limit
+  sudo nodetune why PID     which limit a process has met
+  nodetune explain fs.inotify.max_user_instances`,
+		Version:       version.Read().String(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return o.validate()
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	f := root.PersistentFlags()
+	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
+	f.StringVar(&o.config, "config", "", "configuration `file` (default: the built-in one, see 'nodetune config print-default')")
+	f.StringVar(&o.Procfs, "path.procfs", "/proc", "procfs mount point")
+	f.StringVar(&o.Sysfs, "path.sysfs", "/sys", "sysfs mount point")
+	f.StringVar(&o.Rootfs, "path.rootfs", "/", "rootfs mount point; /etc, /run and /usr/lib are looked up below it")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
+		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(
+		newCheck(o), newApply(o), newRestore(o), newExplain(o),
+		newTop(o), newWhy(o), newDisk(o),
+		newRun(o), newNodes(o), newCleanup(o),
+		newConfig(), newVersion(o),
+	)
+	return root
+}
+
+// requireArgs wants arguments, most at most (0: as many as there are), and asks for
+// them in words.
+func requireArgs(ask string, most int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return errors.New(ask)
+		case most > 0 && len(args) > most:
+			return fmt.Errorf("%s; %d at a time, got %d", ask, most, len(args))
+		}
+		return nil
+	}
+}
+
+func (o *options) validate() error {
+	switch o.output {
+	case "table", "json", "yaml":
+		return nil
+	}
+	return fmt.Errorf("--output %q: want table, json or yaml", o.output)
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/agent"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/version"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// runFlags are the flags of the agent. What may change while it runs is in the
+// configuration instead.
+type runFlags struct {
+	web    webFlags
+	log    logFlags
+	kube   kubeFlags
+	dryRun bool
+}
+
+func newRun(o *options) *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Hold the floors for as long as it runs, and say how the node is",
+		Long: `Does what apply does again and again: reads every key, raises what is too low,
+and reads it back. It never lowers, and puts nothing back when it ends.
+
+Needs nothing but uid 0 and a writable /proc/sys: no configuration, no network,
+no Kubernetes. With --node-name it also publishes conditions and Events of that
+Node, and holds the floors just as well while the API server is away. It serves
+metrics for Prometheus, /livez and /readyz, and tells systemd when the floors
+hold.
+
+SIGHUP reads the configuration again, and so does a changed file, within some
+20 seconds. What is not valid is refused, and the one before it stays in force.`,
+		Example: `  sudo nodetune run
+  sudo nodetune run --config /etc/nodetune.yaml --log.format json
+  curl -s localhost:9409/metrics | grep nodetune_sysctl`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, o)
+		},
+	}
+	f.web.register(cmd.Flags())
+	f.log.register(cmd, cmd.Flags())
+	f.kube.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "observe and report, write nothing")
+	return cmd
+}
+
+func (f *runFlags) run(cmd *cobra.Command, o *options) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // first, since by default it kills
+	defer signal.Stop(hup)
+	if o.output != "table" {
+		return fmt.Errorf("--output %s: run prints a log and no document; see --log.format, and /report of a running agent", o.output)
+	}
+	log, err := f.log.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if err := f.web.validate(); err != nil {
+		return err
+	}
+	client, err := f.kube.client()
+	if err != nil {
+		return err
+	}
+	cfg, file, err := config.Watch(o.config)
+	if err != nil {
+		return err
+	}
+	store := sysctl.NewStore(o.Rootfs)
+	leave, err := store.AcquireAgentLock()
+	if held, ok := errors.AsType[*sysctl.LockedError](err); ok {
+		return errNotMet(held)
+	}
+	if err != nil {
+		// A full or read-only /run is no reason to leave the floors alone.
+		log.Warn("cannot take the agent lock; other nodetune processes cannot see this agent", "err", err)
+	} else {
+		defer leave()
+	}
+	a := agent.New(agent.Options{
+		Roots: o.Roots, Log: log, Config: cfg, File: file, Store: store, Act: !f.dryRun,
+		Client: client, Node: f.kube.nodeName, Server: f.web.server(),
+	})
+	v := version.Read()
+	log.Info("nodetune started", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
+	a.Run(cmd.Context(), hup)
+	log.Info("shutting down, limits are kept")
+	return nil
+}

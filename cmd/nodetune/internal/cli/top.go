@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/text"
+	"github.com/nodetune/nodetune/reporter/top"
+)
+
+func newTop(o *options) *cobra.Command {
+	var once bool
+	var every time.Duration
+	var rows int
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Show who uses how much of which limit, as it changes",
+		Long: `Shows the accounts that the kernel charges (user namespace and uid), and below
+them the processes that hold inotify instances, watches and descriptors, with
+their pod and container or systemd unit. ? lists the keys.
+
+Where the output is no terminal, and with -o json or yaml, it prints once. The
+document is the .inotify section of check.
+
+As root it sees all processes; without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH
+only those of its own user, and says so.`,
+		Example: `  sudo nodetune top
+  sudo nodetune top --once --rows 0
+  sudo nodetune top -o json | jq '.inotify.processes[] | select(.pod != null)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if every < top.MinEvery || every > top.MaxEvery {
+				return fmt.Errorf("--interval %s: want %s to %s", every, top.MinEvery, top.MaxEvery)
+			}
+			if rows < 0 {
+				return fmt.Errorf("--rows %d: want 0 or more", rows)
+			}
+			if once || o.output != "table" || !terminal(cmd.OutOrStdout()) {
+				return o.topOnce(cmd, rows)
+			}
+			return o.topLive(cmd, every)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&once, "once", false, "print a table and exit")
+	f.DurationVarP(&every, "interval", "i", 2*time.Second, "time between passes")
+	f.IntVarP(&rows, "rows", "n", 20, "rows of the printed table (0: all)")
+	return cmd
+}
+
+func (o *options) topOnce(cmd *cobra.Command, rows int) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	h, err := accounting.Open(o.Roots, cfg.Inotify)
+	if err != nil {
+		return errInput(err)
+	}
+	defer h.Close()
+	u, err := h.Usage(cmd.Context())
+	if err != nil {
+		return errInput(err)
+	}
+	var s reporter.Snapshot
+	s.Inotify.Value, s.Inotify.At = u, time.Now()
+	return o.print(cmd.OutOrStdout(), reporter.NewDocument(s), func(w io.Writer) error {
+		return text.HoldersTable(w, u, rows, colour(w))
+	})
+}
+
+func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	h, err := accounting.Open(o.Roots, cfg.Inotify)
+	if err != nil {
+		return errInput(err)
+	}
+	defer h.Close()
+	if cfg.Inotify.Refusals {
+		if err := h.TraceFailures(o.Roots); err != nil {
+			return errInput(fmt.Errorf("trace what inotify refuses (inotify.refusals): %w", err))
+		}
+	}
+	if err := top.Run(cmd.Context(), h.Usage, every); err != nil {
+		return errInput(fmt.Errorf("show the live view (try --once): %w", err))
+	}
+	return nil
+}

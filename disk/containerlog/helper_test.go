@@ -1,0 +1,11 @@
+package containerlog
+
+import (
+	"testing"
+
+	"github.com/nodetune/nodetune/internal/disktest"
+)
+
+// The processes that other tests of this package start.
+
+func TestHelperWriter(t *testing.T) { disktest.RunWriter(t) }

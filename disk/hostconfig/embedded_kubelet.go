@@ -1,0 +1,298 @@
+package hostconfig
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/nodetune/nodetune/internal/hostfs"
+)
+
+// kubeletArgs returns the arguments of the kubelet in the process with this
+// NUL-separated command line. The kubelet may be part of another program, which
+// takes its arguments from files of its own; k.Program then names it.
+func kubeletArgs(cmdline []byte, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
+	args := strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
+	// k3s sets its title: the first argument is then "/usr/local/bin/k3s server".
+	program, command, _ := strings.Cut(args[0], " ")
+	args = args[1:]
+	switch name := path.Base(program); {
+	case name == "kubelite":
+		k.Program = "kubelite"
+		return microK8sArgs(args, host, k)
+	case name == "microshift":
+		k.Program, k.Config = "microshift", microShiftConfig
+		return []string{"--config=" + microShiftConfig}, nil
+	case name == "k3s" || strings.HasPrefix(name, "k3s-"):
+		k.Program = "k3s"
+		if command == "" {
+			command = strings.TrimPrefix(name, "k3s-")
+		}
+		return k3sArgs(command, args, host, k)
+	}
+	return args, nil
+}
+
+// microShiftConfig is the file that MicroShift writes for its kubelet.
+const microShiftConfig = "/var/lib/microshift/resources/kubelet/config/config.yaml"
+
+// microK8sArgs reads the file in --kubelet-args-file of kubelite: one flag on a
+// line, with quotes and $SNAP_DATA, $SNAP_COMMON and $SNAP.
+func microK8sArgs(args []string, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
+	file := argument(args, "--kubelet-args-file")
+	if file == "" {
+		file = "/var/snap/microk8s/current/args/kubelet"
+	}
+	k.Config = file
+	b, err := host.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("arguments of MicroK8s' kubelet: %w", err)
+	}
+	data := path.Dir(path.Dir(file))
+	expand := strings.NewReplacer(
+		"${SNAP_DATA}", data, "${SNAP_COMMON}", path.Join(path.Dir(data), "common"), "${SNAP}", "/snap/microk8s/"+path.Base(data),
+		"$SNAP_DATA", data, "$SNAP_COMMON", path.Join(path.Dir(data), "common"), "$SNAP", "/snap/microk8s/"+path.Base(data),
+	)
+	var all []string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			all = append(all, words(expand.Replace(line))...)
+		}
+	}
+	return all, nil
+}
+
+// k3sSettings are the settings of k3s that say how its kubelet runs.
+type k3sSettings struct {
+	kubeletArgs []string
+	dataDir     string
+	docker      bool
+	endpoint    string
+}
+
+// set takes one argument of k3s, name without dashes. Arguments add up, the last
+// one of the others counts.
+func (s *k3sSettings) set(name, value string) {
+	switch name {
+	case "kubelet-arg":
+		s.kubeletArgs = append(s.kubeletArgs, "--"+strings.TrimLeft(value, "-"))
+	case "data-dir", "d":
+		s.dataDir = value
+	case "docker":
+		s.docker = value != "false"
+	case "container-runtime-endpoint":
+		s.endpoint = value
+	}
+}
+
+// k3sArgs returns the arguments that k3s gives its kubelet: those in its
+// configuration, then those of its command line. k3s removes the latter from
+// /proc/PID/cmdline, so they are read from its systemd unit.
+func k3sArgs(command string, args []string, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
+	env := map[string]string{}
+	unit := "/etc/systemd/system/k3s.service"
+	if command == "agent" {
+		unit = "/etc/systemd/system/k3s-agent.service"
+	}
+	if b, err := host.Read(unit + ".env"); err == nil {
+		parseEnvironment(b, env)
+	}
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }) {
+		switch b, err := host.Read(unit); {
+		case err == nil:
+			args = execStart(b)
+		case errors.Is(err, fs.ErrNotExist):
+			k.warn("k3s hides its command line, and %s does not exist: a --kubelet-arg in its command line is not known. Write it into /etc/rancher/k3s/config.yaml", unit)
+		default:
+			k.warn("k3s hides its command line, and its unit cannot be read: %v", err)
+		}
+	}
+	config := "/etc/rancher/k3s/config.yaml"
+	if p := env["K3S_CONFIG_FILE"]; p != "" {
+		config = p
+	} else if p := argument(args, "--config", "-c"); p != "" {
+		config = p
+	}
+	k.Config = config
+	s := k3sSettings{dataDir: env["K3S_DATA_DIR"]}
+	err := readK3sConfig(host, config, &s)
+	for i, a := range args {
+		name, value, ok := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if a == name || name == "" { // no dashes
+			continue
+		}
+		if !ok && i+1 < len(args) && (name == "kubelet-arg" || !strings.HasPrefix(args[i+1], "-")) {
+			value = args[i+1]
+		}
+		s.set(name, value)
+	}
+	return s.flags(host), err
+}
+
+// flags returns the kubelet's flags for these settings. Since v1.32 k3s writes
+// its own values into a directory of drop-ins and passes that; before, it passed
+// them as flags.
+func (s k3sSettings) flags(host hostfs.HostFiles) []string {
+	if s.dataDir == "" {
+		s.dataDir = "/var/lib/rancher/k3s"
+	}
+	endpoint := s.endpoint
+	switch {
+	case endpoint == "" && s.docker:
+		endpoint = "unix:///run/k3s/cri-dockerd/cri-dockerd.sock"
+	case endpoint == "":
+		endpoint = "unix:///run/k3s/containerd/containerd.sock"
+	}
+	own := []string{
+		"--container-runtime-endpoint=" + endpoint,
+		"--eviction-hard=imagefs.available<5%,nodefs.available<5%",
+		"--eviction-minimum-reclaim=imagefs.available=10%,nodefs.available=10%",
+	}
+	dir := path.Join("/", s.dataDir, "agent/etc/kubelet.conf.d")
+	if kind, err := host.Kind(dir); err == nil && kind.IsDir() {
+		own = []string{"--config-dir=" + dir}
+	}
+	given := parseFlags(s.kubeletArgs)
+	var all []string
+	for _, flag := range own { // an argument of the user takes its place
+		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+		if _, ok := given[name]; !ok {
+			all = append(all, flag)
+		}
+	}
+	return append(all, s.kubeletArgs...)
+}
+
+// readK3sConfig reads the configuration of k3s and its drop-ins, config.yaml.d:
+// a later file replaces a value, or adds to it where the key ends with "+".
+func readK3sConfig(host hostfs.HostFiles, config string, s *k3sSettings) error {
+	files := []string{config}
+	if names, err := host.List(config + ".d"); err == nil {
+		for _, name := range names[:min(len(names), maxDropIns)] {
+			if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+				files = append(files, path.Join(config+".d", name))
+			}
+		}
+	}
+	values := map[string][]string{}
+	var errs []error
+	for _, p := range files {
+		b, err := host.Read(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var c map[string]any
+		if err == nil {
+			err = yaml.Unmarshal(b, &c)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("k3s configuration %s: %w", p, err))
+			continue
+		}
+		for key, value := range c {
+			name, adds := strings.CutSuffix(key, "+")
+			if !adds {
+				values[name] = nil
+			}
+			values[name] = append(values[name], scalars(value)...)
+		}
+	}
+	for name, all := range values {
+		for _, value := range all {
+			s.set(name, value)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// scalars returns a value of YAML, or those of a list, as arguments.
+func scalars(value any) []string {
+	switch value := value.(type) {
+	case nil:
+		return nil
+	case []any:
+		var all []string
+		for _, v := range value {
+			all = append(all, fmt.Sprint(v))
+		}
+		return all
+	}
+	return []string{fmt.Sprint(value)}
+}
+
+// argument returns the value of the last of these flags, with their dashes.
+func argument(args []string, names ...string) string {
+	last := ""
+	for i, a := range args {
+		name, value, ok := strings.Cut(a, "=")
+		if !slices.Contains(names, name) {
+			continue
+		}
+		if ok {
+			last = value
+		} else if i+1 < len(args) {
+			last = args[i+1]
+		}
+	}
+	return last
+}
+
+// execStart returns the arguments in the last ExecStart= of a systemd unit.
+func execStart(b []byte) []string {
+	values := map[string]string{}
+	parseUnitConf(b, "Service", values)
+	all := words(values["ExecStart"])
+	return all[min(1, len(all)):]
+}
+
+// parseEnvironment reads an EnvironmentFile=, systemd.exec(5).
+func parseEnvironment(b []byte, env map[string]string) {
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSpace(line)
+		if name, value, ok := strings.Cut(line, "="); ok && line[0] != '#' && line[0] != ';' {
+			if w := words(value); len(w) == 1 {
+				value = w[0]
+			}
+			env[strings.TrimSpace(name)] = value
+		}
+	}
+}
+
+// words splits s as a shell does: by blanks, but not within quotes, with \
+// before a character that stands for itself.
+func words(s string) []string {
+	var all []string
+	var word strings.Builder
+	quote, in := byte(0), false
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == quote && quote != 0:
+			quote = 0
+		case c == '\\' && quote != '\'' && i+1 < len(s):
+			i++
+			in = true
+			word.WriteByte(s[i])
+		case quote == 0 && (c == '"' || c == '\''):
+			quote, in = c, true
+		case quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			if in {
+				all = append(all, word.String())
+				word.Reset()
+				in = false
+			}
+		default:
+			in = true
+			word.WriteByte(c)
+		}
+	}
+	if in {
+		all = append(all, word.String())
+	}
+	return all
+}

@@ -1,0 +1,99 @@
+package hostconfig
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nodetune/nodetune/internal/hostfstest"
+)
+
+// The kubelet in other programs is read from their files.
+func TestEmbeddedKubelets(t *testing.T) {
+	const dir = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/"
+	defaults := hostfstest.KubeletHead + "containerRuntimeEndpoint: unix:///run/k3s/containerd/containerd.sock\nevictionHard: {imagefs.available: 5%, nodefs.available: 5%}\n"
+	const unit = "[Service]\nExecStartPre=-/sbin/modprobe overlay\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--kubelet-arg=container-log-max-size=7Mi' \\\n\t'--data-dir' '/srv/k3s' \\\n"
+	for _, c := range []struct {
+		name    string
+		cmdline string // "|" for NULs
+		host    hostfstest.Files
+		nodefs  string
+		size    int64
+		files   int
+		root    string
+		socket  string
+		program string
+		warns   int
+		wrong   bool
+	}{
+		{"k3s before 1.32: its thresholds are flags", "/usr/local/bin/k3s server|--token=x", hostfstest.Files{}, "5%", 10 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"k3s with drop-ins", "/usr/local/bin/k3s server|--disable=traefik", hostfstest.Files{dir + "00-k3s-defaults.conf": defaults}, "5%", 10 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"a drop-in of the administrator", "/usr/local/bin/k3s agent|--server=x", hostfstest.Files{dir + "00-k3s-defaults.conf": defaults, dir + "50-me.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 12%}\n"}, "12%", 10 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"arguments", "/usr/local/bin/k3s server|--kubelet-arg=eviction-hard=nodefs.available<8%|--kubelet-arg|container-log-max-size=50Mi", hostfstest.Files{dir + "00-k3s-defaults.conf": defaults}, "8%", 50 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"arguments in the configuration", "/usr/local/bin/k3s server", hostfstest.Files{"/etc/rancher/k3s/config.yaml": "kubelet-arg:\n- --container-log-max-files=9\n- root-dir=/data/kubelet\n", "/etc/systemd/system/k3s.service": "[Service]\nExecStart=/usr/local/bin/k3s server\n"}, "5%", 10 << 20, 9, "/data/kubelet", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"drop-ins of the configuration replace or add", "/usr/local/bin/k3s server|--x", hostfstest.Files{
+			"/etc/rancher/k3s/config.yaml":             "kubelet-arg: container-log-max-files=9\n",
+			"/etc/rancher/k3s/config.yaml.d/10-a.yaml": "kubelet-arg: [container-log-max-files=8]\n",
+			"/etc/rancher/k3s/config.yaml.d/20-b.yml":  "kubelet-arg+: [container-log-max-size=3Mi]\n",
+			"/etc/rancher/k3s/config.yaml.d/30-c.txt":  "kubelet-arg: [container-log-max-size=4Mi]\n",
+		}, "5%", 3 << 20, 8, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"another configuration", "/usr/local/bin/k3s server|-c|/x.yaml", hostfstest.Files{"/x.yaml": "data-dir: /srv\ndocker: true\n", "/srv/agent/etc/kubelet.conf.d/1.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 2%}"}, "2%", 10 << 20, 5, "", "", "k3s", 0, false},
+		{"docker", "/usr/local/bin/k3s server|--docker", hostfstest.Files{}, "5%", 10 << 20, 5, "", "/run/k3s/cri-dockerd/cri-dockerd.sock", "k3s", 0, false},
+		{"the hidden command line is in the unit", "/usr/local/bin/k3s server||||", hostfstest.Files{"/etc/systemd/system/k3s.service": unit, "/srv/k3s/agent/etc/kubelet.conf.d/1.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 2%}"}, "2%", 7 << 20, 5, "", "", "k3s", 0, false},
+		{"the agent's unit", "/usr/local/bin/k3s agent", hostfstest.Files{"/etc/systemd/system/k3s-agent.service": unit, "/etc/systemd/system/k3s-agent.service.env": "# x\nK3S_CONFIG_FILE='/c.yaml'\n", "/c.yaml": "kubelet-arg: container-log-max-files=3\n"}, "5%", 7 << 20, 3, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"no unit: what the command line has is not known", "/usr/local/bin/k3s server", hostfstest.Files{}, "5%", 10 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 1, false},
+		{"a broken configuration", "/usr/local/bin/k3s server|--x", hostfstest.Files{"/etc/rancher/k3s/config.yaml": "kubelet-arg: [\n"}, "5%", 10 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, true},
+		{"MicroK8s", "/snap/microk8s/7229/kubelite|--kubelet-args-file=/var/snap/microk8s/7229/args/kubelet", hostfstest.Files{
+			"/var/snap/microk8s/7229/args/kubelet": "# a comment\n--root-dir=${SNAP_COMMON}/var/lib/kubelet\n\n--eviction-hard=\"nodefs.available<1Gi,imagefs.available<1Gi\"\n--container-log-max-files 2\n--container-runtime-endpoint=${SNAP_COMMON}/run/containerd.sock\n",
+		}, "1Gi", 10 << 20, 2, "/var/snap/microk8s/common/var/lib/kubelet", "/var/snap/microk8s/common/run/containerd.sock", "kubelite", 0, false},
+		{"MicroK8s, by default", "/snap/microk8s/1/kubelite", hostfstest.Files{"/var/snap/microk8s/current/args/kubelet": "--container-log-max-size=9Mi"}, "", 9 << 20, 5, "", "", "kubelite", 0, false},
+		{"MicroK8s, unreadable", "/snap/microk8s/1/kubelite", hostfstest.Files{}, "", 10 << 20, 5, "", "", "kubelite", 0, true},
+		{"MicroShift", "/usr/bin/microshift|run", hostfstest.Files{microShiftConfig: hostfstest.KubeletHead + "containerLogMaxSize: 5Mi\n"}, "10%", 5 << 20, 5, "", "", "microshift", 0, false},
+		{"MicroShift, unreadable", "/usr/bin/microshift|run", hostfstest.Files{}, "10%", 10 << 20, 5, "", "", "microshift", 0, true},
+		{"RKE2 runs a kubelet of its own", "kubelet|--config-dir=/var/lib/rancher/rke2/agent/etc/kubelet.conf.d|--root-dir=/var/lib/kubelet", hostfstest.Files{
+			"/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00-rke2-defaults.conf": defaults,
+		}, "5%", 10 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "", 0, false},
+		{"k0s too", "/var/lib/k0s/bin/kubelet|--config=/run/k0s/kubelet/config.yaml|--root-dir=/var/lib/k0s/kubelet|--container-runtime-endpoint=unix:///run/k0s/containerd.sock", hostfstest.Files{
+			"/run/k0s/kubelet/config.yaml": hostfstest.KubeletHead,
+		}, "10%", 10 << 20, 5, "/var/lib/k0s/kubelet", "/run/k0s/containerd.sock", "", 0, false},
+		{"hyperkube", "/hyperkube|kubelet|--eviction-hard=nodefs.available<6%", hostfstest.Files{}, "6%", 10 << 20, 5, "", "", "", 0, false},
+	} {
+		k, ok, err := FindKubelet([]byte(strings.ReplaceAll(c.cmdline, "|", "\x00")+"\x00"), c.host.Files())
+		if c.root == "" {
+			c.root = "/var/lib/kubelet"
+		}
+		if !ok || k.Program != c.program || k.EvictionHard[SignalNodefsAvailable] != c.nodefs || k.LogMaxSizeBytes != c.size || k.LogMaxFiles != c.files ||
+			k.RootDir != c.root || k.RuntimeSocket() != c.socket || len(k.Warnings) != c.warns || (err != nil) != c.wrong || (k.Error != "") != c.wrong {
+			t.Errorf("%s: %+v, %v", c.name, k, err)
+		}
+		if k.Program != "" && k.Config == "" {
+			t.Errorf("%s: no finding could name a file", c.name)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for s, want := range map[string]string{
+		`a  b`: "a|b", `'a b' c`: "a b|c", `"a 'b"`: "a 'b", `a\ b`: "a b", `'a\b'`: `a\b`, `""`: "", `--x="y z"`: "--x=y z", `'open`: "open", "": "",
+	} {
+		if got := strings.Join(words(s), "|"); got != want {
+			t.Errorf("%s: %q, want %q", s, got, want)
+		}
+	}
+}
+
+// Whatever the files of k3s and MicroK8s say: the figures are safe to act upon,
+// and an argument in the command line counts.
+func FuzzEmbeddedKubelet(f *testing.F) {
+	f.Add("kubelet-arg: [eviction-hard=nodefs.available<8%]\ndata-dir: /x", "--container-log-max-size=1")
+	f.Add("kubelet-arg+: {a: b}\nkubelet-arg: 5", "'--root-dir=$SNAP_COMMON' \"")
+	f.Fuzz(func(t *testing.T, config, args string) {
+		k, ok, _ := FindKubelet(hostfstest.Cmdline("k3s-server --kubelet-arg=container-log-max-files=7"), hostfstest.Files{"/etc/rancher/k3s/config.yaml": config}.Files())
+		if !ok || k.LogMaxFiles != 7 || !strings.HasPrefix(k.RootDir, "/") || k.LogMaxSizeBytes >= 0 && k.LogMaxSizeBytes < minLogMaxSize {
+			t.Fatalf("k3s: %+v", k)
+		}
+		k, ok, _ = FindKubelet(hostfstest.Cmdline("kubelite"), hostfstest.Files{"/var/snap/microk8s/current/args/kubelet": args + "\n--v=1\n--container-log-max-files=7\n"}.Files())
+		if !ok || !strings.HasPrefix(k.RootDir, "/") || k.LogMaxFiles < 2 || k.LogMaxSizeBytes >= 0 && k.LogMaxSizeBytes < minLogMaxSize {
+			t.Fatalf("MicroK8s: %+v", k)
+		}
+	})
+}

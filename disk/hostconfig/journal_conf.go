@@ -1,0 +1,92 @@
+package hostconfig
+
+import (
+	"strings"
+
+	"github.com/nodetune/nodetune/internal/hostfs"
+)
+
+// JournalConf is how one journal is configured: that of the host, or of a
+// journal namespace (journald.conf(5), systemd-journald@.service).
+type JournalConf struct {
+	Namespace string // "" for the host's own
+	Dir       string // where its files are: /var/log/journal or /run/log/journal
+	Values    map[string]string
+}
+
+const (
+	PersistentJournal = "/var/log/journal"
+	VolatileJournal   = "/run/log/journal"
+)
+
+// maxNamespaces bounds how many journal namespaces are read.
+const maxNamespaces = 50
+
+// ReadJournals returns the configuration of the host's journal and of each
+// namespace with a directory. There is none where journald keeps no files.
+// skip says which directories must not be touched.
+func ReadJournals(host hostfs.HostFiles, skip func(string) bool) (all []JournalConf, problems []Problem) {
+	there := map[string]bool{}
+	namespaces := []string{""}
+	seen := map[string]bool{"": true}
+	for _, dir := range []string{PersistentJournal, VolatileJournal} {
+		if skip(dir) {
+			continue
+		}
+		names, err := host.List(dir)
+		if err != nil {
+			continue
+		}
+		there[dir] = true
+		for _, name := range names {
+			// MACHINE-ID.NAMESPACE
+			id, namespace, ok := strings.Cut(name, ".")
+			if ok && len(id) == 32 && validNamespace(namespace) && !seen[namespace] && len(namespaces) < maxNamespaces {
+				seen[namespace] = true
+				namespaces = append(namespaces, namespace)
+			}
+		}
+	}
+	for _, namespace := range namespaces {
+		name := "journald.conf"
+		if namespace != "" {
+			name = "journald@" + namespace + ".conf"
+		}
+		values, wrong := readSystemdConf(host, name, "Journal")
+		problems = append(problems, wrong...)
+		if dir := journalDir(values["Storage"], there); dir != "" {
+			all = append(all, JournalConf{namespace, dir, values})
+		}
+	}
+	return all, problems
+}
+
+func validNamespace(s string) bool {
+	return s != "" && len(s) < 256 && !strings.ContainsAny(s, "/ \t\n")
+}
+
+// journalDir returns where journald with this Storage= keeps its files, of the
+// directories that are there: with auto, the default, below /var/log only where
+// the directory exists.
+func journalDir(storage string, there map[string]bool) string {
+	dir := ""
+	switch {
+	case storage == "none":
+	case storage == "volatile", storage != "persistent" && !there[PersistentJournal]:
+		dir = VolatileJournal
+	default:
+		dir = PersistentJournal
+	}
+	if !there[dir] {
+		return ""
+	}
+	return dir
+}
+
+// ValidSystemdSize reports whether journald takes s as a size: digits with a
+// suffix K to E (powers of 1024), or B, parse_size in systemd.
+func ValidSystemdSize(s string) bool {
+	s = strings.TrimSpace(s)
+	number := strings.TrimRight(s, "BKMGTPE")
+	return number != "" && len(s)-len(number) <= 1 && strings.Trim(number, "0123456789. ") == "" && isDigit(number[0])
+}

@@ -1,0 +1,44 @@
+package hostconfig
+
+import (
+	"testing"
+
+	"github.com/nodetune/nodetune/internal/hostfstest"
+)
+
+func TestReadJournald(t *testing.T) {
+	host := hostfstest.Files{
+		"/etc/systemd/journald.conf":                     "[Journal]\n#SystemMaxUse=\nnonsense\nStorage = persistent\n[Other]\nSystemMaxUse=9G\n",
+		"/usr/lib/systemd/journald.conf":                 "[Journal]\nStorage=volatile\n",
+		"/usr/lib/systemd/journald.conf.d/10-a.conf":     "[Journal]\nSystemMaxUse=1G\n",
+		"/etc/systemd/journald.conf.d/20-b.conf":         "[Journal]\nSystemMaxUse= \\\n# between\n2G\n",
+		"/etc/systemd/journald.conf.d/10-a.conf":         "; masked\n",
+		"/run/systemd/journald.conf.d/30-unrelated.text": "[Journal]\nSystemMaxUse=3G\n",
+	}
+	got, problems := readSystemdConf(host.Files(), "journald.conf", "Journal")
+	if got["SystemMaxUse"] != "2G" || got["Storage"] != "persistent" || problems != nil {
+		t.Errorf("%v, %v", got, problems)
+	}
+}
+
+// A setting at the end of the file always counts.
+func FuzzJournald(f *testing.F) {
+	f.Add("[Journal]\nSystemMaxUse=1G\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		values := map[string]string{}
+		parseUnitConf([]byte(s+"\n[Journal]\nSystemMaxUse=7G\n"), "Journal", values)
+		if values["SystemMaxUse"] != "7G" {
+			t.Fatalf("%q", values["SystemMaxUse"])
+		}
+	})
+}
+
+func FuzzDocker(f *testing.F) {
+	f.Add([]byte(`{"log-driver":"local","log-opts":{"max-size":"1m"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := parseDocker(b)
+		if err != nil && (c.LogDriver != "" || c.LogOpts != nil) {
+			t.Fatalf("%+v with %v", c, err)
+		}
+	})
+}

@@ -1,0 +1,127 @@
+package logs
+
+import (
+	"path"
+	"strings"
+
+	"github.com/nodetune/nodetune/internal/hostfs"
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// containerOf returns whose logs dir holds, where it is one of the directories
+// NAMESPACE_POD_UID/CONTAINER that the kubelet makes below pods, or Docker's of
+// a container.
+func containerOf(pods, docker, dir string) (workload.Workload, bool) {
+	if path.Dir(dir) == docker {
+		// The name is the id, which is what a link in /var/log/containers
+		// ends with.
+		w, ok := workload.ParseContainerLink("x_x_x-" + path.Base(dir) + ".log")
+		return workload.Workload{ContainerID: w.ContainerID}, ok
+	}
+	rel, ok := hostfs.Below(dir, pods)
+	if !ok {
+		return workload.Workload{}, false
+	}
+	l, ok := workload.ParsePodLog(rel + "/0.log")
+	return l.Workload, ok
+}
+
+func IsContainerDir(pods, dir string) bool {
+	_, ok := containerOf(pods, DockerLogs, dir)
+	return ok
+}
+
+// owner is what writes the files of a directory, and whose they are.
+type owner struct {
+	kind Kind
+	workload.Workload
+}
+
+func ownerOf(pods, docker, dir string) owner {
+	if w, ok := containerOf(pods, docker, dir); ok {
+		return owner{KindContainer, w}
+	}
+	return owner{kind: KindOf(dir)}
+}
+
+// KindOf says what writes the files of dir, where it is no container's.
+func KindOf(dir string) Kind {
+	for part := range strings.SplitSeq(dir, "/") {
+		switch part {
+		case "journal":
+			return KindJournal
+		case "coredump", "crash":
+			return KindCore
+		}
+	}
+	return KindFile
+}
+
+// Producers returns what t knows, one producer per container, and per log with
+// its archives elsewhere. Of the journal and of core dumps a directory is one
+// producer. last maps a producer's path to what it had written at the pass
+// before, seconds ago; it is replaced by what it has written now.
+func (t *Tree) Producers(seconds float64, last map[string]uint64, now map[string]uint64) []Producer {
+	var all []Producer
+	t.each(func(d *dir) {
+		if len(d.groups) == 0 {
+			return
+		}
+		sums := map[*group]*Producer{}
+		var one *Producer
+		for _, g := range d.groups {
+			p := one
+			if p == nil {
+				p = &Producer{Kind: d.owner.kind, Workload: d.owner.Workload, Path: d.path}
+				if p.Kind == KindFile {
+					p.Path = path.Join(d.path, g.base)
+				} else {
+					one = p
+				}
+			}
+			p.Bytes += g.quiet
+			p.Files += g.files
+			p.Archives += g.archives
+			p.WrittenBytes += g.written
+			sums[g] = p
+		}
+		for i := range d.live {
+			f := &d.live[i]
+			p := sums[f.group]
+			p.Bytes += f.blocks
+			if f.mtime.After(p.Newest) {
+				p.Newest = f.mtime
+			}
+		}
+		for g, p := range sums {
+			if p == one && g != d.groups[0] {
+				continue
+			}
+			if seconds > 0 {
+				rate := float64(p.WrittenBytes-min(p.WrittenBytes, last[p.Path])) / seconds
+				p.BytesPerSecond = &rate
+			}
+			now[p.Path] = p.WrittenBytes
+			all = append(all, *p)
+		}
+	})
+	return all
+}
+
+// each calls visit for every directory of t.
+func (t *Tree) each(visit func(*dir)) {
+	var walk func(d *dir)
+	walk = func(d *dir) {
+		visit(d)
+		for _, c := range d.children {
+			walk(c)
+		}
+	}
+	if t.top != nil {
+		walk(t.top)
+	}
+}
+
+// DockerLogs is where Docker keeps containers with their json-file logs; below
+// /var/log/pods are links to them.
+const DockerLogs = "/var/lib/docker/containers"

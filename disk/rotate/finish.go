@@ -1,0 +1,274 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/disk/archive"
+	"github.com/nodetune/nodetune/disk/logdir"
+	"github.com/nodetune/nodetune/internal/hostfs"
+)
+
+// Finished is what has become of the archives of one log.
+type Finished struct {
+	Compressed []Archive // with what they had before
+	Removed    []Archive // beyond the number or age that is kept, with what that freed
+	Repaired   []string  // left behind by a run that was killed
+	Waiting    int       // somebody writes or reads them, or did a moment ago
+}
+
+// Archive is an archive that something was done to.
+type Archive struct {
+	Path  string
+	Bytes uint64
+}
+
+// FinishRotation brings the archives of the log at the path file to where the policy
+// wants them, whatever a run before has left behind: it asks a writer who still
+// has an archive open to reopen, drops what is half done, compresses what
+// nobody has open any more, and removes what is too many or too old. What has
+// to wait waits for the next call. One archive that fails does not stop the
+// others.
+func (r *Rotator) FinishRotation(ctx context.Context, file string, how Options, now time.Time) (Finished, error) {
+	var s Finished
+	d, err := r.Host.Open(path.Dir(file))
+	if err != nil {
+		return s, err
+	}
+	defer d.Close()
+	names, err := d.Names()
+	if err != nil {
+		return s, err
+	}
+	base := path.Base(file)
+	if slices.Contains(names, "."+base+logdir.LockSuffix) {
+		if release, err := d.LockLog(base); err == nil {
+			release() // of a run that was killed
+		}
+	}
+	all := archive.List(base, names)
+	var errs []error
+	for i := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := r.FinishArchive(ctx, d, base, &all[i], how, now, &s); err != nil && !errors.Is(err, logdir.ErrInUse) {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, RemoveExcess(d, all, how, now, &s))
+	if len(s.Removed) > 0 {
+		errs = append(errs, d.Sync())
+	}
+	return s, errors.Join(append(errs, ctx.Err())...)
+}
+
+func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string, a *archive.Archived, how Options, now time.Time, s *Finished) error {
+	repaired := func(name string) { s.Repaired = append(s.Repaired, path.Join(d.Path, name)) }
+	for _, p := range a.Parts {
+		if err := d.RemoveStale(p); err != nil {
+			return err
+		}
+		repaired(p)
+	}
+	if a.Copy != "" {
+		if err := recoverInPlace(d, base, *a); err != nil {
+			return err
+		}
+		repaired(a.Copy)
+		return nil // what it is now is seen by the next call
+	}
+	if !a.Plain {
+		return nil
+	}
+	f, st, err := d.OpenFile(a.Name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	idle, err := logdir.Probe(int(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("probe %s: %w", path.Join(d.Path, a.Name), err)
+	}
+	at := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
+	if idle == logdir.UsedByWriter {
+		s.Waiting++
+		if how.Reopen.IsZero() {
+			return logdir.ErrInUse
+		}
+		if err := recreateLog(d, base, a.Name, f); err != nil {
+			return err
+		}
+		who, err := r.Host.Openers(ctx, base, at)
+		if err == nil {
+			err = r.requestReopen(how, at, who[at], now)
+		}
+		return err
+	}
+	delete(r.asked, at)
+	switch {
+	case idle != logdir.Unused:
+		s.Waiting++
+		return logdir.ErrInUse
+	case st.Size == 0: // killed before the exchange
+		// Or opened before the exchange that made it the log: lock looks.
+		if err := d.Lock(a.Name, f); err != nil {
+			return err
+		}
+		if err := d.Remove(a.Name); err != nil {
+			return err
+		}
+		a.Plain = false
+		repaired(a.Name)
+		return nil
+	case a.Compression != archive.None: // killed before the archive was removed, or before it was compressed in full
+		return resolveDuplicate(d, a, f, int64(st.Size), repaired)
+	case how.Compress == archive.None:
+		return nil
+	case now.Sub(hostfs.Time(st.Mtime)) < how.Grace:
+		s.Waiting++
+		return logdir.ErrInUse
+	}
+	_ = f.Close() // a second descriptor of ours would hold it
+	if err := archive.Compress(ctx, d, a.Name, how.Compress); err != nil {
+		if errors.Is(err, logdir.ErrInUse) {
+			s.Waiting++
+		}
+		return err
+	}
+	a.Plain, a.Compression = false, how.Compress
+	s.Compressed = append(s.Compressed, Archive{Path: path.Join(d.Path, a.Name+how.Compress.Suffix()), Bytes: st.Size})
+	return nil
+}
+
+// recreateLog makes the log again that a run killed in the middle of exchange has
+// left without a name, like its archive: not every daemon creates what it opens.
+func recreateLog(d *logdir.Dir, base, archiveName string, like *os.File) error {
+	var st unix.Statx_t
+	if err := hostfs.Statx(d.FD, []byte(base+"\x00"), &st); !errors.Is(err, unix.ENOENT) {
+		return d.PathError("stat", base, err)
+	}
+	part := "." + archiveName + logdir.PartSuffix
+	fresh, err := d.Create(part)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = fresh.Close() }()
+	if err := logdir.CopyAttributes(fresh, like); err != nil {
+		return errors.Join(err, d.Remove(part))
+	}
+	return d.Rename(part, base)
+}
+
+// resolveDuplicate keeps of an archive and its compressed form the one that is
+// surely whole. A compressed form that is whole and of something else is never
+// removed: the archive gets another name.
+func resolveDuplicate(d *logdir.Dir, a *archive.Archived, f *os.File, size int64, repaired func(string)) error {
+	name := a.Name + a.Compression.Suffix()
+	z, _, err := d.OpenFile(name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = z.Close() }()
+	n, sum, err := archive.Decode(z, a.Compression)
+	if err == nil {
+		m, want, err := archive.Decode(io.NewSectionReader(f, 0, n), archive.None)
+		switch {
+		case err != nil:
+			return d.PathError("read", a.Name, err)
+		case m != n || want != sum: // two archives of one second, both whole
+			if len(path.Ext(a.Name)) != len(".")+len(archive.KubeletLayout) {
+				return fmt.Errorf("%s and %s are both whole and differ: they are left as they are", path.Join(d.Path, a.Name), name)
+			}
+			return d.Rename(a.Name, a.Name+"000001") // seen by the next call
+		case n == size:
+			if err := z.Sync(); err != nil { // it may have been renamed a moment before the crash
+				return d.PathError("sync", name, err)
+			}
+			if err := archive.RemoveCompressed(d, a.Name, f, n); err != nil {
+				return err
+			}
+			a.Plain = false
+			repaired(a.Name)
+			return nil
+		}
+	}
+	if err := d.Remove(name); err != nil {
+		return err
+	}
+	a.Compression = archive.None
+	repaired(name)
+	return d.Sync()
+}
+
+// Expired returns the archives that are too many, too old or too large, the
+// oldest first. The last one always stays, and so does what is unread.
+func Expired(all []archive.Archived, how Options, now time.Time) []archive.Archived {
+	var whole []archive.Archived
+	for _, a := range all {
+		if a.Plain || a.Compression != archive.None {
+			whole = append(whole, a)
+		}
+	}
+	bytes := uint64(0)
+	for _, a := range whole {
+		bytes += a.Bytes
+	}
+	var gone []archive.Archived
+	for i, a := range whole {
+		n := len(whole) - len(gone) // with this one
+		many := how.Archives > 0 && n > how.Archives
+		old := how.KeepFor > 0 && now.Sub(a.At) > how.KeepFor
+		large := how.KeepSize > 0 && bytes > how.KeepSize && a.State == archive.StateRead
+		if i == len(whole)-1 || a.State == archive.StateUnread || !many && !old && !large {
+			continue
+		}
+		bytes -= a.Bytes
+		if a.Plain {
+			a.Compression = archive.None
+		}
+		gone = append(gone, a)
+	}
+	return gone
+}
+
+// RemoveExcess removes the archives that are too many or too old, unless somebody has
+// one open.
+func RemoveExcess(d *logdir.Dir, all []archive.Archived, how Options, now time.Time, s *Finished) error {
+	var errs []error
+	for _, a := range Expired(all, how, now) {
+		name := a.Name + a.Compression.Suffix()
+		switch freed, err := removeArchive(d, name); {
+		case errors.Is(err, logdir.ErrInUse):
+			s.Waiting++
+		case errors.Is(err, unix.ENOENT): // the kubelet was faster
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			s.Removed = append(s.Removed, Archive{Path: path.Join(d.Path, name), Bytes: freed})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeArchive removes an archive that nobody has open, and returns how many bytes
+// that freed.
+func removeArchive(d *logdir.Dir, name string) (uint64, error) {
+	f, st, err := d.OpenFile(name, unix.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	if err := logdir.CheckUnused(f); err != nil {
+		return 0, err
+	}
+	return st.Blocks * 512, d.Remove(name)
+}

@@ -1,0 +1,13 @@
+package rotate
+
+import (
+	"testing"
+
+	"github.com/nodetune/nodetune/internal/disktest"
+)
+
+// The processes that other tests of this package start.
+
+func TestHelperWriter(t *testing.T) { disktest.RunWriter(t) }
+
+func TestHelperReader(t *testing.T) { disktest.RunReader(t) }

@@ -1,0 +1,111 @@
+package procscan
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/instances"
+	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/internal/workload"
+)
+
+// Scanner counts by walking procfs. It remembers what it counted, so keep one;
+// it is not safe for concurrent use.
+type Scanner struct {
+	policy        inotify.Policy
+	procfs        string
+	walker        *procwalk.Walker
+	limits        *limitFiles
+	ns            namespaces
+	known         map[int]*knownProcess
+	reader        *instances.Reader
+	accountSource inotify.AccountSource // or nil
+	holderSource  inotify.HolderSource  // or nil
+	queues        queues
+	// whole is false where only the processes of a pid namespace are seen.
+	whole bool
+
+	holdings []instances.Descriptor // reused
+	scratch  []listed               // reused
+	accounts map[inotify.Owner]int  // reused
+}
+
+// knownProcess is what is remembered of a process until its program changes.
+type knownProcess struct {
+	start   uint64
+	comm    string
+	cgroup  string
+	belongs workload.Workload
+	pass    time.Time // that last met it
+}
+
+// New opens a procfs and a sysfs mount.
+func New(procfs, sysfs string, p inotify.Policy) (*Scanner, error) {
+	w, err := procwalk.New(procfs)
+	if err != nil {
+		return nil, err
+	}
+	self, err := ownUserNS(procfs)
+	if err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	return &Scanner{
+		policy: p, procfs: procfs,
+		walker:   w,
+		limits:   openLimits(procfs),
+		ns:       namespaces{self: self, chain: map[uint64][]inotify.Owner{}},
+		known:    map[int]*knownProcess{},
+		reader:   instances.NewReader(w, procfs, sysfs),
+		accounts: map[inotify.Owner]int{},
+		queues:   queues{},
+		whole:    !w.Ours() || InInitialPIDNamespace(procfs),
+	}, nil
+}
+
+// Close closes what NewScanner opened.
+func (s *Scanner) Close() error {
+	s.limits.close()
+	return s.walker.Close()
+}
+
+// Usage counts once: it asks who holds what, see [Scanner.SetHolders], or walks
+// procfs. The error is that of ctx or of a procfs that cannot be listed;
+// processes that could not be read are in Usage.Unknown.
+func (s *Scanner) Usage(ctx context.Context) (inotify.Usage, error) {
+	began := time.Now()
+	clear(s.ns.chain)
+	pass := &pass{s: s, at: began, holdings: s.holdings[:0], processes: s.scratch[:0]}
+	u := inotify.Usage{Source: inotify.SourceProcfs, HoldersSource: inotify.SourceProcfs, Limits: s.limits.read()}
+	found := pass.scanKernel(&u)
+	if !found {
+		stats, err := s.walker.Walk(ctx, pass.visitor())
+		if err != nil {
+			return inotify.Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
+		}
+		u.Walk = stats
+		pass.addTotals(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
+	}
+	if !pass.readAccounts(&u) {
+		pass.noteEstimates(found)
+		if err := s.probe(&u); err != nil {
+			pass.gap("exact headroom", err.Error())
+		}
+	}
+	u.Unknown = append(u.Unknown, pass.gaps...)
+	s.holdings, s.scratch = pass.holdings, pass.processes
+	s.forget(began)
+	u.Took = time.Since(began)
+	return u, ctx.Err()
+}
+
+// forget drops the processes that the last pass did not list.
+func (s *Scanner) forget(pass time.Time) {
+	for pid, k := range s.known {
+		if k.pass != pass {
+			delete(s.known, pid)
+		}
+	}
+}

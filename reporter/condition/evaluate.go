@@ -1,0 +1,159 @@
+package condition
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// Evaluate evaluates each condition from the last passes in s. The condition of
+// a pass older than staleAfter is Unknown. t has the shares of a limit at which
+// pressure begins and ends.
+func Evaluate(s reporter.Snapshot, now time.Time, staleAfter time.Duration, t inotify.Policy) []Evaluation {
+	var findings []inotify.LimitPressure
+	if s.Inotify.Err == nil && !s.Inotify.At.IsZero() {
+		findings = inotify.Pressure(s.Inotify.Value, t)
+	}
+	return []Evaluation{
+		evaluate(FileDescriptorPressure, s.Inotify, now, staleAfter, func(u inotify.Usage) Evaluation {
+			return fileDescriptorPressure(findings, u.Limits, t)
+		}),
+		evaluate(InotifyPressure, s.Inotify, now, staleAfter, func(inotify.Usage) Evaluation {
+			return inotifyPressure(findings, t)
+		}),
+		evaluate(LogCollectorStalled, s.Disk, now, staleAfter, func(u disk.Usage) Evaluation {
+			return logCollectorStalled(u, s.Inotify, now, staleAfter, t)
+		}),
+		evaluate(LogDiskPressure, s.Disk, now, staleAfter, func(u disk.Usage) Evaluation { return fromAssessment(u.Pressure) }),
+		evaluate(SysctlDrift, s.Sysctl, now, staleAfter, sysctlDrift),
+	}
+}
+
+// evaluate calls verdict for a pass that is neither missing nor stale.
+func evaluate[T any](t corev1.NodeConditionType, r reporter.Result[T], now time.Time, staleAfter time.Duration, verdict func(T) Evaluation) Evaluation {
+	v := Evaluation{Severity: Unevaluated}
+	switch {
+	case r.At.IsZero():
+	case now.Sub(r.At) > staleAfter:
+		v = Evaluation{Severity: Stale, Reason: PassStale, Message: fmt.Sprintf("no pass has ended for more than %s", staleAfter)}
+	case r.Err != nil:
+		v = Evaluation{Severity: Stale, Reason: PassFailed, Message: safetext.String(r.Err.Error())}
+	default:
+		v = verdict(r.Value)
+	}
+	v.Type, v.At = t, r.At
+	return v
+}
+
+func inotifyPressure(findings []inotify.LimitPressure, t inotify.Policy) Evaluation {
+	v := Evaluation{
+		Severity: Clear, Reason: SufficientInotify,
+		Message: fmt.Sprintf("every account is below %g %% of its inotify limits", t.PressurePercent),
+	}
+	for _, f := range findings { // the fullest first
+		var noun, reason string
+		switch f.Resource {
+		case inotify.Instances:
+			noun, reason = "inotify instances", InstancesNearLimit
+		case inotify.Watches:
+			noun, reason = "inotify watches", WatchesNearLimit
+		default:
+			continue
+		}
+		if f.Pressure {
+			return Evaluation{Severity: Bad, Reason: reason, Message: fmt.Sprintf("uid %d uses %d of %d %s, wanted below %g %%%s",
+				f.Owner.UID, f.Used, f.Limit, noun, t.PressurePercent, topConsumer(f.Top))}
+		}
+		if f.Percent > t.ClearPercent {
+			v.Severity = Between
+		}
+	}
+	return v
+}
+
+// fileDescriptorPressure is about the node's open files. A process near its own
+// RLIMIT_NOFILE is no condition of the node: draining it would not help.
+func fileDescriptorPressure(findings []inotify.LimitPressure, l inotify.Limits, t inotify.Policy) Evaluation {
+	if l.FileMax < 0 {
+		return Evaluation{Severity: Stale, Reason: PassFailed, Message: "fs.file-max could not be read"}
+	}
+	v := Evaluation{
+		Severity: Clear, Reason: SufficientFileDescriptors,
+		Message: fmt.Sprintf("below %g %% of fs.file-max are open", t.PressurePercent),
+	}
+	for _, f := range findings {
+		if f.Resource != inotify.OpenFiles {
+			continue
+		}
+		if f.Pressure {
+			return Evaluation{Severity: Bad, Reason: OpenFilesNearLimit, Message: fmt.Sprintf("%d of %d files are open (fs.file-max), wanted below %g %%%s",
+				f.Used, f.Limit, t.PressurePercent, topConsumer(f.Top))}
+		}
+		if f.Percent > t.ClearPercent {
+			v.Severity = Between
+		}
+	}
+	return v
+}
+
+// topConsumer names the process that holds the most, as an operator knows it.
+func topConsumer(p *inotify.Process) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Pod != "":
+		return fmt.Sprintf("; most are held by %s of pod %s/%s, container %s",
+			safetext.String(p.Comm), safetext.String(p.Namespace), safetext.String(p.Pod), safetext.String(p.Container))
+	case p.Unit != "":
+		return fmt.Sprintf("; most are held by %s of %s", safetext.String(p.Comm), safetext.String(p.Unit))
+	}
+	return fmt.Sprintf("; most are held by %s", safetext.String(p.Comm))
+}
+
+func sysctlDrift(o sysctl.PassResult) Evaluation {
+	unmet := o.Unsatisfied()
+	if len(unmet) == 0 {
+		return Evaluation{Severity: Clear, Reason: FloorsInForce, Message: "every setting is as wanted"}
+	}
+	worst := unmet[0]
+	for _, s := range unmet {
+		if driftRank[s.Outcome] > driftRank[worst.Outcome] {
+			worst = s
+		}
+	}
+	reason := driftReason[worst.Outcome]
+	if o.Paused != "" && worst.Outcome == sysctl.Drifted {
+		reason = Paused
+	}
+	m := fmt.Sprintf("%s is %s, wanted %s %s", worst.Key, worst.Value, opWord(worst.Op), worst.Want)
+	if n := len(unmet) - 1; n > 0 {
+		m += fmt.Sprintf(" (and %d more)", n)
+	}
+	if worst.Reason != "" {
+		m += ": " + safetext.String(worst.Reason)
+	}
+	return Evaluation{Severity: Bad, Reason: reason, Message: m}
+}
+
+func opWord(op sysctl.Op) string {
+	if op == sysctl.AtLeast {
+		return "at least"
+	}
+	return "exactly"
+}
+
+// driftRank orders outcomes by how little another pass will help.
+var driftRank = map[sysctl.Outcome]int{
+	sysctl.Drifted: 1, sysctl.Failed: 2, sysctl.Refused: 3, sysctl.Contested: 4,
+}
+
+var driftReason = map[sysctl.Outcome]string{
+	sysctl.Drifted: FloorNotHeld, sysctl.Failed: WriteFailed, sysctl.Refused: KernelRefused, sysctl.Contested: ContestedByWriter,
+}

@@ -1,0 +1,183 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/reporter/diagnosis"
+	"github.com/nodetune/nodetune/reporter/kube"
+)
+
+// LiveUse is what an agent answered.
+type LiveUse struct {
+	Instances Use                    `json:"instances"` // of the account nearest its limit
+	Watches   Use                    `json:"watches"`
+	OpenFiles Use                    `json:"open_files"`
+	Top       *diagnosis.TopConsumer `json:"top,omitempty"` // of the most instances
+	Error     string                 `json:"error,omitempty"`
+}
+
+// Use is how much of a limit is used.
+type Use struct {
+	Used  int64         `json:"used"`
+	Limit inotify.Limit `json:"limit"`
+}
+
+// Percent returns the share in use.
+func (u Use) Percent() float64 { return u.Limit.Percent(u.Used) }
+
+func (l *LiveUse) most() float64 {
+	if l == nil || l.Error != "" {
+		return -1
+	}
+	return max(l.Instances.Percent(), l.Watches.Percent(), l.OpenFiles.Percent())
+}
+
+// summarizeUse reads an agent's report.
+func summarizeUse(u *inotify.Usage) *LiveUse {
+	l := &LiveUse{
+		Instances: Use{Limit: u.Limits.Instances}, Watches: Use{Limit: u.Limits.Watches},
+		OpenFiles: Use{u.Limits.OpenFiles, u.Limits.FileMax},
+	}
+	for _, a := range u.Accounts {
+		if use := (Use{a.Instances, a.InstancesLimit}); use.Percent() >= l.Instances.Percent() {
+			l.Instances = use
+		}
+		if use := (Use{a.Watches, a.WatchesLimit}); use.Percent() >= l.Watches.Percent() {
+			l.Watches = use
+		}
+	}
+	for _, p := range u.Processes {
+		if p.Instances > 0 && (l.Top == nil || p.Instances > l.Top.Used) {
+			l.Top = &diagnosis.TopConsumer{
+				PID: p.PID, Comm: p.Comm, Used: p.Instances,
+				Namespace: p.Namespace, Pod: p.Pod, Container: p.Container, Unit: p.Unit,
+			}
+		}
+	}
+	return l
+}
+
+// Agents says where the agents are.
+type Agents struct {
+	Namespace string // "" is all
+	Selector  string // of labels
+}
+
+// maxParallelQueries bounds the requests under way: each passes through the API server.
+const maxParallelQueries = 16
+
+// QueryAgents sets Live of each of nodes by asking the agent on it through the
+// API server's pod proxy, as the caller. An agent that cannot be asked has an
+// Error.
+func QueryAgents(ctx context.Context, client *kube.Client, agents Agents, nodes []Node) error {
+	on, err := agentsOn(ctx, client, agents)
+	if err != nil {
+		return err
+	}
+	slots := make(chan struct{}, maxParallelQueries)
+	var all sync.WaitGroup
+	for i := range nodes {
+		pod, ok := on[nodes[i].Name]
+		if !ok {
+			nodes[i].Live = &LiveUse{Error: fmt.Sprintf("no running pod with labels %s on this node", agents.Selector)}
+			continue
+		}
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			nodes[i].Live = queryAgent(ctx, client, pod)
+		})
+	}
+	all.Wait()
+	return ctx.Err()
+}
+
+// podPage is how many pods are listed at a time.
+const podPage = 500
+
+// answerTimeout bounds one request to an agent.
+const answerTimeout = 30 * time.Second
+
+type agentPod struct{ namespace, name, scheme, port string }
+
+func agentsOn(ctx context.Context, client *kube.Client, agents Agents) (map[string]agentPod, error) {
+	on := make(map[string]agentPod)
+	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: podPage}
+	for {
+		pods, err := client.Pods(agents.Namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list the agents' pods: %w", err)
+		}
+		for _, p := range pods.Items {
+			scheme, port := endpoint(&p)
+			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, scheme, port}
+		}
+		if options.Continue = pods.Continue; options.Continue == "" {
+			return on, nil
+		}
+	}
+}
+
+// endpoint is the port called metrics or http, else the default one, and how
+// its probes speak to it: with TLS in --web.config.file they have to say HTTPS.
+func endpoint(p *corev1.Pod) (scheme, port string) {
+	for _, c := range p.Spec.Containers {
+		for _, cp := range c.Ports {
+			if cp.Name != "metrics" && cp.Name != "http" {
+				continue
+			}
+			for _, probe := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe, c.StartupProbe} {
+				if probe != nil && probe.HTTPGet != nil && probe.HTTPGet.Scheme == corev1.URISchemeHTTPS {
+					return "https", strconv.Itoa(int(cp.ContainerPort))
+				}
+			}
+			return "http", strconv.Itoa(int(cp.ContainerPort))
+		}
+	}
+	return "http", "9409"
+}
+
+// maxReportBytes bounds an answer: 5,000 processes at 400 bytes are 2 MB. Who
+// can run a pod with the agents' labels can answer anything.
+const maxReportBytes = 16 << 20
+
+func queryAgent(ctx context.Context, client *kube.Client, pod agentPod) *LiveUse {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	answer, err := client.Proxy(ctx, types.NamespacedName{Namespace: pod.namespace, Name: pod.name}, pod.scheme, pod.port, "report")
+	if apierrors.IsUnauthorized(err) { // the API server has let us list pods
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s wants a password, which the API server does not pass on: use TLS without basic_auth_users in --web.config.file, and a NetworkPolicy", pod.namespace, pod.name)}
+	}
+	if err != nil {
+		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
+	}
+	defer func() { _ = answer.Close() }()
+	// Only what is needed: another section may be of another version.
+	var d struct {
+		Inotify *inotify.Usage    `json:"inotify"`
+		Errors  map[string]string `json:"errors"`
+	}
+	if err := json.NewDecoder(io.LimitReader(answer, maxReportBytes)).Decode(&d); err != nil {
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s: its report is not one of nodetune's: %v", pod.namespace, pod.name, err)}
+	}
+	if d.Inotify == nil {
+		why := "has not counted yet"
+		if e := d.Errors["inotify"]; e != "" {
+			why = e
+		}
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s: %s", pod.namespace, pod.name, why)}
+	}
+	return summarizeUse(d.Inotify)
+}

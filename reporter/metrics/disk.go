@@ -1,0 +1,162 @@
+package metrics
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/disk/reclaim"
+	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
+)
+
+var (
+	diskLabels     = []string{"path"}
+	producerLabels = []string{"kind", "namespace", "pod", "container", "path"}
+	logLabels      = []string{"namespace", "pod", "container", "path", "reader"}
+
+	diskUsable = desc("nodetune_disk_usable",
+		"1 if the filesystem answers and was not shut down, 0 if it hangs or failed: then it has no other series.", diskLabels...)
+	diskReadOnly = desc("nodetune_disk_read_only",
+		"1 if nobody can write to the filesystem, as after an error.", diskLabels...)
+	diskSize = desc("nodetune_disk_size_bytes",
+		"Size of the filesystem.", diskLabels...)
+	diskAvail = desc("nodetune_disk_avail_bytes",
+		"What anyone but root may still use, f_bavail, as the kubelet reckons.", diskLabels...)
+	diskInodes = desc("nodetune_disk_inodes",
+		"Inodes of the filesystem; absent where it makes them as needed.", diskLabels...)
+	diskInodesFree = desc("nodetune_disk_inodes_free",
+		"Inodes of the filesystem that are free.", diskLabels...)
+	diskGrowth = desc("nodetune_disk_growth_bytes_per_second",
+		"Median speed at which available bytes shrink; negative while space comes back.", diskLabels...)
+	diskFull = desc("nodetune_disk_time_to_full_seconds",
+		"When nothing is available any more at that speed; absent where that never comes.", diskLabels...)
+	diskEviction = desc("nodetune_disk_time_to_eviction_seconds",
+		"When the kubelet evicts pods at that speed; absent where that never comes.", diskLabels...)
+	diskEvictionAvail = desc("nodetune_disk_eviction_avail_bytes",
+		"The kubelet evicts pods below this.", diskLabels...)
+	logBytes = desc("nodetune_log_bytes",
+		"Allocated bytes of the producer's logs with their archives; the 20 largest.", producerLabels...)
+	logWritten = desc("nodetune_log_written_bytes_total",
+		"Bytes the producer wrote since the agent began, through rotations and restarts; the 20 that wrote most.", producerLabels...)
+	logLag = desc("nodetune_log_reader_lag_bytes",
+		"Bytes of the log that the program of this name has not read; the 20 furthest behind.", logLabels...)
+	logStalled = desc("nodetune_log_readers_stalled",
+		"Readers that stand still with unread bytes while their file grows.")
+	logLoss = desc("nodetune_log_predicted_loss_bytes",
+		"What the readers would not have read after disk.readers.rotateWait at their present speed, if every log were rotated now.")
+	logUnfollowed = desc("nodetune_log_unfollowed",
+		"Live logs of containers that hold something and that nobody has open or watches.")
+	logDeleted = desc("nodetune_log_deleted_open_bytes",
+		"Space of deleted files that somebody keeps open, on the filesystems above.")
+	logOrphans = desc("nodetune_log_orphans_bytes",
+		"Logs of pods that the kubelet does not have any more.")
+	logCorrupt = desc("nodetune_log_corrupt_archives",
+		"Compressed logs that cannot be read to their end.")
+
+	diskDescs = []*prometheus.Desc{
+		diskUsable, diskReadOnly, diskSize, diskAvail, diskInodes, diskInodesFree, diskGrowth, diskFull, diskEviction, diskEvictionAvail,
+		logBytes, logWritten, logLag, logStalled, logLoss, logUnfollowed, logDeleted, logOrphans, logCorrupt,
+	}
+)
+
+func collectDisk(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
+	if r.At.IsZero() || r.Err != nil {
+		return
+	}
+	u := r.Value
+	for _, f := range u.Filesystems[:min(len(u.Filesystems), topSeries)] {
+		collectFilesystem(ch, f)
+	}
+	collectProducers(ch, u.Producers)
+	collectReaders(ch, u.Readers)
+	gauge(ch, logUnfollowed, float64(len(u.Unfollowed)))
+	gauge(ch, logDeleted, sum(u.Deleted, func(d logs.Deleted) uint64 { return d.Bytes }))
+	gauge(ch, logOrphans, sum(u.Orphans, func(o reclaim.Orphan) uint64 { return o.Bytes }))
+	gauge(ch, logCorrupt, float64(len(u.Corrupt)))
+}
+
+func sum[T any](rows []T, of func(T) uint64) float64 {
+	n := uint64(0)
+	for _, r := range rows {
+		n += of(r)
+	}
+	return float64(n)
+}
+
+func collectFilesystem(ch chan<- prometheus.Metric, f filesystem.Filesystem) {
+	path := safetext.String(f.Path)
+	gauge(ch, diskUsable, boolToFloat(f.Measured()), path)
+	if !f.Measured() {
+		return
+	}
+	gauge(ch, diskReadOnly, boolToFloat(f.State == filesystem.StateReadOnly), path)
+	gauge(ch, diskSize, float64(f.SizeBytes), path)
+	gauge(ch, diskAvail, float64(f.AvailBytes), path)
+	if f.Inodes > 0 {
+		gauge(ch, diskInodes, float64(f.Inodes), path)
+		gauge(ch, diskInodesFree, float64(f.InodesFree), path)
+	}
+	sendKnown(ch, diskGrowth, f.GrowthBytesPerSecond, path)
+	sendKnown(ch, diskFull, f.SecondsToFull, path)
+	sendKnown(ch, diskEviction, f.SecondsToEviction, path)
+	if f.EvictionAvailBytes != nil {
+		gauge(ch, diskEvictionAvail, float64(*f.EvictionAvailBytes), path)
+	}
+}
+
+// sendKnown sends what is known.
+func sendKnown(ch chan<- prometheus.Metric, d *prometheus.Desc, v *float64, labels ...string) {
+	if v != nil {
+		gauge(ch, d, *v, labels...)
+	}
+}
+
+func collectProducers(ch chan<- prometheus.Metric, producers []logs.Producer) {
+	labels := func(p logs.Producer) []string {
+		path := p.Path
+		if p.Kind == logs.KindContainer {
+			path = "" // the other labels say it
+		}
+		if p.Kind == logs.KindUnit {
+			path = p.Unit
+		}
+		return []string{string(p.Kind), p.Namespace, p.Pod, p.Container, safetext.String(path)}
+	}
+	for _, p := range producers[:min(len(producers), topSeries)] { // the largest first
+		gauge(ch, logBytes, float64(p.Bytes), labels(p)...)
+	}
+	// A unit's part of the journal is a share that may shrink: no counter.
+	written := slices.DeleteFunc(slices.Clone(producers), func(p logs.Producer) bool { return p.Estimated })
+	slices.SortStableFunc(written, func(a, b logs.Producer) int { return cmp.Compare(b.WrittenBytes, a.WrittenBytes) })
+	for _, p := range written[:min(len(written), topSeries)] {
+		counter(ch, logWritten, float64(p.WrittenBytes), labels(p)...)
+	}
+}
+
+// collectReaders sends the furthest behind. A program may read a log in several
+// processes: the one that is furthest behind counts.
+func collectReaders(ch chan<- prometheus.Metric, readers []logs.Reader) {
+	stalled := 0
+	sent := map[[5]string]bool{}
+	for _, r := range readers { // the furthest behind first
+		if r.StalledSince != nil {
+			stalled++
+		}
+		path := ""
+		if r.Log.Pod == "" {
+			path = r.Path
+		}
+		name := [5]string{r.Log.Namespace, r.Log.Pod, r.Log.Container, safetext.String(path), safetext.String(r.Comm)}
+		if r.OffsetBytes != nil && !sent[name] && len(sent) < topSeries {
+			sent[name] = true
+			gauge(ch, logLag, float64(r.LagBytes), name[:]...)
+		}
+	}
+	gauge(ch, logStalled, float64(stalled))
+	gauge(ch, logLoss, sum(readers, func(r logs.Reader) uint64 { return r.PredictedLossBytes }))
+}
