@@ -20,14 +20,14 @@ type AccountSource interface {
 	Accounts() ([]AccountUsage, error)
 }
 
-// Unavailable is a ledger that cannot be had, and says why.
+// Unavailable is an account source that does not work here. Why is the reason.
 type Unavailable struct{ Why error }
 
 // Accounts returns the reason.
-func (l Unavailable) Accounts() ([]AccountUsage, error) { return nil, l.Why }
+func (u Unavailable) Accounts() ([]AccountUsage, error) { return nil, u.Why }
 
-// UseAccounts puts the kernel's figures in the place of those that were worked out
-// from what processes hold. Who holds most of an account stays.
+// UseAccounts replaces the figures that were derived from what processes hold
+// by the kernel's own. The top holders of an account stay.
 func (u *Usage) UseAccounts(all []AccountUsage) {
 	u.Source = SourceKernel
 	held := make(map[Owner]*Account, len(u.Accounts))

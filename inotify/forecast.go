@@ -11,7 +11,7 @@ import (
 // 29 %), such as a burst that is over or a restart.
 const samples = 16
 
-// History remembers usage to tell growth. The zero value is ready.
+// History keeps usage over time to compute growth. The zero value is ready.
 type History struct {
 	accounts  map[Owner]*series
 	processes map[process]*series

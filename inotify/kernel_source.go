@@ -19,11 +19,11 @@ type DescriptorTableScan struct {
 	Gaps []Gap
 }
 
-// TableInstance is an instance that is in somebody's descriptor table.
+// TableInstance is an instance that a descriptor table refers to.
 type TableInstance struct {
 	// Number stays the same from one answer to the next.
 	Number  uint64
-	Creator Owner // who made it, whoever holds it now
+	Creator Owner // the account that created it, which another process may hold now
 	Watches int64
 	// Uncounted: there are more watches than were counted.
 	Uncounted bool
@@ -45,13 +45,13 @@ type FDHolder struct {
 	Instances              []int // indexes of Held.Instances, each once
 }
 
-// HolderSource finds who holds what without procfs. It returns everything, or an
-// error.
+// HolderSource finds the holders of instances without procfs. It returns all of
+// them, or an error.
 type HolderSource interface {
 	Holders() (DescriptorTableScan, error)
 }
 
-// NoHolderSource cannot find them, and says why.
+// NoHolderSource is a holder source that does not work here. Why is the reason.
 type NoHolderSource struct{ Why error }
 
 // Holders returns the reason.

@@ -39,19 +39,19 @@ type Policy struct {
 	// CountPercent is the share of a core that reading records may take.
 	// The first pass may take up to two seconds at once.
 	CountPercent float64 `json:"countPercent"`
-	// KernelCounters reads what accounts use and who holds it from the kernel
-	// itself, with BPF programs, where there are CAP_BPF and CAP_PERFMON.
+	// KernelCounters reads the use of accounts and the holders from the kernel
+	// itself, with BPF programs. It needs CAP_BPF and CAP_PERFMON.
 	KernelCounters bool `json:"kernelCounters"`
 	// EventsUnreadAfter is how long a log collector may leave its events unread
 	// while more come.
 	EventsUnreadAfter field.Duration `json:"eventsUnreadAfter"`
-	// Refusals traces the calls of inotify that fail. It costs every system call
-	// of the node some nanoseconds.
+	// Refusals traces the inotify system calls that fail. It costs every system
+	// call of the node some nanoseconds.
 	Refusals bool `json:"refusals"`
-	// CanaryUIDs are users whose exact headroom is asked of the kernel by
-	// taking up to CanaryInstances instances in their name for some
-	// microseconds. Where fewer are left than are asked for, nobody else
-	// gets one meanwhile.
+	// ProbeUIDs are users whose exact headroom nodetune asks the kernel for, by
+	// taking up to ProbeInstances instances in their name for some
+	// microseconds. Where fewer are left, no other process of that user gets
+	// one in that time.
 	ProbeUIDs      []uint32 `json:"canaryUIDs"`
 	ProbeInstances int      `json:"canaryInstances"`
 	// RaiseNOFILE names the programs, by their comm, whose soft
@@ -59,11 +59,11 @@ type Policy struct {
 	RaiseNOFILE []string `json:"raiseNOFILE"`
 }
 
-// MaxProbe is the most instances a canary may ask for.
+// MaxProbe is the most instances a probe may ask for.
 const MaxProbe = 8
 
 // WatchBytes is the kernel memory that is planned for a watch: 2,137 bytes
-// and 24 not charged to anybody were measured for a file of an image
+// and 24 that are not charged were measured for a file of an image
 // (overlayfs, lower), 1,224 for ext4, 3,473 for a copied-up file. The
 // kernel's own default assumes 1,312.
 const WatchBytes = 2253 // 2.2 KiB

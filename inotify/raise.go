@@ -30,8 +30,8 @@ func (p Policy) MaxWatches(memoryBytes int64) int64 {
 }
 
 // Floors returns the floors that leave the fullest account the policy's
-// headroom: with 90 instances in use and RaisePercent 70, 129. A floor above
-// them is left alone by whoever merges them.
+// headroom: with 90 instances in use and RaisePercent 70, 129. The caller keeps a
+// floor that is above them.
 func Floors(u Usage, p Policy) []Floor {
 	var floors []Floor
 	for _, r := range limited(u, p) {

@@ -20,10 +20,10 @@ type SyscallFailure struct {
 	// not there, or may not be read.
 	Resource Resource `json:"resource,omitempty"`
 	// Owner is the account at its limit, of Level user namespaces below the
-	// initial one. It is nil where nobody's is, or it is not known.
+	// initial one. It is nil where no account is at its limit, or where it is not known.
 	Owner *Owner `json:"owner,omitempty"`
 	Level int    `json:"level"`
-	// Used of Limit when it was refused first; of RLIMIT_NOFILE, the lowest
+	// Used of Limit at the first failure; of RLIMIT_NOFILE, the lowest
 	// free descriptor.
 	Used  int64 `json:"used"`
 	Limit Limit `json:"limit"`
@@ -43,7 +43,7 @@ type SyscallFailure struct {
 	Cgroup string `json:"-"`
 }
 
-// The calls that are told.
+// The system calls that are traced.
 const (
 	CallInit     = "inotify_init1" // and inotify_init(2)
 	CallAddWatch = "inotify_add_watch"

@@ -45,7 +45,7 @@ func Surge(was, is []AccountUsage, took time.Duration) []Forecast {
 // RaiseBetween is [Raise] between two passes: what accounts use is of now, who
 // holds it of the last pass. So much more may have been taken since that a
 // process could be a leak by now: then no more instances are given, and unsure
-// is true, since only a pass can tell. Limits that stay as they are are left out.
+// is true, since only a pass can tell. Limits that do not change are left out.
 func RaiseBetween(last Usage, now []AccountUsage, forecasts []Forecast, p Policy) (raise []Floor, unsure bool) {
 	most := int64(0)
 	for i := range last.Processes {
@@ -76,13 +76,14 @@ func RaiseBetween(last Usage, now []AccountUsage, forecasts []Forecast, p Policy
 	return raise, unsure
 }
 
-// Threshold is what an account uses when it is worth another look.
+// Threshold is what an account uses when it is worth another check.
 type Threshold struct {
 	UID                uint32 // of the initial user namespace
 	Instances, Watches int64
 }
 
-// Thresholds are those of all accounts: of the fullest, and of everybody else.
+// Thresholds are those of all accounts: one each for the fullest, and one for
+// all others.
 type Thresholds struct {
 	Fullest [8]Threshold
 	N       int // of Fullest

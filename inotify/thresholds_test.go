@@ -59,7 +59,7 @@ func TestRaiseBetween(t *testing.T) {
 		{"one step", last, charged(2650, 0), 1 << 31, 1 << 18, false},
 		{"up to the ceiling", last, charged(2650, 0), 65536, 65536, false},
 		{"may be a leak", last, charged(2650+4096, 0), 1 << 31, 0, true},
-		{"nobody has counted yet", Usage{}, charged(4100, 0), 1 << 31, 0, true},
+		{"no pass has run yet", Usage{}, charged(4100, 0), 1 << 31, 0, true},
 		{"at the ceiling", last, charged(2650, 0), 8192, 0, false},
 	} {
 		p.MaxInstances = c.most

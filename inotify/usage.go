@@ -19,7 +19,7 @@ const (
 	UpperBound Quality = "upper_bound"
 	// Estimate may be off in either direction; [Usage].Unknown says why.
 	Estimate Quality = "estimate"
-	// Unknown is a figure that could not be had at all; it is 0.
+	// Unknown is a figure that could not be measured; it is 0.
 	Unknown Quality = "unknown"
 )
 
@@ -78,7 +78,7 @@ type Owner struct {
 // namespace since Linux 3.8 (include/linux/proc_ns.h).
 const InitialUserNS = 0xEFFFFFFD
 
-// Account is what one owner uses of what he may.
+// Account is what one owner uses of its limits.
 type Account struct {
 	Owner
 	Instances      int64 `json:"instances"`
@@ -90,17 +90,17 @@ type Account struct {
 	InstancesQuality Quality `json:"instances_quality"`
 	WatchesQuality   Quality `json:"watches_quality"`
 	// WatchesAgeSeconds is the age of the oldest count in Watches: large
-	// instances are counted seldom.
+	// instances are counted less often.
 	WatchesAgeSeconds int64 `json:"watches_age_seconds"`
 	// InstancesUnattributed are charged to the account, and held by no process:
 	// they are in flight. Where holders are from procfs, their creator may have
-	// changed its uid as well. It is 0 where nobody has asked the kernel.
+	// changed its uid as well. It is 0 where the kernel was not asked.
 	InstancesUnattributed int64 `json:"instances_unattributed,omitempty"`
 	// TopPID holds the most instances of the account, TopWatchesPID the most
-	// watches; 0 where nobody is known to.
+	// watches; 0 where the holder is not known.
 	TopPID        int `json:"top_pid"`
 	TopWatchesPID int `json:"top_watches_pid"`
-	// Headroom is set where a canary has asked the kernel.
+	// Headroom is set where a probe has asked the kernel.
 	Headroom *Headroom `json:"instances_headroom,omitempty"`
 }
 
@@ -208,11 +208,11 @@ type Usage struct {
 	Processes []Process `json:"processes"`
 
 	// Findings are the limits that are used for the policy's share or more,
-	// where somebody has asked [Pressure].
+	// as [Pressure] finds them.
 	Findings []LimitPressure `json:"findings"`
 
-	// Refusals are those of the last ten minutes, the latest first, where they
-	// are traced.
+	// Refusals are the failed calls of the last ten minutes, the latest first, if
+	// they are traced.
 	Refusals []SyscallFailure `json:"refusals,omitempty"`
 
 	Walk procwalk.Stats `json:"walk"`
@@ -222,7 +222,7 @@ type Usage struct {
 	Took time.Duration `json:"-"`
 }
 
-// Headroom is what a canary found: how many more instances the kernel grants
+// Headroom is what a probe found: how many more instances the kernel grants
 // to a user now.
 type Headroom struct {
 	Granted int `json:"granted"`
@@ -231,16 +231,15 @@ type Headroom struct {
 	Exact bool `json:"exact"`
 }
 
-// Name fills in whom every process belongs to, as far as its cgroup and the
-// names of the node's log directories say. The index is refreshed by the
-// caller.
+// Name fills in the workload of every process, as far as its cgroup and the
+// names of the node's log directories show it. The caller refreshes the index.
 func (u *Usage) Name(x *workload.Index) {
 	for i := range u.Processes {
 		u.Processes[i].Name(x)
 	}
 }
 
-// Name fills in whom the process belongs to.
+// Name fills in the workload of the process.
 func (p *Process) Name(x *workload.Index) {
 	if p.CgroupWorkload == (workload.Workload{}) {
 		p.CgroupWorkload = workload.FromCgroupPath(p.Cgroup)

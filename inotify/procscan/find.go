@@ -11,16 +11,16 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// ProcessName is a process that goes by a name.
+// ProcessName is a process with the names it can be found by.
 type ProcessName struct {
 	PID  int
 	Comm string
 	workload.Workload
 }
 
-// Find returns the processes that go by name: their comm, their pod
+// Find returns the processes that match name: their comm, their pod
 // (NAME, NAMESPACE/NAME or either with :CONTAINER), or their systemd unit. If
-// none does, it returns those that have name in one of these. The order is
+// none matches, it returns those that contain name in one of these. The order is
 // that of the pids.
 func (s *Scanner) Find(ctx context.Context, name string, x *workload.Index) ([]ProcessName, error) {
 	var exact, similar []ProcessName
@@ -79,7 +79,7 @@ func (n ProcessName) resembles(name string) bool {
 }
 
 // withoutSandboxes drops the pause process of a pod that has others: it opens
-// nothing, and nobody means it.
+// nothing, so a user who names the pod does not mean it.
 func withoutSandboxes(found []ProcessName) []ProcessName {
 	has := map[string]bool{}
 	for _, n := range found {

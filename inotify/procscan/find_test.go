@@ -6,7 +6,7 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-func TestGoesBy(t *testing.T) {
+func TestMatches(t *testing.T) {
 	pod := ProcessName{PID: 5, Comm: "containerd-shim", Workload: workload.Workload{Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "main", PodUID: "u"}}
 	unit := ProcessName{PID: 6, Comm: "rsyslogd", Workload: workload.Workload{Unit: "rsyslog.service"}}
 	for _, c := range []struct {
@@ -32,7 +32,7 @@ func TestGoesBy(t *testing.T) {
 		{unit, ":", false, false},
 	} {
 		if got := c.n.matches(c.name); got != c.goesBy {
-			t.Errorf("%q goes by %q: %v", c.n.Comm, c.name, got)
+			t.Errorf("%q matches %q: %v", c.n.Comm, c.name, got)
 		}
 		if got := c.n.resembles(c.name); got != c.resembles {
 			t.Errorf("%q resembles %q: %v", c.n.Comm, c.name, got)

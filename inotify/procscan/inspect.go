@@ -16,7 +16,8 @@ import (
 	"github.com/nodetune/nodetune/internal/procwalk"
 )
 
-// ProcessDetail is one process, looked at closely: whose limits it would meet.
+// ProcessDetail is one process with everything that decides which limit it
+// reaches next.
 type ProcessDetail struct {
 	inotify.Process
 	// Above has, for every user namespace that is in use, the accounts in the
@@ -42,44 +43,44 @@ func (s ProcessDetail) Charged(p *inotify.Process) []inotify.Owner {
 // at another one that holds too little to be listed there. It reads the names
 // in PID/fd, which needs what listing descriptors needs.
 func (s *Scanner) Inspect(pid int, u inotify.Usage) (ProcessDetail, error) {
-	suspect := ProcessDetail{LowestFD: -1}
+	detail := ProcessDetail{LowestFD: -1}
 	p, err := s.walker.Open(pid)
 	if err != nil {
-		return suspect, err
+		return detail, err
 	}
 	defer p.Close()
 	stat, err := p.Stat()
 	if err != nil {
-		return suspect, fmt.Errorf("read the stat of process %d: %w", pid, err)
+		return detail, fmt.Errorf("read the stat of process %d: %w", pid, err)
 	}
 	listed, ok := u.Process(pid)
 	if !ok || listed.Start != stat.Start {
 		if listed, err = s.unlisted(p, stat); err != nil {
-			return suspect, err
+			return detail, err
 		}
 	}
-	suspect.Process = listed
+	detail.Process = listed
 	if err := s.ns.resolve(p, listed.UserNS); err != nil {
-		return suspect, err
+		return detail, err
 	}
-	suspect.Above = s.ns.chain
+	detail.Above = s.ns.chain
 	dir := filepath.Join(s.procfs, strconv.Itoa(pid))
 	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
-		suspect.SysAdmin = listed.UserNS == s.ns.self && hasCapability(status, unix.CAP_SYS_ADMIN)
+		detail.SysAdmin = listed.UserNS == s.ns.self && hasCapability(status, unix.CAP_SYS_ADMIN)
 	}
-	suspect.FDsQuality = inotify.Unknown
+	detail.FDsQuality = inotify.Unknown
 	if fds, err := descriptors(filepath.Join(dir, "fd")); err == nil {
-		suspect.FDs, suspect.LowestFD, suspect.FDsQuality = int64(len(fds)), lowestFree(fds), inotify.Exact
+		detail.FDs, detail.LowestFD, detail.FDsQuality = int64(len(fds)), lowestFree(fds), inotify.Exact
 	} else if n, ok := p.FDCount(); ok { // needs no permission to list them
-		suspect.FDs, suspect.FDsQuality = int64(n), inotify.Exact
-	} else if suspect.FDs > 0 {
-		suspect.FDsQuality = inotify.Exact // the walk has counted them
+		detail.FDs, detail.FDsQuality = int64(n), inotify.Exact
+	} else if detail.FDs > 0 {
+		detail.FDsQuality = inotify.Exact // the walk has counted them
 	}
 	// A pid that has been reused meanwhile would have mixed two processes.
 	if _, err := p.UIDs(); err != nil {
-		return suspect, fmt.Errorf("process %d ended meanwhile: %w", pid, err)
+		return detail, fmt.Errorf("process %d ended meanwhile: %w", pid, err)
 	}
-	return suspect, nil
+	return detail, nil
 }
 
 // UID returns the effective uid of a process.
@@ -93,8 +94,8 @@ func (s *Scanner) UID(pid int) (uint32, error) {
 	return ids.Effective, err
 }
 
-// AddProbe adds a canary: the next pass asks the kernel for the headroom of this
-// user, see [Policy].CanaryUIDs.
+// AddProbe adds a user to probe: the next pass asks the kernel for the headroom
+// of this user, see [inotify.Policy].ProbeUIDs.
 func (s *Scanner) AddProbe(uid uint32) { s.policy.ProbeUIDs = append(s.policy.ProbeUIDs, uid) }
 
 // unlisted is a process that holds no instance and few descriptors.
@@ -113,7 +114,7 @@ func (s *Scanner) unlisted(p *procwalk.Process, stat *procwalk.Stat) (inotify.Pr
 	if cgroup, err := p.Cgroup(); err == nil {
 		q.Cgroup = string(cgroup)
 	}
-	q.CgroupWorkload, _ = p.Workload() // else it belongs to nobody known
+	q.CgroupWorkload, _ = p.Workload() // an unknown cgroup names no workload
 	if soft, hard, err := p.NOFILE(); err == nil {
 		q.NOFILESoft, q.NOFILEHard = limit(soft), limit(hard)
 	}

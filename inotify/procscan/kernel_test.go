@@ -127,15 +127,15 @@ func TestMissing(t *testing.T) {
 			if err := json.Unmarshal(out, &u); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			said := false
+			listed := false
 			for _, g := range u.Unknown {
-				said = said || strings.Contains(g.Why, c.why)
+				listed = listed || strings.Contains(g.Why, c.why)
 				if g.What == "" || g.Why == "" {
 					t.Errorf("an empty gap: %+v", g)
 				}
 			}
-			if !said {
-				t.Errorf("%q is not said: %+v", c.why, u.Unknown)
+			if !listed {
+				t.Errorf("%q is not listed: %+v", c.why, u.Unknown)
 			}
 			for i, s := range specs {
 				for _, h := range holders[i] {

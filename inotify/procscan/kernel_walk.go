@@ -8,11 +8,11 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 )
 
-// SetHolderSource makes h the source of who holds what. Where it fails procfs is
-// walked, and the reason is [Usage].HoldersReason.
+// SetHolderSource makes h the source of the holders. If it fails, the pass walks
+// procfs and the reason is in [inotify.Usage].HoldersReason.
 func (s *Scanner) SetHolderSource(h inotify.HolderSource) { s.holderSource = h }
 
-// scanKernel asks who holds what, and reports whether that was answered.
+// scanKernel asks the kernel for the holders, and reports whether it answered.
 func (p *pass) scanKernel(u *inotify.Usage) bool {
 	if p.s.holderSource == nil {
 		return false
@@ -25,7 +25,7 @@ func (p *pass) scanKernel(u *inotify.Usage) bool {
 	u.Source, u.HoldersSource = inotify.SourceWalk, inotify.SourceWalk
 	u.Walk = held.Walk
 	maps.Copy(p.s.ns.chain, held.Above)
-	// What is in flight is not to be seen.
+	// Instances in flight are not visible.
 	u.InstancesQuality, u.WatchesQuality = inotify.Estimate, inotify.Estimate
 	u.Instances = int64(len(held.Instances))
 	p.compared = true
@@ -71,8 +71,8 @@ func (p *pass) addHolders(held *inotify.DescriptorTableScan) {
 	p.s.queues.forget(p.at)
 }
 
-// attribute adds up what each account is charged for, and who holds most of it:
-// of several that share an instance, whoever has run longest.
+// attribute adds up what each account is charged for and finds its top holders.
+// Of several processes that share an instance, the oldest counts as its holder.
 func (p *pass) attribute(u *inotify.Usage, held *inotify.DescriptorTableScan) {
 	creator := make([]int, len(held.Instances))
 	for i := range creator {
@@ -127,7 +127,7 @@ func (p *pass) attribute(u *inotify.Usage, held *inotify.DescriptorTableScan) {
 	inotify.SortAccounts(u.Accounts)
 }
 
-// report puts the processes that are reported in order.
+// report sorts the processes that are reported.
 func (p *pass) report(u *inotify.Usage) {
 	for _, i := range p.fullest {
 		p.processes[i].keep = true

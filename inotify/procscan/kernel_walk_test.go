@@ -10,9 +10,9 @@ import (
 )
 
 // told is a walk that found what it says.
-type told struct{ held inotify.DescriptorTableScan }
+type fixedHolders struct{ held inotify.DescriptorTableScan }
 
-func (t told) Holders() (inotify.DescriptorTableScan, error) { return t.held, nil }
+func (t fixedHolders) Holders() (inotify.DescriptorTableScan, error) { return t.held, nil }
 
 func scanner(t *testing.T) *Scanner {
 	t.Helper()
@@ -24,14 +24,14 @@ func scanner(t *testing.T) *Scanner {
 	return s
 }
 
-// TestFound: an instance is charged once and to whoever made it, with those
+// TestFound: an instance is charged once, to the account that created it, with those
 // above, and is held by all that have it.
 func TestFound(t *testing.T) {
 	const below = 7
 	s := scanner(t)
 	ours := s.ns.self
 	maker, inside, creator := inotify.Owner{UserNS: ours, UID: 5}, inotify.Owner{UserNS: below, UID: 9}, inotify.Owner{UserNS: ours, UID: 6}
-	s.SetHolderSource(told{inotify.DescriptorTableScan{
+	s.SetHolderSource(fixedHolders{inotify.DescriptorTableScan{
 		Instances: []inotify.TableInstance{
 			{Creator: maker, Watches: 10, QueuedEvents: 3, QueuedEventsLimit: 100},
 			{Creator: maker, Watches: 20, QueuedEventsLimit: 200},
@@ -85,7 +85,7 @@ func TestFound(t *testing.T) {
 		}
 	}
 	if !slices.ContainsFunc(u.Unknown, func(g inotify.Gap) bool { return g.Processes == 1 && g.What[:11] == "all watches" }) {
-		t.Errorf("not said that an instance was not counted: %+v", u.Unknown)
+		t.Errorf("no gap for an instance that was not counted: %+v", u.Unknown)
 	}
 }
 
@@ -102,7 +102,8 @@ func TestNotFound(t *testing.T) {
 	}
 }
 
-// TestQueues: who reads its events is not said not to, however many come.
+// TestQueues: a process that reads its events is not reported as stalled, however
+// many events come.
 func TestQueues(t *testing.T) {
 	now := time.Unix(0, 0)
 	q := queues{}

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// minFDs is where looking at RLIMIT_NOFILE begins. Nobody runs with a
-	// limit that a process with fewer could be near to, and most have fewer.
+	// minFDs is the number of descriptors from which RLIMIT_NOFILE is read. No
+	// usual limit is near to fewer, and most processes have fewer.
 	minFDs = 48
 	// mostFDs is how many of the processes with most descriptors are
 	// listed, whatever their limit.
@@ -144,7 +144,7 @@ func (p *pass) list(process *procwalk.Process) bool {
 		if cgroup, err := process.Cgroup(); err == nil {
 			k.cgroup = string(cgroup)
 		}
-		k.belongs, _ = process.Workload() // else it belongs to nobody known
+		k.belongs, _ = process.Workload() // an unknown cgroup names no workload
 		p.s.known[process.PID] = k
 	}
 	k.pass = p.at

@@ -22,8 +22,8 @@ func (s *Scanner) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
 	if !s.walker.Ours() {
 		return inotify.NoLimit, errors.New("raise RLIMIT_NOFILE: the pids here are those of another pid namespace: it needs hostPID")
 	}
-	// prlimit(2) takes a pid, which may be somebody else's by now. A pidfd
-	// that is alive after the call proves that it was not.
+	// prlimit(2) takes a pid, which another process may have by now. A pidfd
+	// that is alive after the call proves that no other process had it.
 	fd, err := unix.PidfdOpen(r.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return inotify.NoLimit, ErrGone

@@ -11,7 +11,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 )
 
-// probe asks for the headroom of the users in the policy.
+// probe asks the kernel for the headroom of the users in the policy.
 func (s *Scanner) probe(u *inotify.Usage) error {
 	var errs []error
 	for _, uid := range s.policy.ProbeUIDs {
@@ -34,7 +34,7 @@ func (s *Scanner) probe(u *inotify.Usage) error {
 	return errors.Join(errs...)
 }
 
-// applyProbe corrects an account by what the kernel granted to it. An instance
+// applyProbe corrects an account by what the kernel granted. An instance
 // that was refused leaves no doubt about how many there are, unless the limit
 // is below what is in use.
 func applyProbe(a *inotify.Account, h inotify.Headroom) {
@@ -123,8 +123,8 @@ func probe(uid uint32, k int) (h inotify.Headroom, err error, restored bool) {
 	return h, err, true
 }
 
-// limitReached tells the limit of the account from RLIMIT_NOFILE, which is the same
-// errno: where another descriptor is granted, it was the account.
+// limitReached distinguishes the limit of the account from RLIMIT_NOFILE, which
+// has the same errno: if another descriptor is granted, it was the account.
 func limitReached(uid uint32, errno unix.Errno) (exact bool, err error) {
 	if errno != unix.EMFILE {
 		return false, fmt.Errorf("probe uid %d: inotify_init1: %w", uid, errno)

@@ -84,7 +84,7 @@ func TestUserNamespaces(t *testing.T) {
 	if a := account(u, mapped); a.Instances != 0 {
 		t.Errorf("the uid that root of the namespaces is outside is charged: %+v", a)
 	}
-	// The kernel agrees: 88 are left to the owner, whoever asks.
+	// The kernel agrees: 88 are left to the owner, for any process that asks.
 	herd.Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: owner, Instances: 85})
 	if h, err := Probe(owner, inotify.MaxProbe); err != nil || h != (inotify.Headroom{Granted: 3, Exact: true}) {
 		t.Errorf("the owner gets %+v more, %v, want 3", h, err)

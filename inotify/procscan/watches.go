@@ -62,7 +62,7 @@ type counted struct {
 	quality inotify.Quality
 }
 
-// notCounted says what was not read, and why.
+// notCounted lists what was not read, with the reason.
 func (p *pass) notCounted(out instances.Outcome) {
 	const what = "the watches of large instances now; the last count is given with its age, if there is one"
 	for _, g := range []struct {
@@ -71,7 +71,7 @@ func (p *pass) notCounted(out instances.Outcome) {
 	}{
 		{out.TooMuch, fmt.Sprintf("the kernel would format up to %d watches in memory that is charged to nodetune, whose memory cgroup has %d MiB to spare for it; a higher memory limit or the eBPF source avoids that", out.Left, out.SpareBytes>>20)},
 		{out.TooLarge, fmt.Sprintf("reading more than maxReadWatches %d holds up the owner's inotify_add_watch", p.s.policy.MaxReadWatches)},
-		{out.Later, fmt.Sprintf("counting may take countPercent %g of a core, and a large instance is read seldom", p.s.policy.CountPercent)},
+		{out.Later, fmt.Sprintf("counting may take countPercent %g of a core, so large instances are read less often", p.s.policy.CountPercent)},
 		{out.Unreadable, fmt.Sprintf("read PID/fdinfo: %v", out.RefusedWith)},
 	} {
 		if g.n > 0 {

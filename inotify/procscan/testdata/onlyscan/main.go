@@ -30,7 +30,7 @@ func run() error {
 			return err
 		}
 	}
-	// VmHWM of proc_pid_status(5); ru_maxrss would count whoever forked us.
+	// VmHWM of proc_pid_status(5); ru_maxrss would count the parent process, too.
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return err
