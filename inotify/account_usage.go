@@ -40,7 +40,7 @@ func (u *Usage) UseAccounts(all []AccountUsage) {
 	accounts := make([]Account, 0, len(all))
 	for _, c := range all {
 		a := Account{
-			Owner: c.Owner, Instances: c.Instances, InstancesLimit: c.InstancesLimit, Watches: c.Watches, WatchesLimit: c.WatchesLimit,
+			Owner: c.Owner, Level: c.Level, Instances: c.Instances, InstancesLimit: c.InstancesLimit, Watches: c.Watches, WatchesLimit: c.WatchesLimit,
 			Quality: Exact, InstancesQuality: Exact, WatchesQuality: Exact, InstancesUnattributed: c.Instances,
 		}
 		if h := held[c.Owner]; h != nil {

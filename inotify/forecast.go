@@ -2,6 +2,7 @@ package inotify
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -40,16 +41,13 @@ func (h *History) Add(at time.Time, u Usage, every time.Duration) {
 	if h.accounts == nil {
 		h.accounts, h.processes = map[Owner]*series{}, map[process]*series{}
 	}
-	for i := range u.Accounts {
-		a := &u.Accounts[i]
+	for _, a := range h.trackedAccounts(u) {
 		add(h.accounts, a.Owner, every, reading{at, a.Instances, a.Watches, 0})
 	}
-	for i := range u.Processes {
-		p := &u.Processes[i]
+	for _, p := range h.trackedProcesses(u) {
 		add(h.processes, process{p.PID, p.Start}, every, reading{at, p.Instances, p.Watches, p.FDs})
 	}
-	// What has not been seen for the whole window is forgotten: nothing
-	// grows without bound here, whatever comes and goes on the node.
+	// A series that has no reading in the whole window is dropped.
 	for k, s := range h.accounts {
 		if at.Sub(s.seen) > samples*every {
 			delete(h.accounts, k)
@@ -60,6 +58,56 @@ func (h *History) Add(at time.Time, u Usage, every time.Duration) {
 			delete(h.processes, k)
 		}
 	}
+}
+
+// maxSeries bounds the series of accounts and those of processes: 0.9 kB each,
+// however many processes and user namespaces come and go on the node.
+const maxSeries = 512
+
+// trackedAccounts returns the accounts that have a series or get one: those of
+// the node first, then the fullest.
+func (h *History) trackedAccounts(u Usage) []*Account {
+	all := make([]*Account, len(u.Accounts))
+	for i := range all {
+		all[i] = &u.Accounts[i]
+	}
+	slices.SortStableFunc(all, func(a, b *Account) int {
+		return cmp.Or(cmp.Compare(min(a.Level, 1), min(b.Level, 1)), cmp.Compare(b.Instances, a.Instances), cmp.Compare(b.Watches, a.Watches))
+	})
+	return tracked(all, h.accounts, func(a *Account) Owner { return a.Owner })
+}
+
+// trackedProcesses returns the processes that have a series or get one: those
+// nearest to their RLIMIT_NOFILE first, then those with most instances.
+func (h *History) trackedProcesses(u Usage) []*Process {
+	all := make([]*Process, len(u.Processes))
+	for i := range all {
+		all[i] = &u.Processes[i]
+	}
+	slices.SortStableFunc(all, func(a, b *Process) int {
+		return cmp.Or(cmp.Compare(b.NOFILESoft.Percent(b.FDs), a.NOFILESoft.Percent(a.FDs)), cmp.Compare(b.Instances, a.Instances))
+	})
+	return tracked(all, h.processes, func(p *Process) process { return process{p.PID, p.Start} })
+}
+
+// tracked returns the first maxSeries of sorted. Where their series and the older
+// ones would be more than that, the older ones are dropped.
+func tracked[T any, K comparable](sorted []T, have map[K]*series, key func(T) K) []T {
+	sorted = sorted[:min(len(sorted), maxSeries)]
+	keep := make(map[K]bool, len(sorted))
+	for _, c := range sorted {
+		keep[key(c)] = true
+	}
+	old := 0
+	for k := range have {
+		if !keep[k] {
+			old++
+		}
+	}
+	if len(keep)+old > maxSeries {
+		maps.DeleteFunc(have, func(k K, _ *series) bool { return !keep[k] })
+	}
+	return sorted
 }
 
 func add[K comparable](all map[K]*series, key K, every time.Duration, r reading) {

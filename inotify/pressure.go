@@ -19,8 +19,10 @@ const (
 // LimitPressure is a limit that is used for at least ClearPercent.
 type LimitPressure struct {
 	Resource Resource `json:"resource"`
-	// Owner is set for what is charged to an account.
+	// Owner is set for what is charged to an account, Level of which is how many
+	// user namespaces are above it.
 	Owner   *Owner  `json:"owner,omitempty"`
+	Level   int     `json:"level,omitempty"`
 	Used    int64   `json:"used"`
 	Limit   Limit   `json:"limit"`
 	Percent float64 `json:"percent"`
@@ -28,13 +30,13 @@ type LimitPressure struct {
 	// Pressure: it is used for at least PressurePercent.
 	Pressure bool `json:"pressure"`
 	// Top holds most of it, or is the process whose limit it is. It is nil
-	// where nobody is known.
+	// where no holder is known.
 	Top *Process `json:"top,omitempty"`
 }
 
 // Pressure returns what is used for at least t.ClearPercent of its limit, the
-// fullest first. With hysteresis, use Finding.Pressure to enter and the
-// absence of a finding to leave.
+// fullest first. With hysteresis, use LimitPressure.Pressure to
+// enter and the absence of a finding to leave.
 func Pressure(u Usage, t Policy) []LimitPressure {
 	found := []LimitPressure{}
 	add := func(f LimitPressure, top int) {
@@ -50,8 +52,8 @@ func Pressure(u Usage, t Policy) []LimitPressure {
 	}
 	for _, a := range u.Accounts {
 		owner := a.Owner
-		add(LimitPressure{Resource: Instances, Owner: &owner, Used: a.Instances, Limit: a.InstancesLimit, Quality: a.InstancesQuality}, a.TopPID)
-		add(LimitPressure{Resource: Watches, Owner: &owner, Used: a.Watches, Limit: a.WatchesLimit, Quality: a.WatchesQuality}, a.TopWatchesPID)
+		add(LimitPressure{Resource: Instances, Owner: &owner, Level: a.Level, Used: a.Instances, Limit: a.InstancesLimit, Quality: a.InstancesQuality}, a.TopPID)
+		add(LimitPressure{Resource: Watches, Owner: &owner, Level: a.Level, Used: a.Watches, Limit: a.WatchesLimit, Quality: a.WatchesQuality}, a.TopWatchesPID)
 	}
 	var most Process
 	for _, p := range u.Processes {
@@ -65,7 +67,11 @@ func Pressure(u Usage, t Policy) []LimitPressure {
 	return found
 }
 
-// Pressed reports whether one of the findings is pressure.
+// OfNode reports whether the limit is one of the node's, and not one that a
+// process has set for its own user namespace.
+func (f *LimitPressure) OfNode() bool { return f.Level == 0 }
+
+// Pressed reports whether a limit of the node is under pressure.
 func (u *Usage) Pressed() bool {
-	return slices.ContainsFunc(u.Findings, func(f LimitPressure) bool { return f.Pressure })
+	return slices.ContainsFunc(u.Findings, func(f LimitPressure) bool { return f.Pressure && f.OfNode() })
 }

@@ -157,6 +157,92 @@ func TestFloors(t *testing.T) {
 	}
 }
 
+// TestRaiseBesideLeak: an account that leaks gets nothing, and keeps nothing from
+// the others.
+func TestRaiseBesideLeak(t *testing.T) {
+	p := DefaultPolicy()
+	node := func(root, leaker int64) Usage {
+		u := usage(root, 0)
+		u.Limits.Instances, u.Accounts[0].InstancesLimit = 8192, 8192
+		u.Accounts = append(u.Accounts, Account{Owner: Owner{UID: 1000}, Instances: leaker, InstancesLimit: 8192, WatchesLimit: u.Limits.Watches, TopPID: 77})
+		u.Processes = append(u.Processes, Process{PID: 77, UID: 1000, Instances: leaker})
+		u.Processes[0].Instances = 1
+		return u
+	}
+	for _, c := range []struct {
+		name         string
+		root, leaker int64
+		atLeast      int64 // 0: nothing is returned
+		held         bool
+	}{
+		{"the leaker is fuller", 7000, 8192, 16384, false},
+		{"root is fuller", 8000, 5000, 16384, false},
+		{"only the leaker is near its limit", 100, 8192, 8192, true},
+		{"both have enough", 100, 4200, 0, false},
+		{"many small processes are no leak", 100, 4095, 0, false},
+	} {
+		got := Raise(node(c.root, c.leaker), nil, p)
+		if c.atLeast == 0 {
+			if len(got) != 0 {
+				t.Errorf("%s: got %+v", c.name, got)
+			}
+			continue
+		}
+		if len(got) != 1 || got[0].AtLeast != c.atLeast || (got[0].HeldBack != "") != c.held {
+			t.Errorf("%s: got %+v, want at least %d", c.name, got, c.atLeast)
+		}
+	}
+	// A process inside a user namespace is charged to its owner as well: the top
+	// holder of the account is the leak, not its own uid.
+	u := node(100, 8192)
+	u.Processes[len(u.Processes)-1].UserNS, u.Processes[len(u.Processes)-1].UID = 4026532000, 0
+	if got := Raise(u, nil, p); len(got) != 1 || got[0].HeldBack == "" {
+		t.Errorf("leak inside a user namespace: got %+v", got)
+	}
+}
+
+// TestUserNamespaceMovesNothing: a limit that a process has set for its own user
+// namespace is listed, and is no pressure of the node.
+func TestUserNamespaceMovesNothing(t *testing.T) {
+	u := usage(0, 0)
+	u.Accounts = []Account{{Owner: Owner{UserNS: 4026532000}, Level: 1, Instances: 1, InstancesLimit: 1, WatchesLimit: NoLimit, InstancesQuality: Exact, WatchesQuality: Exact}}
+	p := DefaultPolicy()
+	u.Findings = Pressure(u, p)
+	if len(u.Findings) != 1 || u.Findings[0].Level != 1 || u.Findings[0].OfNode() || !u.Findings[0].Pressure {
+		t.Fatalf("got %+v", u.Findings)
+	}
+	if u.Pressed() {
+		t.Error("a user namespace puts the node under pressure")
+	}
+	u.Limits.Instances = 1 // the same figure as the namespace has
+	if got := append(Raise(u, nil, p), Floors(u, p)...); len(got) != 0 {
+		t.Errorf("a user namespace raises the node's limit: %+v", got)
+	}
+}
+
+// TestHistoryIsBounded: the number of series does not follow what tenants do, and
+// those that matter have one.
+func TestHistoryIsBounded(t *testing.T) {
+	var h History
+	at := time.Unix(0, 0)
+	for round := range 20 {
+		var u Usage
+		for i := range 4000 {
+			u.Processes = append(u.Processes, Process{PID: round*4000 + i + 10, Start: uint64(round), Instances: 1, FDs: 4, NOFILESoft: 1024})
+			u.Accounts = append(u.Accounts, Account{Owner: Owner{UserNS: uint64(round*4000 + i + 1)}, Level: 1, Instances: 5000})
+		}
+		u.Processes = append(u.Processes, Process{PID: 1, FDs: 900, NOFILESoft: 1024})
+		u.Accounts = append(u.Accounts, Account{Owner: Owner{UID: 0}, Instances: 50})
+		h.Add(at.Add(time.Duration(round)*15*time.Second), u, 15*time.Second)
+		if len(h.accounts) > maxSeries || len(h.processes) > maxSeries {
+			t.Fatalf("round %d: %d accounts and %d processes", round, len(h.accounts), len(h.processes))
+		}
+	}
+	if h.accounts[Owner{}] == nil || h.processes[process{pid: 1}] == nil {
+		t.Error("the account of root and the process near its limit have no series")
+	}
+}
+
 func TestHistory(t *testing.T) {
 	var h History
 	start := time.Now()

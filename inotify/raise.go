@@ -34,7 +34,7 @@ func (p Policy) MaxWatches(memoryBytes int64) int64 {
 // floor that is above them.
 func Floors(u Usage, p Policy) []Floor {
 	var floors []Floor
-	for _, r := range limited(u, p) {
+	for _, r := range limited(u, p, func(a *Account) *Process { return leakOf(&u, a, p) }) {
 		if r.fullest == nil || r.used == 0 {
 			continue
 		}
@@ -42,10 +42,8 @@ func Floors(u Usage, p Policy) []Floor {
 			Key: r.key, AtLeast: p.FloorFor(r.used),
 			Reason: fmt.Sprintf("uid %d uses %d, and at most %g %% are to be in use", r.fullest.UID, r.used, p.RaisePercent),
 		}
-		f.capFloor(r, p, 0)
-		if f.AtLeast > 0 {
-			floors = append(floors, f)
-		}
+		f.capFloor(r, 0)
+		floors = append(floors, f)
 	}
 	return floors
 }
@@ -61,44 +59,62 @@ func (p Policy) FloorFor(used int64) int64 {
 // are in use, and will be after [SurgeWithin]; it ends at the ceiling that the memory or the policy sets. A
 // limit that should be raised and is not comes back unchanged with the reason.
 func Raise(u Usage, forecasts []Forecast, p Policy) []Floor {
+	return raise(u, forecasts, p, func(a *Account) *Process { return leakOf(&u, a, p) })
+}
+
+// raise is [Raise] with leak, which returns the process of an account that is
+// taken for a leak. An account that leaks asks for nothing, and keeps nothing
+// from others.
+func raise(u Usage, forecasts []Forecast, p Policy, leak func(*Account) *Process) []Floor {
 	var raised []Floor
-	for _, r := range limited(u, p) {
-		if r.fullest == nil || r.now < 1 {
+	for _, r := range limited(u, p, leak) {
+		if r.now < 1 {
 			continue
 		}
-		percent, grown := r.now.Percent(r.used), int64(0)
-		f := Floor{Key: r.key, AtLeast: int64(r.now)}
-		soon := slices.IndexFunc(forecasts, func(f Forecast) bool {
-			return f.Resource == r.resource && f.Owner != nil && *f.Owner == r.fullest.Owner && f.In <= p.Horizon.D()
-		})
-		if soon >= 0 {
-			grown = int64(min(forecasts[soon].PerHour*SurgeWithin.Hours(), math.MaxInt32))
+		if f, ok := r.step(forecasts, p); ok {
+			raised = append(raised, f)
+		} else if l := r.leaking; l != nil && r.now.Percent(l.Instances) >= p.RaisePercent {
+			raised = append(raised, Floor{
+				Key: r.key, AtLeast: int64(r.now),
+				Reason:   fmt.Sprintf("uid %d uses %d of %d", l.UID, l.Instances, r.now),
+				HeldBack: r.leakReason(p),
+			})
 		}
-		switch {
-		case percent >= p.RaisePercent:
-			f.Reason = fmt.Sprintf("uid %d uses %d of %d", r.fullest.UID, r.used, r.now)
-		case soon >= 0:
-			f.Reason = fmt.Sprintf("uid %d uses %d of %d and reaches the limit in %s", r.fullest.UID, r.used, r.now, forecasts[soon].In.Round(time.Millisecond))
-		default:
-			continue
-		}
-		for f.AtLeast *= 2; Limit(f.AtLeast).Percent(r.used+grown) >= p.RaisePercent; f.AtLeast *= 2 {
-		}
-		f.capFloor(r, p, int64(r.now))
-		raised = append(raised, f)
 	}
 	return raised
 }
 
-// capFloor bounds a floor, never below least.
-func (f *Floor) capFloor(r limitedResource, p Policy, least int64) {
+// step is what the fullest account that does not leak asks for.
+func (r *limitedResource) step(forecasts []Forecast, p Policy) (f Floor, ok bool) {
+	if r.fullest == nil {
+		return f, false
+	}
+	percent, grown := r.now.Percent(r.used), int64(0)
+	f = Floor{Key: r.key, AtLeast: int64(r.now)}
+	soon := slices.IndexFunc(forecasts, func(f Forecast) bool {
+		return f.Resource == r.resource && f.Owner != nil && *f.Owner == r.fullest.Owner && f.In <= p.Horizon.D()
+	})
+	if soon >= 0 {
+		grown = int64(min(forecasts[soon].PerHour*SurgeWithin.Hours(), math.MaxInt32))
+	}
 	switch {
-	case r.leak != nil:
-		f.AtLeast = least
-		f.HeldBack = fmt.Sprintf("process %d holds %d instances, which is taken for a leak (leakInstances %d): more would be leaked too", r.leak.PID, r.leak.Instances, p.LeakInstances)
-	case f.AtLeast > r.ceiling:
-		f.AtLeast = max(least, r.ceiling)
-		f.HeldBack = r.why
+	case percent >= p.RaisePercent:
+		f.Reason = fmt.Sprintf("uid %d uses %d of %d", r.fullest.UID, r.used, r.now)
+	case soon >= 0:
+		f.Reason = fmt.Sprintf("uid %d uses %d of %d and reaches the limit in %s", r.fullest.UID, r.used, r.now, forecasts[soon].In.Round(time.Millisecond))
+	default:
+		return f, false
+	}
+	for f.AtLeast *= 2; Limit(f.AtLeast).Percent(r.used+grown) >= p.RaisePercent; f.AtLeast *= 2 {
+	}
+	f.capFloor(r, int64(r.now))
+	return f, true
+}
+
+// capFloor bounds a floor by the ceiling, never below least.
+func (f *Floor) capFloor(r *limitedResource, least int64) {
+	if f.AtLeast > r.ceiling {
+		f.AtLeast, f.HeldBack = max(least, r.ceiling), r.why
 	}
 }
 
@@ -107,19 +123,36 @@ type limitedResource struct {
 	resource Resource
 	key      string
 	now      Limit
-	fullest  *Account
-	used     int64
+	fullest  *Account // of those that do not leak
+	used     int64    // by fullest
 	ceiling  int64
 	why      string
+	leaking  *Account // the fullest of those that leak
 	leak     *Process
 }
 
-func limited(u Usage, p Policy) []limitedResource {
-	instances := limitedResource{
+func (r *limitedResource) leakReason(p Policy) string {
+	return fmt.Sprintf("process %d holds %d instances, which is taken for a leak (leakInstances %d): more would be leaked too", r.leak.PID, r.leak.Instances, p.LeakInstances)
+}
+
+// leakOf returns the process of a that holds so many instances that it is taken
+// for a leak, or nil.
+func leakOf(u *Usage, a *Account, p Policy) *Process {
+	for i := range u.Processes {
+		q := &u.Processes[i]
+		if q.Instances >= p.LeakInstances && (Owner{UserNS: q.UserNS, UID: q.UID} == a.Owner || q.PID == a.TopPID) {
+			return q
+		}
+	}
+	return nil
+}
+
+func limited(u Usage, p Policy, leak func(*Account) *Process) []*limitedResource {
+	instances := &limitedResource{
 		resource: Instances, key: KeyInstances, now: u.Limits.Instances, ceiling: p.MaxInstances,
 		why: fmt.Sprintf("maxInstances is %d", p.MaxInstances),
 	}
-	watches := limitedResource{
+	watches := &limitedResource{
 		resource: Watches, key: KeyWatches, now: u.Limits.Watches, ceiling: p.MaxWatches(u.Limits.MemoryBytes),
 		why: fmt.Sprintf("watches may pin %g %% of the memory, at %d bytes each", p.WatchMemoryPercent, WatchBytes),
 	}
@@ -127,18 +160,18 @@ func limited(u Usage, p Policy) []limitedResource {
 		// Only those that the limit applies to: the account of a user
 		// namespace below has a limit of its own.
 		a := &u.Accounts[i]
-		if a.InstancesLimit == u.Limits.Instances && a.InstancesQuality != Unknown && (instances.fullest == nil || a.Instances > instances.used) {
-			instances.fullest, instances.used = a, a.Instances
+		if a.Level == 0 && a.InstancesLimit == u.Limits.Instances && a.InstancesQuality != Unknown {
+			if l := leak(a); l != nil {
+				if instances.leaking == nil || a.Instances > instances.leaking.Instances {
+					instances.leaking, instances.leak = a, l
+				}
+			} else if instances.fullest == nil || a.Instances > instances.used {
+				instances.fullest, instances.used = a, a.Instances
+			}
 		}
-		if a.WatchesLimit == u.Limits.Watches && a.WatchesQuality != Unknown && (watches.fullest == nil || a.Watches > watches.used) {
+		if a.Level == 0 && a.WatchesLimit == u.Limits.Watches && a.WatchesQuality != Unknown && (watches.fullest == nil || a.Watches > watches.used) {
 			watches.fullest, watches.used = a, a.Watches
 		}
 	}
-	for i := range u.Processes {
-		if u.Processes[i].Instances >= p.LeakInstances {
-			instances.leak = &u.Processes[i]
-			break
-		}
-	}
-	return []limitedResource{instances, watches}
+	return []*limitedResource{instances, watches}
 }

@@ -42,38 +42,46 @@ func Surge(was, is []AccountUsage, took time.Duration) []Forecast {
 	return found
 }
 
-// RaiseBetween is [Raise] between two passes: what accounts use is of now, who
-// holds it of the last pass. So much more may have been taken since that a
-// process could be a leak by now: then no more instances are given, and unsure
-// is true, since only a pass can tell. Limits that do not change are left out.
-func RaiseBetween(last Usage, now []AccountUsage, forecasts []Forecast, p Policy) (raise []Floor, unsure bool) {
-	most := int64(0)
-	for i := range last.Processes {
-		most = max(most, last.Processes[i].Instances)
-	}
+// RaiseBetween is [Raise] between two passes: the use of accounts is of now, the
+// holders are of the last pass. An account may have taken so much since that one
+// of its processes could be a leak by now. Then nothing is raised for it, and
+// unsure is true, since only a pass can decide. Limits that do not change are
+// left out.
+func RaiseBetween(last Usage, now []AccountUsage, forecasts []Forecast, p Policy) (floors []Floor, unsure bool) {
+	suspects := map[Owner]*Process{}
 	for _, a := range now {
+		if a.Level > 0 {
+			continue
+		}
+		most := Process{}
 		was := int64(0)
 		for i := range last.Accounts {
 			if last.Accounts[i].Owner == a.Owner {
 				was = last.Accounts[i].Instances
+				most, _ = last.Process(last.Accounts[i].TopPID)
 			}
 		}
-		if a.Level == 0 {
-			unsure = unsure || most+a.Instances-was >= p.LeakInstances
-			last.Limits.Instances, last.Limits.Watches = a.InstancesLimit, a.WatchesLimit
+		for _, q := range last.Processes {
+			if q.Instances > most.Instances && (Owner{UserNS: q.UserNS, UID: q.UID}) == a.Owner {
+				most = q
+			}
 		}
+		if most.Instances+a.Instances-was >= p.LeakInstances {
+			suspects[a.Owner], unsure = &most, true
+		}
+		last.Limits.Instances, last.Limits.Watches = a.InstancesLimit, a.WatchesLimit
 	}
 	last.UseAccounts(now)
-	for _, f := range Raise(last, forecasts, p) {
+	for _, f := range raise(last, forecasts, p, func(a *Account) *Process { return suspects[a.Owner] }) {
 		now := last.Limits.Watches
 		if f.Key == KeyInstances {
 			now = last.Limits.Instances
 		}
-		if f.AtLeast > int64(now) && (f.Key != KeyInstances || !unsure) {
-			raise = append(raise, f)
+		if f.AtLeast > int64(now) {
+			floors = append(floors, f)
 		}
 	}
-	return raise, unsure
+	return floors, unsure
 }
 
 // Threshold is what an account uses when it is worth another check.

@@ -81,6 +81,10 @@ const InitialUserNS = 0xEFFFFFFD
 // Account is what one owner uses of its limits.
 type Account struct {
 	Owner
+	// Level is how many user namespaces are above that of the owner. The limits
+	// of an account below the initial namespace are set by the process that made
+	// the namespace, so they say nothing about the node.
+	Level          int   `json:"level,omitempty"`
 	Instances      int64 `json:"instances"`
 	InstancesLimit Limit `json:"instances_limit"`
 	Watches        int64 `json:"watches"`

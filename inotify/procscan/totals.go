@@ -100,6 +100,8 @@ func (p *pass) account(o inotify.Owner, l inotify.Limits) inotify.Account {
 	}
 	if o.UserNS == p.s.ns.self {
 		a.InstancesLimit, a.WatchesLimit = l.Instances, l.Watches
+	} else {
+		a.Level = max(1, len(p.s.ns.chain[o.UserNS]))
 	}
 	return a
 }
