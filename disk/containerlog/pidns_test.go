@@ -48,7 +48,7 @@ func rotateAmongOthersPIDs(t *testing.T, root string, writer int) {
 	r, err := rotate.New("/proc", root, []string{"/var/log"})
 	disktest.Must(t, err)
 	defer r.Close()
-	if r.Host.Walker.Ours() {
+	if r.Host.Walker.InHostPIDNamespace() {
 		t.Fatal("this process is not in a pid namespace of its own")
 	}
 	reopen := Runtime{Reopen: func(context.Context) error { return nil }}

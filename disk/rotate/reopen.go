@@ -121,7 +121,7 @@ func listWriters(all []logdir.Opener) string {
 // signalProcess signals o and nobody else: the pidfd is of whoever has the pid
 // now, so its start time is compared after it is held.
 func signalProcess(w *procwalk.Walker, o logdir.Opener, sig unix.Signal) error {
-	if !w.Ours() {
+	if !w.InHostPIDNamespace() {
 		return fmt.Errorf("signal %s[%d]: the pids here are those of another pid namespace: run with hostPID", safetext.String(o.Comm), o.PID)
 	}
 	fd, err := unix.PidfdOpen(o.PID, 0)

@@ -125,7 +125,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 		switch {
 		case how.Reopen.IsZero():
 			return "", logdir.Skipf("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, openerNames(who[at]))
-		case !r.Host.Walker.Ours():
+		case !r.Host.Walker.InHostPIDNamespace():
 			return "", logdir.Skipf("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(who[at]))
 		}
 		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, who[at]); err != nil {

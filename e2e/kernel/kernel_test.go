@@ -59,7 +59,7 @@ func TestBPF(t *testing.T) {
 		}
 	}
 	run(t, "cp", "/bin/busybox", bin)
-	run(t, "gcc", "-static", "-O1", "-pthread", "-o", filepath.Join(bin, "holder"), "../../internal/holdertest/testdata/holder.c")
+	run(t, "gcc", "-static", "-O1", "-pthread", "-o", filepath.Join(bin, "holder"), "../../internal/inotifytest/testdata/holder.c")
 	run(t, "go", "-C", "../..", "build", "-o", filepath.Join(bin, "nodetune"), "./cmd/nodetune")
 	run(t, "go", "-C", "../..", "test", "-c", "-o", filepath.Join(bin, "bpf.test"), "./inotify/bpf")
 	write(t, filepath.Join(bin, "gcc"), compiler)

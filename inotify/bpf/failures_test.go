@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/errnotest"
 	"github.com/nodetune/nodetune/internal/privtest"
-	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
 // failEnv makes the test binary a program whose inotify calls fail: "HOW TIMES".
@@ -30,7 +30,7 @@ func fail(how string) int {
 			return 1
 		}
 	}
-	if err := refusetest.Fail(how, n); err != nil {
+	if err := errnotest.Fail(how, n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -50,8 +50,8 @@ func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall
 	cmd := exec.CommandContext(t.Context(), executable(t))
 	cmd.Dir, cmd.SysProcAttr = "/", as
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", failEnv, how, times), "GOMAXPROCS=1")
-	if strings.HasSuffix(how, refusetest.Memory) {
-		cmd.Env = append(cmd.Env, refusetest.Cgroup(t)...)
+	if strings.HasSuffix(how, errnotest.Memory) {
+		cmd.Env = append(cmd.Env, errnotest.Cgroup(t)...)
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -106,16 +106,16 @@ func TestFailures(t *testing.T) {
 		as   *syscall.SysProcAttr
 		want inotify.SyscallFailure
 	}{
-		{refusetest.Instances, ofUser, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
-		{realUID + refusetest.Instances, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: otherUID}, Used: 512, Limit: 512, UID: otherUID}},
-		{refusetest.InstancesBelow, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
-		{refusetest.NOFILE, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
-		{refusetest.WatchesBelow, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
-		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3, UID: refusetest.Other}},
-		{refusetest.OpenFiles, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
-		{refusetest.Path, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
-		{refusetest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
-		{refusetest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{errnotest.Instances, ofUser, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: uid}, Used: 512, Limit: 512, UID: uid}},
+		{realUID + errnotest.Instances, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UserNS: initialNS, UID: otherUID}, Used: 512, Limit: 512, UID: otherUID}},
+		{errnotest.InstancesBelow, errnotest.Below(), inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
+		{errnotest.NOFILE, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{errnotest.WatchesBelow, errnotest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3}},
+		{errnotest.WatchesOfMaker, errnotest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, Owner: &inotify.Owner{UID: 0}, Level: 1, Used: 3, Limit: 3, UID: errnotest.Other}},
+		{errnotest.OpenFiles, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
+		{errnotest.Path, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{errnotest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{errnotest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
 		got := failing(t, counter, c.how, times, c.as)
 		if len(got) != 1 {

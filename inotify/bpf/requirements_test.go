@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -115,7 +115,7 @@ func TestRequirements(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	const uid, full = 70397, 70398
-	holdertest.New(t, 1).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: full, Instances: 128})
+	inotifytest.New(t, 1).Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: full, Instances: 128})
 	self := executable(t)
 	hide := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$0"`}
 	for _, what := range []string{"table", "walk", "iterator"} {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/errnotest"
 	"github.com/nodetune/nodetune/internal/privtest"
-	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
 func openNotifier(t testing.TB) *ThresholdNotifier {
@@ -214,7 +214,7 @@ func TestThresholdNotifierEffectiveUID(t *testing.T) {
 	n := openNotifier(t)
 	cmd := exec.CommandContext(t.Context(), executable(t))
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), failEnv+"="+realUID+refusetest.Instances+" 1000000000", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), failEnv+"="+realUID+errnotest.Instances+" 1000000000", "GOMAXPROCS=1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

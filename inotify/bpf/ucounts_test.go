@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -49,15 +49,15 @@ func oldTable(t *testing.T) *Table {
 
 // allKinds has every way to hold instances. A walk of /proc charges most of them to
 // the wrong user.
-var allKinds = []holdertest.Spec{
-	{Kind: holdertest.Plain, Processes: 3, UID: 70301, Instances: 4, Watches: 5},
-	{Kind: holdertest.Fork, Processes: 2, UID: 70302, Instances: 3, Watches: 2, Copies: 4},
-	{Kind: holdertest.Dup, Processes: 2, UID: 70303, Instances: 2, Watches: 7, Copies: 3},
-	{Kind: holdertest.Setuid, Processes: 1, UID: 70304, Instances: 2, Watches: 3, Other: 70305},
-	{Kind: holdertest.Thread, Processes: 2, UID: 70306, Instances: 5, Watches: 1},
-	{Kind: holdertest.DeadLeader, Processes: 2, UID: 70307, Instances: 3, Watches: 4},
-	{Kind: holdertest.Flight, Processes: 2, UID: 70308, Instances: 3, Watches: 1},
-	{Kind: holdertest.UserNS, Processes: 2, UID: 70309, Instances: 6, Watches: 2, Other: 70310},
+var allKinds = []inotifytest.Spec{
+	{Kind: inotifytest.Plain, Processes: 3, UID: 70301, Instances: 4, Watches: 5},
+	{Kind: inotifytest.Fork, Processes: 2, UID: 70302, Instances: 3, Watches: 2, Copies: 4},
+	{Kind: inotifytest.Dup, Processes: 2, UID: 70303, Instances: 2, Watches: 7, Copies: 3},
+	{Kind: inotifytest.Setuid, Processes: 1, UID: 70304, Instances: 2, Watches: 3, Other: 70305},
+	{Kind: inotifytest.Thread, Processes: 2, UID: 70306, Instances: 5, Watches: 1},
+	{Kind: inotifytest.DeadLeader, Processes: 2, UID: 70307, Instances: 3, Watches: 4},
+	{Kind: inotifytest.Flight, Processes: 2, UID: 70308, Instances: 3, Watches: 1},
+	{Kind: inotifytest.UserNS, Processes: 2, UID: 70309, Instances: 6, Watches: 2, Other: 70310},
 }
 
 // TestAccounts: the figures of every user are exact while another user creates and
@@ -67,7 +67,7 @@ func TestAccounts(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	tables := []*Table{openTable(t), oldTable(t)}
-	holdertest.New(t, 10).Start(allKinds...)
+	inotifytest.New(t, 10).Start(allKinds...)
 	churned := churn(t)
 	for i := 0; churned.Load() < 10_000; i++ {
 		all, err := tables[i%len(tables)].Accounts()
@@ -131,11 +131,11 @@ func churn(t *testing.T) *atomic.Int64 {
 func TestMoreThanOneRun(t *testing.T) {
 	privtest.Host(t)
 	const users = 600
-	var specs []holdertest.Spec
+	var specs []inotifytest.Spec
 	for i := range users {
-		specs = append(specs, holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 71000 + i, Instances: 1})
+		specs = append(specs, inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 71000 + i, Instances: 1})
 	}
-	holdertest.New(t, 1).Start(specs...)
+	inotifytest.New(t, 1).Start(specs...)
 	all, err := openTable(t).Accounts()
 	if err != nil {
 		t.Fatal(err)

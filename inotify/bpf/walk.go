@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/inotify/procscan"
 	"github.com/nodetune/nodetune/internal/procwalk"
 )
 
@@ -139,7 +138,7 @@ func loadTasks(spec *ebpf.CollectionSpec, types *Types) (*Walk, error) {
 // loadIterator loads the program that the kernel calls for every task of the
 // reader's pid namespace.
 func loadIterator(spec *ebpf.CollectionSpec, procfs string, types *Types) (*Walk, error) {
-	if !procscan.InInitialPIDNamespace(procfs) {
+	if !procwalk.InInitialPIDNamespace(procfs) {
 		return nil, errors.New("before Linux 6.7 a walk sees only the processes of its own pid namespace: run with hostPID")
 	}
 	var objs struct {

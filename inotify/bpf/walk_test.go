@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -74,8 +74,8 @@ func TestWalk(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	table, all := openTable(t), walks(t)
-	specs := append(slices.Clone(allKinds), holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70311, Instances: 1, Watches: 5000})
-	started := holdertest.New(t, 5000).Start(specs...)
+	specs := append(slices.Clone(allKinds), inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 70311, Instances: 1, Watches: 5000})
+	started := inotifytest.New(t, 5000).Start(specs...)
 	churned := churn(t)
 	for churned.Load() < 10_000 {
 		for name, w := range all {
@@ -114,7 +114,7 @@ func TestWalk(t *testing.T) {
 						watches += held.Instances[in].Watches
 					}
 					want := s.Instances
-					if s.Kind == holdertest.Flight {
+					if s.Kind == inotifytest.Flight {
 						want = 0
 					}
 					if instances != want || watches != int64(want*s.Watches) {
@@ -129,9 +129,9 @@ func TestWalk(t *testing.T) {
 // TestHolder: the details of a process are those of /proc.
 func TestHolder(t *testing.T) {
 	privtest.Host(t)
-	started := holdertest.New(t, 1).Start(
-		holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70320, Instances: 9000},
-		holdertest.Spec{Kind: holdertest.UserNS, Processes: 1, UID: 70321, Instances: 1, Other: 70322},
+	started := inotifytest.New(t, 1).Start(
+		inotifytest.Spec{Kind: inotifytest.FDs, Processes: 1, UID: 70320, Instances: 9000},
+		inotifytest.Spec{Kind: inotifytest.UserNS, Processes: 1, UID: 70321, Instances: 1, Other: 70322},
 	)
 	for name, w := range walks(t) {
 		_, by := holders(t, w)
@@ -176,9 +176,9 @@ func TestHolder(t *testing.T) {
 func TestParts(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "8192")
-	started := holdertest.New(t, 1).Start(
-		holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70330, Instances: 6000},
-		holdertest.Spec{Kind: holdertest.Plain, Processes: 30, UID: 70331, Instances: 100},
+	started := inotifytest.New(t, 1).Start(
+		inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 70330, Instances: 6000},
+		inotifytest.Spec{Kind: inotifytest.Plain, Processes: 30, UID: 70331, Instances: 100},
 	)
 	for name, w := range walks(t) {
 		held, by := holders(t, w)
@@ -282,9 +282,9 @@ func TestDuplicates(t *testing.T) {
 	}
 	t.Logf("the highest descriptor is %d", high)
 	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }()
-	started := holdertest.New(t, 1).Start(
-		holdertest.Spec{Kind: holdertest.Dup, Processes: 1, UID: 70340, Instances: 1, Copies: 19_900},
-		holdertest.Spec{Kind: holdertest.Plain, Processes: 100, UID: 70341, Instances: 1},
+	started := inotifytest.New(t, 1).Start(
+		inotifytest.Spec{Kind: inotifytest.Dup, Processes: 1, UID: 70340, Instances: 1, Copies: 19_900},
+		inotifytest.Spec{Kind: inotifytest.Plain, Processes: 100, UID: 70341, Instances: 1},
 	)
 	if err := unix.Dup3(0, high, unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
@@ -319,9 +319,9 @@ func TestDuplicates(t *testing.T) {
 func TestLastPlan(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	started := holdertest.New(t, 1).Start(
-		holdertest.Spec{Kind: holdertest.Plain, Processes: 5, UID: 70350, Instances: 20},
-		holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70351, Instances: 9000},
+	started := inotifytest.New(t, 1).Start(
+		inotifytest.Spec{Kind: inotifytest.Plain, Processes: 5, UID: 70350, Instances: 20},
+		inotifytest.Spec{Kind: inotifytest.FDs, Processes: 1, UID: 70351, Instances: 9000},
 	)
 	for name, w := range walks(t) {
 		w.plan, w.relax = len(plans)-1, relaxAfter

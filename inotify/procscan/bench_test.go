@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/internal/procwalk"
@@ -25,15 +25,15 @@ import (
 
 // heavy is 2,000 processes of 8 users with 400 instances, 200,000 watches and
 // 70,000 descriptors.
-var heavy = []holdertest.Spec{
-	{Kind: holdertest.FDs, Processes: 900, UID: 71000, Instances: 64},
-	{Kind: holdertest.FDs, Processes: 734, UID: 71001, Instances: 3},
-	{Kind: holdertest.Plain, Processes: 200, UID: 71002, Instances: 1, Watches: 202},
-	{Kind: holdertest.Plain, Processes: 10, UID: 71003, Instances: 8, Watches: 202},
-	{Kind: holdertest.Fork, Processes: 20, UID: 71004, Instances: 3, Watches: 202, Copies: 5},
-	{Kind: holdertest.Thread, Processes: 10, UID: 71005, Instances: 2, Watches: 202},
-	{Kind: holdertest.DeadLeader, Processes: 6, UID: 71006, Instances: 6, Watches: 202},
-	{Kind: holdertest.Plain, Processes: 4, UID: 71007, Instances: 1, Watches: 30_000},
+var heavy = []inotifytest.Spec{
+	{Kind: inotifytest.FDs, Processes: 900, UID: 71000, Instances: 64},
+	{Kind: inotifytest.FDs, Processes: 734, UID: 71001, Instances: 3},
+	{Kind: inotifytest.Plain, Processes: 200, UID: 71002, Instances: 1, Watches: 202},
+	{Kind: inotifytest.Plain, Processes: 10, UID: 71003, Instances: 8, Watches: 202},
+	{Kind: inotifytest.Fork, Processes: 20, UID: 71004, Instances: 3, Watches: 202, Copies: 5},
+	{Kind: inotifytest.Thread, Processes: 10, UID: 71005, Instances: 2, Watches: 202},
+	{Kind: inotifytest.DeadLeader, Processes: 6, UID: 71006, Instances: 6, Watches: 202},
+	{Kind: inotifytest.Plain, Processes: 4, UID: 71007, Instances: 1, Watches: 30_000},
 }
 
 // BenchmarkPass compares a pass with what else there is to count with, one
@@ -53,7 +53,7 @@ func BenchmarkPass(b *testing.B) {
 	privtest.Host(b)
 	privtest.Set(b, "fs.inotify.max_user_instances", "1024")
 	privtest.Set(b, "fs.inotify.max_user_watches", "524288")
-	holdertest.New(b, 30_000).Start(heavy...)
+	inotifytest.New(b, 30_000).Start(heavy...)
 	everything := func(p *inotify.Policy) { p.CountPercent, p.MaxReadWatches = 100, 1<<30 }
 	s, u := scan(b, everything)
 	nofdinfo, _ := scan(b, func(p *inotify.Policy) { p.CountWatches = false })

@@ -16,34 +16,11 @@ import (
 	"github.com/nodetune/nodetune/internal/procwalk"
 )
 
-// ProcessDetail is one process with everything that decides which limit it
-// reaches next.
-type ProcessDetail struct {
-	inotify.Process
-	// Above has, for every user namespace that is in use, the accounts in the
-	// namespaces above it that its instances are charged to as well.
-	Above map[uint64][]inotify.Owner
-	// FDsQuality is that of FDs: Unknown where they could not be counted.
-	FDsQuality inotify.Quality
-	// LowestFD is the lowest free descriptor, which the kernel gives out
-	// next; -1 where it is not known.
-	LowestFD int64
-	// SysAdmin: it has CAP_SYS_ADMIN in our user namespace, which fs.file-max
-	// does not hold for (alloc_empty_file in fs/file_table.c).
-	SysAdmin bool
-}
-
-// Charged are the accounts that an instance that p creates now is charged to:
-// its own, then the owners of the user namespaces above, the outermost last.
-func (s ProcessDetail) Charged(p *inotify.Process) []inotify.Owner {
-	return append([]inotify.Owner{{UserNS: p.UserNS, UID: p.UID}}, s.Above[p.UserNS]...)
-}
-
 // Inspect looks at one process of u, the result of the pass right before, or
 // at another one that holds too little to be listed there. It reads the names
 // in PID/fd, which needs what listing descriptors needs.
-func (s *Scanner) Inspect(pid int, u inotify.Usage) (ProcessDetail, error) {
-	detail := ProcessDetail{LowestFD: -1}
+func (s *Scanner) Inspect(pid int, u inotify.Usage) (inotify.ProcessDetail, error) {
+	detail := inotify.ProcessDetail{LowestFD: -1}
 	p, err := s.walker.Open(pid)
 	if err != nil {
 		return detail, err

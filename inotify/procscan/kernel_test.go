@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -51,12 +51,12 @@ func TestHeadroom(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	const uid = 70200
-	herd := holdertest.New(t, 1)
+	herd := inotifytest.New(t, 1)
 	herd.Start(
-		holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: uid, Instances: 100},
-		holdertest.Spec{Kind: holdertest.Flight, Processes: 1, UID: uid, Instances: 10},
-		holdertest.Spec{Kind: holdertest.Setuid, Processes: 1, UID: uid, Instances: 5, Other: 70299},
-		holdertest.Spec{Kind: holdertest.UserNS, Processes: 1, UID: uid, Instances: 7, Other: 70298},
+		inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: uid, Instances: 100},
+		inotifytest.Spec{Kind: inotifytest.Flight, Processes: 1, UID: uid, Instances: 10},
+		inotifytest.Spec{Kind: inotifytest.Setuid, Processes: 1, UID: uid, Instances: 5, Other: 70299},
+		inotifytest.Spec{Kind: inotifytest.UserNS, Processes: 1, UID: uid, Instances: 7, Other: 70298},
 	)
 	for used := 122; used < 128; used++ {
 		_, u := scan(t, func(p *inotify.Policy) { p.ProbeUIDs = []uint32{uid} })
@@ -65,7 +65,7 @@ func TestHeadroom(t *testing.T) {
 		if a.Headroom == nil || *a.Headroom != want || a.Instances != int64(used) || a.InstancesQuality != inotify.Exact {
 			t.Fatalf("%d in use: got %+v, headroom %+v", used, a, a.Headroom)
 		}
-		herd.Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: uid, Instances: 1})
+		herd.Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: uid, Instances: 1})
 	}
 	if h, err := Probe(uid, inotify.MaxProbe); err != nil || h != (inotify.Headroom{Exact: true}) {
 		t.Errorf("at the limit: got %+v, %v", h, err)
@@ -83,13 +83,13 @@ func TestHeadroom(t *testing.T) {
 func TestMissing(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	herd := holdertest.New(t, 10)
-	specs := []holdertest.Spec{
-		{Kind: holdertest.Fork, Processes: 1, UID: 70201, Instances: 3, Watches: 4, Copies: 3},
-		{Kind: holdertest.Dup, Processes: 1, UID: 0, Instances: 2, Watches: 5, Copies: 2},
+	herd := inotifytest.New(t, 10)
+	specs := []inotifytest.Spec{
+		{Kind: inotifytest.Fork, Processes: 1, UID: 70201, Instances: 3, Watches: 4, Copies: 3},
+		{Kind: inotifytest.Dup, Processes: 1, UID: 0, Instances: 2, Watches: 5, Copies: 2},
 	}
 	holders := herd.Start(specs...)
-	full := herd.Start(holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70202, Instances: 5000})[0][0]
+	full := herd.Start(inotifytest.Spec{Kind: inotifytest.FDs, Processes: 1, UID: 70202, Instances: 5000})[0][0]
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

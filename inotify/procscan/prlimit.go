@@ -19,7 +19,7 @@ var ErrGone = errors.New("the process has ended")
 // (hostPID in a pod), and the process' user and group ids, or CAP_SYS_RESOURCE
 // in its user namespace.
 func (s *Scanner) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
-	if !s.walker.Ours() {
+	if !s.walker.InHostPIDNamespace() {
 		return inotify.NoLimit, errors.New("raise RLIMIT_NOFILE: the pids here are those of another pid namespace: it needs hostPID")
 	}
 	// prlimit(2) takes a pid, which another process may have by now. A pidfd

@@ -61,7 +61,7 @@ func New(procfs, sysfs string, p inotify.Policy) (*Scanner, error) {
 		reader:   instances.NewReader(w, procfs, sysfs),
 		accounts: map[inotify.Owner]int{},
 		queues:   queues{},
-		whole:    !w.Ours() || InInitialPIDNamespace(procfs),
+		whole:    !w.InHostPIDNamespace() || procwalk.InInitialPIDNamespace(procfs),
 	}, nil
 }
 

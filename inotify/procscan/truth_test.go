@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -39,22 +39,22 @@ func account(u inotify.Usage, uid uint32) inotify.Account {
 
 // truth is everything that is hard to count, with what each user holds.
 var truth = []struct {
-	holdertest.Spec
+	inotifytest.Spec
 	// What a process holds, and what the walk charges to uid.
 	instances, watches, fds int64
 	visible                 bool
 	uid                     uint32 // whom procfs makes it look charged to
 }{
-	{holdertest.Spec{Kind: holdertest.Plain, Processes: 3, UID: 70101, Instances: 4, Watches: 5}, 4, 20, 0, true, 70101},
-	{holdertest.Spec{Kind: holdertest.Fork, Processes: 2, UID: 70102, Instances: 3, Watches: 2, Copies: 4}, 3, 6, 0, true, 70102},
-	{holdertest.Spec{Kind: holdertest.Dup, Processes: 2, UID: 70103, Instances: 2, Watches: 7, Copies: 3}, 2, 14, 0, true, 70103},
-	{holdertest.Spec{Kind: holdertest.Setuid, Processes: 1, UID: 70104, Instances: 2, Watches: 3, Other: 70105}, 2, 6, 0, true, 70105},
-	{holdertest.Spec{Kind: holdertest.Thread, Processes: 2, UID: 70106, Instances: 5, Watches: 1}, 5, 5, 0, true, 70106},
-	{holdertest.Spec{Kind: holdertest.DeadLeader, Processes: 2, UID: 70107, Instances: 3, Watches: 4}, 3, 12, 0, true, 70107},
-	{holdertest.Spec{Kind: holdertest.Flight, Processes: 1, UID: 70108, Instances: 3, Watches: 1}, 0, 0, 0, false, 70108},
-	{holdertest.Spec{Kind: holdertest.UserNS, Processes: 2, UID: 70109, Instances: 6, Watches: 2, Other: 70110}, 6, 12, 0, true, 70109},
-	{holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70111, Instances: 1, Watches: 30_000}, 1, 30_000, 0, true, 70111},
-	{holdertest.Spec{Kind: holdertest.FDs, Processes: 1, UID: 70112, Instances: 1000}, 0, 0, 1000, true, 70112},
+	{inotifytest.Spec{Kind: inotifytest.Plain, Processes: 3, UID: 70101, Instances: 4, Watches: 5}, 4, 20, 0, true, 70101},
+	{inotifytest.Spec{Kind: inotifytest.Fork, Processes: 2, UID: 70102, Instances: 3, Watches: 2, Copies: 4}, 3, 6, 0, true, 70102},
+	{inotifytest.Spec{Kind: inotifytest.Dup, Processes: 2, UID: 70103, Instances: 2, Watches: 7, Copies: 3}, 2, 14, 0, true, 70103},
+	{inotifytest.Spec{Kind: inotifytest.Setuid, Processes: 1, UID: 70104, Instances: 2, Watches: 3, Other: 70105}, 2, 6, 0, true, 70105},
+	{inotifytest.Spec{Kind: inotifytest.Thread, Processes: 2, UID: 70106, Instances: 5, Watches: 1}, 5, 5, 0, true, 70106},
+	{inotifytest.Spec{Kind: inotifytest.DeadLeader, Processes: 2, UID: 70107, Instances: 3, Watches: 4}, 3, 12, 0, true, 70107},
+	{inotifytest.Spec{Kind: inotifytest.Flight, Processes: 1, UID: 70108, Instances: 3, Watches: 1}, 0, 0, 0, false, 70108},
+	{inotifytest.Spec{Kind: inotifytest.UserNS, Processes: 2, UID: 70109, Instances: 6, Watches: 2, Other: 70110}, 6, 12, 0, true, 70109},
+	{inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 70111, Instances: 1, Watches: 30_000}, 1, 30_000, 0, true, 70111},
+	{inotifytest.Spec{Kind: inotifytest.FDs, Processes: 1, UID: 70112, Instances: 1000}, 0, 0, 1000, true, 70112},
 }
 
 // TestUserNamespaces: an instance is charged on every level, to the owner of
@@ -63,8 +63,8 @@ func TestUserNamespaces(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
 	const owner, mapped = 70301, 70302
-	herd := holdertest.New(t, 1)
-	herd.Start(holdertest.Spec{Kind: holdertest.UserNS, Processes: 2, UID: owner, Instances: 20, Watches: 1, Other: mapped, Copies: 2})
+	herd := inotifytest.New(t, 1)
+	herd.Start(inotifytest.Spec{Kind: inotifytest.UserNS, Processes: 2, UID: owner, Instances: 20, Watches: 1, Other: mapped, Copies: 2})
 	s, u := scan(t, func(p *inotify.Policy) { p.ProbeUIDs = []uint32{owner, mapped} })
 	levels := 0
 	for _, a := range u.Accounts {
@@ -85,7 +85,7 @@ func TestUserNamespaces(t *testing.T) {
 		t.Errorf("the uid that root of the namespaces is outside is charged: %+v", a)
 	}
 	// The kernel agrees: 88 are left to the owner, for any process that asks.
-	herd.Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: owner, Instances: 85})
+	herd.Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: owner, Instances: 85})
 	if h, err := Probe(owner, inotify.MaxProbe); err != nil || h != (inotify.Headroom{Granted: 3, Exact: true}) {
 		t.Errorf("the owner gets %+v more, %v, want 3", h, err)
 	}
@@ -96,8 +96,8 @@ func TestUserNamespaces(t *testing.T) {
 func TestTruth(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	herd := holdertest.New(t, 30_000)
-	var specs []holdertest.Spec
+	herd := inotifytest.New(t, 30_000)
+	var specs []inotifytest.Spec
 	for _, c := range truth {
 		specs = append(specs, c.Spec)
 	}

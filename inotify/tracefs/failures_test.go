@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/errnotest"
 	"github.com/nodetune/nodetune/internal/privtest"
-	"github.com/nodetune/nodetune/internal/refusetest"
 )
 
 // lineOf returns a line as the kernel prints it.
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 const times = 100
 
 func fail(how string) {
-	fmt.Fprintln(os.Stdout, refusetest.Fail(how, times))
+	fmt.Fprintln(os.Stdout, errnotest.Fail(how, times))
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 }
 
@@ -94,19 +94,19 @@ func TestFailures(t *testing.T) {
 		as   *syscall.SysProcAttr
 		want inotify.SyscallFailure
 	}{
-		{refusetest.Instances, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70391, Gid: 70391}}, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
-		{refusetest.NOFILE, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
-		{refusetest.WatchesOfMaker, refusetest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, UID: refusetest.Other, Limit: inotify.NoLimit}},
-		{refusetest.OpenFiles, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
-		{refusetest.Path, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
-		{refusetest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
-		{refusetest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{errnotest.Instances, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70391, Gid: 70391}}, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, UID: 70391, Limit: inotify.NoLimit}},
+		{errnotest.NOFILE, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.NOFILE, Used: 40, Limit: 40}},
+		{errnotest.WatchesOfMaker, errnotest.Below(), inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 28, Resource: inotify.Watches, UID: errnotest.Other, Limit: inotify.NoLimit}},
+		{errnotest.OpenFiles, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 23, Resource: inotify.OpenFiles, Limit: inotify.NoLimit}},
+		{errnotest.Path, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 2, Limit: inotify.NoLimit}},
+		{errnotest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
+		{errnotest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{self}
 		cmd.Env = append(os.Environ(), failEnv+"="+c.how, "GOMAXPROCS=1")
-		if strings.HasSuffix(c.how, refusetest.Memory) {
-			cmd.Env = append(cmd.Env, refusetest.Cgroup(t)...)
+		if strings.HasSuffix(c.how, errnotest.Memory) {
+			cmd.Env = append(cmd.Env, errnotest.Cgroup(t)...)
 		}
 		cmd.Dir = "/"
 		cmd.SysProcAttr = c.as

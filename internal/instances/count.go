@@ -50,7 +50,7 @@ func (r *Reader) Count(ctx context.Context, at time.Time, descriptors []Descript
 		clear(r.by)
 		return Outcome{Node: -1}
 	}
-	p := &ration{
+	p := &readBudget{
 		node: r.marks.count(), limit: b.AccountLimit, maxRead: b.MaxRead,
 		left: len(all), unknown: len(all),
 		budget: r.memory.free() / 2, credit: r.credit,
@@ -94,7 +94,7 @@ func (r *Reader) Count(ctx context.Context, at time.Time, descriptors []Descript
 }
 
 // candidates looks up what is remembered.
-func (r *Reader) candidates(p *ration, at time.Time, descriptors []Descriptor, all []Instance) []candidate {
+func (r *Reader) candidates(p *readBudget, at time.Time, descriptors []Descriptor, all []Instance) []candidate {
 	candidates := make([]candidate, len(all))
 	for i := range all {
 		in, c := &all[i], &candidates[i]
@@ -146,7 +146,7 @@ func (r *Reader) remember(descriptors []Descriptor, in *Instance, k *count, at t
 // read reads the record of an instance through its first holder. That this has
 // not become another process with the same number within the pass is not
 // checked: its descriptor would have to be an inotify instance too.
-func (r *Reader) read(p *ration, at time.Time, descriptors []Descriptor, in *Instance, c candidate, show func(procwalk.Watch)) error {
+func (r *Reader) read(p *readBudget, at time.Time, descriptors []Descriptor, in *Instance, c candidate, show func(procwalk.Watch)) error {
 	d := &descriptors[in.Holders[0]]
 	process, err := r.walker.Open(d.TID)
 	if err != nil {

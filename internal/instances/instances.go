@@ -80,7 +80,7 @@ func NewReader(w *procwalk.Walker, procfs, sysfs string) *Reader {
 // Distinct groups descriptors by instance. Where exact is false the kernel
 // refused to compare them, and each counts as an instance of its own.
 func (r *Reader) Distinct(descriptors []Descriptor) (all []Instance, exact bool, refused error) {
-	if !r.walker.Ours() {
+	if !r.walker.InHostPIDNamespace() {
 		return distinct(descriptors, func(_, _ *Descriptor) (procwalk.Order, error) { return 0, ErrOthersPIDs })
 	}
 	return distinct(descriptors, kcmp)

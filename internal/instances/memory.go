@@ -62,9 +62,9 @@ func (m memory) free() int64 {
 		}
 		switch {
 		case parts[1] == "":
-			free = min(free, m.above(filepath.Join(m.sysfs, "fs/cgroup"), parts[2], "memory.max", "memory.current", "inactive_file "))
+			free = min(free, m.freeInHierarchy(filepath.Join(m.sysfs, "fs/cgroup"), parts[2], "memory.max", "memory.current", "inactive_file "))
 		case slices.Contains(strings.Split(parts[1], ","), "memory"):
-			free = min(free, m.above(filepath.Join(m.sysfs, "fs/cgroup/memory"), parts[2], "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "))
+			free = min(free, m.freeInHierarchy(filepath.Join(m.sysfs, "fs/cgroup/memory"), parts[2], "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "))
 		}
 	}
 	return max(0, free)
@@ -87,10 +87,10 @@ func (m memory) available() int64 {
 	return 0
 }
 
-// above returns the least that a cgroup and those above it leave free. Page
+// freeInHierarchy returns the least that a cgroup and those above it leave free. Page
 // cache that is inactive gives way to what is needed (cgroup v2,
 // memory.stat), as it does for the kubelet's working set.
-func (m memory) above(root, path, limit, usage, reclaimable string) int64 {
+func (m memory) freeInHierarchy(root, path, limit, usage, reclaimable string) int64 {
 	free := int64(math.MaxInt64)
 	for dir := filepath.Clean("/" + path); ; dir = filepath.Dir(dir) {
 		most, ok1 := readInt(filepath.Join(root, dir, limit))

@@ -22,7 +22,7 @@ func open(t testing.TB, procfs string) *Walker {
 
 func TestWalkSeesThisProcess(t *testing.T) {
 	w := open(t, "/proc")
-	if !w.Ours() {
+	if !w.InHostPIDNamespace() {
 		t.Fatal("/proc is not ours")
 	}
 	path := filepath.Join(t.TempDir(), "file")
@@ -158,7 +158,7 @@ func TestNotProcfs(t *testing.T) {
 	if _, err := New(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
-	if open(t, t.TempDir()).Ours() {
+	if open(t, t.TempDir()).InHostPIDNamespace() {
 		t.Error("an empty directory is taken for our procfs")
 	}
 }

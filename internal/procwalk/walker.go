@@ -76,11 +76,11 @@ func (w *Walker) Close() error {
 	return unix.Close(w.root)
 }
 
-// Ours reports whether the pids in this procfs are the ones that this process
+// InHostPIDNamespace reports whether the pids in this procfs are the ones that this process
 // would hand to the kernel. They are not where another pid namespace's procfs
 // is mounted, as with a hostPath of /proc in a pod without hostPID; calls
 // that take a pid would then reach somebody else.
-func (w *Walker) Ours() bool { return w.ours }
+func (w *Walker) InHostPIDNamespace() bool { return w.ours }
 
 // Self is the pid that this process has in this procfs, which is not
 // os.Getpid() where pids are not ours; 0 where this process is not in it.

@@ -5,14 +5,13 @@ import (
 	"strings"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/inotify/procscan"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // advice says what helps against l: what apply would do, and what no sysctl can
 // cure.
-func advice(s procscan.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []string {
+func advice(s inotify.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []string {
 	if l.Resource == inotify.NOFILE {
 		return nofileAdvice(s, u)
 	}
@@ -43,7 +42,7 @@ func advice(s procscan.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []
 }
 
 // nofileAdvice: no sysctl raises the RLIMIT_NOFILE of a process that runs.
-func nofileAdvice(s procscan.ProcessDetail, u inotify.Usage) []string {
+func nofileAdvice(s inotify.ProcessDetail, u inotify.Usage) []string {
 	say := []string{fmt.Sprintf("no sysctl cures it, so nodetune apply does not: the soft limit belongs to the process, %d soft and %d hard", s.NOFILESoft, s.NOFILEHard)}
 	want := int64(65536)
 	switch {

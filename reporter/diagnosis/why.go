@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/inotify/procscan"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -81,7 +80,7 @@ const adviceFromPercent = 50
 // that the kernel reports with it are asked: 24 (EMFILE), 23 (ENFILE) or 28
 // (ENOSPC). What apply would change is read from o, the result of a pass
 // that changed nothing.
-func Why(s procscan.ProcessDetail, errno int, u inotify.Usage, o sysctl.PassResult) Diagnosis {
+func Why(s inotify.ProcessDetail, errno int, u inotify.Usage, o sysctl.PassResult) Diagnosis {
 	d := Diagnosis{APIVersion: reporter.APIVersion, Kind: "Diagnosis", Paused: o.Paused, Process: s.Process, Advice: []string{}, Unknown: u.Unknown}
 	// inotify_init1(2) charges the accounts first, then takes a descriptor
 	// and at last a file; inotify_add_watch(2) comes after.
@@ -140,7 +139,7 @@ func culprit(limits []LimitUse) *LimitUse {
 }
 
 // accountLimits returns the limit of every account that s is charged to.
-func accountLimits(s procscan.ProcessDetail, u inotify.Usage, r inotify.Resource) []LimitUse {
+func accountLimits(s inotify.ProcessDetail, u inotify.Usage, r inotify.Resource) []LimitUse {
 	var limits []LimitUse
 	charged := s.Charged(&s.Process)
 	for i, owner := range charged {
@@ -198,7 +197,7 @@ func account(o inotify.Owner, u inotify.Usage) inotify.Account {
 	return a
 }
 
-func nofileLimit(s procscan.ProcessDetail, u inotify.Usage) LimitUse {
+func nofileLimit(s inotify.ProcessDetail, u inotify.Usage) LimitUse {
 	l := LimitUse{
 		Resource: inotify.NOFILE, Setting: "RLIMIT_NOFILE", Of: fmt.Sprintf("pid %d", s.PID), Errno: 24, Error: "EMFILE",
 		Used: s.FDs, Limit: s.NOFILESoft, Quality: s.FDsQuality, Percent: s.NOFILESoft.Percent(s.FDs),
@@ -213,7 +212,7 @@ func nofileLimit(s procscan.ProcessDetail, u inotify.Usage) LimitUse {
 	return l
 }
 
-func fileMaxLimit(s procscan.ProcessDetail, u inotify.Usage) LimitUse {
+func fileMaxLimit(s inotify.ProcessDetail, u inotify.Usage) LimitUse {
 	l := LimitUse{
 		Resource: inotify.OpenFiles, Setting: string(sysctl.FileMax), Of: "the node", Errno: 23, Error: "ENFILE",
 		Used: u.Limits.OpenFiles, Limit: u.Limits.FileMax, Quality: inotify.Exact, Percent: u.Limits.FileMax.Percent(u.Limits.OpenFiles),

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/nodetune/nodetune/internal/lastwords"
+	"github.com/nodetune/nodetune/internal/logerrors"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -24,7 +24,7 @@ func LimitRaisedMessage(s sysctl.Status, configured []sysctl.Rule) string {
 }
 
 // AffectedPodEvent tells the pod of a container that had met one of the limits raised.
-func AffectedPodEvent(w lastwords.Words, raised []sysctl.Key) (Event, bool) {
+func AffectedPodEvent(w logerrors.Ending, raised []sysctl.Key) (Event, bool) {
 	var key sysctl.Key
 	var then string
 	switch w.Errno {

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/internal/lastwords"
+	"github.com/nodetune/nodetune/internal/logerrors"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -23,7 +23,7 @@ func TestVictimEvent(t *testing.T) {
 		{unix.EMFILE, sysctl.MaxUserWatches, ""},
 		{unix.ENOSPC, sysctl.FileMax, ""},
 	} {
-		e, ok := AffectedPodEvent(lastwords.Words{Workload: who, Errno: tt.errno}, []sysctl.Key{tt.raised})
+		e, ok := AffectedPodEvent(logerrors.Ending{Workload: who, Errno: tt.errno}, []sysctl.Key{tt.raised})
 		if ok != (tt.says != "") || !strings.Contains(e.Message, tt.says) || ok && (e.Object.UID != "uid" || e.Reason != LimitRaised) {
 			t.Errorf("%v, raised %s: %+v %v", tt.errno, tt.raised, e, ok)
 		}

@@ -116,7 +116,7 @@ func (h *Source) Probe(pid int) error {
 
 // Inspect returns what one process holds of each limit, beside what a pass
 // counted.
-func (h *Source) Inspect(pid int, u inotify.Usage) (procscan.ProcessDetail, error) {
+func (h *Source) Inspect(pid int, u inotify.Usage) (inotify.ProcessDetail, error) {
 	s, err := h.scanner.Inspect(pid, u)
 	if err == nil {
 		s.Name(h.names)

@@ -7,7 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/nodetune/nodetune/internal/lastwords"
+	"github.com/nodetune/nodetune/internal/logerrors"
 	"github.com/nodetune/nodetune/reporter/kube"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -63,7 +63,7 @@ func (a *Agent) notifyAffectedPods(rootfs string, now time.Time) {
 	if len(keys) == 0 {
 		return
 	}
-	words, err := lastwords.Find(rootfs, now.Add(-maxErrorAge))
+	words, err := logerrors.Find(rootfs, now.Add(-maxErrorAge))
 	if err != nil {
 		a.log.Warn("cannot search container logs for limit errors", "err", err)
 		return

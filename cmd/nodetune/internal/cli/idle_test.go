@@ -15,7 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
@@ -79,7 +79,7 @@ func BenchmarkAgent(b *testing.B) {
 		"--node-name", "node1", "--kubeconfig", oneNode(b))
 	pid := s.cmd.Process.Pid
 	s.until("the floors hold", func() bool { return s.metric(`nodetune_sysctl_drifted{key="fs.inotify.max_user_instances"} 0`) })
-	holdertest.New(b, 20).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 500, UID: 70401, Instances: 1, Watches: 20})
+	inotifytest.New(b, 20).Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 500, UID: 70401, Instances: 1, Watches: 20})
 	counted := `nodetune_inotify_watches{uid="70401",userns="` + ownUserNS(b) + `"}`
 	s.hup()
 	s.until("every watch is counted", func() bool {

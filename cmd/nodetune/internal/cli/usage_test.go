@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/holdertest"
+	"github.com/nodetune/nodetune/internal/inotifytest"
 	"github.com/nodetune/nodetune/internal/privtest"
 	"github.com/nodetune/nodetune/reporter/diagnosis"
 	"github.com/nodetune/nodetune/sysctl"
@@ -43,14 +43,14 @@ func document(t *testing.T, args ...string) (int, sections) {
 func TestCheckAndTopTellTheTruth(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "128")
-	specs := []holdertest.Spec{
-		{Kind: holdertest.Plain, Processes: 3, UID: 70201, Instances: 4, Watches: 5},
-		{Kind: holdertest.Fork, Processes: 2, UID: 70202, Instances: 3, Watches: 2, Copies: 4},
-		{Kind: holdertest.Dup, Processes: 2, UID: 70203, Instances: 2, Watches: 7, Copies: 3},
-		{Kind: holdertest.Thread, Processes: 2, UID: 70204, Instances: 5, Watches: 1},
-		{Kind: holdertest.Plain, Processes: 1, UID: 70205, Instances: 110},
+	specs := []inotifytest.Spec{
+		{Kind: inotifytest.Plain, Processes: 3, UID: 70201, Instances: 4, Watches: 5},
+		{Kind: inotifytest.Fork, Processes: 2, UID: 70202, Instances: 3, Watches: 2, Copies: 4},
+		{Kind: inotifytest.Dup, Processes: 2, UID: 70203, Instances: 2, Watches: 7, Copies: 3},
+		{Kind: inotifytest.Thread, Processes: 2, UID: 70204, Instances: 5, Watches: 1},
+		{Kind: inotifytest.Plain, Processes: 1, UID: 70205, Instances: 110},
 	}
-	holders := holdertest.New(t, 7).Start(specs...)
+	holders := inotifytest.New(t, 7).Start(specs...)
 	rootfs := "--path.rootfs=" + t.TempDir()
 	code, check := document(t, "check", rootfs)
 	if code != 1 {
@@ -120,7 +120,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 	t.Run("instances", func(t *testing.T) {
 		privtest.Host(t)
 		privtest.Set(t, "fs.inotify.max_user_instances", "128")
-		holder := holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70211, Instances: 128})[0][0].PID
+		holder := inotifytest.New(t, 0).Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 70211, Instances: 128})[0][0].PID
 		v := newVictim(t, 70211, someInstances, 1024)
 		if _, errno := v.take(1); errno != 24 {
 			t.Fatalf("the kernel said %d, want 24", errno)
@@ -148,7 +148,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 	t.Run("instances of a user namespace", func(t *testing.T) {
 		privtest.Host(t)
 		privtest.Set(t, "fs.inotify.max_user_instances", "128")
-		pid := holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.UserNS, Processes: 1, UID: 70212, Instances: 128, Other: 70312})[0][0].PID
+		pid := inotifytest.New(t, 0).Start(inotifytest.Spec{Kind: inotifytest.UserNS, Processes: 1, UID: 70212, Instances: 128, Other: 70312})[0][0].PID
 		code, d := diagnose(t, strconv.Itoa(pid), "--errno=24", rootfs)
 		if code != 1 || d.Limit != inotify.Instances || !strings.Contains(d.Summary, "uid 70212, the owner of the user namespace, uses 128 of 128") {
 			t.Errorf("exit %d: %s", code, d.Summary)
@@ -213,7 +213,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		privtest.Host(t)
 		const n = 8192
 		privtest.Set(t, "fs.inotify.max_user_watches", strconv.Itoa(n))
-		holder := holdertest.New(t, n).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 1, UID: 70214, Instances: 1, Watches: n})[0][0].PID
+		holder := inotifytest.New(t, n).Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 70214, Instances: 1, Watches: n})[0][0].PID
 		watch := exec.Command("inotifywait", "-t", "1", "/etc/passwd")
 		watch.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70214, Gid: 70214}}
 		if out, err := watch.CombinedOutput(); err == nil || !strings.Contains(string(out), "upper limit on inotify watches") {
@@ -263,7 +263,7 @@ func TestPodsHaveNames(t *testing.T) {
 func TestFloorsFollowUse(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "400")
-	holdertest.New(t, 0).Start(holdertest.Spec{Kind: holdertest.Plain, Processes: 3, UID: 70221, Instances: 100})
+	inotifytest.New(t, 0).Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 3, UID: 70221, Instances: 100})
 	dir := t.TempDir()
 	cfg := filepath.Join(dir, "config.yaml")
 	const small = `apiVersion: nodetune.io/v1alpha1

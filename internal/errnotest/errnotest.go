@@ -1,6 +1,6 @@
-// Package refusetest makes calls of inotify fail, each in the way that the
+// Package errnotest makes calls of inotify fail, each in the way that the
 // kernel has for it, for tests of who tells such failures.
-package refusetest
+package errnotest
 
 import (
 	"errors"

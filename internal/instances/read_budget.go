@@ -1,6 +1,8 @@
 package instances
 
-import "time"
+import (
+	"time"
+)
 
 // Reading the record of an instance costs its owner and this process, see
 // [procwalk.Process.Watches], and nothing says how long a record is before it
@@ -12,7 +14,7 @@ import "time"
 // the CPU time that their holders have used since. So the one that has by far
 // the most comes late, when the mean of what is left over gives it away; and
 // if it is the last one, its watches are known without reading it.
-type ration struct {
+type readBudget struct {
 	node     int64 // watches of the node at most; -1 where it is not known
 	limit    int64 // watches of one account at most
 	counted  int64 // watches of known instances, as last counted
@@ -64,7 +66,7 @@ func recordBytes(watches int64) int64 {
 }
 
 // unaccounted is the most watches that are not among the counted ones.
-func (r *ration) unaccounted() int64 {
+func (r *readBudget) unaccounted() int64 {
 	if r.node < 0 {
 		return r.limit
 	}
@@ -73,7 +75,7 @@ func (r *ration) unaccounted() int64 {
 
 // allow reports whether to read a record now, and counts why not. It is to be
 // called once for each instance.
-func (r *ration) allow(c candidate) bool {
+func (r *readBudget) allow(c candidate) bool {
 	most := min(c.watches+r.unaccounted(), c.bound, r.limit)
 	expected := min(c.watches+r.share(c), most)
 	r.left--
@@ -92,7 +94,7 @@ func (r *ration) allow(c candidate) bool {
 
 // share is what is to be expected: the mean of what is left over, if that is
 // known, and not more than the CPU time was enough for.
-func (r *ration) share(c candidate) int64 {
+func (r *readBudget) share(c candidate) int64 {
 	afforded := int64(min(c.effort, 1<<32)+1) * watchesPerTick
 	if r.node < 0 {
 		return afforded
@@ -101,7 +103,7 @@ func (r *ration) share(c candidate) int64 {
 }
 
 // read notes what a record turned out to be and what it took.
-func (r *ration) read(c candidate, watches int64, took time.Duration) {
+func (r *readBudget) read(c candidate, watches int64, took time.Duration) {
 	r.counted += watches - c.watches
 	if !c.known {
 		r.unknown--

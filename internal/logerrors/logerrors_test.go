@@ -1,4 +1,4 @@
-package lastwords
+package logerrors
 
 import (
 	"bytes"
@@ -88,7 +88,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Words{workload.Workload{Namespace: "logging", Pod: "fluent-bit", PodUID: uid, Container: "fluent-bit"}, unix.EMFILE}
+	want := Ending{workload.Workload{Namespace: "logging", Pod: "fluent-bit", PodUID: uid, Container: "fluent-bit"}, unix.EMFILE}
 	if len(all) != 1 || all[0] != want {
 		t.Errorf("found %+v, want %+v", all, want)
 	}

@@ -1,7 +1,7 @@
-// Package holdertest starts processes that hold inotify instances, watches and
+// Package inotifytest starts processes that hold inotify instances, watches and
 // descriptors in all the ways that make counting them hard, for tests that
 // know the truth because they have made it. It needs root and a C compiler.
-package holdertest
+package inotifytest
 
 import (
 	"bufio"

@@ -7,7 +7,7 @@ import (
 
 // play asks the candidates in order, whose true sizes are given, and returns
 // which were read.
-func play(r *ration, candidates []candidate, sizes []int64) map[int]bool {
+func play(r *readBudget, candidates []candidate, sizes []int64) map[int]bool {
 	r.left, r.unknown, r.counted = len(candidates), 0, 0
 	for i := range candidates {
 		if candidates[i].bound == 0 {
@@ -29,8 +29,8 @@ func play(r *ration, candidates []candidate, sizes []int64) map[int]bool {
 	return read
 }
 
-func newRation(node int64) *ration {
-	return &ration{node: node, limit: 192_536, budget: 1 << 30, maxRead: 50_000, credit: maxCredit}
+func newRation(node int64) *readBudget {
+	return &readBudget{node: node, limit: 192_536, budget: 1 << 30, maxRead: 50_000, credit: maxCredit}
 }
 
 func TestRationSparesTheLargeOne(t *testing.T) {

@@ -1,11 +1,11 @@
-// Package lastwords finds the containers whose log ends with the error of an
+// Package logerrors finds the containers whose log ends with the error of an
 // inotify limit: collectors that crashed at one, or that go on blind.
 //
 // It reads the end of the live logs in /var/log/pods, which needs
 // CAP_DAC_READ_SEARCH and nothing else: no API server, no BPF. What a container
 // prints is its own word: use it to tell that container's owner something, not
 // to decide. Docker keeps logs elsewhere, behind links that are not followed.
-package lastwords
+package logerrors
 
 import (
 	"bytes"
@@ -21,9 +21,9 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// Words are those of one container. Errno is EMFILE where it asked for an
+// Ending are those of one container. Errno is EMFILE where it asked for an
 // instance, ENOSPC where it asked for a watch.
-type Words struct {
+type Ending struct {
 	workload.Workload
 	Errno unix.Errno
 }
@@ -33,7 +33,7 @@ const tailBytes = 4096
 
 // Find returns the containers of the host whose root directory is rootfs that
 // ended so after since. A host without /var/log/pods has none.
-func Find(rootfs string, since time.Time) ([]Words, error) {
+func Find(rootfs string, since time.Time) ([]Ending, error) {
 	host, err := os.OpenRoot(rootfs)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func Find(rootfs string, since time.Time) ([]Words, error) {
 		return nil, err
 	}
 	defer func() { _ = pods.Close() }()
-	var all []Words
+	var all []Ending
 	dirs, err := fs.Glob(pods.FS(), "*/*")
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func Find(rootfs string, since time.Time) ([]Words, error) {
 		// Gone, or not to be read: the next one may be.
 		if text, err := tail(pods, path.Join(dir, log.name), since); err == nil {
 			if errno := Errno(text); errno != 0 {
-				all = append(all, Words{log.Workload, errno})
+				all = append(all, Ending{log.Workload, errno})
 			}
 		}
 	}
