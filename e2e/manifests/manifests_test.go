@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
@@ -133,19 +136,27 @@ func values(variant string) string {
 func TestKustomizeIsAccepted(t *testing.T) {
 	for _, variant := range append(variants(t), "cleanup") {
 		t.Run(variant, func(t *testing.T) {
-			var text string
 			if variant == "cleanup" {
-				text = api.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "cleanup"))
-			} else {
-				text = kustomize(t, variant)
+				apply(t, api.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "cleanup")))
+				return
 			}
-			apply(t, text)
+			makeNamespace(t, "nodetune") // base has none
+			apply(t, kustomize(t, variant))
 		})
 	}
 }
 
+// makeNamespace leaves it there: without a controller manager none is ever deleted.
+func makeNamespace(t *testing.T, name string) {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := api.Client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+}
+
 // apply applies text and deletes it when t ends; but not its namespaces, which
-// nobody finishes without a controller manager.
+// are never finished without a controller manager.
 func apply(t *testing.T, text string) {
 	t.Helper()
 	namespaces, rest := split(text)
@@ -180,7 +191,7 @@ func TestChartEqualsKustomize(t *testing.T) {
 	for _, variant := range variants(t) {
 		t.Run(variant, func(t *testing.T) {
 			chart := objects(t, helm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--namespace", "nodetune",
-				"--set", "namespace.create=true", "--no-hooks", "--values", values(variant)))
+				"--set", fmt.Sprintf("namespace.create=%v", variant != "base"), "--no-hooks", "--values", values(variant)))
 			kustomized := objects(t, kustomize(t, variant))
 			for name, want := range kustomized {
 				got, ok := chart[name]
@@ -283,7 +294,7 @@ func TestChartIsAccepted(t *testing.T) {
 }
 
 func TestChartRefusesUnknownValues(t *testing.T) {
-	for _, set := range []string{"exakt=true", "exact=perhaps", "image.pullPolicy=Sometimes", "config.profil=default", "metrics.podMonitor.enable=true"} {
+	for _, set := range []string{"config.inotify.presurePercent=80", "config.sysctl.rules[0].atleast=1", "pools[0].name=a", "serviceAccount.name=default", "exakt=true", "exact=perhaps", "image.pullPolicy=Sometimes", "config.profil=default", "metrics.podMonitor.enable=true"} {
 		if _, err := tryHelm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--set", set); err == nil {
 			t.Errorf("helm takes --set %s", set)
 		}
