@@ -101,7 +101,7 @@ e2e/bin/kernel/vmlinuz:
 	.ci/kernel $@
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
-e2e-up: e2e-tools
+e2e-up: e2e-tools e2e-image
 	$(GO) -C e2e build -o bin/e2e .
 	$(SUDO) e2e/bin/e2e up
 
