@@ -205,6 +205,12 @@ func configurationOf(t *testing.T, text string) string {
 			continue
 		}
 		config := c.Data["config.yaml"]
+		for name, text := range c.Data { // at most one component's, of other fields
+			if name != "config.yaml" {
+				_, fields, _ := strings.Cut(text, "kind: Configuration\n")
+				config += fields
+			}
+		}
 		if !strings.Contains(config, "reporter:\n") {
 			config += "reporter:\n"
 		}

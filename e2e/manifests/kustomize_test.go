@@ -1,10 +1,12 @@
 package manifests_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -43,6 +45,105 @@ func TestEveryKubectl(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unlike are components that take away what the other one needs.
+var unlike = map[string][]string{
+	"minimal": {"assist", "bpf", "exact", "refusals", "pod-demands", "startup-taint"},
+}
+
+// Any two components go together, in either order: what one asks for stays, and the
+// SecurityContextConstraints allow it.
+func TestEveryPairOfComponents(t *testing.T) {
+	found, err := filepath.Glob(filepath.Join(deploy, "components", "*"))
+	if err != nil || len(found) < 12 {
+		t.Fatalf("found %q (%v)", found, err)
+	}
+	var names []string
+	for _, f := range found {
+		names = append(names, filepath.Base(f))
+	}
+	base := objects(t, kustomizeIn(t, ""))
+	alone := map[string]map[string]string{}
+	for _, n := range names {
+		alone[n] = objects(t, kustomizeIn(t, "", n))
+	}
+	limit := make(chan struct{}, 4)
+	var wait sync.WaitGroup
+	for _, a := range names {
+		for _, b := range names {
+			// openshift copies what the DaemonSet adds, and Kustomize takes an empty list
+			// for a missing one: minimal comes after it.
+			if a == b || a == "minimal" && b == "openshift" || slices.Contains(unlike[a], b) || slices.Contains(unlike[b], a) {
+				continue
+			}
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				limit <- struct{}{}
+				defer func() { <-limit }()
+				text, err := tryKustomizeIn(t, "", a, b)
+				if err != nil {
+					t.Errorf("%s, %s: %v", a, b, err)
+					return
+				}
+				together(t, a+", "+b, base, alone[a], alone[b], text)
+			}()
+		}
+	}
+	wait.Wait()
+}
+
+// together checks that text has every change that first and second make to base.
+func together(t *testing.T, what string, base, first, second map[string]string, text string) {
+	got := objects(t, text)
+	for _, one := range []map[string]string{first, second} {
+		for name, is := range one {
+			if strings.HasPrefix(name, "SecurityContextConstraints ") {
+				continue // they follow the DaemonSet, below
+			}
+			before := lines(base[name])
+			after := lines(got[name])
+			for line := range lines(is) {
+				if !before[line] && !after[line] {
+					t.Errorf("%s: %s lacks %s", what, name, strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	var scc struct {
+		AllowedCapabilities []string
+		AllowHostPID        bool
+	}
+	constraints, ok := got["SecurityContextConstraints <nil>/nodetune"]
+	if !ok {
+		return
+	}
+	var ds appsv1.DaemonSet
+	for text, into := range map[string]any{constraints: &scc, got["DaemonSet nodetune/nodetune"]: &ds} {
+		if err := yaml.Unmarshal([]byte(text), into); err != nil {
+			t.Error(err)
+		}
+	}
+	var asked []string
+	for _, c := range ds.Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add {
+		asked = append(asked, string(c))
+	}
+	if slices.Sort(asked); fmt.Sprint(asked) != fmt.Sprint(slices.Sorted(slices.Values(scc.AllowedCapabilities))) {
+		t.Errorf("%s: the DaemonSet adds %q, the SecurityContextConstraints allow %q", what, asked, scc.AllowedCapabilities)
+	}
+	if ds.Spec.Template.Spec.HostPID != scc.AllowHostPID {
+		t.Errorf("%s: hostPID %v, allowed %v", what, ds.Spec.Template.Spec.HostPID, scc.AllowHostPID)
+	}
+}
+
+// lines returns those of an object as JSON, without what follows a value.
+func lines(text string) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(text) {
+		all[strings.TrimRight(line, ",\n")] = true
+	}
+	return all
 }
 
 // What is mounted writable of /proc/sys is what nodetune writes: binfmt_misc below

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -233,13 +235,22 @@ func objects(t *testing.T, text string) map[string]string {
 			}
 		}
 		if data, ok := o["data"].(map[string]any); ok {
-			if config, ok := data["config.yaml"].(string); ok {
-				var c map[string]any
-				if err := yaml.Unmarshal([]byte(config), &c); err != nil {
+			config := map[string]any{}
+			for _, name := range slices.Sorted(maps.Keys(data)) {
+				text, ok := data[name].(string)
+				if !ok || !strings.HasSuffix(name, ".yaml") {
+					continue
+				}
+				var part map[string]any
+				if err := yaml.Unmarshal([]byte(text), &part); err != nil {
 					t.Fatal(err)
 				}
-				data["config.yaml"] = c
+				if err := mergeInto(config, part); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				delete(data, name)
 			}
+			data["the files of a directory"] = config
 		}
 		b, err := json.MarshalIndent(sorted(o), "", " ")
 		if err != nil {
@@ -251,6 +262,28 @@ func objects(t *testing.T, text string) map[string]string {
 		}
 		all[name] = string(b)
 	}
+}
+
+// mergeInto merges the files of a configuration as the agent does: two values of one
+// field must be equal.
+func mergeInto(all, part map[string]any) error {
+	for key, value := range part {
+		before, ok := all[key]
+		if !ok {
+			all[key] = value
+			continue
+		}
+		a, aMap := before.(map[string]any)
+		b, bMap := value.(map[string]any)
+		if aMap && bMap {
+			if err := mergeInto(a, b); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		} else if !reflect.DeepEqual(before, value) {
+			return fmt.Errorf("%s is %v and %v", key, before, value)
+		}
+	}
+	return nil
 }
 
 // sorted orders the lists of which the API server makes a map by name.

@@ -139,6 +139,9 @@ containers:
         readOnly: true
       {{- end }}
       {{- if $.Values.metrics.tls.secretName }}
+      - name: web
+        mountPath: /etc/nodetune-web
+        readOnly: true
       - name: tls
         mountPath: /etc/nodetune-tls
         readOnly: true
@@ -205,6 +208,9 @@ volumes:
       type: DirectoryOrCreate
   {{- end }}
   {{- with $.Values.metrics.tls.secretName }}
+  - name: web
+    configMap:
+      name: {{ include "nodetune.fullname" $ }}-web
   - name: tls
     secret:
       secretName: {{ . }}
