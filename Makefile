@@ -74,11 +74,12 @@ image: deps
 
 # The programs of a real cluster, from source: minutes the first time, nothing after that.
 KUBERNETES := kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl
+KUSTOMIZE  := $(patsubst e2e/tools/kustomize/%.mod,e2e/bin/kustomize-%,$(wildcard e2e/tools/kustomize/kubectl-*.mod))
 KVERSION   := -X k8s.io/component-base/version
 HLDFLAGS   := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
 KLDFLAGS   := -s -w $(KVERSION).gitVersion=v1.34.4 $(KVERSION).gitMajor=1 $(KVERSION).gitMinor=34 $(KVERSION).gitTreeState=clean
 
-e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm e2e/bin/kernel/vmlinuz
+e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm $(KUSTOMIZE) e2e/bin/kernel/vmlinuz
 
 e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
 	mkdir -p e2e/bin
@@ -90,12 +91,17 @@ e2e/bin/.helm: e2e/tools/helm/go.sum
 	$(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w $(HLDFLAGS)" -o ../../bin/ tool
 	touch $@
 
+# The kustomize of each supported kubectl.
+e2e/bin/kustomize-%: e2e/tools/kustomize/%.mod e2e/tools/kustomize/main.go
+	mkdir -p e2e/bin
+	$(GO) -C e2e/tools/kustomize build -trimpath -modfile=$*.mod -o ../../bin/kustomize-$* .
+
 # Linux 6.1, of Debian 12.
 e2e/bin/kernel/vmlinuz:
 	.ci/kernel $@
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
-e2e-up: e2e-tools
+e2e-up: e2e-tools e2e-image
 	$(GO) -C e2e build -o bin/e2e .
 	$(SUDO) e2e/bin/e2e up
 

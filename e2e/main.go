@@ -55,6 +55,19 @@ func run(args []string) error {
 	return errors.New("no such command")
 }
 
+const try = `  e2e/bin/e2e exec kubectl apply -k deploy/overlays/default
+  e2e/bin/e2e exec kubectl -n nodetune rollout status daemonset/nodetune
+`
+
+// image is where make e2e-image puts the image: beside this program.
+func image() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "nodetune.tar"
+	}
+	return filepath.Join(filepath.Dir(self), "nodetune.tar")
+}
+
 // kubeconfig is where the administrator's file lies in a run's directory.
 func kubeconfig(dir string) string { return filepath.Join(dir, "cluster", "pki", "admin.kubeconfig") }
 
@@ -74,7 +87,12 @@ func foreground() int {
 		return 1
 	}
 	defer c.Stop()
-	fmt.Fprintf(os.Stdout, "e2e: %5.1f s  in all; try: e2e/bin/e2e exec kubectl get nodes\n", time.Since(begin).Seconds())
+	// The image that make e2e-image has built, under the name in the manifests.
+	if err := c.LoadArchive(ctx, image()); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	fmt.Fprintf(os.Stdout, "e2e: %5.1f s  in all, with the image; try:\n%s", time.Since(begin).Seconds(), try)
 	if err := os.WriteFile(upFile(sandbox.Dir()), nil, 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1

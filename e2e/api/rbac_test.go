@@ -39,7 +39,7 @@ func TestRightsAreThoseUsed(t *testing.T) {
 	t.Cleanup(func() {
 		_, _ = server.Kubectl(context.Background(), "delete", "--wait=false", "-k", filepath.Join(overlays, "pod-demands"))
 	})
-	for _, overlay := range []string{"base", "startup-taint", "pod-demands"} {
+	for _, overlay := range []string{"default", "startup-taint", "pod-demands"} {
 		t.Run(overlay, func(t *testing.T) {
 			text := kustomize(t, overlay)
 			server.MustKubectl(t, text, "apply", "-f", "-")
@@ -94,7 +94,7 @@ func TestRightsOfOverlays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := granted(t, kustomize(t, "base"))
+	base := granted(t, kustomize(t, "default"))
 	if len(base) != 5 {
 		t.Errorf("base grants %+v", base)
 	}
@@ -114,11 +114,7 @@ func TestRightsOfOverlays(t *testing.T) {
 
 func kustomize(t *testing.T, overlay string) string {
 	t.Helper()
-	dir := filepath.Join(overlays, overlay)
-	if overlay == "base" {
-		dir = "../../deploy/base"
-	}
-	return server.MustKubectl(t, "", "kustomize", dir)
+	return server.MustKubectl(t, "", "kustomize", filepath.Join(overlays, overlay))
 }
 
 // granted returns the rights in manifests.
@@ -209,6 +205,12 @@ func configurationOf(t *testing.T, text string) string {
 			continue
 		}
 		config := c.Data["config.yaml"]
+		for name, text := range c.Data { // at most one component's, of other fields
+			if name != "config.yaml" {
+				_, fields, _ := strings.Cut(text, "kind: Configuration\n")
+				config += fields
+			}
+		}
 		if !strings.Contains(config, "reporter:\n") {
 			config += "reporter:\n"
 		}

@@ -6,15 +6,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
@@ -133,19 +138,27 @@ func values(variant string) string {
 func TestKustomizeIsAccepted(t *testing.T) {
 	for _, variant := range append(variants(t), "cleanup") {
 		t.Run(variant, func(t *testing.T) {
-			var text string
 			if variant == "cleanup" {
-				text = api.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "cleanup"))
-			} else {
-				text = kustomize(t, variant)
+				apply(t, api.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "cleanup")))
+				return
 			}
-			apply(t, text)
+			makeNamespace(t, "nodetune") // base has none
+			apply(t, kustomize(t, variant))
 		})
 	}
 }
 
+// makeNamespace leaves it there: without a controller manager none is ever deleted.
+func makeNamespace(t *testing.T, name string) {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := api.Client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+}
+
 // apply applies text and deletes it when t ends; but not its namespaces, which
-// nobody finishes without a controller manager.
+// are never finished without a controller manager.
 func apply(t *testing.T, text string) {
 	t.Helper()
 	namespaces, rest := split(text)
@@ -180,7 +193,7 @@ func TestChartEqualsKustomize(t *testing.T) {
 	for _, variant := range variants(t) {
 		t.Run(variant, func(t *testing.T) {
 			chart := objects(t, helm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--namespace", "nodetune",
-				"--set", "namespace.create=true", "--no-hooks", "--values", values(variant)))
+				"--set", fmt.Sprintf("namespace.create=%v", variant != "base"), "--no-hooks", "--values", values(variant)))
 			kustomized := objects(t, kustomize(t, variant))
 			for name, want := range kustomized {
 				got, ok := chart[name]
@@ -222,13 +235,22 @@ func objects(t *testing.T, text string) map[string]string {
 			}
 		}
 		if data, ok := o["data"].(map[string]any); ok {
-			if config, ok := data["config.yaml"].(string); ok {
-				var c map[string]any
-				if err := yaml.Unmarshal([]byte(config), &c); err != nil {
+			config := map[string]any{}
+			for _, name := range slices.Sorted(maps.Keys(data)) {
+				text, ok := data[name].(string)
+				if !ok || !strings.HasSuffix(name, ".yaml") {
+					continue
+				}
+				var part map[string]any
+				if err := yaml.Unmarshal([]byte(text), &part); err != nil {
 					t.Fatal(err)
 				}
-				data["config.yaml"] = c
+				if err := mergeInto(config, part); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				delete(data, name)
 			}
+			data["the files of a directory"] = config
 		}
 		b, err := json.MarshalIndent(sorted(o), "", " ")
 		if err != nil {
@@ -240,6 +262,28 @@ func objects(t *testing.T, text string) map[string]string {
 		}
 		all[name] = string(b)
 	}
+}
+
+// mergeInto merges the files of a configuration as the agent does: two values of one
+// field must be equal.
+func mergeInto(all, part map[string]any) error {
+	for key, value := range part {
+		before, ok := all[key]
+		if !ok {
+			all[key] = value
+			continue
+		}
+		a, aMap := before.(map[string]any)
+		b, bMap := value.(map[string]any)
+		if aMap && bMap {
+			if err := mergeInto(a, b); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		} else if !reflect.DeepEqual(before, value) {
+			return fmt.Errorf("%s is %v and %v", key, before, value)
+		}
+	}
+	return nil
 }
 
 // sorted orders the lists of which the API server makes a map by name.
@@ -283,7 +327,7 @@ func TestChartIsAccepted(t *testing.T) {
 }
 
 func TestChartRefusesUnknownValues(t *testing.T) {
-	for _, set := range []string{"exakt=true", "exact=perhaps", "image.pullPolicy=Sometimes", "config.profil=default", "metrics.podMonitor.enable=true"} {
+	for _, set := range []string{"config.inotify.presurePercent=80", "config.sysctl.rules[0].atleast=1", "pools[0].name=a", "serviceAccount.name=default", "exakt=true", "exact=perhaps", "image.pullPolicy=Sometimes", "config.profil=default", "metrics.podMonitor.enable=true"} {
 		if _, err := tryHelm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--set", set); err == nil {
 			t.Errorf("helm takes --set %s", set)
 		}

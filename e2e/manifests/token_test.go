@@ -20,17 +20,17 @@ import (
 
 const (
 	ownPatch   = `{"status":{"conditions":[{"type":"InotifyPressure","status":"%s","reason":"InstancesNearLimit"}]}}`
+	longPatch  = `{"status":{"conditions":[{"type":"InotifyPressure","status":"True","message":"%s"}]}}`
 	readyPatch = `{"status":{"conditions":[{"type":"Ready","status":"False","reason":"Stolen"}]}}`
 )
 
-// Whoever has stolen an agent's token gets its own node's own conditions, and
-// no more.
+// A stolen token of an agent gives its own node's own conditions, and no more.
 func TestStolenToken(t *testing.T) {
-	apply(t, kustomize(t, "base"))
+	apply(t, kustomize(t, "default"))
 	makeNode(t, "own")
 	makeNode(t, "other")
 	makeNode(t, "unbound")
-	thief := clientWith(t, tokenOn(t, "own"))
+	thief := clientWith(t, tokenOn(t, "nodetune", "own"))
 	waitForPolicy(t, thief)
 
 	ctx := t.Context()
@@ -57,6 +57,13 @@ func TestStolenToken(t *testing.T) {
 		{"its node's addresses", node(merge, "own", `{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.66"}]}}`, "status"), "beyond its conditions"},
 		{"its node's labels through the status", node(merge, "own", `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`, "status"), "metadata"},
 		{"its node's annotations through the status", node(merge, "own", `{"metadata":{"annotations":{"a":"b"}}}`, "status"), "metadata"},
+		{"its node's runtime handlers", node(merge, "own", `{"status":{"runtimeHandlers":[{"name":"stolen","features":{"userNamespaces":true}}]}}`, "status"), "beyond its conditions"},
+		{"its node's features", node(merge, "own", `{"status":{"features":{"supplementalGroupsPolicy":true}}}`, "status"), "beyond its conditions"},
+		{"its node's images", node(merge, "own", `{"status":{"images":[{"names":["a"]}]}}`, "status"), "beyond its conditions"},
+		{"its node's managed fields", node(merge, "own", `{"metadata":{"managedFields":[{}]}}`, "status"), "metadata"},
+		{"a long message", node(strategic, "own", fmt.Sprintf(longPatch, strings.Repeat("x", 1025)), "status"), "1024"},
+		{"a message of 1 MiB", node(strategic, "own", fmt.Sprintf(longPatch, strings.Repeat("x", 1<<20)), "status"), "1024"},
+		{"its own condition many times", node(merge, "own", `{"status":{"conditions":[{"type":"Ready","status":"True"},{"type":"InotifyPressure","status":"True"},{"type":"InotifyPressure","status":"False"}]}}`, "status"), "once"},
 		{"its node's taints", node(merge, "own", `{"spec":{"taints":[]}}`), "forbidden"},
 		{"its node's labels", node(merge, "own", `{"metadata":{"labels":{"a":"b"}}}`), "forbidden"},
 		{"delete a node", thief.CoreV1().Nodes().Delete(ctx, "other", metav1.DeleteOptions{}), "forbidden"},
@@ -75,8 +82,12 @@ func TestStolenToken(t *testing.T) {
 		t.Errorf("the agent cannot write an Event of its Node: %v", err)
 	}
 
-	// A token that is bound to no node speaks for none.
-	unbound := clientWith(t, tokenOn(t, ""))
+	if err := node(strategic, "own", fmt.Sprintf(longPatch, strings.Repeat("x", 1024)), "status"); err != nil {
+		t.Errorf("the agent cannot write a message of 1024 characters: %v", err)
+	}
+
+	// A token that is bound to no node is valid for none.
+	unbound := clientWith(t, tokenOn(t, "nodetune", ""))
 	refused(t, "a condition without a node in the token",
 		try(unbound.CoreV1().Nodes().Patch(ctx, "own", strategic, []byte(fmt.Sprintf(ownPatch, "True")), metav1.PatchOptions{}, "status")), "which is <>")
 
@@ -95,7 +106,7 @@ func TestStolenTokenWithStartupTaint(t *testing.T) {
 	other := corev1.Taint{Key: "other", Effect: corev1.TaintEffectNoSchedule}
 	makeNode(t, "own", other, gate)
 	makeNode(t, "other", other, gate)
-	thief := clientWith(t, tokenOn(t, "own"))
+	thief := clientWith(t, tokenOn(t, "nodetune", "own"))
 	waitForPolicy(t, thief)
 	node := func(name, patch string) error {
 		_, err := thief.CoreV1().Nodes().Patch(t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
@@ -149,15 +160,21 @@ func makeNode(t *testing.T, name string, taints ...corev1.Taint) {
 
 // tokenOn returns a token as the kubelet of node gets it for an agent's pod;
 // one that is bound to no pod where node is "".
-func tokenOn(t *testing.T, node string) string {
+func tokenOn(t *testing.T, namespace, node string) string {
+	t.Helper()
+	return tokenOf(t, namespace, "nodetune", node)
+}
+
+// tokenOf is the same for another account.
+func tokenOf(t *testing.T, namespace, account, node string) string {
 	t.Helper()
 	request := &authenticationv1.TokenRequest{}
 	if node != "" {
 		name := "agent-" + node
-		pod, err := api.Client.CoreV1().Pods("nodetune").Create(t.Context(), &corev1.Pod{
+		pod, err := api.Client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec: corev1.PodSpec{
-				NodeName: node, ServiceAccountName: "nodetune",
+				NodeName: node, ServiceAccountName: account,
 				Containers: []corev1.Container{{Name: "nodetune", Image: "none"}},
 			},
 		}, metav1.CreateOptions{})
@@ -166,11 +183,11 @@ func tokenOn(t *testing.T, node string) string {
 		}
 		now := int64(0)
 		t.Cleanup(func() {
-			_ = api.Client.CoreV1().Pods("nodetune").Delete(context.Background(), name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+			_ = api.Client.CoreV1().Pods(namespace).Delete(context.Background(), name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 		})
 		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: name, UID: pod.UID}
 	}
-	token, err := api.Client.CoreV1().ServiceAccounts("nodetune").CreateToken(t.Context(), "nodetune", request, metav1.CreateOptions{})
+	token, err := api.Client.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), account, request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestCrashLoop(t *testing.T) {
 		t.Fatalf("the collector fails for another reason: %s", log)
 	}
 
-	install(t, "base")
+	install(t, "default")
 	after := waitCollector(t, ns, "is Ready", ready)
 	if after.UID != before.UID {
 		t.Errorf("the pod was replaced: it did not recover by itself")

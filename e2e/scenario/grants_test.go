@@ -58,8 +58,12 @@ var grants = []struct {
 		lose: func(p *corev1.PodSpec) { uid := int64(65532); p.Containers[0].SecurityContext.RunAsUser = &uid },
 	},
 	{
-		row: "hostPath `/proc/sys/fs`, read-write", args: []string{"apply"}, works: instancesHold, says: "is mounted read-only here",
-		lose: func(p *corev1.PodSpec) { dropVolume(p, "proc-sys-fs") },
+		row: "hostPaths `/proc/sys/fs/inotify`, `epoll`, `file-max`, read-write", args: []string{"apply"}, works: instancesHold, says: "is mounted read-only here",
+		lose: func(p *corev1.PodSpec) {
+			for _, v := range []string{"inotify", "epoll", "file-max"} {
+				dropVolume(p, "proc-sys-fs-"+v)
+			}
+		},
 	},
 	{
 		row: "hostPath `/run/nodetune`, read-write", args: []string{"apply"}, says: "without the lock",
@@ -210,10 +214,10 @@ func TestGrantsOfToken(t *testing.T) {
 		without func(t *testing.T) // before the agent starts again
 		says    string
 	}{
-		{row: "token: list, watch `nodes`", overlay: "base", right: "nodes list", says: "cannot read this node from the API server"},
-		{row: "token: patch `nodes/status`", overlay: "base", right: "nodes/status patch", says: "API server rejected the update"},
+		{row: "token: list, watch `nodes`", overlay: "default", right: "nodes list", says: "cannot read this node from the API server"},
+		{row: "token: patch `nodes/status`", overlay: "default", right: "nodes/status patch", says: "API server rejected the update"},
 		{
-			row: "token: create, patch `events` in `default`", overlay: "base", right: "events create", says: "API server rejected Events",
+			row: "token: create, patch `events`", overlay: "default", right: "events create", says: "API server rejected Events",
 			works: func(t *testing.T) { toldNode(t, "LimitRaised", maxInstances+" was below its floor, and is raised") },
 		},
 		{
@@ -226,7 +230,7 @@ func TestGrantsOfToken(t *testing.T) {
 			},
 		},
 		{
-			row: "token: list, watch `pods`; create, patch `events` everywhere (pod-demands)", overlay: "pod-demands", right: "pods list",
+			row: "token: list, watch `pods` (pod-demands)", overlay: "pod-demands", right: "pods list",
 			says: "cannot read the pods of this node",
 		},
 	} {
@@ -269,14 +273,6 @@ func take(t *testing.T, right string) {
 	if _, err := node.Client.RbacV1().ClusterRoles().Update(t.Context(), role, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	events, err := node.Client.RbacV1().Roles("default").Get(t.Context(), "nodetune-events", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	events.Rules = slices.DeleteFunc(events.Rules, is)
-	if _, err := node.Client.RbacV1().Roles("default").Update(t.Context(), events, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // waitLog waits for a line of the agent's log.
@@ -307,7 +303,7 @@ func inTable(t *testing.T, row string) {
 // and returns its Report.
 func runOnce(t *testing.T, ns, name string, change func(*corev1.PodSpec), args ...string) string {
 	t.Helper()
-	spec := agentSpec(t, "base")
+	spec := agentSpec(t, "default")
 	change(&spec)
 	return runPod(t, ns, name, spec, append(slices.Clone(args), "--output=json")...)
 }

@@ -121,11 +121,7 @@ func install(t *testing.T, overlay string) {
 
 func kustomize(t *testing.T, overlay string) string {
 	t.Helper()
-	dir := filepath.Join(deploy, "overlays", overlay)
-	if overlay == "base" {
-		dir = filepath.Join(deploy, "base")
-	}
-	return node.MustKubectl(t, "", "kustomize", dir)
+	return node.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "overlays", overlay))
 }
 
 // promptly is an overlay that has less patience than the default configuration.

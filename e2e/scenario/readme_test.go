@@ -46,7 +46,7 @@ func TestReadme(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cluster.Patience)
 		defer cancel()
-		if _, err := node.Kubectl(ctx, "delete", "-k", filepath.Join(deploy, "base"), "--ignore-not-found"); err != nil {
+		if _, err := node.Kubectl(ctx, "delete", "-k", filepath.Join(deploy, "overlays", "default"), "--ignore-not-found"); err != nil {
 			t.Error(err)
 		}
 		if err := cleanConditions(ctx); err != nil {

@@ -176,7 +176,7 @@ func refusalsOnPods(t *testing.T) (dir string) {
 	}
 	text := strings.ReplaceAll(`
 resources: [DEPLOY/base]
-components: [DEPLOY/components/bpf, DEPLOY/components/refusals, DEPLOY/components/pod-demands]
+components: [DEPLOY/components/namespace, DEPLOY/components/bpf, DEPLOY/components/refusals, DEPLOY/components/pod-demands]
 patches:
   - patch: |
       apiVersion: v1

@@ -29,7 +29,7 @@ func TestPodReload(t *testing.T) {
 	pod := node.WaitPod(t, ns, "collector", "Ready", cluster.PodReady)
 	collector := processOf(t, pod, "rsyslogd")
 	t.Cleanup(func() { _ = syscall.Kill(collector, syscall.SIGCONT) })
-	installText(t, promptly(t, "base"))
+	installText(t, promptly(t, "default"))
 
 	began := time.Now()
 	for i := 1; i <= 20; i++ {

@@ -15,7 +15,7 @@ import (
 // nodetune holds its floors and speaks again when they are back.
 func TestRestartsAroundIt(t *testing.T) {
 	holdKernel(t)
-	install(t, "base")
+	install(t, "default")
 	waitCondition(t, "SysctlDrift", corev1.ConditionFalse)
 	restarts := waitAgent(t).Status.ContainerStatuses[0].RestartCount
 
@@ -46,7 +46,7 @@ func TestRestartsAroundIt(t *testing.T) {
 // and leaves, and a one-shot still works beside an agent.
 func TestTwoOnOneNode(t *testing.T) {
 	holdKernel(t)
-	install(t, "base")
+	install(t, "default")
 	out, err := nodetune(t.Context(), "run", "--web.listen-address=127.0.0.1:9410")
 	if err == nil || !strings.Contains(out, "agent") {
 		t.Errorf("a second agent: %v, want it to say that one runs: %s", err, out)

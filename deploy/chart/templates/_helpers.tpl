@@ -15,6 +15,10 @@
 {{- end }}
 {{- end }}
 
+{{- define "nodetune.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "nodetune.labels" -}}
 app.kubernetes.io/name: {{ include "nodetune.name" . }}
 app.kubernetes.io/part-of: nodetune
@@ -29,15 +33,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "nodetune.selector" -}}
 app.kubernetes.io/name: {{ include "nodetune.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end }}
 
 {{- define "nodetune.serviceAccount" -}}
-{{- default (include "nodetune.fullname" .) .Values.serviceAccount.name }}
+{{- $name := default (include "nodetune.fullname" .) .Values.serviceAccount.name }}
+{{- if eq $name "default" }}
+{{- fail "serviceAccount.name: \"default\" is the account of every pod without one of its own, and the policy own-node-only is for the agent alone; choose another name" }}
+{{- end }}
+{{- $name }}
 {{- end }}
 
 {{- define "nodetune.image" -}}
-{{- $repository := join "/" (compact (list .Values.image.registry .Values.image.repository)) }}
+{{- $registry := default .Values.image.registry (dig "imageRegistry" "" (default dict .Values.global)) }}
+{{- $repository := join "/" (compact (list $registry .Values.image.repository)) }}
 {{- if .Values.image.digest }}
 {{- printf "%s@%s" $repository .Values.image.digest }}
 {{- else }}
@@ -45,15 +55,103 @@ app.kubernetes.io/component: agent
 {{- end }}
 {{- end }}
 
+{{/* As each Kubernetes object has them; global ones may be plain names. */}}
+{{- define "nodetune.imagePullSecrets" -}}
+{{- $all := list }}
+{{- range concat (dig "imagePullSecrets" (list) (default dict .Values.global)) .Values.imagePullSecrets }}
+{{- $all = append $all (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with $all }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The pools, or one without a name: each a whole context in which the values of
+the pool stand above those of the chart, and rules of sysctl go by key. */}}
+{{- define "nodetune.pools" -}}
+{{- $names := list }}
+{{- range .Values.pools }}
+{{- if has .name $names }}
+{{- fail (printf "pools: two have the name %q" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- $pools := default (list dict) .Values.pools }}
+{{- toJson $pools }}
+{{- end }}
+
+{{- define "nodetune.poolValues" -}}
+{{- $root := index . 0 }}
+{{- $pool := index . 1 }}
+{{- $values := mergeOverwrite (deepCopy $root.Values.AsMap) (deepCopy (omit $pool "name")) }}
+{{- $own := dig "config" "sysctl" "rules" (list) $pool }}
+{{- if $own }}
+{{- $rules := list }}
+{{- $keys := list }}
+{{- range $own }}{{ $keys = append $keys .key }}{{ end }}
+{{- range (dig "sysctl" "rules" (list) (default dict $root.Values.config)) }}
+{{- if not (has .key $keys) }}{{ $rules = append $rules . }}{{ end }}
+{{- end }}
+{{- $_ := set (get (get $values "config") "sysctl") "rules" (concat $rules $own) }}
+{{- end }}
+{{- toJson $values }}
+{{- end }}
+
+{{- define "nodetune.poolName" -}}
+{{- $full := include "nodetune.fullname" (index . 0) }}
+{{- with (index . 1).name }}{{ printf "%s-%s" $full . | trunc 63 | trimSuffix "-" }}{{ else }}{{ $full }}{{ end }}
+{{- end }}
+
+{{/* The rules that the configuration adds and that are written. */}}
+{{- define "nodetune.writtenKeys" -}}
+{{- $keys := list }}
+{{- range (dig "sysctl" "rules" (list) (default dict .Values.config)) }}
+{{- if not .reportOnly }}
+{{- if not (regexMatch "^(fs\\.(inotify\\.|epoll\\.)[a-z_]+|fs\\.file-max|fs\\.nr_open|fs\\.aio-max-nr|user\\.max_[a-z_]+|vm\\.max_map_count|kernel\\.pid_max)$" .key) }}
+{{- fail (printf "config.sysctl.rules: nodetune does not write %s; it writes fs.inotify.*, fs.epoll.*, fs.file-max, fs.nr_open, fs.aio-max-nr, user.max_*, vm.max_map_count and kernel.pid_max" .key) }}
+{{- end }}
+{{- $keys = append $keys .key }}
+{{- end }}
+{{- end }}
+{{- toJson $keys }}
+{{- end }}
+
+{{/* The files below /proc/sys that they need beside those that are always mounted. */}}
+{{- define "nodetune.sysctlFiles" -}}
+{{- $files := list }}
+{{- range (include "nodetune.writtenKeys" . | fromJsonArray) }}
+{{- if not (regexMatch "^fs\\.(inotify\\.|epoll\\.|file-max$)" .) }}
+{{- $files = append $files (replace "." "/" .) }}
+{{- end }}
+{{- end }}
+{{- toJson (uniq $files) }}
+{{- end }}
+
 {{- define "nodetune.capabilities" -}}
-{{- $all := list "SYS_PTRACE" "DAC_READ_SEARCH" }}
+{{- $all := list }}
+{{- $config := default dict .Values.config }}
+{{- if .Values.scan }}
+{{- $all = list "SYS_PTRACE" "DAC_READ_SEARCH" }}
 {{- if .Values.bpf }}
 {{- $all = concat $all (list "BPF" "PERFMON") }}
 {{- end }}
 {{- if ne .Values.disk.mode "observe" }}
 {{- $all = concat $all (list "LEASE" "CHOWN" "FOWNER" "DAC_OVERRIDE") }}
 {{- end }}
-{{- toJson $all }}
+{{- end }}
+{{- range (include "nodetune.writtenKeys" . | fromJsonArray) }}
+{{- if hasPrefix "user." . }}
+{{- $all = append $all "SYS_RESOURCE" }}
+{{- end }}
+{{- end }}
+{{- if dig "inotify" "raiseNOFILE" (list) $config }}
+{{- $all = append $all "SYS_RESOURCE" }}
+{{- end }}
+{{- if dig "inotify" "canaryUIDs" (list) $config }}
+{{- $all = append $all "SETUID" }}
+{{- end }}
+{{- toJson (concat $all .Values.extraCapabilities | uniq) }}
 {{- end }}
 
 {{- define "nodetune.resources" -}}
@@ -64,21 +162,53 @@ app.kubernetes.io/component: agent
 {{- toYaml $resources }}
 {{- end }}
 
-{{/* The configuration with what the values above imply. */}}
+{{/* The configuration with what the values above imply. What it asks for and the
+pod is not granted is refused here, rather than on every node. */}}
 {{- define "nodetune.config" -}}
-{{- $config := merge (dict "apiVersion" "nodetune.io/v1alpha1" "kind" "Configuration") (deepCopy .Values.config) }}
-{{- if dig "disk" "mode" "" .Values.config }}
+{{- $written := default dict .Values.config }}
+{{- $config := merge (dict "apiVersion" "nodetune.io/v1alpha1" "kind" "Configuration") (deepCopy $written) }}
+{{- if dig "disk" "mode" "" $written }}
 {{- fail "config.disk.mode alone lacks what acting needs: set disk.mode, which also gives the mounts and capabilities" }}
+{{- end }}
+{{- if and (dig "inotify" "refusals" false $written) (not .Values.refusals) }}
+{{- fail "config.inotify.refusals alone lacks what it needs: set refusals and bpf, which also give the mount and capabilities" }}
+{{- end }}
+{{- if and (dig "reporter" "openGate" false $written) (not .Values.startupTaint) }}
+{{- fail "config.reporter.openGate alone lacks what it needs: set startupTaint, which also grants patch of nodes" }}
+{{- end }}
+{{- if and (dig "reporter" "podDemands" "enabled" false $written) (not .Values.podDemands.enabled) }}
+{{- fail "config.reporter.podDemands.enabled alone lacks what it needs: set podDemands.enabled, which also grants list and watch of pods" }}
+{{- end }}
+{{- if and (dig "inotify" "raiseNOFILE" (list) $written) (not (or .Values.hostPID .Values.exact)) }}
+{{- fail "config.inotify.raiseNOFILE needs hostPID: prlimit(2) takes the pid of the host" }}
+{{- end }}
+{{- range (dig "disk" "rotations" (list) $written) }}
+{{- if eq $.Values.disk.mode "observe" }}
+{{- fail "config.disk.rotations needs disk.mode assist or own" }}
+{{- end }}
+{{- if and (dig "reopen" "signal" "" .) (not (or $.Values.hostPID $.Values.exact)) }}
+{{- fail "config.disk.rotations: a writer that is signalled needs hostPID" }}
+{{- end }}
+{{- end }}
+{{- range (concat (dig "disk" "logPaths" (list) $written) (dig "disk" "filesystems" (list) $written)) }}
+{{- $path := . }}
+{{- $mounted := or (eq . "/var/log") (hasPrefix "/var/log/" .) }}
+{{- range $.Values.extraVolumeMounts }}
+{{- if or (eq (printf "/host/root%s" $path) .mountPath) (hasPrefix (printf "%s/" .mountPath) (printf "/host/root%s" $path)) }}{{ $mounted = true }}{{ end }}
+{{- end }}
+{{- if not $mounted }}
+{{- fail (printf "config.disk names %s, which is not mounted: give it with extraVolumes and extraVolumeMounts at /host/root%s" . .) }}
+{{- end }}
 {{- end }}
 {{- if ne .Values.disk.mode "observe" }}
 {{- if not .Values.scan }}
-{{- fail (printf "disk.mode %s needs scan: who has a log open is seen in /proc" .Values.disk.mode) }}
+{{- fail (printf "disk.mode %s needs scan: which process has a log open is seen in /proc" .Values.disk.mode) }}
 {{- end }}
 {{- $_ := mergeOverwrite $config (dict "disk" (dict "mode" .Values.disk.mode)) }}
 {{- end }}
 {{- if .Values.refusals }}
 {{- if not (and .Values.bpf .Values.scan) }}
-{{- fail "refusals needs bpf and scan: programs tell them" }}
+{{- fail "refusals needs bpf and scan: BPF programs report them" }}
 {{- end }}
 {{- $_ := mergeOverwrite $config (dict "inotify" (dict "refusals" true)) }}
 {{- end }}
@@ -91,26 +221,55 @@ app.kubernetes.io/component: agent
 {{- toYaml $config }}
 {{- end }}
 
-{{/* How the metrics are scraped: no certificate names the address of a pod. */}}
+{{/* How the metrics are scraped: a certificate names no pod's address. */}}
 {{- define "nodetune.scrapeTLS" -}}
-{{- if .Values.metrics.tls.secretName -}}
+{{- with .Values.metrics.tls -}}
+{{- if .secretName -}}
 scheme: https
 tlsConfig:
+  {{- if .insecureSkipVerify }}
   insecureSkipVerify: true
+  {{- else }}
+  serverName: {{ default (printf "%s.%s.svc" (include "nodetune.fullname" $) (include "nodetune.namespace" $)) .serverName }}
+  ca:
+    secret:
+      name: {{ .secretName }}
+      key: ca.crt
+  {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
-{{/* files/rules.yaml without the alerts that are disabled. */}}
+{{/* files/rules.yaml with the names of this release, without the alerts that are
+disabled, with the overrides of each and with additional rules. */}}
 {{- define "nodetune.rules" -}}
+{{- $of := .Values.metrics.prometheusRule }}
+{{- $names := list }}
+{{- range (include "nodetune.pools" . | fromJsonArray) }}{{ $names = append $names (include "nodetune.poolName" (list $ .)) }}{{ end }}
+{{- $matcher := ternary (printf "=%q" (first $names)) (printf "=~%q" (join "|" $names)) (eq (len $names) 1) }}
+{{- $job := default (include "nodetune.name" .) $of.job }}
+{{- $text := .Files.Get "files/rules.yaml" }}
+{{- $text = replace `daemonset="nodetune"` (printf "daemonset%s" $matcher) $text }}
+{{- $text = replace `created_by_name="nodetune"` (printf "created_by_name%s" $matcher) $text }}
+{{- $text = replace `job="nodetune"` (printf "job=%q" $job) $text }}
+{{- $text = replace "-n nodetune " (printf "-n %s " (include "nodetune.namespace" .)) $text }}
+{{- with $of.selector }}
+{{- $text = regexReplaceAll `\b(nodetune_[a-z_]+)\{` $text (printf "${1}{%s," (replace "$" "$$" .)) }}
+{{- $text = replace "(nodetune_config_last_reload_successful)" (printf "(nodetune_config_last_reload_successful{%s})" .) $text }}
+{{- $text = replace "(up{" (printf "(up{%s," .) $text }}
+{{- end }}
+{{- with $of.kubeStateMetricsSelector }}
+{{- $text = regexReplaceAll `\b(kube_[a-z_]+)\{` $text (printf "${1}{%s," (replace "$" "$$" .)) }}
+{{- end }}
 {{- $groups := list }}
-{{- range (.Files.Get "files/rules.yaml" | fromYaml).groups }}
+{{- range ($text | fromYaml).groups }}
 {{- $rules := list }}
 {{- range .rules }}
-{{- if not (has .alert $.Values.metrics.prometheusRule.disabled) }}
-{{- $rules = append $rules . }}
+{{- if not (has .alert $of.disabled) }}
+{{- $rules = append $rules (mergeOverwrite . (deepCopy (default dict (get $of.overrides .alert)))) }}
 {{- end }}
 {{- end }}
-{{- $groups = append $groups (dict "name" .name "rules" $rules) }}
+{{- $groups = append $groups (dict "name" .name "rules" (concat $rules $of.additionalRules)) }}
 {{- end }}
 {{- toYaml (dict "groups" $groups) }}
 {{- end }}

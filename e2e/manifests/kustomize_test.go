@@ -1,0 +1,198 @@
+package manifests_test
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// Every Kustomization is built by the kustomize of each supported kubectl, and all
+// make the same objects.
+func TestEveryKubectl(t *testing.T) {
+	versions, err := filepath.Glob("../bin/kustomize-kubectl-1.*") // make e2e-tools
+	if err != nil || len(versions) < 6 {
+		t.Fatalf("found %q (%v), want the kustomize of at least six versions of kubectl", versions, err)
+	}
+	for _, variant := range append(variants(t), "cleanup") {
+		t.Run(variant, func(t *testing.T) {
+			dir := filepath.Join(deploy, "overlays", variant)
+			if variant == "base" || variant == "cleanup" {
+				dir = filepath.Join(deploy, variant)
+			}
+			want := objects(t, api.MustKubectl(t, "", "kustomize", dir))
+			for _, v := range versions {
+				out, err := exec.CommandContext(t.Context(), v, dir).CombinedOutput()
+				if err != nil {
+					t.Errorf("%s: %v\n%s", v, err, out)
+					continue
+				}
+				got := objects(t, string(out))
+				if len(got) != len(want) {
+					t.Errorf("%s makes %d objects, want %d", v, len(got), len(want))
+				}
+				for name := range want {
+					if got[name] != want[name] {
+						t.Errorf("%s makes of %s\n%s\nwant\n%s", v, name, got[name], want[name])
+					}
+				}
+			}
+		})
+	}
+}
+
+// unlike are components that take away what the other one needs.
+var unlike = map[string][]string{
+	"minimal": {"assist", "bpf", "exact", "refusals", "pod-demands", "startup-taint"},
+}
+
+// Any two components go together, in either order: what one asks for stays, and the
+// SecurityContextConstraints allow it.
+func TestEveryPairOfComponents(t *testing.T) {
+	found, err := filepath.Glob(filepath.Join(deploy, "components", "*"))
+	if err != nil || len(found) < 12 {
+		t.Fatalf("found %q (%v)", found, err)
+	}
+	var names []string
+	for _, f := range found {
+		names = append(names, filepath.Base(f))
+	}
+	base := objects(t, kustomizeIn(t, ""))
+	alone := map[string]map[string]string{}
+	for _, n := range names {
+		alone[n] = objects(t, kustomizeIn(t, "", n))
+	}
+	limit := make(chan struct{}, 4)
+	var wait sync.WaitGroup
+	for _, a := range names {
+		for _, b := range names {
+			// openshift copies what the DaemonSet adds, and Kustomize takes an empty list
+			// for a missing one: minimal comes after it.
+			if a == b || a == "minimal" && b == "openshift" || slices.Contains(unlike[a], b) || slices.Contains(unlike[b], a) {
+				continue
+			}
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				limit <- struct{}{}
+				defer func() { <-limit }()
+				text, err := tryKustomizeIn(t, "", a, b)
+				if err != nil {
+					t.Errorf("%s, %s: %v", a, b, err)
+					return
+				}
+				together(t, a+", "+b, base, alone[a], alone[b], text)
+			}()
+		}
+	}
+	wait.Wait()
+}
+
+// together checks that text has every change that first and second make to base.
+func together(t *testing.T, what string, base, first, second map[string]string, text string) {
+	got := objects(t, text)
+	for _, one := range []map[string]string{first, second} {
+		for name, is := range one {
+			if strings.HasPrefix(name, "SecurityContextConstraints ") {
+				continue // they follow the DaemonSet, below
+			}
+			before := lines(base[name])
+			after := lines(got[name])
+			for line := range lines(is) {
+				if !before[line] && !after[line] {
+					t.Errorf("%s: %s lacks %s", what, name, strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	var scc struct {
+		AllowedCapabilities []string
+		AllowHostPID        bool
+	}
+	constraints, ok := got["SecurityContextConstraints <nil>/nodetune"]
+	if !ok {
+		return
+	}
+	var ds appsv1.DaemonSet
+	for text, into := range map[string]any{constraints: &scc, got["DaemonSet nodetune/nodetune"]: &ds} {
+		if err := yaml.Unmarshal([]byte(text), into); err != nil {
+			t.Error(err)
+		}
+	}
+	var asked []string
+	for _, c := range ds.Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add {
+		asked = append(asked, string(c))
+	}
+	if slices.Sort(asked); fmt.Sprint(asked) != fmt.Sprint(slices.Sorted(slices.Values(scc.AllowedCapabilities))) {
+		t.Errorf("%s: the DaemonSet adds %q, the SecurityContextConstraints allow %q", what, asked, scc.AllowedCapabilities)
+	}
+	if ds.Spec.Template.Spec.HostPID != scc.AllowHostPID {
+		t.Errorf("%s: hostPID %v, allowed %v", what, ds.Spec.Template.Spec.HostPID, scc.AllowHostPID)
+	}
+}
+
+// lines returns those of an object as JSON, without what follows a value.
+func lines(text string) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(text) {
+		all[strings.TrimRight(line, ",\n")] = true
+	}
+	return all
+}
+
+// What is mounted writable of /proc/sys is what nodetune writes: binfmt_misc below
+// /proc/sys/fs would run programs as root of the host.
+func TestNarrowMounts(t *testing.T) {
+	allowed := []string{"/proc/sys/fs/inotify", "/proc/sys/fs/epoll", "/proc/sys/fs/file-max"}
+	for _, variant := range variants(t) {
+		narrow(t, variant, kustomize(t, variant), allowed)
+	}
+	rules := []string{
+		"config.sysctl.rules[0].key=vm.max_map_count", "config.sysctl.rules[0].atLeast=262144",
+		"config.sysctl.rules[1].key=fs.inotify.max_user_watches", "config.sysctl.rules[1].atLeast=1048576",
+		"config.sysctl.rules[2].key=fs.nr_open", "config.sysctl.rules[2].atLeast=2097152",
+		"config.sysctl.rules[3].key=user.max_inotify_instances", "config.sysctl.rules[3].reportOnly=true",
+	}
+	for _, scan := range []string{"true", "false"} {
+		text := helm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--no-hooks", "--set", strings.Join(append(rules, "scan="+scan), ","))
+		narrow(t, "chart with rules, scan="+scan, text, append(allowed, "/proc/sys/vm/max_map_count", "/proc/sys/fs/nr_open"))
+	}
+}
+
+func narrow(t *testing.T, what, text string, want []string) {
+	t.Helper()
+	var ds appsv1.DaemonSet
+	for doc := range strings.SplitSeq(text, "\n---\n") {
+		if strings.Contains("\n"+doc, "\nkind: DaemonSet\n") {
+			if err := yaml.Unmarshal([]byte(doc), &ds); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	paths := map[string]string{}
+	for _, v := range ds.Spec.Template.Spec.Volumes {
+		if v.HostPath != nil {
+			paths[v.Name] = v.HostPath.Path
+		}
+	}
+	var got []string
+	for _, m := range ds.Spec.Template.Spec.Containers[0].VolumeMounts {
+		path := paths[m.Name]
+		if !m.ReadOnly && (path == "/" || path == "/proc" || strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys")) {
+			got = append(got, path)
+			if m.MountPath != "/host"+path {
+				t.Errorf("%s: %s is mounted at %s", what, path, m.MountPath)
+			}
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("%s mounts %q writable, want %q", what, got, want)
+	}
+}
