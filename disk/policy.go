@@ -16,7 +16,7 @@ import (
 // Mode says whether nodetune may act upon files.
 type Mode string
 
-// The modes. What each may do is in the README, "Modes".
+// The modes. docs/disks-and-logs.md, "Modes", lists what each may do.
 const (
 	Observe Mode = "observe" // see, predict, report, propose
 	Assist  Mode = "assist"  // act where the kubelet does not or is too late

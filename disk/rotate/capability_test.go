@@ -33,7 +33,7 @@ func TestHelperAct(t *testing.T) {
 	fmt.Fprintf(os.Stdout, "said: %v\n", err)
 }
 
-// acting is what acting upon logs of others takes, as the README says.
+// acting is what acting upon logs of others takes, as docs/permissions.md lists.
 var acting = []string{"chown", "dac_override", "fowner", "kill", "lease", "sys_ptrace"}
 
 // A root without one of the capabilities says which it misses, and has done

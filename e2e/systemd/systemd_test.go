@@ -66,18 +66,18 @@ func want(t *testing.T, value string) {
 	}
 }
 
-// install does on h what deploy/README.md says, but for the build.
+// install runs the commands of deploy/README.md on h, except for the build.
 func (h *host) install(t *testing.T) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(deploy, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(b), "\nA host that no DaemonSet reaches")
+	_, section, _ := strings.Cut(string(b), "\n## A host without Kubernetes\n")
 	_, block, ok := strings.Cut(section, "```sh\nmake build\n")
 	block, _, end := strings.Cut(block, "```")
 	if !ok || !end {
-		t.Fatal("deploy/README.md does not say how a host is installed")
+		t.Fatal("deploy/README.md has no commands that install nodetune on a host")
 	}
 	clone := filepath.Join(h.root, "root/nodetune")
 	if err := errors.Join(

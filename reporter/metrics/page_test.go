@@ -41,14 +41,14 @@ func metricsTable(t *testing.T) string {
 	return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
 }
 
-// descText is what a Desc says of itself; it has no getters.
+// descText matches the text form of a Desc, which has no getters.
 var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]*)", help: "(.*?)", (?:unit: "[^"]*", )?constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
 
 func row(t *testing.T, d *prometheus.Desc) string {
 	t.Helper()
 	p := descText.FindStringSubmatch(d.String())
 	if p == nil {
-		t.Fatalf("client_golang prints a Desc in another way now: %s", d)
+		t.Fatalf("the text form of a Desc changed in client_golang: %s", d)
 	}
 	kind := "gauge"
 	if strings.HasSuffix(p[1], "_total") {
@@ -61,8 +61,8 @@ func row(t *testing.T, d *prometheus.Desc) string {
 	return fmt.Sprintf("| `%s` | %s | %s | %s |", p[1], kind, labels, strings.ReplaceAll(p[2], "|", `\|`))
 }
 
-func TestREADMEListsEveryMetric(t *testing.T) {
-	goldentest.CompareSection(t, filepath.Join(goldentest.Root(t), "README.md"), tableBegin, tableEnd, metricsTable(t))
+func TestPageListsEveryMetric(t *testing.T) {
+	goldentest.CompareSection(t, filepath.Join(goldentest.Root(t), "docs/metrics.md"), tableBegin, tableEnd, metricsTable(t))
 }
 
 // What the golden exposition shows is in the table, with its labels.

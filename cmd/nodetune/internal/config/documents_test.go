@@ -3,35 +3,60 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-func readmeText(t *testing.T) string {
+// documents returns the text of the README, of deploy/README.md and of each
+// page in docs, by name.
+func documents(t *testing.T) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile("../../../../README.md")
+	root := goldentest.Root(t)
+	names, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b)
+	texts := map[string]string{}
+	for _, name := range append(names, filepath.Join(root, "README.md"), filepath.Join(root, "deploy/README.md")) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[rel] = string(b)
+	}
+	return texts
 }
 
-func TestReadmeConfigurationIsValid(t *testing.T) {
-	for i, block := range strings.Split(readmeText(t), "```yaml\n")[1:] {
-		text, _, _ := strings.Cut(block, "```")
-		if !strings.Contains(text, "kind: "+Kind+"\n") {
-			continue
+func TestDocumentedConfigurationIsValid(t *testing.T) {
+	configurations := 0
+	for name, text := range documents(t) {
+		for i, block := range strings.Split(text, "```yaml\n")[1:] {
+			text, _, _ := strings.Cut(block, "```")
+			if !strings.Contains(text, "kind: "+Kind+"\n") {
+				continue
+			}
+			configurations++
+			if _, err := Parse([]byte(text), fmt.Sprintf("%s, block %d", name, i)); err != nil {
+				t.Error(err)
+			}
 		}
-		if _, err := Parse([]byte(text), fmt.Sprintf("README block %d", i)); err != nil {
-			t.Error(err)
-		}
+	}
+	if configurations < 2 {
+		t.Errorf("found %d configurations in the documents, want two or more", configurations)
 	}
 }
 
-func TestReadmeProfiles(t *testing.T) {
-	text := readmeText(t)
+func TestDocumentedProfiles(t *testing.T) {
+	const page = "docs/configuration.md"
+	text := documents(t)[page]
 	for _, r := range sysctl.DefaultPolicy().Rules {
 		if r.ReportOnly {
 			continue
@@ -55,7 +80,7 @@ func TestReadmeProfiles(t *testing.T) {
 			row += cell
 		}
 		if !strings.Contains(text, row+"\n") {
-			t.Errorf("the README's table of profiles lacks the row\n%s", row)
+			t.Errorf("%s lacks the row\n%s", page, row)
 		}
 	}
 }
