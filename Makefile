@@ -1,5 +1,6 @@
-# make run   builds nodetune and raises this machine's limits (the main job)
-# make test  installs what the tests need and runs all of them; CI runs this
+# make run   builds nodetune and raises the limits of this machine
+# make test  installs what the tests need and runs all tests; CI runs this
+# make help  lists all targets
 
 GO    ?= go
 TOOL  := $(GO) tool -modfile=.ci/tools/go.mod
@@ -8,78 +9,78 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
-build:
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+build: ## Build bin/nodetune
 	$(GO) build -trimpath -o bin/nodetune ./cmd/nodetune
 
-run: build
+run: build ## Build nodetune and raise the limits of this machine
 	$(SUDO) bin/nodetune apply
 
 .NOTPARALLEL:
 
-test:
+test: ## Install what the tests need and run all tests (about one hour)
 	.ci/parts deps tidy generated vet lint race privileged fuzz cross e2e
 
-# Debian packages the tests use as oracles and victims.
-deps:
+deps: ## Install the Debian packages that the tests need
 	.ci/deps
 
-tidy:
+tidy: ## Check that go.mod is tidy
 	$(GO) mod tidy -diff
 
-# Compiles the BPF programs, which are committed.
-generate:
+generate: ## Compile the BPF programs, which are committed
 	$(GO) generate ./inotify/bpf ./sysctl/guard
 
-# What is committed is what was compiled.
-generated: generate
+generated: generate ## Check that the committed BPF programs are what the compiler makes
 	git diff --exit-code --stat -- inotify/bpf sysctl/guard
 
-vet:
+vet: ## Run go vet
 	$(GO) vet ./...
 
-lint:
+lint: ## Run golangci-lint, and count private words
 	$(TOOL) golangci-lint run ./...
+	$(GO) run ./.ci/words
 
-unit:
+unit: ## Run the unit tests, without root (1 to 2 minutes)
 	$(GO) test ./...
 
-race:
+race: ## Run the unit tests with the race detector
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-# As root, on the real limits of this machine; every setting is put back.
-privileged: build
+# The tests put every setting back.
+privileged: build ## Run the tests as root, on the real limits of this machine (about 15 minutes)
 	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 $(GO) test -p 1 -count=1 -timeout 20m ./...
 
-# Every parser for some seconds.
-fuzz:
+fuzz: ## Run every fuzz target for FUZZTIME (3s)
 	.ci/fuzz $(FUZZTIME)
 
-cross:
+cross: ## Build for amd64 and arm64
 	GOARCH=amd64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 	GOARCH=arm64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 
-# As root: some are about the real limits of this machine, and put them back.
-bench: build
+# Some benchmarks change the limits of this machine, and put them back.
+bench: build ## Run all benchmarks as root, six times each
 	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 $(GO) test -p 1 -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
 	$(TOOL) benchstat bin/bench.txt
 
-# The image, without a registry: skopeo copy docker-archive:bin/nodetune-amd64.tar docker://...
+# To push an image: skopeo copy docker-archive:bin/nodetune-amd64.tar docker://...
 IMAGE ?= ghcr.io/nodetune/nodetune:latest
 
-image: deps
+image: deps ## Build the images for amd64 and arm64, without a registry
 	deploy/image amd64 bin/nodetune-amd64.tar $(IMAGE)
 	deploy/image arm64 bin/nodetune-arm64.tar $(IMAGE)
 
-# The programs of a real cluster, from source: minutes the first time, nothing after that.
+# The programs of a real cluster. Only the first build takes minutes.
 KUBERNETES := kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl
 KUSTOMIZE  := $(patsubst e2e/tools/kustomize/%.mod,e2e/bin/kustomize-%,$(wildcard e2e/tools/kustomize/kubectl-*.mod))
 KVERSION   := -X k8s.io/component-base/version
 HLDFLAGS   := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
 KLDFLAGS   := -s -w $(KVERSION).gitVersion=v1.34.4 $(KVERSION).gitMajor=1 $(KVERSION).gitMinor=34 $(KVERSION).gitTreeState=clean
 
-e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm $(KUSTOMIZE) e2e/bin/kernel/vmlinuz
+e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm $(KUSTOMIZE) e2e/bin/kernel/vmlinuz ## Build the programs of a real cluster from source, once
 
 e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
 	mkdir -p e2e/bin
@@ -91,29 +92,28 @@ e2e/bin/.helm: e2e/tools/helm/go.sum
 	$(GO) -C e2e/tools/helm build -trimpath -ldflags "-s -w $(HLDFLAGS)" -o ../../bin/ tool
 	touch $@
 
-# The kustomize of each supported kubectl.
+# The version of kustomize that each supported kubectl contains.
 e2e/bin/kustomize-%: e2e/tools/kustomize/%.mod e2e/tools/kustomize/main.go
 	mkdir -p e2e/bin
 	$(GO) -C e2e/tools/kustomize build -trimpath -modfile=$*.mod -o ../../bin/kustomize-$* .
 
-# Linux 6.1, of Debian 12.
+# Linux 6.1, the kernel of Debian 12.
 e2e/bin/kernel/vmlinuz:
 	.ci/kernel $@
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
-e2e-up: e2e-tools e2e-image
+e2e-up: e2e-tools e2e-image ## Start a cluster of one node on this machine
 	$(GO) -C e2e build -o bin/e2e .
 	$(SUDO) e2e/bin/e2e up
 
-e2e-down:
+e2e-down: ## Remove that cluster
 	$(SUDO) e2e/bin/e2e down
 
 e2e-image: deps
 	$(GO) build -trimpath -o e2e/bin/nodetune ./cmd/nodetune
 	deploy/image $$($(GO) env GOARCH) e2e/bin/nodetune.tar ghcr.io/nodetune/nodetune:latest
 
-# Every test on a real cluster.
-e2e:
+e2e: ## Run all tests on a real cluster
 	.ci/parts e2e-tools e2e-image e2e-lint e2e-test
 
 e2e-lint:
@@ -121,7 +121,7 @@ e2e-lint:
 	$(GO) -C e2e vet ./...
 	$(GO) -C e2e tool -modfile=../.ci/tools/go.mod golangci-lint run ./...
 
-# What is asked of the API server alone is five minutes of waiting.
+# The tests of the API server mostly wait, so they run beside the others.
 e2e-test:
 	.ci/beside e2e-api e2e-clusters
 
@@ -131,13 +131,12 @@ e2e-api:
 e2e-clusters:
 	.ci/tests $(SUDO) env "PATH=$$PATH" $(GO) -C e2e test -v -p 1 -count=1 -timeout 45m $$($(GO) -C e2e list ./... | grep -v /api$$)
 
-# Rotation under load beside logrotate, at full size: some ten minutes.
-loss:
-	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -count=1 -timeout 60m -v -run '^TestLoss|^TestOvershoot' ./disk
+loss: ## Rotate logs under load beside logrotate, at full size (about ten minutes)
+	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -p 1 -count=1 -timeout 60m -v -run '^TestLoss|^TestOvershoot' ./disk/...
 
-# Needs the vulnerability database, so it is not part of make test.
-vuln:
+# It needs the vulnerability database, so it is not part of make test.
+vuln: ## Run govulncheck; needs the network
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
-clean:
+clean: ## Remove bin
 	rm -rf bin
