@@ -390,6 +390,9 @@ func TestRotateAfterKilledCopy(t *testing.T) {
 // Several rotate the same log at once, under a writer that reopens it: each line
 // is there once.
 func TestRotateTogether(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 9 s, and -short is set")
+	}
 	for _, inPlace := range []bool{false, true} {
 		t.Run(map[bool]string{false: "exchange", true: "in place"}[inPlace], func(t *testing.T) {
 			dir := t.TempDir()
