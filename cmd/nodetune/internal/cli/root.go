@@ -48,7 +48,7 @@ raises what is too low, never lowers, and proves it by reading back.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
-	f.StringVar(&o.config, "config", "", "configuration `file` (default: the built-in one, see 'nodetune config print-default')")
+	f.StringVar(&o.config, "config", "", "configuration `file`, or a directory whose *.yaml files are merged (default: the built-in one, see 'nodetune config print-default')")
 	o.Register(f)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
