@@ -94,7 +94,7 @@ func findings(c hostConf, all []filesystem.Filesystem) []Finding {
 		add(k.LogMaxSizeBytes < 0, Finding{
 			Reason: FindingKubeletRotationOff, Severity: SeverityWarning, Path: k.Config,
 			Message: "the kubelet rotates no container log: containerLogMaxSize is negative",
-			Do:      "set containerLogMaxSize: 10Mi in the kubelet's configuration, or let nodetune rotate with disk.mode: own",
+			Do:      "set containerLogMaxSize: 10Mi in the kubelet's configuration, or let nodetune rotate with disk.mode: exclusive",
 		})
 		// With one worker every ten seconds two writers at 32 MB/s reached a
 		// live log of 430 MiB with a limit of 10; with four every three seconds

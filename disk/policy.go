@@ -18,9 +18,9 @@ type Mode string
 
 // The modes. docs/disks-and-logs.md, "Modes", lists what each may do.
 const (
-	Observe Mode = "observe" // see, predict, report, propose
-	Assist  Mode = "assist"  // act where the kubelet does not or is too late
-	Own     Mode = "own"     // the kubelet's rotation is switched off
+	Observe Mode = "observe"   // see, predict, report, propose
+	Assist  Mode = "assist"    // act where the kubelet does not or is too late
+	Own     Mode = "exclusive" // the kubelet's rotation is switched off
 )
 
 // Policy is the block disk of the configuration.
@@ -28,6 +28,9 @@ type Policy struct {
 	Mode Mode `json:"mode"`
 	// LogPaths are the directories whose files are logs.
 	LogPaths []string `json:"logPaths"`
+	// AllowOtherLogPaths lets LogPaths name directories that hold more than logs
+	// by convention. The reader of the configuration checks it.
+	AllowOtherLogPaths bool `json:"allowOtherLogPaths"`
 	// Filesystems are further paths whose filesystems are watched.
 	Filesystems []string                  `json:"filesystems,omitempty"`
 	Pressure    filesystem.PressurePolicy `json:"pressure"`
@@ -85,7 +88,7 @@ func (p Policy) Validate() error {
 		}
 	}
 	wrong(p.Mode == Observe || p.Mode == Assist || p.Mode == Own,
-		"mode", "%q is not a mode: write observe, assist or own", p.Mode)
+		"mode", "%q is not a mode: write observe, assist or exclusive", p.Mode)
 	paths := func(at string, list []string) {
 		for i, s := range list {
 			wrong(path.IsAbs(s) && path.Clean(s) == s, field.Index(at, i),
@@ -117,7 +120,7 @@ func (p Policy) Validate() error {
 	span("readers.unfollowedAfter", p.Readers.UnfollowedAfter, time.Second)
 	for i, s := range p.Readers.Uncollected {
 		_, err := path.Match(s, "")
-		wrong(err == nil && strings.Count(s, "/") == 1, field.Index("readers.uncollected", i), "%q is not NAMESPACE/POD: write for example logging/fluent-bit-*, or kube-system/*", s)
+		wrong(err == nil && strings.Count(s, "/") == 1, field.Index("readers.excludePods", i), "%q is not NAMESPACE/POD: write for example logging/fluent-bit-*, or kube-system/*", s)
 	}
 	span("readers.rotateWait", p.Readers.RotateWait, 0)
 	span("statfsDeadline", p.StatfsDeadline, 10*time.Millisecond)

@@ -3,6 +3,8 @@ package sysctl
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +32,7 @@ var errRefused = errors.New("the kernel refused the value")
 func writeProblem(k Key, v Value, tree string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("write %s: %s is mounted read-only here: run nodetune on the host, or give the container the host's /proc/sys/fs read-write and name that mount with --path.procfs: %w", k, tree, err)
+		return fmt.Errorf("write %s: %s is mounted read-only here: run nodetune on the host, or mount the host's %s into the container, read-write and below the directory that --path.procfs names: %w", k, tree, mountsFor(k), err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return fmt.Errorf("write %s: %w: %s", k, err, privilegeFor(k))
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE):
@@ -39,6 +41,22 @@ func writeProblem(k Key, v Value, tree string, err error) error {
 		return fmt.Errorf("write %s: %w: no descriptor is left to open it with", k, err)
 	}
 	return fmt.Errorf("write %d to %s below %s: %w", int64(v), k, tree, err)
+}
+
+// narrowMounts hold every key that the built-in profiles write. All of
+// /proc/sys/fs would include binfmt_misc, which runs programs as root of the host.
+var narrowMounts = []string{"/proc/sys/fs/inotify", "/proc/sys/fs/epoll", "/proc/sys/fs/file-max"}
+
+// mountsFor names the mounts that writing takes: the narrow ones, and k's own file
+// where it is in none of them.
+func mountsFor(k Key) string {
+	file := "/proc/sys/" + k.Path()
+	mounts := narrowMounts
+	if !slices.ContainsFunc(narrowMounts, func(m string) bool { return file == m || strings.HasPrefix(file, m+"/") }) {
+		mounts = append(slices.Clone(mounts), file)
+	}
+	last := len(mounts) - 1
+	return strings.Join(mounts[:last], ", ") + " and " + mounts[last]
 }
 
 func privilegeFor(k Key) string {

@@ -196,16 +196,25 @@ func (n *notMounted) Error() string {
 	return "the host's /proc/sys/" + n.dir + " is not mounted"
 }
 
-// mounted reports whether /proc/sys/fs was put where procfs is not, as a
-// container is given it that may see nothing else.
+// mounted reports whether a part of the kernel's /proc/sys was mounted below t,
+// which itself is not procfs: a container that may see no more is given single
+// directories and files, such as fs/inotify, fs/epoll and fs/file-max.
 func (t *Tree) mounted() bool {
-	fd, err := openRetry(t.dir, "fs", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return onProcfs(fd)
+	found, seen := false, 0
+	_ = filepath.WalkDir(t.name, func(name string, _ fs.DirEntry, err error) error {
+		var st unix.Statfs_t
+		found = err == nil && unix.Statfs(name, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
+		if seen++; found || seen == maxMountPoints {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return found
 }
+
+// maxMountPoints bounds the search for mounts. A container runtime makes one file
+// or directory for each component of a mount's path.
+const maxMountPoints = 1000
 
 func onProcfs(dir int) bool {
 	var st unix.Statfs_t

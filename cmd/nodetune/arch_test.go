@@ -87,7 +87,7 @@ var arrows = []struct{ from, to string }{
 	{"reporter/fleet", "inotify reporter/diagnosis reporter/kube"},
 	{"reporter/metrics", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/safetext reporter reporter/health reporter/kube reporter/text sysctl"},
 	{"reporter/top", "inotify internal/safetext internal/workload reporter/text"},
-	{"cmd/nodetune/internal/config", "disk inotify internal/field reporter reporter/condition reporter/kube sysctl"},
+	{"cmd/nodetune/internal/config", "disk disk/reclaim disk/rotate inotify internal/field reporter reporter/condition reporter/kube sysctl"},
 	{"cmd/nodetune/internal/host", ""},
 	{"cmd/nodetune/internal/accounting", "cmd/nodetune/internal/host inotify inotify/bpf inotify/procscan inotify/tracefs internal/workload reporter"},
 	{"cmd/nodetune/internal/version", ""},

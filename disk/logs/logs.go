@@ -112,8 +112,8 @@ type ReadersPolicy struct {
 	// UnfollowedAfter is how long a growing container log may have no reader.
 	UnfollowedAfter field.Duration `json:"unfollowedAfter"`
 	// Uncollected are pods that the collectors leave out, NAMESPACE/POD with the
-	// wildcards of path.Match: nobody has to follow their logs.
-	Uncollected []string `json:"uncollected"`
+	// wildcards of path.Match: no reader has to follow their logs.
+	Uncollected []string `json:"excludePods"`
 	// RotateWait is how long the readers go on with a rotated file.
 	RotateWait field.Duration `json:"rotateWait"`
 }

@@ -171,7 +171,7 @@ func TestOwn(t *testing.T) {
 		}
 	})
 	t.Run("own", func(t *testing.T) {
-		own := strings.Replace(text, "mode: assist", "mode: own", 1)
+		own := strings.Replace(text, "mode: assist", "mode: exclusive", 1)
 		if own == text {
 			t.Fatal("assist does not say so")
 		}

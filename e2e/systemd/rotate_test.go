@@ -23,7 +23,7 @@ ExecStart=/bin/sh -c 'exec 3>>/var/log/app/app.log; trap "exec 3>>/var/log/app/a
 const rotations = `apiVersion: nodetune.io/v1alpha1
 kind: Configuration
 disk:
-  mode: own
+  mode: exclusive
   rotations:
     - paths: [/var/log/app/app.log]
       maxSize: 1Ki

@@ -52,7 +52,7 @@ func (t *containerRotationTask) pass(ctx context.Context) error {
 	}
 	why := u.Kubelet.Error // its limits are not known, nor how many archives it keeps
 	if why == "" && policy.Mode == disk.Assist && u.Kubelet.LogMaxSizeBytes <= 0 {
-		why = "the kubelet's rotation of containers' logs is off; disk.mode: own takes it over"
+		why = "the kubelet's rotation of containers' logs is off; disk.mode: exclusive takes it over"
 	}
 	if why != "" {
 		t.recordError(logdir.Action{Verb: logdir.ActionRotate, Path: "containers' logs", Error: why})

@@ -21,7 +21,7 @@ const disallowedInterval = time.Minute
 // maxUsageAge is how old an observation may be to act upon.
 const maxUsageAge = time.Minute
 
-// diskActions act upon log files, in the modes assist and own.
+// diskActions act upon log files, in the modes assist and exclusive.
 type diskActions struct {
 	agent  *Agent
 	roots  host.Roots

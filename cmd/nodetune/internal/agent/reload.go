@@ -48,6 +48,9 @@ func (a *Agent) applyConfig(v config.ReloadResult[config.Config]) {
 		a.config.Store(&v.Config)
 		a.metrics.Reloaded(true, time.Now())
 		a.log.Info("configuration reloaded")
+		for _, w := range v.Config.Warnings {
+			a.log.Warn("configuration", "warning", w)
+		}
 		a.recordNodeEvent(corev1.EventTypeNormal, kube.ConfigurationReloaded, "a new configuration is in force")
 		a.kube.reconfigure(v.Config.Reporter)
 		for _, t := range a.tasks {

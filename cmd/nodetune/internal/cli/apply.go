@@ -46,7 +46,7 @@ Needs uid 0 and a writable /proc/sys, but no capability.`,
 // apply runs one pass over the settings, prints the report, and returns the exit
 // code that it earns.
 func (o *options) apply(cmd *cobra.Command, act bool) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ inotify.pressurePercent in the configuration).`,
 // check runs one pass over every subsystem that changes nothing, prints the
 // report, and returns the exit code that it earns.
 func (o *options) check(cmd *cobra.Command) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

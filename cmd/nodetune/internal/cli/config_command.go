@@ -30,14 +30,14 @@ func newConfig() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use:   "validate FILE",
-			Short: "Say what is wrong with a configuration, with line and field",
-			Long: `Says what is wrong with a configuration, one problem a line: file, line, field.
-- reads the standard input. The exit code is 2 where something is wrong, 3
-where the file cannot be read.`,
+			Use:   "validate FILE|DIRECTORY",
+			Short: "Check a configuration, and report file, line and field of each problem",
+			Long: `Checks a configuration and prints one problem a line: file, line, field. A
+directory is checked as --config reads it: all *.yaml, merged. - reads the standard
+input. The exit code is 2 if something is wrong, 3 if the file cannot be read.`,
 			Example: `  nodetune config validate nodetune.yaml
   nodetune config print-default | nodetune config validate -`,
-			Args: requireArgs("config validate: which file? Give its path, or - for the standard input", 1),
+			Args: requireArgs("config validate: which file or directory? Give its path, or - for the standard input", 1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return validateConfig(cmd, args[0])
 			},
@@ -58,12 +58,14 @@ where the file cannot be read.`,
 }
 
 func validateConfig(cmd *cobra.Command, name string) error {
+	var c config.Config
 	var err error
 	if name == "-" {
-		_, err = config.Read(cmd.InOrStdin(), os.Stdin.Name())
+		c, err = config.Read(cmd.InOrStdin(), os.Stdin.Name())
 	} else {
-		_, err = config.Load(name)
+		c, err = config.Check(name)
 	}
+	printWarnings(cmd.ErrOrStderr(), c.Warnings)
 	if err == nil {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", name)
 	}

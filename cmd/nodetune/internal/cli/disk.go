@@ -57,7 +57,7 @@ func (f *diskFlags) run(cmd *cobra.Command, o *options) error {
 	case f.watch && f.window == 0:
 		return errors.New("--watch needs a --window to wait for, for example 5s")
 	}
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/agent"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/disk/reclaim"
 	"github.com/nodetune/nodetune/internal/field"
@@ -43,7 +44,7 @@ What somebody has open stays. What is unread goes only with --class unread
 With --dry-run it touches nothing and shows the steps, also those whose class
 is not switched on. Interrupt it at any time: each step is whole or not begun.`,
 		Example: `  sudo nodetune disk reclaim --until 80% --dry-run
-  sudo nodetune disk reclaim --until 80% --class foreign-archives,journal`,
+  sudo nodetune disk reclaim --until 80% --class other-archives,journal`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, o)
@@ -52,19 +53,11 @@ is not switched on. Interrupt it at any time: each step is whole or not begun.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.until, "until", "", "stop when so much of the filesystem is in use, for example 80%")
 	fl.StringVar(&f.path, "path", "", "which filesystem: that of this log `directory` (default: the first of disk.logPaths)")
-	fl.StringSliceVar(&f.classes, "class", nil, "switch these classes on too: "+join(reclaim.Classes))
+	fl.StringSliceVar(&f.classes, "class", nil, "switch these classes on too: "+strings.Join(config.ReclaimClassNames(), ", "))
 	fl.BoolVar(&f.critical, "critical", false, "the last reserves may go: the ballast, and the class unread")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the steps, do none")
 	_ = cmd.MarkFlagRequired("until")
 	return cmd
-}
-
-func join[T ~string](all []T) string {
-	s := make([]string, len(all))
-	for i, x := range all {
-		s[i] = string(x)
-	}
-	return strings.Join(s, ", ")
 }
 
 func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
@@ -72,16 +65,20 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return fmt.Errorf("--until %q: want a percentage, for example 80%%", f.until)
 	}
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
 	p := cfg.Disk
-	for _, c := range f.classes {
-		p.Reclaim.Classes = append(p.Reclaim.Classes, reclaim.Class(c))
-	}
-	if err := p.Validate(); err != nil {
-		return fmt.Errorf("--class: %w", err)
+	for _, name := range f.classes {
+		c, warning, err := config.ReclaimClass("--class", name)
+		if err != nil {
+			return err
+		}
+		if warning != "" {
+			printWarnings(cmd.ErrOrStderr(), []string{warning})
+		}
+		p.Reclaim.Classes = append(p.Reclaim.Classes, c)
 	}
 	if f.path == "" {
 		f.path = p.LogPaths[0]
@@ -145,9 +142,9 @@ func (f *diskReclaimFlags) show(w io.Writer, got reclaim.Result) error {
 	for _, s := range got.Steps {
 		switchOn := ""
 		if !s.Allowed {
-			switchOn = fmt.Sprintf(" — only with --class %s", s.Class)
+			switchOn = fmt.Sprintf(" — only with --class %s", config.ReclaimClassName(s.Class))
 		}
-		fmt.Fprintln(w, safetext.String(fmt.Sprintf("would free %s: %s (%s, %s)%s", field.Size(s.Frees), s.Path, s.Class, s.Reason, switchOn)))
+		fmt.Fprintln(w, safetext.String(fmt.Sprintf("would free %s: %s (%s, %s)%s", field.Size(s.Frees), s.Path, config.ReclaimClassName(s.Class), s.Reason, switchOn)))
 	}
 	state := "enough"
 	if !got.Met {

@@ -105,7 +105,7 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 	if o.output != "table" {
 		return fmt.Errorf("--output %s: disk rotate prints a line for each thing it does, and no document", o.output)
 	}
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

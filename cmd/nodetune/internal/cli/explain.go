@@ -32,13 +32,14 @@ that could change the answer cannot be read.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completeKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.explain(cmd.OutOrStdout(), args)
+			return o.explain(cmd, args)
 		},
 	}
 }
 
-func (o *options) explain(w io.Writer, args []string) error {
-	cfg, err := o.loadConfig()
+func (o *options) explain(cmd *cobra.Command, args []string) error {
+	w := cmd.OutOrStdout()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -105,8 +106,8 @@ func rulesOf(rules []sysctl.Rule, args []string) ([]sysctl.Rule, error) {
 }
 
 // completeKey offers the keys of the configuration.
-func (o *options) completeKey(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	cfg, err := o.loadConfig()
+func (o *options) completeKey(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

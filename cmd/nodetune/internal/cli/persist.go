@@ -17,7 +17,7 @@ import (
 // applyAndPersist is apply, and the file for the next boot. Who would win then
 // must be known before anything is written.
 func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

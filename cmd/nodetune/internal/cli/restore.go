@@ -47,7 +47,7 @@ puts a value back: not an exit, not a removal.
 }
 
 func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

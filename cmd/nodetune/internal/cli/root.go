@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -34,17 +35,21 @@ raises what is too low, never lowers, and proves it by reading back.`,
 		Version:       version.Read().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			return o.validate()
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil || !readsHost(cmd) {
+				return err
+			}
+			if err := o.FromEnvironment(cmd.Flags(), os.Getenv); err != nil {
+				return errInput(err)
+			}
+			return nil
 		},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
-	f.StringVar(&o.config, "config", "", "configuration `file` (default: the built-in one, see 'nodetune config print-default')")
-	f.StringVar(&o.Procfs, "path.procfs", "/proc", "procfs mount point")
-	f.StringVar(&o.Sysfs, "path.sysfs", "/sys", "sysfs mount point")
-	f.StringVar(&o.Rootfs, "path.rootfs", "/", "rootfs mount point; /etc, /run and /usr/lib are looked up below it")
+	f.StringVar(&o.config, "config", "", "configuration `file`, or a directory whose *.yaml files are merged (default: the built-in one, see 'nodetune config print-default')")
+	o.Register(f)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
@@ -54,6 +59,18 @@ raises what is too low, never lowers, and proves it by reading back.`,
 		newConfig(), newVersion(o),
 	)
 	return root
+}
+
+// readsHost reports whether cmd reads the kernel or the host: a wrong root does
+// not matter to the other commands.
+func readsHost(cmd *cobra.Command) bool {
+	for ; cmd.HasParent(); cmd = cmd.Parent() {
+		switch cmd.Name() {
+		case "config", "version", "nodes", "cleanup", "completion", "help":
+			return false
+		}
+	}
+	return true
 }
 
 // requireArgs wants arguments, most at most (0: as many as there are), and asks for

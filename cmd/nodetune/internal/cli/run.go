@@ -38,8 +38,9 @@ Node, and holds the floors just as well while the API server is away. It serves
 metrics for Prometheus, /livez and /readyz, and tells systemd when the floors
 hold.
 
-SIGHUP reads the configuration again, and so does a changed file, within some
-20 seconds. What is not valid is refused, and the one before it stays in force.`,
+The agent reads the configuration again on SIGHUP, and within 20 seconds of a
+change of the file or directory. An invalid configuration is rejected, and so is
+one that another user could change: the previous one stays in force.`,
 		Example: `  sudo nodetune run
   sudo nodetune run --config /etc/nodetune.yaml --log.format json
   curl -s localhost:9409/metrics | grep nodetune_sysctl`,
@@ -92,6 +93,9 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		Roots: o.Roots, Log: log, Config: cfg, File: file, Store: store, Act: !f.dryRun,
 		Client: client, Node: f.kube.nodeName, Server: f.web.server(),
 	})
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", "warning", w)
+	}
 	v := version.Read()
 	log.Info("nodetune started", "version", v.Version, "revision", v.Revision, "config", o.config, "dry_run", f.dryRun)
 	a.Run(cmd.Context(), hup)

@@ -54,7 +54,7 @@ only those of its own user, and says so.`,
 }
 
 func (o *options) topOnce(cmd *cobra.Command, rows int) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (o *options) topOnce(cmd *cobra.Command, rows int) error {
 }
 
 func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func parseErrno(s string) (int, error) {
 }
 
 func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) error {
-	cfg, err := o.loadConfig()
+	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

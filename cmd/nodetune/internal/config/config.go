@@ -1,8 +1,9 @@
 // Package config reads, validates and watches the configuration of nodetune.
 //
-// The configuration is one YAML document with one policy for each package.
-// Fields that it leaves out keep their default. Unknown fields, duplicate fields
-// and YAML aliases are errors, each with file, line and field.
+// The configuration is one YAML document with one policy for each package, or a
+// directory of such documents that are merged. Fields that it leaves out keep their
+// default. Unknown fields, duplicate fields, YAML aliases and two different values
+// of one field are errors, each with file, line and field.
 package config
 
 import (
@@ -10,8 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"syscall"
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
@@ -20,7 +19,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// Kind is the kind of a configuration file.
+// Kind is the kind of each configuration file.
 const Kind = "Configuration"
 
 // Config is the configuration: one policy per package. What a file leaves out
@@ -34,6 +33,9 @@ type Config struct {
 	Inotify  inotify.Policy `json:"inotify"`
 	Disk     disk.Policy    `json:"disk"`
 	Reporter ReporterPolicy `json:"reporter"`
+	// Warnings are what is valid and may be a mistake, or is no longer valid in the
+	// next release.
+	Warnings []string `json:"-"`
 }
 
 // DefaultYAML is the built-in configuration with comments.
@@ -61,60 +63,48 @@ func (e *ReadError) Error() string { return fmt.Sprintf("read the configuration:
 
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// Load reads the named file.
-func Load(name string) (Config, error) {
-	f, err := open(name)
+// Load reads the named file or directory for a command that obeys it. A file
+// that another user could change is refused.
+func Load(name string) (Config, error) { return load(name, trustOwn()) }
+
+// Check reads the named file or directory for a command that only reports what is
+// wrong with it, whoever could change it.
+func Check(name string) (Config, error) { return load(name, trust{any: true}) }
+
+func load(name string, trust trust) (Config, error) {
+	parts, err := readParts(name, trust)
 	if err != nil {
-		return Config{}, &ReadError{err}
+		return Config{}, err
 	}
-	defer func() { _ = f.Close() }()
-	return Read(f, name)
+	return ParseParts(parts, name)
 }
-
-// readFile returns at most one byte more of the named file than a
-// configuration may have.
-func readFile(name string) ([]byte, error) {
-	f, err := open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, maxBytes+1))
-}
-
-// open does not wait for the other end of a FIFO.
-func open(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-}
-
-// maxBytes keeps a wrong path from being read into memory. The longest
-// sensible configuration has some kilobytes.
-const maxBytes = 1 << 20
 
 // Read reads a configuration; name stands before each problem.
 func Read(r io.Reader, name string) (Config, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	p, err := readPart(r, name)
 	if err != nil {
-		return Config{}, &ReadError{err}
+		return Config{}, err
 	}
-	return Parse(b, name)
+	return ParseParts([]Part{p}, name)
 }
 
 // Parse reads b over the built-in configuration. Its error has one line
 // for each problem: file, line, field, what is wrong.
 func Parse(b []byte, name string) (Config, error) {
-	if len(b) > maxBytes {
-		return Config{}, fmt.Errorf("%s: is larger than %d bytes, no configuration is", name, maxBytes)
-	}
+	return ParseParts([]Part{{Name: name, Text: string(b)}}, name)
+}
+
+// ParseParts is Parse of the parts of the configuration called name, merged: no
+// part overrides another, so two values of one field are an error.
+func ParseParts(parts []Part, name string) (Config, error) {
 	c := Default()
 	c.Sysctl = sysctl.Policy{} // a list replaces, and here a list means rules to add
-	lines, err := decode(b, &c)
-	if err == nil {
-		err = c.complete()
-	}
-	var errs []error
-	for _, e := range field.All(err) {
-		errs = append(errs, lines.locate(name, e))
+	places, warnings, errs := decode(parts, &c)
+	if places != nil {
+		c.Warnings = append(warnings, keyWarnings(c.Sysctl, places, name)...)
+		for _, e := range field.All(c.complete()) {
+			errs = append(errs, places.locate(name, e))
+		}
 	}
 	if len(errs) > 0 {
 		return Config{}, errors.Join(errs...)
@@ -125,17 +115,11 @@ func Parse(b []byte, name string) (Config, error) {
 // complete checks c as it was written and fills in the rules of its profile.
 func (c *Config) complete() error {
 	var errs []error
-	if c.APIVersion != reporter.APIVersion {
-		errs = append(errs, field.Errorf("apiVersion", "is %q, this nodetune reads %s", c.APIVersion, reporter.APIVersion))
-	}
-	if c.Kind != Kind {
-		errs = append(errs, field.Errorf("kind", "is %q, want %s", c.Kind, Kind))
-	}
 	profile, err := sysctl.Profile(c.Profile)
 	if err != nil {
 		errs = append(errs, field.Errorf("profile", "%v", err))
 	}
-	written := c.Sysctl.Validate()
+	written := suggestKeys(c.Sysctl.Rules, c.Sysctl.Validate())
 	c.Sysctl = c.Sysctl.Over(profile)
 	if written == nil {
 		// The places of merged rules are not those of the file.
@@ -146,7 +130,7 @@ func (c *Config) complete() error {
 	return errors.Join(append(errs,
 		field.Under("sysctl", written),
 		field.Under("inotify", c.Inotify.Validate()),
-		field.Under("disk", c.Disk.Validate()),
+		field.Under("disk", errors.Join(append(checkLogPaths(c.Disk), c.Disk.Validate())...)),
 		field.Under("reporter", c.Reporter.Validate()),
 	)...)
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,15 +17,23 @@ import (
 	"github.com/nodetune/nodetune/reporter"
 )
 
-// fileLines says on which line of the file each field stands.
-type fileLines map[string]int
+// A place is a line of a file.
+type place struct {
+	file string
+	line int
+}
 
-// locate puts file and line before e. A field that the file does not have
-// stands where its parent does.
-func (l fileLines) locate(name string, e *field.Error) error {
+func (p place) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+
+// places says where each field is written. A field that is not written is
+// located where its parent is.
+type places map[string]place
+
+// locate puts file and line before e; name is the configuration's.
+func (l places) locate(name string, e *field.Error) error {
 	for path := e.Path; ; {
-		if line, ok := l[path]; ok {
-			name = fmt.Sprintf("%s:%d", name, line)
+		if at, ok := l[path]; ok {
+			name = at.String()
 			break
 		}
 		i := strings.LastIndexAny(path, ".[")
@@ -41,38 +48,118 @@ func (l fileLines) locate(name string, e *field.Error) error {
 	return fmt.Errorf("%s: %w", name, e)
 }
 
-// decode decodes the one YAML document in b into c, which holds the
-// defaults. sigs.k8s.io/yaml decodes; its errors name neither line nor field,
-// so that checker looks first and refuses everything that it would.
-func decode(b []byte, c *Config) (fileLines, error) {
-	k := checker{lines: make(fileLines)}
-	docs := yamlnode.NewDecoder(bytes.NewReader(b))
-	var doc yamlnode.Node
-	switch err := docs.Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		return k.lines, field.Errorf("", "is empty: begin with apiVersion: %s and kind: %s", reporter.APIVersion, Kind)
-	case err != nil:
-		return k.lines, field.Errorf("", "is not YAML: %v", err)
+// decode decodes parts, merged, into c, which holds the defaults. It returns
+// where each field is written, and warnings. sigs.k8s.io/yaml decodes; its errors
+// name neither line nor field, so that checker looks first and refuses everything
+// that it would. Errors start with their place.
+func decode(parts []Part, c *Config) (places, []string, []error) {
+	m := merger{places: make(map[*yamlnode.Node]place)}
+	var whole *yamlnode.Node
+	var warnings []string
+	heads := 0
+	for _, part := range parts {
+		root, warned, ok := m.read(part)
+		warnings = append(warnings, warned...)
+		if !ok {
+			continue
+		}
+		heads += m.checkHead(root, part.Name)
+		if whole == nil {
+			whole = root
+		} else {
+			whole = m.merge(whole, root, reflect.TypeFor[Config](), "")
+		}
 	}
-	if err := docs.Decode(new(yamlnode.Node)); !errors.Is(err, io.EOF) {
-		return k.lines, field.Errorf("", "holds more than one document: want one")
+	if len(m.errs) > heads {
+		return nil, nil, m.errs // what the others would hide or repeat
 	}
-	k.check(doc.Content[0], reflect.TypeFor[Config](), "")
-	if len(k.errs) > 0 {
-		return k.lines, errors.Join(k.errs...)
+	k := checker{places: make(places), of: m.places}
+	k.check(whole, reflect.TypeFor[Config](), "")
+	b, err := yamlnode.Marshal(whole)
+	if err == nil {
+		// No default may stand in for these two.
+		c.APIVersion, c.Kind = "", ""
+		err = yaml.UnmarshalStrict(b, c)
 	}
-	// No default may stand in for these two.
-	c.APIVersion, c.Kind = "", ""
-	if err := yaml.UnmarshalStrict(b, c); err != nil {
-		return k.lines, field.Errorf("", "%v", err)
+	if err != nil {
+		return k.places, nil, append(m.errs, fmt.Errorf("%s: %w", parts[0].Name, err))
 	}
-	return k.lines, nil
+	return k.places, warnings, m.errs
+}
+
+// read returns the one document of part, checked.
+func (m *merger) read(part Part) (root *yamlnode.Node, warnings []string, ok bool) {
+	k := checker{name: part.Name, places: make(places), of: m.places}
+	k.root(part.Text)
+	if len(k.errs) == 0 {
+		// No error can be about a document that is none.
+		root = k.doc.Content[0]
+		warnings = renameWords(root, part.Name)
+		k.check(root, reflect.TypeFor[Config](), "")
+	}
+	for _, err := range k.errs {
+		for _, e := range field.All(err) {
+			m.errs = append(m.errs, k.places.locate(part.Name, e))
+		}
+	}
+	return root, warnings, len(k.errs) == 0
+}
+
+// checkHead checks that the document is a configuration of this version, and
+// returns the number of errors.
+func (m *merger) checkHead(root *yamlnode.Node, name string) int {
+	n := 0
+	for _, head := range []struct{ field, want, reads string }{
+		{"apiVersion", reporter.APIVersion, "this nodetune reads"},
+		{"kind", Kind, "want"},
+	} {
+		got, at := "", name
+		if v := child(root, head.field); v != nil {
+			got, at = v.Value, m.places[v].String()
+		}
+		if got != head.want {
+			n++
+			m.errs = append(m.errs, fmt.Errorf("%s: %w", at, field.Errorf(head.field, "is %q, %s %s", got, head.reads, head.want)))
+		}
+	}
+	return n
 }
 
 // checker compares a YAML document with the type it is to fill.
 type checker struct {
-	lines fileLines
-	errs  []error
+	name   string // of the file, for nodes that have no place yet
+	doc    yamlnode.Node
+	places places
+	of     map[*yamlnode.Node]place
+	errs   []error
+}
+
+// root reads the one YAML document of text.
+func (k *checker) root(text string) {
+	if len(text) > maxBytes {
+		k.errorf("", "is larger than %d bytes, no configuration is", maxBytes)
+		return
+	}
+	docs := yamlnode.NewDecoder(strings.NewReader(text))
+	switch err := docs.Decode(&k.doc); {
+	case errors.Is(err, io.EOF):
+		k.errorf("", "is empty: begin with apiVersion: %s and kind: %s", reporter.APIVersion, Kind)
+	case err != nil:
+		k.errorf("", "is not YAML: %v", err)
+	case !errors.Is(docs.Decode(new(yamlnode.Node)), io.EOF):
+		k.errorf("", "holds more than one document: want one")
+	}
+}
+
+// at notes that the field path is written at n, and returns the place.
+func (k *checker) at(path string, n *yamlnode.Node) place {
+	p, known := k.of[n]
+	if !known {
+		p = place{k.name, n.Line}
+		k.of[n] = p
+	}
+	k.places[path] = p
+	return p
 }
 
 func (k *checker) errorf(path, format string, args ...any) {
@@ -82,7 +169,7 @@ func (k *checker) errorf(path, format string, args ...any) {
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 func (k *checker) check(n *yamlnode.Node, t reflect.Type, path string) {
-	k.lines[path] = n.Line
+	k.at(path, n)
 	if n.Kind == yamlnode.AliasNode || n.Anchor != "" {
 		k.errorf(path, "uses an anchor or alias: write the value out")
 		return
@@ -119,19 +206,20 @@ func (k *checker) checkStruct(n *yamlnode.Node, t reflect.Type, path string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
 		at := strings.TrimPrefix(path+"."+short(name.Value), ".")
-		k.lines[at] = name.Line
+		k.at(at, name)
 		sf, known := fieldNamed(t, name.Value)
 		switch line, dup := first[name.Value]; {
 		case dup:
 			k.errorf(at, "is there twice, first on line %d", line)
 			continue
 		case name.Kind != yamlnode.ScalarNode || !known:
-			k.errorf(at, "is not a field here: want one of %s", strings.Join(fieldNames(t), ", "))
+			names := fieldNames(t)
+			k.errorf(at, "is not a field here: want one of %s%s", strings.Join(names, ", "), didYouMean(name.Value, names))
 			continue
 		}
 		first[name.Value] = name.Line
 		k.check(value, sf.Type, at)
-		k.lines[at] = name.Line
+		k.at(at, name)
 	}
 }
 

@@ -18,7 +18,21 @@ func Schema() map[string]any {
 	properties := s["properties"].(map[string]any)
 	properties["apiVersion"] = map[string]any{"const": reporter.APIVersion}
 	properties["kind"] = map[string]any{"const": Kind}
+	addOldNames(properties)
 	return s
+}
+
+// addOldNames adds the fields that are accepted under their old name.
+func addOldNames(properties map[string]any) {
+	below := func(name string) map[string]any {
+		return properties[name].(map[string]any)["properties"].(map[string]any)
+	}
+	properties = below("disk")
+	readers := below("readers")
+	readers["uncollected"] = map[string]any{
+		"type": []string{"array", "null"}, "items": map[string]any{"type": "string"},
+		"deprecated": true, "description": "the old name of excludePods",
+	}
 }
 
 // describedType is a type whose JSON is not what its Go kind says.

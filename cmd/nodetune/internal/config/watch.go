@@ -1,42 +1,41 @@
 package config
 
-import (
-	"bytes"
-)
+import "slices"
 
-// File is a configuration file that may change under the agent. It is
-// polled: an agent that needs an inotify instance fails exactly when it is
-// needed.
+// File is a configuration file, or a directory of them, that may change while the
+// agent runs. It is polled: an agent that needs an inotify instance fails exactly
+// when it is needed.
 type File[C any] struct {
-	read  func() ([]byte, error)
-	parse func([]byte) (C, error)
+	read  func() ([]Part, error)
+	parse func([]Part) (C, error)
 
-	inForce    []byte
-	lastPolled []byte // of the last poll
-	rejected   error  // why what the file holds now is not in force
+	inForce    []Part
+	lastPolled []Part // of the last poll
+	polled     bool
+	rejected   error // why what the file holds now is not in force
 }
 
 // ReloadResult is what a poll found.
 type ReloadResult[C any] struct {
 	Config   C
 	Changed  bool  // config is new and valid: put it in force
-	Reverted bool  // the file holds again what is in force
-	Err      error // the file cannot be read or is not valid, and was not already refused for this
+	Reverted bool  // the files match the configuration in force again
+	Err      error // the files cannot be read, trusted or parsed, for a reason that is new
 }
 
-// Poll reads the file. What is valid and new is returned; what is not is
-// refused, once, and the old configuration stays in force. A change counts only
-// when two polls have seen the same bytes, since a file may be read between
-// being truncated and being written, and half of a file may be valid; at once
-// says that somebody has asked, and takes it as it is.
+// Poll reads the files. A valid new configuration is returned. An invalid one, or
+// files that may not be read or trusted, are rejected once, and the old
+// configuration stays in force. A change counts only when two polls have read the
+// same bytes: a file may be read between being truncated and being written, and
+// half of a file may be valid. With atOnce, as after SIGHUP, it counts immediately.
 func (f *File[C]) Poll(atOnce bool) ReloadResult[C] {
-	b, err := f.read()
+	parts, err := f.read()
 	if err != nil {
 		return f.reject(err)
 	}
-	settled := atOnce || f.lastPolled != nil && bytes.Equal(b, f.lastPolled)
-	f.lastPolled = b
-	if bytes.Equal(b, f.inForce) {
+	settled := atOnce || f.polled && slices.Equal(parts, f.lastPolled)
+	f.lastPolled, f.polled = parts, true
+	if f.inForce != nil && slices.Equal(parts, f.inForce) {
 		mended := f.rejected != nil
 		f.rejected = nil
 		return ReloadResult[C]{Reverted: mended}
@@ -44,11 +43,11 @@ func (f *File[C]) Poll(atOnce bool) ReloadResult[C] {
 	if !settled {
 		return ReloadResult[C]{}
 	}
-	config, err := f.parse(b)
+	config, err := f.parse(parts)
 	if err != nil {
 		return f.reject(err)
 	}
-	f.inForce, f.rejected = b, nil
+	f.inForce, f.rejected = parts, nil
 	return ReloadResult[C]{Config: config, Changed: true}
 }
 
@@ -61,8 +60,8 @@ func (f *File[C]) reject(err error) ReloadResult[C] {
 	return ReloadResult[C]{Err: err}
 }
 
-// Watch returns the configuration that the named file holds, and the file
-// to poll for changes. Without a name there is nothing to poll: the file is nil.
+// Watch returns the configuration of the named file or directory, and the File to
+// poll for changes. Without a name there is nothing to poll: the File is nil.
 func Watch(name string) (Config, *File[Config], error) {
 	if name == "" {
 		return Default(), nil, nil
@@ -72,8 +71,8 @@ func Watch(name string) (Config, *File[Config], error) {
 		return cfg, nil, err
 	}
 	file := &File[Config]{
-		read:  func() ([]byte, error) { return readFile(name) },
-		parse: func(b []byte) (Config, error) { return Parse(b, name) },
+		read:  func() ([]Part, error) { return readParts(name, trustOwn()) },
+		parse: func(parts []Part) (Config, error) { return ParseParts(parts, name) },
 	}
 	v := file.Poll(true)
 	if v.Err != nil { // it changed since it was loaded

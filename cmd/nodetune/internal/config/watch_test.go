@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-// watched is a configFile whose file is a variable and whose configuration is
+// watched is a File whose file is a variable and whose configuration is
 // its text; "bad" anywhere in it is not valid.
 func watched(content *string, readErr *error) *File[string] {
 	f := &File[string]{
-		read: func() ([]byte, error) { return []byte(*content), *readErr },
-		parse: func(b []byte) (string, error) {
-			if strings.Contains(string(b), "bad") {
-				return "", errors.New("not valid: " + string(b))
+		read: func() ([]Part, error) { return []Part{{"x.yaml", *content}}, *readErr },
+		parse: func(parts []Part) (string, error) {
+			if strings.Contains(parts[0].Text, "bad") {
+				return "", errors.New("not valid: " + parts[0].Text)
 			}
-			return string(b), nil
+			return parts[0].Text, nil
 		},
 	}
 	f.Poll(true)
@@ -42,7 +42,7 @@ func TestReload(t *testing.T) {
 		{"in force", func() {}, false, ReloadResult[string]{}},
 		{"broken", set("bad"), false, ReloadResult[string]{}},
 		{"broken and settled", func() {}, false, ReloadResult[string]{Err: errors.New("not valid: bad")}},
-		{"said once", func() {}, false, ReloadResult[string]{}},
+		{"reported once", func() {}, false, ReloadResult[string]{}},
 		{"broken in another way", set("bad2"), true, ReloadResult[string]{Err: errors.New("not valid: bad2")}},
 		{"mended by putting the old one back", set("two"), false, ReloadResult[string]{Reverted: true}},
 		{"removed", gone, false, ReloadResult[string]{Err: errors.New("no such file")}},
