@@ -93,7 +93,7 @@ type PassResult struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Guard is the mode of the agent's guard. It is empty where it is not known,
 	// as it is without an agent.
-	Guard GuardMode `json:"guard,omitempty"`
+	Guard string `json:"guard,omitempty"`
 	// GuardReason says why the guard is off, or does less than is configured.
 	GuardReason string `json:"guard_reason,omitempty"`
 	// GuardLimits are what the guard does not know of a write.
