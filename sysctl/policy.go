@@ -20,6 +20,8 @@ type Policy struct {
 	// instances of one user may cost at the floors; 0: no limit. It limits the
 	// floor of fs.inotify.max_queued_events.
 	QueueMemoryPercent float64 `json:"queueMemoryPercent,omitempty"`
+	// Guard selects what happens at the moment of a write by another program.
+	Guard GuardMode `json:"guard,omitempty"`
 }
 
 // PolicyRule is one rule as it is configured. Exactly one of AtLeast, Exactly
@@ -59,7 +61,10 @@ func (p Policy) Over(base Policy) Policy {
 			rules = append(rules, r)
 		}
 	}
-	over := Policy{Rules: rules, FloorMemoryPercent: base.FloorMemoryPercent, QueueMemoryPercent: base.QueueMemoryPercent}
+	over := Policy{Rules: rules, FloorMemoryPercent: base.FloorMemoryPercent, QueueMemoryPercent: base.QueueMemoryPercent, Guard: base.Guard}
+	if p.Guard != GuardDefault {
+		over.Guard = p.Guard
+	}
 	if p.FloorMemoryPercent != 0 {
 		over.FloorMemoryPercent = p.FloorMemoryPercent
 	}

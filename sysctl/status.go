@@ -91,6 +91,18 @@ type PassResult struct {
 	Paused string `json:"paused,omitempty"`
 	// Warnings do not keep a rule from being in force.
 	Warnings []string `json:"warnings,omitempty"`
+	// Guard is the mode of the agent's guard. It is empty where it is not known,
+	// as it is without an agent.
+	Guard string `json:"guard,omitempty"`
+	// GuardReason says why the guard is off, or does less than is configured.
+	GuardReason string `json:"guard_reason,omitempty"`
+	// GuardLimits are what the guard does not know of a write.
+	GuardLimits []string `json:"guard_limits,omitempty"`
+	// GuardPrograms are the BPF programs at the cgroup root, in the order in which
+	// they run, where one is not nodetune's: the last one decides.
+	GuardPrograms []GuardProgram `json:"guard_programs,omitempty"`
+	// ObservedWrites are writes of the managed keys by other programs.
+	ObservedWrites ObservedWrites `json:"observed_writes,omitempty"`
 }
 
 // Unsatisfied returns the rules that are neither in force nor absent.

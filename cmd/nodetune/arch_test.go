@@ -91,8 +91,8 @@ var arrows = []struct{ from, to string }{
 	{"cmd/nodetune/internal/host", ""},
 	{"cmd/nodetune/internal/accounting", "cmd/nodetune/internal/host inotify inotify/bpf inotify/procscan inotify/tracefs internal/workload reporter"},
 	{"cmd/nodetune/internal/version", ""},
-	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/health reporter/kube reporter/metrics reporter/text sysctl sysctl/sysctld"},
-	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top sysctl sysctl/sysctld"},
+	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/health reporter/kube reporter/metrics reporter/text sysctl sysctl/guard sysctl/sysctld"},
+	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top sysctl sysctl/guard sysctl/sysctld"},
 	{"cmd/nodetune", "cmd/nodetune/internal/cli"},
 }
 

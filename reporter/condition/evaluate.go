@@ -2,6 +2,7 @@ package condition
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,7 +33,7 @@ func Evaluate(s reporter.Snapshot, now time.Time, staleAfter time.Duration, t in
 			return logCollectorStalled(u, s.Inotify, now, staleAfter, t)
 		}),
 		evaluate(LogDiskPressure, s.Disk, now, staleAfter, func(u disk.Usage) Evaluation { return fromAssessment(u.Pressure) }),
-		evaluate(SysctlDrift, s.Sysctl, now, staleAfter, sysctlDrift),
+		evaluate(SysctlDrift, s.Sysctl, now, staleAfter, func(o sysctl.PassResult) Evaluation { return sysctlDrift(o, now) }),
 	}
 }
 
@@ -117,10 +118,16 @@ func topConsumer(p *inotify.Process) string {
 	return fmt.Sprintf("; most are held by %s", safetext.String(p.Comm))
 }
 
-func sysctlDrift(o sysctl.PassResult) Evaluation {
+// sysctlDrift names who lowered a key, where a guard saw the writes. They stand
+// in the message alone: only what a pass read decides about status and reason.
+func sysctlDrift(o sysctl.PassResult, now time.Time) Evaluation {
 	unmet := o.Unsatisfied()
 	if len(unmet) == 0 {
-		return Evaluation{Severity: Clear, Reason: FloorsInForce, Message: "every setting is as wanted"}
+		m := "every setting is as wanted"
+		if k := o.ObservedWrites.LastLowered(now); k != "" {
+			m += fmt.Sprintf("; %s was %s", k, safetext.String(o.ObservedWrites.LoweredBy(k, now)))
+		}
+		return Evaluation{Severity: Clear, Reason: FloorsInForce, Message: m}
 	}
 	worst := unmet[0]
 	for _, s := range unmet {
@@ -135,6 +142,9 @@ func sysctlDrift(o sysctl.PassResult) Evaluation {
 	m := fmt.Sprintf("%s is %s, wanted %s %s", worst.Key, worst.Value, opWord(worst.Op), worst.Want)
 	if n := len(unmet) - 1; n > 0 {
 		m += fmt.Sprintf(" (and %d more)", n)
+	}
+	if by := o.ObservedWrites.LoweredBy(worst.Key, now); by != "" && !strings.Contains(worst.Reason, by) {
+		m += "; " + safetext.String(by)
 	}
 	if worst.Reason != "" {
 		m += ": " + safetext.String(worst.Reason)

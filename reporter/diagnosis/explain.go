@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"slices"
+	"time"
 
 	"github.com/nodetune/nodetune/sysctl"
 	"github.com/nodetune/nodetune/sysctl/sysctld"
@@ -34,6 +35,10 @@ type KeyExplanation struct {
 	// SourceUnknown reports that the running value is larger than what any known
 	// source gives.
 	SourceUnknown bool `json:"sourceUnknown,omitempty"`
+	// LoweredBy names the programs that lowered the key in the last hour, where the
+	// agent's guard saw them; ObservedWrites are all writes that it saw.
+	LoweredBy      string                `json:"loweredBy,omitempty"`
+	ObservedWrites sysctl.ObservedWrites `json:"observedWrites,omitempty"`
 }
 
 // BootValue is what one loader would leave in the key.
@@ -52,11 +57,14 @@ type Sources struct {
 	// Foreign is the running value, or the value before nodetune's first change
 	// where the running one is nodetune's.
 	Foreign sysctl.Value
+	// Writes are what the agent's guard saw of the key until Now.
+	Writes sysctl.ObservedWrites
+	Now    time.Time
 }
 
 // Explain composes e with the sources that set it at the next boot of machine m.
 func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, src Sources) KeyExplanation {
-	k := KeyExplanation{Explanation: e, Tuned: src.Tuned, Cmdline: src.Cmdline.Settings(e.Key.Path()), Commands: src.Commands}
+	k := KeyExplanation{Explanation: e, Tuned: src.Tuned, Cmdline: src.Cmdline.Settings(e.Key.Path()), Commands: src.Commands, ObservedWrites: src.Writes, LoweredBy: src.Writes.LoweredBy(e.Key, src.Now)}
 	known, _ := src.Tuned.Most()
 	if e.Err != nil {
 		k.Error = e.Err.Error()

@@ -155,6 +155,9 @@ func explainSources(row func(name, format string, args ...any), k diagnosis.KeyE
 		}
 		row(name, "%s: %s (%s)", safetext.String(s.String()), safetext.String(s.Key), safetext.String(s.Reason))
 	}
+	if k.LoweredBy != "" {
+		row("writers", "%s", safetext.String(k.LoweredBy))
+	}
 	if k.SourceUnknown {
 		row("source", "no known source gives the running value: an initramfs, a unit, a container or a program may set it")
 	}

@@ -50,6 +50,7 @@ type Agent struct {
 	tasks         []task
 	watchSurges   func(context.Context) // between the passes
 	stopTracing   func()                // of what is not to outlive the agent
+	guard         *guardTask            // what it saw belongs to the result of a sysctl pass
 	ready         sync.Once
 }
 
@@ -61,6 +62,7 @@ type Options struct {
 	File   *config.File[config.Config] // polled for changes; nil: the built-in configuration
 	Store  *sysctl.Store
 	Act    bool         // else it writes nothing
+	Locked bool         // the agent lock is taken until Run has returned
 	Client *kube.Client // nil: without Kubernetes
 	Node   string       // the Node's name
 	Server Server
@@ -83,6 +85,8 @@ func New(o Options) *Agent {
 	failures := &failureTask{agent: a, roots: o.Roots, counts: metrics.NewSyscallFailures()}
 	a.metrics.Register(failures.counts)
 	a.stopTracing = failures.stop
+	a.guard = newGuardTask(a, o)
+	a.metrics.Register(metrics.NewGuard(a.guard.counts))
 	counted := newTask("inotify", usage.interval, logErrors(o.Log, "cannot count inotify usage", usage.pass))
 	usage.surges = newSurgeWatcher(usage, counted.requestPass)
 	a.watchSurges, a.raiseNow = usage.surges.run, floors.writeNow
@@ -94,6 +98,7 @@ func New(o Options) *Agent {
 		a.diskTask,
 		newTask("reclaim", reclaim.interval, logErrors(o.Log, "cannot rotate logs or reclaim space", reclaim.pass)),
 		newTask("rotate", rotation.interval, logErrors(o.Log, "cannot rotate container logs", rotation.pass)),
+		newTask("guard", a.guard.interval, logErrors(o.Log, "cannot run the sysctl guard", a.guard.pass)),
 		newTask("refusals", failures.interval, logErrors(o.Log, "cannot read failed inotify calls", failures.pass)),
 	}
 	return a
@@ -113,6 +118,7 @@ func (a *Agent) Run(ctx context.Context, hup <-chan os.Signal) {
 	go a.reload(ctx, a.file, hup)
 	runTasks(ctx, a.tasks, &a.progress)
 	a.stopTracing()
+	a.guard.stop()
 	a.systemd.Stopping()
 }
 

@@ -27,8 +27,22 @@ type limitSetter struct {
 // profile takes some milliseconds, which is nothing once in ten minutes.
 const evidenceMaxAge = 10 * time.Minute
 
-// about returns what was found about rule, in words.
-func (e *conflictEvidence) about(rule sysctl.Rule, now time.Time) string {
+// about returns what was found about rule, in words. writers are those that the
+// guard saw, or "": they did it, and a file only may have.
+func (e *conflictEvidence) about(rule sysctl.Rule, writers string, now time.Time) string {
+	asks := e.ofFiles(rule, now)
+	switch {
+	case writers == "" && asks == "":
+		return "no sysctl.d file or TuneD profile of this host asks for that: look for an init container or a script"
+	case writers == "":
+		return asks
+	case asks == "":
+		return writers
+	}
+	return writers + "; " + asks
+}
+
+func (e *conflictEvidence) ofFiles(rule sysctl.Rule, now time.Time) string {
 	if f, ok := e.cached[rule.Key]; ok && now.Sub(f.at) < evidenceMaxAge {
 		return f.text
 	}
@@ -41,7 +55,7 @@ func (e *conflictEvidence) about(rule sysctl.Rule, now time.Time) string {
 }
 
 // settersOf names every line on the host below root that asks for a value which
-// does not satisfy rule.
+// does not satisfy rule. It is "" where none does.
 func settersOf(root string, rule sysctl.Rule) string {
 	var asks []string
 	add := func(s sysctld.Setting, by string) {
@@ -76,9 +90,6 @@ func settersOf(root string, rule sysctl.Rule) string {
 		if w := boot.Resolve(path).Winner; w != nil {
 			add(*w, "")
 		}
-	}
-	if asks == nil {
-		return "no sysctl.d file or TuneD profile of this host asks for that: look for an init container or a script"
 	}
 	return strings.Join(asks, ", ")
 }

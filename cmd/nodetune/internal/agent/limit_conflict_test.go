@@ -15,7 +15,11 @@ func TestWhoAsks(t *testing.T) {
 	rule := sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}
 	ask := func(want ...string) {
 		t.Helper()
-		got := settersOf(root, rule)
+		e := conflictEvidence{rootfs: root}
+		got := e.about(rule, "", time.Now())
+		if with := e.about(rule, "lowered once by x[1]", time.Now()); !strings.HasPrefix(with, "lowered once by x[1]") || strings.Contains(with, "look for an init container") || strings.Contains(with, "; ") != strings.Contains(got, "sets it to") {
+			t.Errorf("with a writer: %q", with)
+		}
 		for _, w := range want {
 			if strings.Count(got, w) != 1 {
 				t.Errorf("got %q, want %q once", got, w)
@@ -43,12 +47,12 @@ func TestEvidenceIsKeptForAWhile(t *testing.T) {
 	e := conflictEvidence{rootfs: t.TempDir()}
 	rule := sysctl.Rule{Key: sysctl.MaxUserInstances, Op: sysctl.AtLeast, Want: 8192}
 	now := time.Now()
-	first := e.about(rule, now)
+	first := e.about(rule, "", now)
 	writeFile(t, filepath.Join(e.rootfs, "etc/sysctl.d/99.conf"), "fs.inotify.max_user_instances=1\n")
-	if got := e.about(rule, now.Add(time.Minute)); got != first {
+	if got := e.about(rule, "", now.Add(time.Minute)); got != first {
 		t.Errorf("looked again after a minute: %s", got)
 	}
-	if got := e.about(rule, now.Add(evidenceMaxAge)); !strings.Contains(got, "99.conf:1") {
+	if got := e.about(rule, "", now.Add(evidenceMaxAge)); !strings.Contains(got, "99.conf:1") {
 		t.Errorf("after %v still %s", evidenceMaxAge, got)
 	}
 }

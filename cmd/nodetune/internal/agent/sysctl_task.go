@@ -46,13 +46,14 @@ func (f *sysctlTask) pass(ctx context.Context) error {
 	now := time.Now()
 	configured := f.agent.config.Load().Sysctl.For(f.machine)
 	for _, seen := range append(f.unpublished, seen) {
-		f.conflicts = f.conflicts.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, now) })
+		f.conflicts = f.conflicts.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, f.agent.guard.loweredBy(r.Key, now), now) })
 		f.agent.metrics.CountSysctl(f.last, seen)
 		logSysctl(f.agent.log, f.last, seen)
 		f.agent.notifyLimitRaised(configured, seen)
 		f.last = seen
 	}
 	f.unpublished = nil
+	annotate(&f.last, f.agent.guard.published())
 	f.agent.latest.Update(func(s *reporter.Snapshot) {
 		s.Sysctl = reporter.Result[sysctl.PassResult]{Value: f.last, At: now}
 	})

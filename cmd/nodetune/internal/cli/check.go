@@ -47,6 +47,7 @@ func (o *options) check(cmd *cobra.Command) error {
 	s.Inotify = accounting.Once(cmd.Context(), o.Roots, cfg.Inotify)
 	s.Sysctl = sysctlPass(cmd.Context(), o.Roots, cfg, floorsFromUsage(s.Inotify.Value, cfg.Inotify))
 	s.Disk = diskPass(cmd.Context(), o.Roots, cfg.Disk)
+	addGuard(&s.Sysctl.Value, o.Roots)
 	return o.report(cmd.OutOrStdout(), s)
 }
 

@@ -90,7 +90,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		defer leave()
 	}
 	a := agent.New(agent.Options{
-		Roots: o.Roots, Log: log, Config: cfg, File: file, Store: store, Act: !f.dryRun,
+		Roots: o.Roots, Log: log, Config: cfg, File: file, Store: store, Act: !f.dryRun, Locked: err == nil,
 		Client: client, Node: f.kube.nodeName, Server: f.web.server(),
 	})
 	for _, w := range cfg.Warnings {
