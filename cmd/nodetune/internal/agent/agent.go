@@ -149,7 +149,7 @@ func (a *Agent) recordNodeEvent(kind, reason, message string) {
 }
 
 func (a *Agent) watchdog(ctx context.Context) {
-	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return health.Live(a.progress.Passes(), now) })
+	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return health.Live(a.sysctlTask.name)(a.progress.Passes(), now) })
 	if err != nil {
 		a.log.Warn("cannot notify the watchdog of systemd", "err", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/health"
 	"github.com/nodetune/nodetune/reporter/metrics"
 	"github.com/nodetune/nodetune/reporter/text"
 )
@@ -50,7 +51,7 @@ func (t *failureTask) pass(ctx context.Context) error {
 		t.tracer = nil
 	}
 	if !policy.Refusals || ctx.Err() != nil {
-		return nil
+		return health.ErrIdle
 	}
 	if t.tracer == nil {
 		open, err := accounting.OpenFailureTracer(t.roots, policy, &t.agent.failures)
@@ -59,7 +60,7 @@ func (t *failureTask) pass(ctx context.Context) error {
 				t.agent.log.Warn("cannot trace failed inotify calls", "err", err)
 			}
 			t.lastError = err.Error()
-			return nil // said once, and what else it does goes on
+			return health.ErrIdle // logged once; the other tasks go on
 		}
 		t.tracer, t.policy, t.lastError = open, policy, ""
 		t.agent.log.Info("tracing failed inotify calls", "source", open.Source)

@@ -74,16 +74,16 @@ func (s Server) serveOnce(ctx context.Context, addr string, handler http.Handler
 
 // handler serves what the agent knows. Nothing in it asks another machine.
 func (a *Agent) handler() http.Handler {
-	var names []string
+	var others []string
 	for _, t := range a.tasks {
-		names = append(names, t.name)
+		if t.name != a.sysctlTask.name {
+			others = append(others, t.name)
+		}
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metrics.Handler())
-	mux.Handle("GET /livez", health.Probe(&a.progress, health.Live))
-	mux.Handle("GET /readyz", health.Probe(&a.progress, func(passes []health.Pass, now time.Time) error {
-		return health.Ready(names, passes, now)
-	}))
+	mux.Handle("GET /livez", health.Probe(&a.progress, health.Live(a.sysctlTask.name)))
+	mux.Handle("GET /readyz", health.Probe(&a.progress, health.Ready(a.sysctlTask.name, others)))
 	mux.HandleFunc("GET /report", a.report)
 	landing, err := web.NewLandingPage(web.LandingConfig{
 		Name:        "nodetune",
