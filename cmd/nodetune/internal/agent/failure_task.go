@@ -31,6 +31,7 @@ type failureTask struct {
 	tracer    *accounting.FailureTracer // nil while nothing is traced
 	policy    inotify.Policy
 	lastError string // it could not be opened, as it was logged
+	logged    failureLogLimit
 }
 
 func (t *failureTask) interval() time.Duration {
@@ -73,7 +74,9 @@ func (t *failureTask) pass(ctx context.Context) error {
 	}
 	for _, f := range fresh {
 		if f.Resource != "" {
-			t.agent.log.Warn("inotify call failed", "failure", text.SyscallFailureText(f))
+			if more, ok := t.logged.allow(f, now); ok {
+				t.agent.log.Warn("inotify call failed", "failure", text.SyscallFailureText(f), "not_logged_before", more)
+			}
 		}
 	}
 	if len(all) > 0 {
