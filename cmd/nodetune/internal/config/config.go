@@ -17,6 +17,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/web"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -34,6 +35,7 @@ type Config struct {
 	Inotify  inotify.Policy `json:"inotify"`
 	Disk     disk.Policy    `json:"disk"`
 	Reporter ReporterPolicy `json:"reporter"`
+	Web      web.Policy     `json:"web"`
 }
 
 // DefaultYAML is the built-in configuration with comments.
@@ -50,6 +52,7 @@ func Default() Config {
 		Inotify:  inotify.DefaultPolicy(),
 		Disk:     disk.DefaultPolicy(),
 		Reporter: DefaultReporterPolicy(),
+		Web:      web.DefaultPolicy(),
 	}
 }
 
@@ -148,5 +151,6 @@ func (c *Config) complete() error {
 		field.Under("inotify", c.Inotify.Validate()),
 		field.Under("disk", c.Disk.Validate()),
 		field.Under("reporter", c.Reporter.Validate()),
+		field.Under("web", c.Web.Validate()),
 	)...)
 }
