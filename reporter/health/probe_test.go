@@ -12,14 +12,14 @@ import (
 func TestProbe(t *testing.T) {
 	var progress Progress
 	progress.Begin("sysctl", time.Minute, time.Now())
-	progress.End("sysctl", errors.New("open /proc/sys/fs/file-max: too many open files in system"), time.Now())
+	progress.End("sysctl", errors.New("open /proc/sys/fs/file-max: too many open files in system"), time.Minute, time.Now())
 	for _, tt := range []struct {
 		name  string
-		check func([]Pass, time.Time) error
+		check Check
 		code  int
 		first string
 	}{
-		{"alive", Live, http.StatusOK, "ok"},
+		{"alive", Live("sysctl"), http.StatusOK, "ok"},
 		{"not ready", func([]Pass, time.Time) error { return errors.New("no configuration") }, http.StatusServiceUnavailable, "no configuration"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -21,12 +21,32 @@ import (
 )
 
 // Event marks something that happened to a Node or a Pod. Reason and Message
-// hold no number that changes: equal Events become one with a count.
+// hold no number that changes and nothing that a process chooses: equal Events
+// become one with a count.
 type Event struct {
 	Object  corev1.ObjectReference
 	Type    string // corev1.EventTypeNormal or EventTypeWarning
 	Reason  string
 	Message string
+	// Detail stands behind the message and is no part of the identity: a process
+	// that changes its name or its files makes no new Event. The first one stays.
+	Detail string
+	// FromWorkload marks what a workload can cause as often as it likes. Such
+	// Events have a queue of their own, as all on Pods have.
+	FromWorkload bool
+}
+
+// Identity returns e without what does not distinguish it.
+func (e Event) Identity() Event {
+	e.Detail = ""
+	return e
+}
+
+func (e Event) text() string {
+	if e.Detail == "" {
+		return e.Message
+	}
+	return truncateMessage(e.Message + " (" + e.Detail + ")")
 }
 
 // The reasons of Events that belong to no condition.
@@ -37,24 +57,42 @@ const (
 )
 
 // Events writes Events. It is not client-go's recorder, which gives up after
-// twelve tries: what happened while the API server was away for a day is told
+// twelve tries: what happened while the API server was away for a day is written
 // when it is back, with the time it happened. It writes core/v1 and not
 // events.k8s.io/v1: they are one object in etcd, and this one needs no second
 // client.
 type Events struct {
 	client func(namespace string) EventClient
 	host   string
-	node   func() types.UID
-	limit  *rate.Limiter
-	wake   chan struct{}
+	uid    func() types.UID // of the Node
 	refuse func(namespace string, err error)
-	// refused are the namespaces that forbid Events; of Run alone.
-	refused map[string]bool
+	// The Node's own Events and those of workloads, which must not keep the
+	// Node's from being written.
+	node, workloads eventQueue
 
 	mu       sync.Mutex
+	refused  map[string]bool // namespaces that forbid Events
 	disabled []string
-	recent   map[Event]*series
 	stats    EventStats
+}
+
+// eventQueue is Events that are written one after the other. Its map is guarded by
+// Events.mu.
+type eventQueue struct {
+	limit  *rate.Limiter
+	wake   chan struct{}
+	recent map[Event]*series // by identity
+}
+
+func newEventQueue() eventQueue {
+	return eventQueue{rate.NewLimiter(rate.Every(eventEvery), eventBurst), make(chan struct{}, 1), make(map[Event]*series)}
+}
+
+func (e *Events) queue(ev Event) *eventQueue {
+	if ev.FromWorkload || ev.Object.Kind == "Pod" {
+		return &e.workloads
+	}
+	return &e.node
 }
 
 // EventClient is the calls on the Events of one namespace.
@@ -69,6 +107,7 @@ type EventStats struct{ Succeeded, Failed, Dropped uint64 }
 // series is one Event and how often it happened.
 type series struct {
 	name        string // of the object in the API; "" until it is created
+	detail      string // of the first occurrence
 	count       int32
 	writes      int
 	first, last time.Time
@@ -77,8 +116,12 @@ type series struct {
 	failures    int
 }
 
-// The bounds of what one node says. The API server keeps Events for an hour.
+// The bounds of what each queue of one node writes. The API server keeps Events
+// for an hour.
 const (
+	// eventSpread is over how long the agents of a cluster spread the first write
+	// of an Event: a ConfigMap that changed reaches 5,000 nodes at once.
+	eventSpread  = 30 * time.Second
 	eventBurst   = 10               // at once, then
 	eventEvery   = 30 * time.Second // one
 	eventAgain   = 10 * time.Second // between two writes of the same one, then
@@ -88,17 +131,16 @@ const (
 )
 
 // NewEvents writes Events in the name of the agent on host, whose Node has the
-// UID that node returns; "" while it is not known, which holds up its Events.
+// UID that uid returns; "" while it is not known, which holds up its Events.
 // refuse is called when the API server begins to forbid Events in a namespace.
-func NewEvents(client func(namespace string) EventClient, host string, node func() types.UID, disabled []string, refuse func(namespace string, err error)) *Events {
+func NewEvents(client func(namespace string) EventClient, host string, uid func() types.UID, disabled []string, refuse func(namespace string, err error)) *Events {
 	return &Events{
-		client: client, host: host, node: node, disabled: disabled, refuse: refuse,
-		limit: rate.NewLimiter(rate.Every(eventEvery), eventBurst),
-		wake:  make(chan struct{}, 1), recent: make(map[Event]*series), refused: make(map[string]bool),
+		client: client, host: host, uid: uid, disabled: disabled, refuse: refuse,
+		node: newEventQueue(), workloads: newEventQueue(), refused: make(map[string]bool),
 	}
 }
 
-// Disable replaces the reasons that are not told.
+// Disable replaces the reasons that are not written.
 func (e *Events) Disable(reasons []string) {
 	e.mu.Lock()
 	e.disabled = reasons
@@ -119,7 +161,9 @@ func (e *Events) OnNode(kind, reason, message string) Event {
 
 // OfPod returns an Event on a pod as one on the Node that names the pod.
 func (e *Events) OfPod(ev Event) Event {
-	return e.OnNode(ev.Type, ev.Reason, truncateMessage(fmt.Sprintf("pod %s/%s: %s", ev.Object.Namespace, ev.Object.Name, ev.Message)))
+	n := e.OnNode(ev.Type, ev.Reason, truncateMessage(fmt.Sprintf("pod %s/%s: %s", ev.Object.Namespace, ev.Object.Name, ev.Message)))
+	n.Detail, n.FromWorkload = ev.Detail, true
+	return n
 }
 
 // Record adds an occurrence of ev at now. It never blocks.
@@ -129,53 +173,61 @@ func (e *Events) Record(ev Event, now time.Time) {
 	if slices.Contains(e.disabled, ev.Reason) {
 		return
 	}
-	s := e.recent[ev]
+	q, id := e.queue(ev), ev.Identity()
+	s := q.recent[id]
 	if s == nil || now.Sub(s.last) > eventKeep && !s.pending {
-		if s == nil && len(e.recent) >= eventsRecent && !e.forget() {
+		if s == nil && len(q.recent) >= eventsRecent && !q.forget() {
 			e.stats.Dropped++
 			return
 		}
-		s = &series{first: now, notBefore: now}
-		e.recent[ev] = s
+		s = &series{first: now, detail: ev.Detail, notBefore: now.Add(rand.N(eventSpread))}
+		q.recent[id] = s
 	}
 	s.count, s.last, s.pending = s.count+1, now, true
 	select {
-	case e.wake <- struct{}{}:
+	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
 // forget makes room: the one that happened longest ago and is written goes.
-func (e *Events) forget() bool {
+func (q *eventQueue) forget() bool {
 	var oldest Event
 	var found *series
-	for ev, s := range e.recent {
+	for ev, s := range q.recent {
 		if !s.pending && (found == nil || s.last.Before(found.last)) {
 			oldest, found = ev, s
 		}
 	}
-	delete(e.recent, oldest)
+	delete(q.recent, oldest)
 	return found != nil
 }
 
 // Run writes until ctx is done.
 func (e *Events) Run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { e.run(ctx, &e.node) })
+	both.Go(func() { e.run(ctx, &e.workloads) })
+	both.Wait()
+}
+
+func (e *Events) run(ctx context.Context, q *eventQueue) {
 	for ctx.Err() == nil {
-		ev, at, ok := e.next()
+		ev, at, ok := e.next(q)
 		wait := time.Hour // for wake
 		if ok {
 			wait = time.Until(at)
 		}
 		if ok && wait <= 0 {
-			if e.limit.Wait(ctx) == nil {
-				e.write(ctx, ev)
+			if q.limit.Wait(ctx) == nil {
+				e.write(ctx, q, ev)
 			}
 			continue
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-		case <-e.wake:
+		case <-q.wake:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -183,10 +235,10 @@ func (e *Events) Run(ctx context.Context) {
 }
 
 // next returns the pending Event that is due first, and when.
-func (e *Events) next() (next Event, at time.Time, ok bool) {
+func (e *Events) next(q *eventQueue) (next Event, at time.Time, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for ev, s := range e.recent {
+	for ev, s := range q.recent {
 		if s.pending && (!ok || s.notBefore.Before(at)) {
 			next, at, ok = ev, s.notBefore, true
 		}
@@ -194,15 +246,15 @@ func (e *Events) next() (next Event, at time.Time, ok bool) {
 	return next, at, ok
 }
 
-func (e *Events) write(ctx context.Context, ev Event) {
+func (e *Events) write(ctx context.Context, q *eventQueue, ev Event) {
 	e.mu.Lock()
-	s := e.recent[ev]
+	s := q.recent[ev]
 	was := *s
 	e.mu.Unlock()
 	name, err := was.name, error(nil)
 	if ev.Object.Kind == "Node" && ev.Object.UID == "" {
 		// kubectl describe node asks for the UID and for the name.
-		if ev.Object.UID = e.node(); ev.Object.UID == "" {
+		if ev.Object.UID = e.uid(); ev.Object.UID == "" {
 			err = errNodeUnseen
 		}
 	}
@@ -212,7 +264,7 @@ func (e *Events) write(ctx context.Context, ev Event) {
 		cancel()
 	}
 	now := time.Now()
-	e.notice(namespaceOf(ev), err)
+	e.noteForbidden(namespaceOf(ev), err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -226,22 +278,25 @@ func (e *Events) write(ctx context.Context, ev Event) {
 		s.pending, s.notBefore = false, now.Add(eventRepeat)
 	default:
 		e.stats.Failed++
-		s.notBefore = now.Add(backoff(s.failures, rand.Float64()))
+		s.notBefore = now.Add(max(backoff(s.failures, rand.Float64()), retryAfter(err, rand.Float64())))
 		s.failures++
 	}
 }
 
-// notice calls refuse when a namespace begins to forbid Events; one that is
-// being deleted forbids everything.
-func (e *Events) notice(namespace string, err error) {
+// noteForbidden calls refuse when a namespace begins to forbid Events; one that
+// is being deleted forbids everything.
+func (e *Events) noteForbidden(namespace string, err error) {
 	forbidden := apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
-	if forbidden && !e.refused[namespace] {
-		e.refuse(namespace, err)
-	}
+	e.mu.Lock()
+	known := e.refused[namespace]
 	if forbidden {
 		e.refused[namespace] = true
 	} else if err == nil {
 		delete(e.refused, namespace)
+	}
+	e.mu.Unlock()
+	if forbidden && !known {
+		e.refuse(namespace, err)
 	}
 }
 
@@ -275,12 +330,14 @@ func (e *Events) send(ctx context.Context, ev Event, s series) (string, error) {
 		}
 	}
 	name := eventName(ev, s.first)
+	ev.Detail = s.detail
+	text := ev.text()
 	_, err := client.Create(ctx, &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Name: name, Namespace: namespace},
 		InvolvedObject:      ev.Object,
 		Type:                ev.Type,
 		Reason:              ev.Reason,
-		Message:             ev.Message,
+		Message:             text,
 		Source:              corev1.EventSource{Component: FieldManager, Host: e.host},
 		ReportingController: FieldManager,
 		ReportingInstance:   e.host,
@@ -303,7 +360,7 @@ func truncateMessage(s string) string {
 }
 
 // eventName is unique, and the same for every try: one whose answer was lost is
-// not told twice.
+// not written twice.
 func eventName(ev Event, first time.Time) string {
 	const most = 253 - len(".0123456789abcdef")
 	object := ev.Object.Name
@@ -315,8 +372,8 @@ func eventName(ev Event, first time.Time) string {
 	return fmt.Sprintf("%s.%016x", object, h.Sum64()^uint64(first.UnixNano()))
 }
 
-// TransitionEvents returns what is told about conditions that changed. That a
-// condition is there and fine is no event.
+// TransitionEvents returns the Events of conditions that changed. That a condition
+// is there and fine is no event.
 func (e *Events) TransitionEvents(changes []condition.Transition) []Event {
 	var all []Event
 	for _, c := range changes {

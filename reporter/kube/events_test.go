@@ -92,8 +92,9 @@ func TestEventsAreLimited(t *testing.T) {
 		for i := range 1000 {
 			e.Record(e.OnNode(corev1.EventTypeWarning, "R", fmt.Sprint(i)), time.Now())
 		}
+		time.Sleep(eventSpread)
 		synctest.Wait()
-		if got := len(listEvents(t, c, "default")); got != eventBurst {
+		if got := len(listEvents(t, c, "default")); got < eventBurst || got > eventBurst+1 {
 			t.Errorf("%d at once, want %d", got, eventBurst)
 		}
 		time.Sleep(24 * time.Hour)
@@ -145,6 +146,78 @@ func TestEventsOutliveTheServer(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		if got := len(c.Actions()) - tries; got != 1 {
 			t.Errorf("%d tries of what is forbidden", got)
+		}
+	})
+}
+
+// A flood of Events of workloads, with a pod for each or a process name for
+// each, leaves the Node's own Events as quick as without it.
+func TestWorkloadsDoNotStarveTheNode(t *testing.T) {
+	for name, flood := range map[string]func(e *Events, i int) Event{
+		"pods": func(_ *Events, i int) Event {
+			return Event{Object: podReference("ns", fmt.Sprint("p", i), types.UID(fmt.Sprint(i))), Reason: "R", Message: "m"}
+		},
+		"pods without the right to write on them": func(e *Events, i int) Event {
+			return e.OfPod(Event{Object: podReference("ns", fmt.Sprint("p", i), "uid"), Reason: "R", Message: "m"})
+		},
+		"units": func(e *Events, i int) Event {
+			ev := e.OnNode(corev1.EventTypeWarning, InotifyRefused, fmt.Sprint("unit ", i))
+			ev.FromWorkload = true
+			return ev
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := fake.NewClientset()
+				e := runEvents(t, c, known)
+				for i := range 1000 {
+					e.Record(flood(e, i), time.Now())
+				}
+				time.Sleep(time.Hour)
+				e.Record(e.OnNode(corev1.EventTypeWarning, "SysctlDrift", "m"), time.Now())
+				time.Sleep(eventSpread)
+				synctest.Wait()
+				if !slices.ContainsFunc(listEvents(t, c, "default"), func(ev corev1.Event) bool { return ev.Reason == "SysctlDrift" }) {
+					t.Error("the Event of the Node was not written in time")
+				}
+				if got := len(e.workloads.recent); got > eventsRecent {
+					t.Errorf("%d Events are kept in memory, want at most %d", got, eventsRecent)
+				}
+			})
+		})
+	}
+}
+
+// What a process chooses is in the text of the first Event and makes no second.
+func TestDetailIsNoIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		e := runEvents(t, c, known)
+		for i := range 200 {
+			e.Record(Event{Object: podReference("ns", "p", "uid"), Reason: "R", Message: "m", Detail: fmt.Sprint("process ", i)}, time.Now())
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if all := listEvents(t, c, "ns"); len(all) != 1 || all[0].Count != 200 || all[0].Message != "m (process 0)" {
+			t.Errorf("events %+v", all)
+		}
+	})
+}
+
+// A cause that reaches every node of a cluster in the same second.
+func TestEventsAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := map[time.Time]int{}
+		for range 500 {
+			e := NewEvents(nil, "n1", known, nil, func(string, error) {})
+			e.Record(e.OnNode(corev1.EventTypeNormal, ConfigurationReloaded, "m"), time.Now())
+			_, at, _ := e.next(&e.node)
+			first[at.Truncate(time.Second)]++
+		}
+		for at, n := range first {
+			if n > 500/10 {
+				t.Errorf("%d of 500 agents write in the second %v", n, at)
+			}
 		}
 	})
 }

@@ -20,10 +20,10 @@ import (
 // own RLIMIT_NOFILE.
 const NOFILENearLimit = "NOFILENearLimit"
 
-// PodEvents tells the pods that are at a limit, or hold the most of one that
-// others run into: which limit it is, and what was done; and the collectors that
-// stand still. settled are the conditions: that a limit is not raised is told
-// once it is one.
+// PodEvents returns the Events on pods that are at a limit, or hold the most of one
+// that others run into: which limit it is, and what was done; and on collectors
+// that stopped reading. settled are the conditions: that a limit is not raised is
+// published once a condition says so.
 func PodEvents(s reporter.Snapshot, settled []corev1.NodeCondition, t inotify.Policy) []Event {
 	all := stalledEvents(s.Disk)
 	if s.Inotify.Err != nil {
@@ -37,7 +37,7 @@ func PodEvents(s reporter.Snapshot, settled []corev1.NodeCondition, t inotify.Po
 		switch f.Resource {
 		case inotify.NOFILE:
 			reason = NOFILENearLimit
-			message = "has most of the descriptors open that its own RLIMIT_NOFILE allows; at the limit it fails with errno 24 (EMFILE). No sysctl cures that: raise LimitNOFILE of the container runtime, or name the program in inotify.raiseNOFILE of nodetune's configuration"
+			message = "a process has most of the descriptors open that its own RLIMIT_NOFILE allows; at the limit it fails with errno 24 (EMFILE). No sysctl cures that: raise LimitNOFILE of the container runtime, or name the program in inotify.raiseNOFILE of nodetune's configuration"
 		case inotify.Instances:
 			reason = condition.InstancesNearLimit
 			message = limitMessage(s, f, settled, sysctl.MaxUserInstances, "inotify instances")
@@ -51,13 +51,15 @@ func PodEvents(s reporter.Snapshot, settled []corev1.NodeCondition, t inotify.Po
 		uid := types.UID(workload.FromCgroupPath(f.Top.Cgroup).PodUID)
 		all = append(all, Event{
 			Object: podReference(f.Top.Namespace, f.Top.Pod, uid), Type: corev1.EventTypeWarning, Reason: reason,
-			Message: truncateMessage(fmt.Sprintf("%s in container %s %s", safetext.String(f.Top.Comm), safetext.String(f.Top.Container), message)),
+			Message: truncateMessage(fmt.Sprintf("container %s: %s", safetext.String(f.Top.Container), message)),
+			Detail:  processDetail(f.Top.Comm),
 		})
 	}
 	return all
 }
 
-// stalledEvents tells the collectors, once for each of their containers.
+// stalledEvents returns one Event for each container with a collector that stopped
+// reading.
 func stalledEvents(r reporter.Result[disk.Usage]) []Event {
 	if r.Err != nil {
 		return nil
@@ -69,9 +71,10 @@ func stalledEvents(r reporter.Result[disk.Usage]) []Event {
 		}
 		e := Event{
 			Object: podReference(x.Who.Namespace, x.Who.Pod, types.UID(x.Who.PodUID)), Type: corev1.EventTypeWarning, Reason: disk.ReasonStalled,
-			Message: truncateMessage(fmt.Sprintf("%s in container %s stands still while a log it reads grows; %s", safetext.String(x.Comm), safetext.String(x.Who.Container), x.Advice())),
+			Message: truncateMessage(fmt.Sprintf("container %s: a collector stopped reading while a log it reads grows; %s", safetext.String(x.Who.Container), x.Advice())),
+			Detail:  processDetail(x.Comm),
 		}
-		if !slices.Contains(all, e) {
+		if !slices.ContainsFunc(all, func(o Event) bool { return o.Identity() == e.Identity() }) {
 			all = append(all, e)
 		}
 	}
@@ -81,7 +84,7 @@ func stalledEvents(r reporter.Result[disk.Usage]) []Event {
 // limitMessage says what was done about an account's limit; nothing while that
 // is not decided yet.
 func limitMessage(s reporter.Snapshot, f inotify.LimitPressure, settled []corev1.NodeCondition, key sysctl.Key, noun string) string {
-	is := fmt.Sprintf("holds the most %s of a user who uses most of his limit, %s", noun, key)
+	is := fmt.Sprintf("a process holds the most %s of a user who uses most of the limit, %s", noun, key)
 	for _, r := range s.Sysctl.Value.Rules {
 		if r.Key == key && r.Value > sysctl.Value(f.Limit) {
 			return is + "; nodetune has raised it"

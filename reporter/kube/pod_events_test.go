@@ -35,7 +35,7 @@ func TestPodEvents(t *testing.T) {
 		message string
 	}{
 		{"nothing is near a limit", reportertest.Accounts(5, 5, top), 128, settled, "", ""},
-		{"raised", reportertest.Accounts(110, 5, top), 8192, nil, condition.InstancesNearLimit, "promtail in container promtail holds the most inotify instances of a user who uses most of his limit, fs.inotify.max_user_instances; nodetune has raised it"},
+		{"raised", reportertest.Accounts(110, 5, top), 8192, nil, condition.InstancesNearLimit, "container promtail: a process holds the most inotify instances of a user who uses most of the limit, fs.inotify.max_user_instances; nodetune has raised it"},
 		{"not decided yet", reportertest.Accounts(110, 5, top), 128, nil, "", ""},
 		{"not raised further", reportertest.Accounts(110, 5, top), 128, settled, condition.InstancesNearLimit, "does not raise it further"},
 		{"watches", reportertest.Accounts(5, 8000, top), 128, settled, condition.WatchesNearLimit, "fs.inotify.max_user_watches; nodetune does not"},
@@ -70,7 +70,7 @@ func TestStalledCollectorsAreTold(t *testing.T) {
 		{Comm: "tail", StalledSince: &now, Open: true, Path: "/var/log/a"},
 	}}}}
 	events := PodEvents(s, nil, inotify.DefaultPolicy())
-	if len(events) != 1 || events[0].Reason != "CollectorStalled" || events[0].Object.UID != "uid" || !strings.Contains(events[0].Message, "rsyslogd in container rsyslog stands still") || !strings.Contains(events[0].Message, "restart it") {
+	if len(events) != 1 || events[0].Reason != "CollectorStalled" || events[0].Object.UID != "uid" || !strings.Contains(events[0].Message, "container rsyslog: a collector stopped reading") || !strings.Contains(events[0].Message, "restart it") {
 		t.Errorf("events %+v", events)
 	}
 }

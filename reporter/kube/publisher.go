@@ -32,7 +32,7 @@ type Publisher struct {
 	removeStartupTaint bool // the floors hold and the gate may be opened
 	view               *nodeView
 	adopted            bool
-	back               bool // the API server has answered again: what failed may be tried now
+	back               bool // the API server answers again: what failed may be tried now
 	states             condition.States
 	configured         []corev1.NodeConditionType // nil until the first verdicts: nothing is known to be ours to remove
 	stats              PublisherStats
@@ -156,23 +156,23 @@ func (n *Publisher) Run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		byName := fields.OneTermEqualSelector(metav1.ObjectNameField, n.name).String()
-		follow(ctx, newListWatch(n.client.List, n.watch, byName, n.hooks.Reached), &corev1.Node{}, nodeStore{n})
+		follow(ctx, newListWatch(n.client.List, n.client.Watch, byName, n.onReached), &corev1.Node{}, nodeStore{n})
 	})
 	both.Go(func() { n.publish(ctx) })
 	both.Wait()
 }
 
-// watch notes that the API server answers: a watch follows every list, and is
-// what an outage of a moment is followed by without one.
-func (n *Publisher) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	w, err := n.client.Watch(ctx, o)
+// onReached notes that the API server stopped to answer, or answers again.
+func (n *Publisher) onReached(err error) {
 	if err == nil {
 		n.mu.Lock()
 		n.back = true
 		n.mu.Unlock()
 		n.wake()
 	}
-	return w, err
+	if n.hooks.Reached != nil {
+		n.hooks.Reached(err)
+	}
 }
 
 func (n *Publisher) wake() {
@@ -326,7 +326,7 @@ func (n *Publisher) finish(p *writeSchedule, w Write, key string) {
 		n.stats.Succeeded++
 	} else {
 		forGood := apierrors.IsForbidden(w.Err) || apierrors.IsInvalid(w.Err)
-		p.failed(key, forGood, time.Now(), rand.Float64())
+		p.failed(key, w.Err, forGood, time.Now(), rand.Float64())
 		w.Retry = !forGood
 		n.stats.Failed++
 	}

@@ -408,13 +408,69 @@ func TestNodeBackAgain(t *testing.T) {
 				}
 				back()
 				p := condition.DefaultPolicy()
-				time.Sleep(2*awayRetry.Cap + p.Debounce.D() + p.Jitter.D())
+				time.Sleep(4*awayRetry.Cap + p.Debounce.D() + backSpread)
 				synctest.Wait()
 				if got := c.conditions(t)[condition.SysctlDrift]; got.Status != "True" {
 					t.Errorf("the API server is back, and has %+v", got)
 				}
 				if got := c.taints(t); !slices.Equal(got, []string{"a"}) {
 					t.Errorf("the API server is back, and the node has the taints %q", got)
+				}
+			})
+		})
+	}
+}
+
+// An API server of which only the connection is accepted: client-go returns an
+// empty watch without an error. That is no answer, and no reason to write again
+// before the back-off says so.
+func TestAnEmptyWatchIsNoAnswer(t *testing.T) {
+	handlers := utilruntime.ErrorHandlers
+	utilruntime.ErrorHandlers = nil
+	t.Cleanup(func() { utilruntime.ErrorHandlers = handlers })
+	for _, tt := range []struct {
+		name  string
+		lists bool // lists are answered
+		away  int  // how often an outage is reported
+	}{{"nothing is answered", false, 1}, {"lists are answered, writes are not", true, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				empty := false
+				c.PrependWatchReactor("nodes", func(clienttesting.Action) (bool, watch.Interface, error) {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					return empty, watch.NewEmptyWatch(), nil
+				})
+				var reached []error
+				n, stop := c.speak(Hooks{Reached: func(err error) { reached = append(reached, err) }})
+				defer stop()
+				say(n, condition.Clear, "R", "m", time.Hour, condition.SysctlDrift)
+				back := c.away(errors.New("unexpected EOF"))
+				c.mu.Lock()
+				empty = true
+				if tt.lists {
+					c.unseen = nil
+				}
+				c.mu.Unlock()
+				before := c.count()
+				for range 480 {
+					say(n, condition.Bad, "R2", "m", 30*time.Second, condition.SysctlDrift)
+				}
+				if got := c.count() - before; got > 100 || got < 20 {
+					t.Errorf("%d PATCHes in four hours, want the back-off's 50 to 100", got)
+				}
+				if len(reached) != tt.away {
+					t.Errorf("outages reported: %v, want %d", reached, tt.away)
+				}
+				c.mu.Lock()
+				empty = false
+				c.mu.Unlock()
+				back()
+				time.Sleep(lastRetry)
+				synctest.Wait()
+				if got := c.conditions(t)[condition.SysctlDrift]; got.Status != "True" {
+					t.Errorf("the API server is back, and has %+v", got)
 				}
 			})
 		})

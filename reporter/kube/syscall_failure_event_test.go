@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
@@ -26,10 +27,24 @@ func TestRefusedEvents(t *testing.T) {
 		if onNode, _ := e.SyscallFailureEvent(f, false); onNode.Object.Kind != "Node" || !strings.Contains(onNode.Message, workload.Name(f.Namespace, f.Pod, f.Container, f.Unit)) {
 			t.Errorf("not on the Node: %+v", onNode)
 		}
-		f.Count, f.PID, f.Used = f.Count+1, f.PID+1, f.Used-1
-		if again, _ := e.SyscallFailureEvent(f, true); again != ev {
+		onNode, _ := e.SyscallFailureEvent(f, false)
+		if e.queue(ev) != &e.workloads || e.queue(onNode) != &e.workloads {
+			t.Errorf("in the queue of the Node's own Events: %+v, %+v", ev, onNode)
+		}
+		if comm := safetext.String(f.Comm); !strings.Contains(ev.text(), comm) || !strings.Contains(onNode.text(), comm) {
+			t.Errorf("the process is not named: %+v", ev)
+		}
+		f.Count, f.PID, f.Used, f.UID, f.Comm = f.Count+1, f.PID+1, f.Used-1, f.UID+1, "kubelet"
+		if f.Owner != nil {
+			owner := *f.Owner
+			owner.UID, owner.UserNS = owner.UID+1, owner.UserNS+1
+			f.Owner = &owner
+		}
+		if again, _ := e.SyscallFailureEvent(f, true); again.Identity() != ev.Identity() {
 			t.Errorf("another Event for the same: %+v, %+v", ev, again)
 		}
-		t.Log(ev.Message)
+		if again, _ := e.SyscallFailureEvent(f, false); again.Identity() != onNode.Identity() {
+			t.Errorf("another Event on the Node for the same: %+v, %+v", onNode, again)
+		}
 	}
 }

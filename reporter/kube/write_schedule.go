@@ -3,6 +3,8 @@ package kube
 import (
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/nodetune/nodetune/reporter/condition"
 )
 
@@ -13,13 +15,15 @@ type writeSchedule struct {
 	delay   time.Duration // how long it is held, drawn when it was first seen
 
 	wrote       time.Time     // the last write that succeeded
-	lastWritten string        // what it said
-	overwritten int           // how often in a row it had to be said again
-	period      time.Duration // of the heartbeat, drawn anew after each write
+	lastWritten string        // its content
+	overwritten int           // how often in a row it had to be written again
+	period      time.Duration // of the heartbeat, drawn again after each write
 
-	failures int
-	retry    time.Time // not before
-	refused  string    // what the API server refused for good
+	failures    int
+	retry       time.Time // not before
+	serverRetry time.Time // not before, because the API server asked for it
+	hurried     time.Time // when retryNow last shortened the wait
+	refused     string    // what the API server refused for good
 }
 
 // The first retry and the longest wait between two. 5,000 nodes that retry
@@ -30,8 +34,8 @@ const (
 )
 
 // debounce is the debounce: a rollout or a common cause flips thousands of nodes
-// at once, so each draws its own delay. Who is overwritten by another writer
-// again and again doubles it up to the time between two messages.
+// at once, so each draws its own delay. A node whose conditions another writer
+// overwrites again and again doubles it up to the time between two messages.
 func (p *writeSchedule) debounce(policy condition.Policy, random float64) time.Duration {
 	d := policy.Debounce.D() + time.Duration(random*float64(policy.Jitter.D()))
 	for range p.overwritten {
@@ -84,22 +88,35 @@ func (p *writeSchedule) succeeded(key string, now time.Time) {
 	*p = writeSchedule{wrote: now, lastWritten: key, overwritten: again}
 }
 
-// failed notes that the write of key failed: for good, or to be tried again.
-func (p *writeSchedule) failed(key string, forGood bool, now time.Time, random float64) {
+// failed notes that the write of key failed with err: for good, or to be tried again.
+func (p *writeSchedule) failed(key string, err error, forGood bool, now time.Time, random float64) {
 	if forGood {
-		p.refused, p.failures, p.retry = key, 0, time.Time{}
+		p.refused, p.failures, p.retry, p.serverRetry = key, 0, time.Time{}, time.Time{}
 		return
 	}
+	p.serverRetry = now.Add(retryAfter(err, random))
 	p.retry = now.Add(backoff(p.failures, random))
+	if p.serverRetry.After(p.retry) {
+		p.retry = p.serverRetry
+	}
 	p.failures++
 }
 
-// retryNow shortens the wait for the next try: the API server answers again, to
-// thousands of nodes at once.
+// backSpread is over how long the agents of a cluster spread their next try once
+// the API server answers again: 5,000 of them are 170 writes a second.
+const backSpread = 30 * time.Second
+
+// retryNow shortens the wait for the next try, because the API server answers
+// again, to thousands of nodes at once. It does so once in five minutes, never
+// before the time that the server asked for, and the back-off goes on where it
+// was: a server that answers reads and rejects writes gets no more of them.
 func (p *writeSchedule) retryNow(policy condition.Policy, now time.Time, random float64) {
-	soon := now.Add(policy.Debounce.D() + time.Duration(random*float64(policy.Jitter.D())))
-	if p.retry.After(soon) {
-		p.retry, p.failures = soon, 0
+	soon := now.Add(policy.Debounce.D() + time.Duration(random*float64(backSpread)))
+	if p.serverRetry.After(soon) {
+		soon = p.serverRetry
+	}
+	if p.retry.After(soon) && (p.hurried.IsZero() || now.Sub(p.hurried) >= lastRetry) {
+		p.retry, p.hurried = soon, now
 	}
 }
 
@@ -110,4 +127,16 @@ func backoff(failures int, random float64) time.Duration {
 		d = min(firstRetry<<failures, lastRetry)
 	}
 	return d - time.Duration(random*float64(d)/2)
+}
+
+// retryAfter is the wait that the API server asked for with err (the header
+// Retry-After), up to half as long again so that the nodes it rejected together
+// do not return together; at most lastRetry.
+func retryAfter(err error, random float64) time.Duration {
+	seconds, ok := apierrors.SuggestsClientDelay(err)
+	if !ok || seconds <= 0 {
+		return 0
+	}
+	d := min(time.Duration(seconds), lastRetry/time.Second) * time.Second
+	return min(d+time.Duration(random*float64(d)/2), lastRetry)
 }

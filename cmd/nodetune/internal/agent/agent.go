@@ -26,6 +26,7 @@ import (
 	"github.com/nodetune/nodetune/reporter/kube"
 	"github.com/nodetune/nodetune/reporter/metrics"
 	"github.com/nodetune/nodetune/reporter/text"
+	"github.com/nodetune/nodetune/reporter/web"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -34,7 +35,8 @@ import (
 type Agent struct {
 	log           *slog.Logger
 	file          *config.File[config.Config]
-	server        Server
+	server        web.Server
+	webHandlers   web.Handlers
 	config        atomic.Pointer[config.Config]
 	latest        reporter.Store
 	progress      health.Progress
@@ -65,7 +67,7 @@ type Options struct {
 	Locked bool         // the agent lock is taken until Run has returned
 	Client *kube.Client // nil: without Kubernetes
 	Node   string       // the Node's name
-	Server Server
+	Server web.Server
 }
 
 // New returns an agent that does nothing yet.
@@ -101,6 +103,7 @@ func New(o Options) *Agent {
 		newTask("guard", a.guard.interval, logErrors(o.Log, "cannot run the sysctl guard", a.guard.pass)),
 		newTask("refusals", failures.interval, logErrors(o.Log, "cannot read failed inotify calls", failures.pass)),
 	}
+	a.webHandlers = a.handlers(o.Client)
 	return a
 }
 
@@ -110,7 +113,7 @@ func (a *Agent) Run(ctx context.Context, hup <-chan os.Signal) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, addr := range a.server.Addresses {
-		go a.server.serve(ctx, addr, a.handler(), a.log)
+		go a.server.Serve(ctx, addr, a.webHandlers, a.log)
 	}
 	go a.kube.run(ctx, a.config.Load, a.evaluateConditions)
 	go a.watchdog(ctx)
@@ -155,7 +158,7 @@ func (a *Agent) recordNodeEvent(kind, reason, message string) {
 }
 
 func (a *Agent) watchdog(ctx context.Context) {
-	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return health.Live(a.progress.Passes(), now) })
+	err := a.systemd.Watchdog(ctx, func(now time.Time) error { return health.Live(a.sysctlTask.name)(a.progress.Passes(), now) })
 	if err != nil {
 		a.log.Warn("cannot notify the watchdog of systemd", "err", err)
 	}

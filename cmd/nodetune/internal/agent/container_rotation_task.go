@@ -13,6 +13,7 @@ import (
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter/health"
 )
 
 // containerRotationTask rotates logs of containers that outgrow their limit between two
@@ -42,13 +43,13 @@ func (t *containerRotationTask) pass(ctx context.Context) error {
 	now := time.Now()
 	u, fresh := t.usage(now)
 	if !ok || !fresh {
-		return nil
+		return health.ErrIdle
 	}
 	if u.Kubelet == nil {
 		if u.PodsWithoutKubelet() {
 			t.recordError(logdir.Action{Verb: logdir.ActionRotate, Path: "containers' logs", Error: "no kubelet was found on this host: its limits are not known"})
 		}
-		return nil
+		return health.ErrIdle
 	}
 	why := u.Kubelet.Error // its limits are not known, nor how many archives it keeps
 	if why == "" && policy.Mode == disk.Assist && u.Kubelet.LogMaxSizeBytes <= 0 {
@@ -56,7 +57,7 @@ func (t *containerRotationTask) pass(ctx context.Context) error {
 	}
 	if why != "" {
 		t.recordError(logdir.Action{Verb: logdir.ActionRotate, Path: "containers' logs", Error: why})
-		return nil
+		return health.ErrIdle
 	}
 	if err := t.open(ctx, *u.Kubelet, policy.Readers.RotateWait.D(), now); err != nil || t.rotator == nil {
 		return err

@@ -21,7 +21,7 @@ const disallowedInterval = time.Minute
 // maxUsageAge is how old an observation may be to act upon.
 const maxUsageAge = time.Minute
 
-// diskActions act upon log files, in the modes assist and exclusive.
+// diskActions rotates and reclaims log files, in the modes assist and exclusive.
 type diskActions struct {
 	agent  *Agent
 	roots  host.Roots
@@ -39,14 +39,14 @@ func (h *diskActions) allowed() (disk.Policy, bool) {
 	return p, h.act && p.Mode != disk.Observe && h.paused() == ""
 }
 
-// usage returns the last look at the host, if it is fresh: nothing is done upon
-// what is not known.
+// usage returns the last observation of the host, if it is fresh: nothing is done
+// without one.
 func (h *diskActions) usage(now time.Time) (disk.Usage, bool) {
 	r := h.agent.latest.Snapshot().Disk
 	return r.Value, r.Err == nil && !r.At.IsZero() && now.Sub(r.At) < maxUsageAge
 }
 
-// record logs, counts and tells what was done.
+// record logs and counts what was done, and makes an Event of a loss.
 func (h *diskActions) record(acts ...logdir.Action) {
 	for _, a := range acts {
 		h.counts.Count(a)
@@ -56,8 +56,9 @@ func (h *diskActions) record(acts ...logdir.Action) {
 		}
 		h.agent.log.Info("changed a log file", "act", a.Verb, "path", a.Path, "archive", a.Archive, "bytes", a.Bytes, "reason", a.Reason, "asked", a.Asked, "unread_bytes", a.Unread)
 		if a.Unread > 0 && h.agent.kube.events != nil {
-			h.agent.kube.events.Record(h.agent.kube.events.OnNode(corev1.EventTypeWarning, "UnreadLogsRemoved",
-				"removed an archive that its reader had not read to the end: "+safetext.String(a.Path)), time.Now())
+			e := h.agent.kube.events.OnNode(corev1.EventTypeWarning, "UnreadLogsRemoved", "removed an archive that its reader had not read to the end")
+			e.Detail, e.FromWorkload = safetext.String(a.Path), true
+			h.agent.kube.events.Record(e, time.Now())
 		}
 	}
 }
@@ -65,7 +66,7 @@ func (h *diskActions) record(acts ...logdir.Action) {
 // maxLastErrors bounds what is remembered about paths that others may choose.
 const maxLastErrors = 1000
 
-// isNewError reports whether text was not what was last said about a path.
+// isNewError reports whether text differs from the last error about a path.
 func (h *diskActions) isNewError(path, text string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/health"
 )
 
 const (
@@ -77,7 +78,7 @@ func (t *diskTask) pass(ctx context.Context) error {
 		t.noMounts.Do(func() {
 			t.agent.log.Info("no mounts found; disks and logs are not observed", "path.procfs", t.roots.Procfs)
 		})
-		return nil
+		return health.ErrIdle
 	}
 	if err == nil {
 		t.logMissingPrivileges(u.Findings)

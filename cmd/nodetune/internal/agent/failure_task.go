@@ -9,6 +9,7 @@ import (
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/health"
 	"github.com/nodetune/nodetune/reporter/metrics"
 	"github.com/nodetune/nodetune/reporter/text"
 )
@@ -30,6 +31,7 @@ type failureTask struct {
 	tracer    *accounting.FailureTracer // nil while nothing is traced
 	policy    inotify.Policy
 	lastError string // it could not be opened, as it was logged
+	logged    failureLogLimit
 }
 
 func (t *failureTask) interval() time.Duration {
@@ -50,7 +52,7 @@ func (t *failureTask) pass(ctx context.Context) error {
 		t.tracer = nil
 	}
 	if !policy.Refusals || ctx.Err() != nil {
-		return nil
+		return health.ErrIdle
 	}
 	if t.tracer == nil {
 		open, err := accounting.OpenFailureTracer(t.roots, policy, &t.agent.failures)
@@ -59,7 +61,7 @@ func (t *failureTask) pass(ctx context.Context) error {
 				t.agent.log.Warn("cannot trace failed inotify calls", "err", err)
 			}
 			t.lastError = err.Error()
-			return nil // said once, and what else it does goes on
+			return health.ErrIdle // logged once; the other tasks go on
 		}
 		t.tracer, t.policy, t.lastError = open, policy, ""
 		t.agent.log.Info("tracing failed inotify calls", "source", open.Source)
@@ -72,7 +74,9 @@ func (t *failureTask) pass(ctx context.Context) error {
 	}
 	for _, f := range fresh {
 		if f.Resource != "" {
-			t.agent.log.Warn("inotify call failed", "failure", text.SyscallFailureText(f))
+			if more, ok := t.logged.allow(f, now); ok {
+				t.agent.log.Warn("inotify call failed", "failure", text.SyscallFailureText(f), "not_logged_before", more)
+			}
 		}
 	}
 	if len(all) > 0 {

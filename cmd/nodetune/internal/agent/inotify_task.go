@@ -17,6 +17,7 @@ import (
 	"github.com/nodetune/nodetune/inotify/procscan"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/health"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -75,7 +76,7 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 		t.noProcesses.Do(func() {
 			t.agent.log.Info("no processes found; inotify usage is not counted", "path.procfs", t.roots.Procfs)
 		})
-		return nil
+		return health.ErrIdle
 	}
 	u.Refusals = t.agent.failures.Recent(now)
 	t.agent.latest.Update(func(s *reporter.Snapshot) {

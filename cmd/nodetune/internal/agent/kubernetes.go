@@ -32,6 +32,7 @@ func newKube(log *slog.Logger, client *kube.Client, name string, p config.Report
 		k.node = kube.NewPublisher(nil, name, p.Conditions, kube.Hooks{})
 		return k
 	}
+	client = client.WithoutRetries() // the schedules of this package decide
 	k.node = kube.NewPublisher(client.Nodes(), name, p.Conditions, kube.Hooks{
 		Wrote: k.logWrite,
 		Foreign: func(t corev1.NodeConditionType, managers []string) {

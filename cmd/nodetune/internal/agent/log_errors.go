@@ -2,26 +2,29 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+
+	"github.com/nodetune/nodetune/reporter/health"
 )
 
-// logErrors is pass, with its error in the log when that is another one than that
-// of the pass before: what fails every 250 ms is one line.
+// logErrors returns pass with its error logged when it differs from that of the
+// pass before: what fails every 250 ms is one line.
 func logErrors(log *slog.Logger, what string, pass func(context.Context) error) func(context.Context) error {
-	said := ""
+	logged := ""
 	return func(ctx context.Context) error {
 		err := pass(ctx)
-		if ctx.Err() != nil {
-			return err // told to stop, which is no failure
+		if ctx.Err() != nil || errors.Is(err, health.ErrIdle) {
+			return err // the agent stops or the task has nothing to do: no failure
 		}
 		text := ""
 		if err != nil {
 			text = err.Error()
 		}
-		if text != said && err != nil {
+		if text != logged && err != nil {
 			log.Error(what, "err", err)
 		}
-		said = text
+		logged = text
 		return err
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// podDemands asks for the floors that pods ask for. The watch runs while the
-// configuration wants it.
+// podDemands requests the floors that pods ask for. The watch runs while the
+// configuration enables it.
 type podDemands struct {
 	client *kube.Client // nil without an API server
 	node   string
@@ -48,7 +48,8 @@ func (d *podDemands) update(ctx context.Context, p kube.DemandPolicy, changed fu
 	}
 }
 
-// floorRequests returns what the pods ask for, and tells those that do not get it.
+// floorRequests returns what the pods ask for, and makes Events on those that do
+// not get it.
 func (d *podDemands) floorRequests(s reporter.Snapshot, p kube.DemandPolicy, now time.Time) []sysctl.Need {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,24 +83,26 @@ func (d *podDemands) floorRequests(s reporter.Snapshot, p kube.DemandPolicy, now
 	return needs
 }
 
-// activeEvents are the Events that are true now. Each is told when it becomes so.
+// activeEvents are the Events that are true now, by identity. Each is written when
+// it becomes true.
 type activeEvents map[kube.Event]bool
 
-// added takes what is true now and returns what was not a moment ago.
+// added takes what is true now and returns what was not true before.
 func (n *activeEvents) added(now []kube.Event) []kube.Event {
 	var fresh []kube.Event
 	all := make(activeEvents, len(now))
 	for _, e := range now {
-		if !(*n)[e] && !all[e] {
+		id := e.Identity()
+		if !(*n)[id] && !all[id] {
 			fresh = append(fresh, e)
 		}
-		all[e] = true
+		all[id] = true
 	}
 	*n = all
 	return fresh
 }
 
-// stats returns what the last look came to.
+// stats returns the counts of the last floorRequests.
 func (d *podDemands) stats() kube.DemandStats {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/disk/reclaim"
+	"github.com/nodetune/nodetune/reporter/health"
 )
 
 // reclaimInterval is how often disks are looked at for acting, as often as they
@@ -35,7 +36,7 @@ func (t *reclaimTask) interval() time.Duration {
 func (t *reclaimTask) pass(ctx context.Context) error {
 	policy, ok := t.allowed()
 	if !ok {
-		return nil
+		return health.ErrIdle
 	}
 	if t.reclaimer != nil && !reflect.DeepEqual(policy, t.policy) {
 		_ = t.reclaimer.Close()

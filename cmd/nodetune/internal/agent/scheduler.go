@@ -62,8 +62,9 @@ func (t task) run(ctx context.Context, progress *health.Progress) {
 	for ctx.Err() == nil {
 		progress.Begin(t.name, t.interval(), time.Now())
 		err := t.pass(ctx)
-		progress.End(t.name, err, time.Now())
-		wait := time.NewTimer(jitter(t.interval()))
+		every := t.interval()
+		progress.End(t.name, err, every, time.Now())
+		wait := time.NewTimer(jitter(every))
 		select {
 		case <-ctx.Done():
 		case <-wait.C:

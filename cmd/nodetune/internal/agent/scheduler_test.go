@@ -39,7 +39,7 @@ func TestAStuckPassHoldsUpNobody(t *testing.T) {
 				t.Errorf("%s: late is %v", p.Task, p.Late(time.Now()))
 			}
 		}
-		if err := health.Live(progress.Passes(), time.Now()); err != nil {
+		if err := health.Live("well")(progress.Passes(), time.Now()); err != nil {
 			t.Errorf("a restart would not thaw it: %v", err)
 		}
 		close(thaw) // synctest waits for every goroutine of the test

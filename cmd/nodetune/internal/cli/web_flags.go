@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/nodetune/nodetune/cmd/nodetune/internal/agent"
+	"github.com/nodetune/nodetune/reporter/web"
 )
 
 // webFlags are named as in every Prometheus exporter.
@@ -17,9 +17,9 @@ type webFlags struct {
 
 func (f *webFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.listen, "web.listen-address", []string{":9409"},
-		"`address` to serve /metrics, /livez and /readyz on; repeat for more; empty: serve nothing")
+		"`address` to serve /metrics, /livez, /readyz and, as web.report of the configuration says, /report on; repeat for more; empty: serve nothing")
 	flags.StringVar(&f.config, "web.config.file", "",
-		"`file` with TLS and basic auth, see https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md")
+		"`file` with TLS and basic auth; probes need neither, and are also answered over HTTP; see https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md")
 }
 
 func (f *webFlags) validate() error {
@@ -38,8 +38,8 @@ func (f *webFlags) validate() error {
 	return nil
 }
 
-func (f *webFlags) server() agent.Server {
-	return agent.Server{Addresses: f.addresses(), ConfigFile: f.config}
+func (f *webFlags) server() web.Server {
+	return web.Server{Addresses: f.addresses(), ConfigFile: f.config}
 }
 
 // addresses leaves out the empty one, which is how a flag says none.

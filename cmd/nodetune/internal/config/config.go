@@ -16,6 +16,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/web"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -33,6 +34,7 @@ type Config struct {
 	Inotify  inotify.Policy `json:"inotify"`
 	Disk     disk.Policy    `json:"disk"`
 	Reporter ReporterPolicy `json:"reporter"`
+	Web      web.Policy     `json:"web"`
 	// Warnings are what is valid and may be a mistake, or is no longer valid in the
 	// next release.
 	Warnings []string `json:"-"`
@@ -52,6 +54,7 @@ func Default() Config {
 		Inotify:  inotify.DefaultPolicy(),
 		Disk:     disk.DefaultPolicy(),
 		Reporter: DefaultReporterPolicy(),
+		Web:      web.DefaultPolicy(),
 	}
 }
 
@@ -132,5 +135,6 @@ func (c *Config) complete() error {
 		field.Under("inotify", c.Inotify.Validate()),
 		field.Under("disk", errors.Join(append(checkLogPaths(c.Disk), c.Disk.Validate())...)),
 		field.Under("reporter", c.Reporter.Validate()),
+		field.Under("web", c.Web.Validate()),
 	)...)
 }
