@@ -65,8 +65,9 @@ const (
 	// maxUnread bounds the queue; what does not fit is found again by the
 	// next full pass.
 	maxUnread = 10_000
-	// maxBroken bounds what is remembered of a directory's broken archives.
-	maxBroken = 1_000
+	// maxBroken bounds the broken archives that a tree remembers. With their
+	// names and errors they take 1 MiB.
+	maxBroken = 2_000
 
 	skipUnchecked = "unchecked_archives" // too large to be read, or being written
 )
@@ -96,6 +97,18 @@ func (t *Tree) CheckArchives(ctx context.Context, rootfs hostfs.Root, budget int
 		return
 	}
 	defer func() { _ = unix.Close(top) }()
+	room := maxBroken
+	t.each(func(d *dir) { room -= len(d.broken) })
+	note := func(c unread, allocated uint64, wrong string) {
+		switch {
+		case wrong == "":
+		case room <= 0:
+			t.Skipped[skipUnchecked]++
+		default:
+			room--
+			c.dir.broken = append(c.dir.broken, broken{name: string(c.name[:len(c.name)-1]), ino: c.ino, bytes: allocated, err: wrong})
+		}
+	}
 	read := map[hostfs.Inode]string{} // what is wrong with each, "" for nothing
 	kept := t.queue[:0]
 	for i, c := range t.queue {
@@ -107,7 +120,7 @@ func (t *Tree) CheckArchives(ctx context.Context, rootfs hostfs.Root, budget int
 		wrong, again := read[at]
 		switch {
 		case again: // a hard link: its bytes are counted once
-			c.dir.addBroken(c, 0, wrong)
+			note(c, 0, wrong)
 		case budget <= 0:
 			kept = append(kept, c)
 			continue
@@ -122,7 +135,7 @@ func (t *Tree) CheckArchives(ctx context.Context, rootfs hostfs.Root, budget int
 			}
 			budget -= max(n, archiveCost)
 			read[at] = wrong
-			c.dir.addBroken(c, t.st.Blocks*512, wrong)
+			note(c, t.st.Blocks*512, wrong)
 		}
 		if len(kept) == 0 { // all that are older were read
 			c.dir.checked = c.ctime
@@ -135,13 +148,6 @@ func (t *Tree) CheckArchives(ctx context.Context, rootfs hostfs.Root, budget int
 // archiveCost is what opening an archive counts for, so that many empty ones
 // end a pass too.
 const archiveCost = 4096
-
-func (d *dir) addBroken(c unread, allocated uint64, wrong string) {
-	if wrong == "" || len(d.broken) >= maxBroken {
-		return
-	}
-	d.broken = append(d.broken, broken{name: string(c.name[:len(c.name)-1]), ino: c.ino, bytes: allocated, err: wrong})
-}
 
 // checkArchive returns how much was read of an archive and came out of it, and
 // what is wrong with it. One that is gone, or that cannot be checked, is not wrong.
