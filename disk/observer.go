@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -153,7 +154,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	o.growths.Update(u.Filesystems, thresholds, now)
 
 	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)
-	o.scan(&u, places, errs, kubelet, now, full)
+	o.scan(ctx, &u, places, errs, kubelet, now, full)
 	if err := ctx.Err(); err != nil {
 		return u, err
 	}
@@ -268,7 +269,7 @@ func paths(places []filesystem.Place) []string {
 
 // scan brings the trees up to date: one for every log directory, one for every
 // mount below it, and one for each of the directories that lie elsewhere.
-func (o *Observer) scan(u *Usage, places []filesystem.Place, errs map[string]error, k hostconfig.Kubelet, now time.Time, full bool) {
+func (o *Observer) scan(ctx context.Context, u *Usage, places []filesystem.Place, errs map[string]error, k hostconfig.Kubelet, now time.Time, full bool) {
 	tops := o.tops(places, errs, k)
 	for p := range o.trees {
 		if !slices.Contains(tops, p) {
@@ -298,7 +299,7 @@ func (o *Observer) scan(u *Usage, places []filesystem.Place, errs map[string]err
 		if o.last.IsZero() {
 			budget = unpackFirst
 		}
-		t.CheckArchives(o.rootfs, budget)
+		t.CheckArchives(ctx, o.rootfs, budget)
 		u.Corrupt = append(u.Corrupt, t.CorruptArchives()...)
 		u.Producers = append(u.Producers, t.Producers(seconds, o.written, written)...)
 		u.Scan.Directories += t.Dirs
@@ -320,7 +321,9 @@ func (o *Observer) scan(u *Usage, places []filesystem.Place, errs map[string]err
 			journal = append(journal, p.Path)
 		}
 	}
-	for _, x := range o.journal.Units(o.rootfs, journal, seconds) {
+	units, omitted := o.journal.Units(ctx, o.rootfs, journal, seconds)
+	maps.Copy(u.Scan.Omitted, omitted)
+	for _, x := range units {
 		u.Producers = append(u.Producers, logs.Producer{
 			Kind: logs.KindUnit, Workload: workload.Workload{Unit: x.Unit}, Path: strings.Join(journal, " "),
 			Bytes: x.Bytes, BytesPerSecond: x.BytesPerSecond, Estimated: true,

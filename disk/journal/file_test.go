@@ -59,7 +59,8 @@ func TestReadJournal(t *testing.T) {
 	}
 }
 
-// Whatever a file holds: it ends, and no name is longer than a unit's may be.
+// Whatever a file contains: reading it ends, the number of units is bounded, and
+// no name is longer than a unit's may be.
 func FuzzReadJournal(f *testing.F) {
 	f.Add(journal(false, map[string]uint64{"a.service": 3, "b.service": 4}))
 	f.Add(journal(true, map[string]uint64{"a.service": 3}))
@@ -70,6 +71,9 @@ func FuzzReadJournal(f *testing.F) {
 		}
 		if got.Used > uint64(len(b)) {
 			t.Fatalf("%d of %d bytes used", got.Used, len(b))
+		}
+		if len(got.Units) > maxFileUnits || got.objects > maxObjects+1 {
+			t.Fatalf("%d units from %d objects", len(got.Units), got.objects)
 		}
 		for unit := range got.Units {
 			if len(unit) > maxUnitName {

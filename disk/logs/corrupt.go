@@ -1,8 +1,10 @@
 package logs
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,11 +22,15 @@ import (
 
 // An archive that ends too early is what the kubelet leaves behind when the
 // disk fills while it compresses (it ignores the error of Close, v1.34), and
-// logrotate when it is killed. Nobody notices before somebody needs it.
+// logrotate when it is killed. It is noticed only when the archive is needed.
 //
 // Whether one is whole shows only when all of it is read. Archives do not
 // change, so each is read once: a directory remembers the ctime up to which its
 // archives are checked, since compression and rename both move it on.
+//
+// An archive may be made to cost as much as possible. So what a pass reads and
+// what it unpacks are bounded together, an inode is read once however many
+// names it has, and an archive that takes more than one pass is not read.
 
 // unread is an archive that was not read yet.
 type unread struct {
@@ -47,11 +53,21 @@ const (
 	// text and take a second, once.
 	maxArchive = 64 << 20
 	// maxUnpacked ends the reading of an archive that was made to expand
-	// without end.
-	maxUnpacked = 4 << 30
+	// without end: it is 16 times the largest one of the kubelet's that is read
+	// (containerLogMaxSize is 10 MiB by default), and takes a second.
+	maxUnpacked = 1 << 30
+	// maxMembers ends the reading of a file that consists of empty gzip
+	// members: a compressor makes one, and a log that is appended to has some.
+	maxMembers = 10_000
+	// maxWindow is the memory that zstd may take. The default is 2 MiB, and
+	// logrotate's zstd -19 needs 8 MiB (RFC 8878 recommends to support 8 MiB).
+	maxWindow = 8 << 20
 	// maxUnread bounds the queue; what does not fit is found again by the
 	// next full pass.
 	maxUnread = 10_000
+	// maxBroken bounds the broken archives that a tree remembers. With their
+	// names and errors they take 1 MiB.
+	maxBroken = 2_000
 
 	skipUnchecked = "unchecked_archives" // too large to be read, or being written
 )
@@ -59,15 +75,19 @@ const (
 // unread queues an archive that its directory has not checked.
 func (l *listing) unread(name []byte, st *unix.Statx_t) {
 	t, ctime := l.tree, nanos(st.Ctime)
-	if ctime <= l.dir.checked || ctime > l.settled || len(t.queue) >= maxUnread {
+	if ctime <= l.dir.checked || ctime > l.settled {
+		return
+	}
+	if len(t.queue) >= maxUnread {
+		t.Skipped[skipUnchecked]++
 		return
 	}
 	t.queue = append(t.queue, unread{l.dir, bytes.Clone(name), st.Ino, ctime})
 }
 
 // CheckArchives reads queued archives, oldest first, until about budget bytes
-// came out of them.
-func (t *Tree) CheckArchives(rootfs hostfs.Root, budget int64) {
+// were read or came out of them, or until ctx ends.
+func (t *Tree) CheckArchives(ctx context.Context, rootfs hostfs.Root, budget int64) {
 	if len(t.queue) == 0 || t.top == nil {
 		return
 	}
@@ -77,27 +97,61 @@ func (t *Tree) CheckArchives(rootfs hostfs.Root, budget int64) {
 		return
 	}
 	defer func() { _ = unix.Close(top) }()
-	done := 0
-	for _, c := range t.queue {
-		if budget <= 0 {
+	room := maxBroken
+	t.each(func(d *dir) { room -= len(d.broken) })
+	note := func(c unread, allocated uint64, wrong string) {
+		switch {
+		case wrong == "":
+		case room <= 0:
+			t.Skipped[skipUnchecked]++
+		default:
+			room--
+			c.dir.broken = append(c.dir.broken, broken{name: string(c.name[:len(c.name)-1]), ino: c.ino, bytes: allocated, err: wrong})
+		}
+	}
+	read := map[hostfs.Inode]string{} // what is wrong with each, "" for nothing
+	kept := t.queue[:0]
+	for i, c := range t.queue {
+		if ctx.Err() != nil {
+			kept = append(kept, t.queue[i:]...)
 			break
 		}
-		n, err := t.checkArchive(top, c)
-		budget -= n
-		c.dir.checked = c.ctime
-		if err != nil {
-			c.dir.broken = append(c.dir.broken, broken{
-				name: string(c.name[:len(c.name)-1]), ino: c.ino, bytes: t.st.Blocks * 512, err: err.Error(),
-			})
+		at := hostfs.Inode{Dev: unix.Mkdev(c.dir.dev.major, c.dir.dev.minor), Ino: c.ino}
+		wrong, again := read[at]
+		switch {
+		case again: // a hard link: its bytes are counted once
+			note(c, 0, wrong)
+		case budget <= 0:
+			kept = append(kept, c)
+			continue
+		default:
+			n, err := t.checkArchive(ctx, top, c)
+			if ctx.Err() != nil { // it was not read to its end
+				kept = append(kept, c)
+				continue
+			}
+			if err != nil {
+				wrong = err.Error()
+			}
+			budget -= max(n, archiveCost)
+			read[at] = wrong
+			note(c, t.st.Blocks*512, wrong)
 		}
-		done++
+		if len(kept) == 0 { // all that are older were read
+			c.dir.checked = c.ctime
+		}
 	}
-	t.queue = slices.Delete(t.queue, 0, done)
+	clear(t.queue[len(kept):])
+	t.queue = kept
 }
 
-// checkArchive returns how much came out of an archive, and what is wrong with
-// it. One that is gone, or that cannot be judged, is not wrong.
-func (t *Tree) checkArchive(top int, c unread) (int64, error) {
+// archiveCost is what opening an archive counts for, so that many empty ones
+// end a pass too.
+const archiveCost = 4096
+
+// checkArchive returns how much was read of an archive and came out of it, and
+// what is wrong with it. One that is gone, or that cannot be checked, is not wrong.
+func (t *Tree) checkArchive(ctx context.Context, top int, c unread) (int64, error) {
 	dir, err := hostfs.OpenBeneath(top, append([]byte(c.dir.rel), 0), unix.O_PATH)
 	if err != nil {
 		return 0, nil
@@ -116,50 +170,129 @@ func (t *Tree) checkArchive(top int, c unread) (int64, error) {
 		t.Skipped[skipUnchecked]++
 		return 0, nil
 	}
-	// Somebody who still writes is not done with it.
+	// A program that has it open for writing may not have finished it.
 	if idle, err := logdir.Probe(fd); err == nil && idle == logdir.UsedByWriter {
 		t.Skipped[skipUnchecked]++
 		return 0, nil
 	}
-	return unpack(f, f.Name())
+	n, err := unpack(ctx, f, f.Name())
+	if errors.Is(err, errBudget) {
+		t.Skipped[skipUnchecked]++
+		return n, nil
+	}
+	return n, err
 }
 
-// errEmpty is an archive without a byte: what was to be written there is lost.
-var errEmpty = errors.New("empty: not even a header was written")
+var (
+	// errEmpty is an archive without a byte: what was to be written there is lost.
+	errEmpty = errors.New("empty: not even a header was written")
+	// errBudget is an archive that takes too much to be read to its end.
+	errBudget = errors.New("it takes too much to read to its end")
+)
 
-// unpack reads r to its end and returns how much came out of it. The end of
-// what may come out is not an error of the archive.
-func unpack(r io.Reader, name string) (int64, error) {
-	var out io.Reader
+// metered counts what is read through it, and ends with its context.
+type metered struct {
+	ctx context.Context // of the reading, which this is the whole of
+	r   io.Reader
+	n   int64
+}
+
+func (m *metered) Read(b []byte) (int, error) {
+	if err := m.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if m.n >= maxArchive+1 { // the file has grown since its size was read
+		return 0, errBudget
+	}
+	n, err := m.r.Read(b)
+	m.n += int64(n)
+	return n, err
+}
+
+// unpack reads r to its end and returns how much was read and came out of it.
+// The end of what may be read or come out is errBudget.
+func unpack(ctx context.Context, r io.Reader, name string) (int64, error) {
+	in := &metered{ctx: ctx, r: r}
+	var n int64
 	var err error
 	switch path.Ext(name) {
 	case ".gz":
-		out, err = gzip.NewReader(r)
+		n, err = unpackGzip(in)
 	case ".zst":
-		// logrotate's zstd -19 needs a window of 8 MiB.
-		var d *zstd.Decoder
-		d, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderLowmem(true))
-		if err == nil {
-			defer d.Close()
-		}
-		out = d
+		n, err = unpackZstd(in)
 	default:
 		return 0, nil
 	}
-	if errors.Is(err, io.EOF) {
-		return 0, errEmpty
-	}
+	return in.n + n, err
+}
+
+// unpackGzip reads member by member: an empty one gives nothing that could be
+// counted, and a reader of all of them would not return between two.
+func unpackGzip(in *metered) (int64, error) {
+	buffered := bufio.NewReaderSize(in, 64<<10)
+	z, err := gzip.NewReader(buffered)
 	if err != nil {
-		return 0, fmt.Errorf("not an archive: %w", err)
+		return 0, header(err)
 	}
-	n, err := io.Copy(io.Discard, io.LimitReader(out, maxUnpacked))
+	sum := int64(0)
+	for members := 1; ; members++ {
+		z.Multistream(false)
+		n, err := drain(z, sum)
+		if sum = n; err != nil {
+			return sum, err
+		}
+		switch err := z.Reset(buffered); {
+		case errors.Is(err, io.EOF):
+			return sum, nil
+		case errors.Is(err, errBudget):
+			return sum, err
+		case err != nil:
+			return sum, after(sum, err)
+		case members >= maxMembers:
+			return sum, errBudget
+		}
+	}
+}
+
+func unpackZstd(in *metered) (int64, error) {
+	// A frame with a larger window is one that zstd(1) does not unpack either
+	// without --memory or --long.
+	d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow),
+		zstd.WithDecoderMaxMemory(maxUnpacked), zstd.WithDecoderLowmem(true))
 	if err != nil {
-		return n, fmt.Errorf("after %d bytes: %w", n, err)
+		return 0, header(err)
 	}
-	if path.Ext(name) == ".zst" && n == 0 {
+	defer d.Close()
+	n, err := drain(d, 0)
+	switch {
+	case err != nil:
+		return n, err
+	case n == 0:
 		return 0, errEmpty
 	}
 	return n, nil
+}
+
+// drain reads out to its end; before came out of the same archive earlier.
+func drain(out io.Reader, before int64) (int64, error) {
+	n, err := io.Copy(io.Discard, io.LimitReader(out, maxUnpacked-before+1))
+	sum := before + n
+	switch {
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, errBudget), sum > maxUnpacked:
+		return sum, errBudget
+	case err != nil:
+		return sum, after(sum, err)
+	}
+	return sum, nil
+}
+
+func after(n int64, err error) error { return fmt.Errorf("after %d bytes: %w", n, err) }
+
+func header(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errEmpty
+	}
+	return fmt.Errorf("not an archive: %w", err)
 }
 
 // checkable reports whether the archive is of a kind that unpack reads.

@@ -52,7 +52,7 @@ func TestCorruptArchives(t *testing.T) {
 	tr := newTree()
 	look := func(want ...string) {
 		t.Helper()
-		tr.CheckArchives(root, 1<<30)
+		tr.CheckArchives(t.Context(), root, 1<<30)
 		var got []string
 		for _, c := range tr.CorruptArchives() {
 			got = append(got, strings.TrimPrefix(filepath.Base(c.Path), "0.log."))
@@ -87,7 +87,7 @@ func TestCorruptArchives(t *testing.T) {
 	look("2.zst", "20260101-000001.gz", "20260101-000003.gz", "20260101-000004.gz", "20260101-000005.gz", "20260101-000007.gz")
 }
 
-// Who is still writing is not accused.
+// An archive that is open for writing is not reported.
 func TestArchiveBeingWritten(t *testing.T) {
 	host := t.TempDir()
 	root := hostfs.Root(disktest.OpenRoot(t, host))
@@ -98,13 +98,13 @@ func TestArchiveBeingWritten(t *testing.T) {
 	if err := tr.Update(root, time.Now().Add(time.Hour), false); err != nil {
 		t.Fatal(err)
 	}
-	tr.CheckArchives(root, 1<<30)
+	tr.CheckArchives(t.Context(), root, 1<<30)
 	if got := tr.CorruptArchives(); len(got) != 0 || tr.Skipped[skipUnchecked] != 1 {
 		t.Errorf("%+v, skipped %v", got, tr.Skipped)
 	}
 }
 
-// The budget ends a pass, and the next one goes on.
+// The budget ends a pass, and the next pass continues.
 func TestArchiveBudget(t *testing.T) {
 	host := t.TempDir()
 	root := hostfs.Root(disktest.OpenRoot(t, host))
@@ -115,13 +115,15 @@ func TestArchiveBudget(t *testing.T) {
 	if err := tr.Update(root, time.Now().Add(time.Hour), false); err != nil {
 		t.Fatal(err)
 	}
-	tr.CheckArchives(root, 0)
+	tr.CheckArchives(t.Context(), root, 0)
 	if len(tr.queue) != 3 {
 		t.Errorf("%d left of 3 without a budget", len(tr.queue))
 	}
-	tr.CheckArchives(root, 1)
-	if len(tr.queue) != 0 || len(tr.CorruptArchives()) != 3 { // nothing comes out of them
-		t.Errorf("%d left, corrupt %v", len(tr.queue), tr.CorruptArchives())
+	for left := 2; left >= 0; left-- { // nothing comes out of them, and each counts
+		tr.CheckArchives(t.Context(), root, 1)
+		if len(tr.queue) != left || len(tr.CorruptArchives()) != 3-left {
+			t.Errorf("%d left, want %d, corrupt %v", len(tr.queue), left, tr.CorruptArchives())
+		}
 	}
 }
 
@@ -132,7 +134,7 @@ func FuzzUnpackGzip(f *testing.F) {
 	f.Add(whole[:len(whole)-1])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := unpack(bytes.NewReader(b), "x.gz")
+		n, err := unpackGzip(&metered{ctx: t.Context(), r: bytes.NewReader(b)})
 		var want int64
 		r, wantErr := stdgzip.NewReader(bytes.NewReader(b))
 		if wantErr == nil {
@@ -155,11 +157,11 @@ func FuzzUnpackZstd(f *testing.F) {
 			return
 		}
 		b := enc.EncodeAll(text, nil)
-		if n, err := unpack(bytes.NewReader(b), "x.zst"); err != nil || n != int64(len(text)) {
+		if n, err := unpackZstd(&metered{ctx: t.Context(), r: bytes.NewReader(b)}); err != nil || n != int64(len(text)) {
 			t.Fatalf("%d of %d bytes, %v", n, len(text), err)
 		}
 		if cut > 0 && cut < len(b) {
-			if _, err := unpack(bytes.NewReader(b[:cut]), "x.zst"); err == nil {
+			if _, err := unpack(t.Context(), bytes.NewReader(b[:cut]), "x.zst"); err == nil {
 				t.Fatalf("%d of %d bytes of an archive are taken for whole", cut, len(b))
 			}
 		}

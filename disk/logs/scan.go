@@ -35,6 +35,8 @@ type Tree struct {
 	Files   int
 	Dirs    int
 	Skipped map[string]int
+	budget  budget
+	others  int64 // the budget's use of what does not lead to the pods' logs
 }
 
 // dir is one directory, as it was when it was last listed.
@@ -53,6 +55,10 @@ type dir struct {
 	racy  bool      // it was listed within a tick of its last change
 	at    time.Time // of the pass that listed it
 	files int       // in it, whatever they are
+
+	kept    int64 // bytes of the budget that its content takes
+	refused int   // directories in it that are not kept
+	summed  int   // logs in it that are not kept by name
 
 	fd      int   // kept open between passes; 0 is none
 	checked int64 // archives whose ctime is not after it were read
@@ -137,6 +143,9 @@ func reason(err error) string {
 
 func (t *Tree) newDir(rel string, name []byte) *dir {
 	at := path.Join(t.Host, rel)
+	if rel != "" {
+		rel = at[len(at)-len(rel):] // one copy of what may be 4 kB
+	}
 	return &dir{rel: rel, name: name, path: at, owner: ownerOf(t.Pods, t.Docker, at)}
 }
 
@@ -149,6 +158,7 @@ func outOfResources(err error) bool {
 func (t *Tree) Update(rootfs hostfs.Root, now time.Time, full bool) error {
 	t.live, t.Listed, t.Files, t.Dirs = 0, 0, 0, 0
 	t.Skipped = map[string]int{}
+	t.budget, t.others = budget{most: treeBytes}, 0
 	if full {
 		t.queue = t.queue[:0] // all that is missing is found again
 	}
@@ -209,6 +219,9 @@ func (t *Tree) retain(d *dir, fd int) {
 func (t *Tree) visit(base int, path []byte, d *dir, now time.Time, full bool, depth int) bool {
 	if t.Dirs++; t.Dirs > maxDirs || t.Files > maxFiles {
 		t.Skipped[skipTooMany]++
+		return true
+	}
+	if !t.enter(d) {
 		return true
 	}
 	known := !full && d.ino != 0 && !d.racy
@@ -277,7 +290,10 @@ func (d *dir) same(st *unix.Statx_t) bool { return d.ino == st.Ino && d.mtime ==
 func (t *Tree) descend(d *dir, visit func(*dir) bool) {
 	kept := d.children[:0]
 	for _, c := range d.children {
-		if visit(c) {
+		done := t.share(d, c)
+		still := visit(c)
+		done()
+		if still {
 			kept = append(kept, c)
 		} else {
 			t.release(c, true)

@@ -14,6 +14,7 @@ import (
 // list reads d anew from the open fd, whose state st is.
 func (t *Tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) error {
 	t.Listed++
+	t.relist(d)
 	l := listing{tree: t, dir: d, fd: fd, depth: depth, groups: map[string]*group{}}
 	if len(d.children) > 0 {
 		l.was = make(map[string]*dir, len(d.children))
@@ -33,8 +34,9 @@ func (t *Tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 			l.known[d.live[i].ino] = d.live[i].size
 		}
 	}
+	l.earlier = make(map[string]*group, len(d.groups))
 	for _, g := range d.groups {
-		l.groups[g.base] = g
+		l.earlier[g.base] = g
 		g.quiet, g.files, g.archives = 0, 0, 0
 	}
 	if d.owner.kind == KindContainer {
@@ -52,6 +54,10 @@ func (t *Tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 			return err
 		}
 		if n <= 0 {
+			break
+		}
+		if t.Files+d.files > maxFiles {
+			t.Skipped[skipTooMany]++
 			break
 		}
 		hostfs.Dirents(t.buf[:n], l.entry)
@@ -75,15 +81,16 @@ func (t *Tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) 
 
 // listing is the state of one list.
 type listing struct {
-	tree   *Tree
-	dir    *dir
-	fd     int
-	depth  int
-	was    map[string]*dir
-	known  map[uint64]uint64 // size of the live files by inode, as it was
-	groups map[string]*group
-	whole  *group // of a container's directory
-	broken []broken
+	tree    *Tree
+	dir     *dir
+	fd      int
+	depth   int
+	was     map[string]*dir
+	known   map[uint64]uint64 // size of the live files by inode, as it was
+	groups  map[string]*group
+	earlier map[string]*group // as they were
+	whole   *group            // of a container's directory
+	broken  []broken
 
 	since   int64 // what was born later is new
 	settled int64 // what was written later may be written on
@@ -93,10 +100,16 @@ type listing struct {
 
 func (l *listing) group(base []byte) *group {
 	g := l.groups[string(base)]
-	if g == nil {
-		g = &group{base: string(base)}
-		l.groups[g.base] = g
+	if g != nil {
+		return g
 	}
+	if g = l.earlier[string(base)]; g == nil {
+		g = &group{base: string(base)}
+	}
+	if !l.keepGroup(g.base) {
+		return l.group(nil)
+	}
+	l.groups[g.base] = g
 	return g
 }
 
@@ -159,7 +172,7 @@ func (l *listing) entry(name []byte, kind byte) {
 	case len(base) > 0 && archive.SuffixLen(plain) == 0:
 		g.fresh += st.Size
 	}
-	if old && nanos(st.Mtime) <= l.settled || l.tree.live+len(l.dir.live) >= maxLive {
+	if old && nanos(st.Mtime) <= l.settled || !l.keepFile(name) {
 		g.quiet += st.Blocks * 512
 		return
 	}
@@ -181,6 +194,9 @@ func (l *listing) child(name []byte) {
 	}
 	if l.depth >= maxDepth || len(c.rel) >= unix.PathMax {
 		l.tree.Skipped[skipDeep]++
+		return
+	}
+	if !l.keepChild(c) {
 		return
 	}
 	delete(l.was, string(name))

@@ -1,6 +1,7 @@
 package procscan
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,13 +19,35 @@ const (
 	mostFDs = 32
 	// nearPercent of RLIMIT_NOFILE in use lists a process.
 	nearPercent = 50
+
+	// maxProcesses is how many processes are listed, maxOwnerProcesses how many
+	// of one user beside root: a process that only shares an instance costs its
+	// owner nothing, and 600 bytes here. A node has some hundreds.
+	maxProcesses      = 8_192
+	maxOwnerProcesses = 2_048
+	// maxAccounts is how many accounts of user namespaces are added up; those
+	// of the node itself are all added up.
+	maxAccounts = 4_096
+	// maxCgroupBytes is what the paths of cgroups may take, each kept once. A
+	// path may have 4 kB.
+	maxCgroupBytes = 2 << 20
+)
+
+// Gaps of what the bounds left out.
+const (
+	gapInstances = "inotify instances beyond those that a pass keeps"
+	gapProcesses = "processes beyond those that a pass keeps"
+	gapAccounts  = "accounts of user namespaces beyond those that a pass keeps"
+	gapCgroups   = "cgroups of processes beyond those that a pass keeps"
 )
 
 // pass collects what one walk of a Scanner sees.
 type pass struct {
 	s         *Scanner
 	at        time.Time
-	holdings  []instances.Descriptor
+	found     *instances.Collector
+	holdings  []instances.Descriptor // of found
+	owners    map[uint32]int         // processes listed of each user
 	processes []listed
 	fullest   []int // indexes into processes, most descriptors first
 	gaps      []inotify.Gap
@@ -32,6 +55,7 @@ type pass struct {
 
 	// The process whose tables are being visited.
 	pid        int
+	refused    int // the last process that there was no room for
 	current    int // its index in processes, or -1
 	fds        int
 	soft, hard inotify.Limit
@@ -44,6 +68,7 @@ type listed struct {
 	effort  uint64 // ticks of CPU time it has used
 	keep    bool   // not only for having been among the fullest
 	unread  bool   // not all of its descriptors could be read
+	omitted bool   // nor kept
 	created created
 }
 
@@ -62,14 +87,18 @@ func (p *pass) enter(process *procwalk.Process) bool {
 const target = "anon_inode:inotify"
 
 func (p *pass) fd(process *procwalk.Process, fd int, to []byte) {
-	if string(to) != target || p.current < 0 && !p.list(process) {
+	if string(to) != target || p.refused == p.pid || p.current < 0 && !p.list(process) {
 		return
 	}
 	l := &p.processes[p.current]
 	l.keep = true
-	p.holdings = append(p.holdings, instances.Descriptor{
+	kept := p.found.Add(instances.Descriptor{
 		Process: p.current, TID: process.TID, Start: l.Start, FD: fd, Effort: l.effort, Cgroup: l.Cgroup,
 	})
+	if !kept && !l.omitted {
+		l.omitted = true
+		p.gap(gapInstances, fmt.Sprintf("a pass keeps %d of a process and %d in all", instances.MaxPerProcess, instances.MaxInstances))
+	}
 }
 
 func (p *pass) leave(process *procwalk.Process, fds int, err error) {
@@ -138,11 +167,14 @@ func (p *pass) list(process *procwalk.Process) bool {
 	if err != nil {
 		return false
 	}
+	if !p.room(ids.Effective) {
+		return false
+	}
 	k := p.s.known[process.PID]
 	if k == nil || k.start != stat.Start || k.comm != string(stat.Comm()) {
 		k = &knownProcess{start: stat.Start, comm: string(stat.Comm())}
 		if cgroup, err := process.Cgroup(); err == nil {
-			k.cgroup = string(cgroup)
+			k.cgroup = p.cgroup(cgroup)
 		}
 		k.belongs, _ = process.Workload() // an unknown cgroup names no workload
 		p.s.known[process.PID] = k
@@ -159,6 +191,7 @@ func (p *pass) list(process *procwalk.Process) bool {
 		p.gap("which user namespaces processes are charged in", err.Error())
 	}
 	p.current = len(p.processes)
+	p.owners[ids.Effective]++
 	p.processes = append(p.processes, listed{
 		effort: stat.CPUTicks,
 		Process: inotify.Process{
@@ -168,6 +201,33 @@ func (p *pass) list(process *procwalk.Process) bool {
 		},
 	})
 	return true
+}
+
+// room reports whether another process of a user may be listed.
+func (p *pass) room(uid uint32) bool {
+	if len(p.processes) < maxProcesses && (uid == 0 || p.owners[uid] < maxOwnerProcesses) {
+		return true
+	}
+	if p.refused != p.pid { // one gap, however many tables it has
+		p.refused = p.pid
+		p.gap(gapProcesses, fmt.Sprintf("a pass keeps %d, and %d of a user", maxProcesses, maxOwnerProcesses))
+	}
+	return false
+}
+
+// cgroup returns the path of a cgroup, which all its processes share.
+func (p *pass) cgroup(path []byte) string {
+	if s, ok := p.s.cgroups[string(path)]; ok {
+		return s
+	}
+	if p.s.cgroupBytes+len(path) > maxCgroupBytes {
+		p.gap(gapCgroups, fmt.Sprintf("their paths take more than %d MiB", maxCgroupBytes>>20))
+		return ""
+	}
+	s := string(path)
+	p.s.cgroups[s] = s
+	p.s.cgroupBytes += len(s)
+	return s
 }
 
 // gap notes what could not be known, once per reason.

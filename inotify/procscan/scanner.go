@@ -27,6 +27,9 @@ type Scanner struct {
 	// whole is false where only the processes of a pid namespace are seen.
 	whole bool
 
+	cgroups     map[string]string // paths of those that are known, each once
+	cgroupBytes int
+
 	holdings []instances.Descriptor // reused
 	scratch  []listed               // reused
 	accounts map[inotify.Owner]int  // reused
@@ -61,6 +64,7 @@ func New(procfs, sysfs string, p inotify.Policy) (*Scanner, error) {
 		reader:   instances.NewReader(w, procfs, sysfs),
 		accounts: map[inotify.Owner]int{},
 		queues:   queues{},
+		cgroups:  map[string]string{},
 		whole:    !w.InHostPIDNamespace() || procwalk.InInitialPIDNamespace(procfs),
 	}, nil
 }
@@ -77,7 +81,7 @@ func (s *Scanner) Close() error {
 func (s *Scanner) Usage(ctx context.Context) (inotify.Usage, error) {
 	began := time.Now()
 	clear(s.ns.chain)
-	pass := &pass{s: s, at: began, holdings: s.holdings[:0], processes: s.scratch[:0]}
+	pass := &pass{s: s, at: began, processes: s.scratch[:0], found: s.reader.NewCollector(s.holdings), owners: map[uint32]int{}}
 	u := inotify.Usage{Source: inotify.SourceProcfs, HoldersSource: inotify.SourceProcfs, Limits: s.limits.read()}
 	found := pass.scanKernel(&u)
 	if !found {
@@ -86,6 +90,7 @@ func (s *Scanner) Usage(ctx context.Context) (inotify.Usage, error) {
 			return inotify.Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
 		}
 		u.Walk = stats
+		pass.holdings = pass.found.All
 		pass.addTotals(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
 	}
 	if !pass.readAccounts(&u) {
@@ -95,7 +100,7 @@ func (s *Scanner) Usage(ctx context.Context) (inotify.Usage, error) {
 		}
 	}
 	u.Unknown = append(u.Unknown, pass.gaps...)
-	s.holdings, s.scratch = pass.holdings, pass.processes
+	s.holdings, s.scratch = pass.found.All, pass.processes
 	s.forget(began)
 	u.Took = time.Since(began)
 	return u, ctx.Err()
@@ -106,6 +111,14 @@ func (s *Scanner) forget(pass time.Time) {
 	for pid, k := range s.known {
 		if k.pass != pass {
 			delete(s.known, pid)
+		}
+	}
+	clear(s.cgroups)
+	s.cgroupBytes = 0
+	for _, k := range s.known {
+		if _, ok := s.cgroups[k.cgroup]; !ok {
+			s.cgroups[k.cgroup] = k.cgroup
+			s.cgroupBytes += len(k.cgroup)
 		}
 	}
 }

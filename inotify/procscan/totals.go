@@ -1,6 +1,8 @@
 package procscan
 
 import (
+	"fmt"
+
 	"github.com/nodetune/nodetune/inotify"
 )
 
@@ -15,6 +17,9 @@ func (p *pass) addTotals(u *inotify.Usage, all []counted) {
 		}
 		if !u.Walk.ThreadsCompared {
 			l.Quality = inotify.Estimate
+		}
+		if l.omitted {
+			l.Quality = inotify.Unknown // a lower bound
 		}
 		if l.unread {
 			l.Quality, l.WatchesQuality = inotify.Unknown, inotify.Unknown
@@ -75,6 +80,10 @@ func (p *pass) accounts(u *inotify.Usage) {
 		}
 		p.s.ns.charged(inotify.Owner{UserNS: l.UserNS, UID: l.UID}, func(o inotify.Owner) {
 			at, ok := index[o]
+			if !ok && o.UserNS != p.s.ns.self && len(u.Accounts) >= maxAccounts {
+				p.gap(gapAccounts, fmt.Sprintf("a pass adds up %d", maxAccounts))
+				return
+			}
 			if !ok {
 				at = len(u.Accounts)
 				index[o] = at

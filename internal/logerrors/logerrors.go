@@ -1,14 +1,17 @@
 // Package logerrors finds the containers whose log ends with the error of an
-// inotify limit: collectors that crashed at one, or that go on blind.
+// inotify limit: collectors that crashed at one, or that continue without
+// seeing new files.
 //
 // It reads the end of the live logs in /var/log/pods, which needs
-// CAP_DAC_READ_SEARCH and nothing else: no API server, no BPF. What a container
-// prints is its own word: use it to tell that container's owner something, not
-// to decide. Docker keeps logs elsewhere, behind links that are not followed.
+// CAP_DAC_READ_SEARCH and nothing else: no API server, no BPF. A container can
+// print anything. So the text of a log is used for that container only, whose
+// directory the kubelet names; a name in the text is never read. Use it to
+// inform the owner of that container, not to decide. Docker keeps logs
+// elsewhere, behind links that are not followed.
 package logerrors
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,19 +24,30 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// Ending are those of one container. Errno is EMFILE where it asked for an
-// instance, ENOSPC where it asked for a watch.
+// Ending is the last error of one container. Errno is EMFILE where it requested
+// an instance, ENOSPC where it requested a watch.
 type Ending struct {
 	workload.Workload
 	Errno unix.Errno
 }
 
-// tailBytes holds an error with the usage text that some programs print below.
-const tailBytes = 4096
+const (
+	// tailBytes holds an error with the usage text that some programs print below.
+	tailBytes = 4096
+	// maxEntries bounds the names that one search lists: a node of 250 pods has
+	// some 2,000. A pod with /var/log as a hostPath can make more.
+	maxEntries = 100_000
+	// batch is how many names are in memory at once.
+	batch = 512
+)
+
+// ErrTooMany means that /var/log/pods has more names than a search lists.
+var ErrTooMany = errors.New("/var/log/pods has more than 100,000 names: not every log was searched")
 
 // Find returns the containers of the host whose root directory is rootfs that
-// ended so after since. A host without /var/log/pods has none.
-func Find(rootfs string, since time.Time) ([]Ending, error) {
+// ended so after since. more are forms beside the table. A host without
+// /var/log/pods has none. With ErrTooMany the result is incomplete.
+func Find(ctx context.Context, rootfs string, since time.Time, more ...Form) ([]Ending, error) {
 	host, err := os.OpenRoot(rootfs)
 	if err != nil {
 		return nil, err
@@ -47,24 +61,59 @@ func Find(rootfs string, since time.Time) ([]Ending, error) {
 		return nil, err
 	}
 	defer func() { _ = pods.Close() }()
+	s := search{ctx: ctx, pods: pods, left: maxEntries}
 	var all []Ending
-	dirs, err := fs.Glob(pods.FS(), "*/*")
-	if err != nil {
-		return nil, err
-	}
-	for _, dir := range dirs { // NAMESPACE_POD_UID/CONTAINER
-		log, ok := live(pods, dir)
-		if !ok {
-			continue
+	err = s.each(".", func(pod string) { // NAMESPACE_POD_UID
+		if _, ok := workload.ParsePodDir(pod); !ok {
+			return
 		}
-		// Gone, or not to be read: the next one may be.
-		if text, err := tail(pods, path.Join(dir, log.name), since); err == nil {
-			if errno := Errno(text); errno != 0 {
-				all = append(all, Ending{log.Workload, errno})
+		_ = s.each(pod, func(container string) { // unreadable: the next one may be readable
+			dir := path.Join(pod, container)
+			log, ok := s.live(dir)
+			if !ok {
+				return
 			}
+			if text, err := tail(pods, path.Join(dir, log.name), since); err == nil {
+				if errno := Errno(text, more...); errno != 0 {
+					all = append(all, Ending{log.Workload, errno})
+				}
+			}
+		})
+	})
+	if err == nil && s.left <= 0 {
+		err = ErrTooMany
+	}
+	return all, errors.Join(err, ctx.Err())
+}
+
+// search is one walk of /var/log/pods.
+type search struct {
+	ctx  context.Context // of the walk, which this is the whole of
+	pods *os.Root
+	left int // names that may still be listed
+}
+
+// each visits the names in a directory, while the budget lasts.
+func (s *search) each(dir string, visit func(name string)) error {
+	f, err := s.pods.OpenFile(dir, os.O_RDONLY|unix.O_NONBLOCK|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	for s.left > 0 && s.ctx.Err() == nil {
+		names, err := f.Readdirnames(min(batch, s.left))
+		s.left -= len(names)
+		for _, name := range names {
+			visit(name)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 type named struct {
@@ -73,23 +122,19 @@ type named struct {
 }
 
 // live returns the log that a container writes, or wrote last.
-func live(pods *os.Root, dir string) (newest named, ok bool) {
-	entries, err := fs.ReadDir(pods.FS(), dir)
-	if err != nil {
-		return named{}, false
-	}
-	for _, e := range entries {
-		log, is := workload.ParsePodLog(path.Join(dir, e.Name()))
+func (s *search) live(dir string) (newest named, ok bool) {
+	_ = s.each(dir, func(name string) { // an unreadable directory has none
+		log, is := workload.ParsePodLog(path.Join(dir, name))
 		if is && log.Rotated == "" && (!ok || log.Restart > newest.Restart) {
-			newest, ok = named{log, e.Name()}, true
+			newest, ok = named{log, name}, true
 		}
-	}
+	})
 	return newest, ok
 }
 
 // tail returns the end of a regular file that was written after since.
 func tail(pods *os.Root, name string, since time.Time) ([]byte, error) {
-	// O_NONBLOCK: a FIFO does not hold us up.
+	// O_NONBLOCK: opening a FIFO does not block.
 	f, err := pods.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -105,33 +150,4 @@ func tail(pods *os.Root, name string, since time.Time) ([]byte, error) {
 		err = nil
 	}
 	return b[:n], err
-}
-
-// Errno returns the error of an inotify limit that text tells of, or 0. A line
-// has to speak of both, as these do; nodetune's own log, which writes
-// fs.inotify.max_user_instances and errno=24 (EMFILE), does not:
-//
-//	Fluent Bit  [.../in_tail/tail_fs_inotify.c:360 errno=24] Too many open files
-//	rsyslog     imfile: cannot watch object '...': No space left on device
-//	kubectl     failed to create fsnotify watcher: too many open files
-//	inotifywait ... you can increase /proc/sys/fs/inotify/max_user_instances
-func Errno(text []byte) unix.Errno {
-	errno := unix.Errno(0)
-	for line := range bytes.Lines(bytes.ToLower(text)) {
-		says := func(any ...string) bool {
-			for _, s := range any {
-				if bytes.Contains(line, []byte(s)) {
-					return true
-				}
-			}
-			return false
-		}
-		switch inotify := says("inotify", "fsnotify", "tail_fs", "imfile", "watch"); {
-		case says("inotify/max_user_instances"), inotify && says("errno=24]", "too many open files"):
-			errno = unix.EMFILE
-		case says("inotify/max_user_watches"), inotify && says("errno=28]", "no space left on device"):
-			errno = unix.ENOSPC
-		}
-	}
-	return errno // the last one
 }

@@ -82,7 +82,7 @@ func (t *diskTask) pass(ctx context.Context) error {
 	}
 	if err == nil {
 		t.logMissingPrivileges(u.Findings)
-		t.agent.notifyAffectedPods(t.roots.Rootfs, now)
+		t.agent.notifyAffectedPods(ctx, t.roots.Rootfs, now)
 	}
 	t.agent.latest.Update(func(s *reporter.Snapshot) {
 		s.Disk = reporter.Result[disk.Usage]{Value: u, At: now, Err: err}

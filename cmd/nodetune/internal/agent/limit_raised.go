@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -58,22 +59,21 @@ func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResu
 
 // notifyAffectedPods tells the containers whose log ends with the error of a limit that
 // was raised.
-func (a *Agent) notifyAffectedPods(rootfs string, now time.Time) {
+func (a *Agent) notifyAffectedPods(ctx context.Context, rootfs string, now time.Time) {
 	keys := a.raisedKeys.takeAll()
 	if len(keys) == 0 {
 		return
 	}
-	words, err := logerrors.Find(rootfs, now.Add(-maxErrorAge))
+	words, err := logerrors.Find(ctx, rootfs, now.Add(-maxErrorAge))
 	if err != nil {
 		a.log.Warn("cannot search container logs for limit errors", "err", err)
-		return
 	}
 	for _, w := range words {
 		e, ok := kube.AffectedPodEvent(w, keys)
 		if !ok {
 			continue
 		}
-		a.log.Info("container log ends with the error of a limit that was raised", "namespace", w.Namespace, "pod", w.Pod, "container", w.Container, "errno", int(w.Errno))
+		a.log.Info("a container's log ends with the error of a limit that was raised", "namespace", w.Namespace, "pod", w.Pod, "container", w.Container, "errno", int(w.Errno))
 		a.kube.recordPodEvent(e, a.config.Load().Reporter.PodDemands, now)
 	}
 }
