@@ -108,10 +108,47 @@ func (t *Tree) Producers(seconds float64, last map[string]uint64, now map[string
 	return all
 }
 
-// each calls visit for every directory of t.
+// MarkOverlaps leaves out of each tree what another one begins with, so that a
+// directory which a link or a bind mount gives a second path is accounted once.
+func MarkOverlaps(trees []*Tree) {
+	type identity struct {
+		dev devno
+		ino uint64
+	}
+	tops := map[identity]*Tree{}
+	for _, t := range trees {
+		if t.top == nil {
+			continue
+		}
+		at := identity{t.top.dev, t.top.ino}
+		t.top.other = tops[at] != nil
+		if !t.top.other {
+			tops[at] = t
+		}
+	}
+	for _, t := range trees {
+		var walk func(d *dir)
+		walk = func(d *dir) {
+			for _, c := range d.children {
+				c.other = len(tops) > 1 && tops[identity{c.dev, c.ino}] != nil
+				if !c.other {
+					walk(c)
+				}
+			}
+		}
+		if t.top != nil && !t.top.other {
+			walk(t.top)
+		}
+	}
+}
+
+// each calls visit for every directory of t that belongs to it alone.
 func (t *Tree) each(visit func(*dir)) {
 	var walk func(d *dir)
 	walk = func(d *dir) {
+		if d.other {
+			return
+		}
 		visit(d)
 		for _, c := range d.children {
 			walk(c)
