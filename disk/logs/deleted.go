@@ -29,15 +29,16 @@ func (s *ProcSnapshot) DeletedFiles(watched []filesystem.Filesystem, logDirs []f
 		d := byFile[o.file]
 		if d == nil {
 			place, device, ok := mounts.File(o.pid, o.fd, o.path)
-			point, watched := at[device]
-			if !ok || !watched {
-				if point, watched = at[place.Device]; !watched {
-					continue
-				}
+			if at[device] == "" {
+				device = place.Device // the overlay itself is watched
+			}
+			point := at[device]
+			if !ok || point == "" {
+				continue
 			}
 			log := slices.ContainsFunc(logDirs, place.Below)
 			d = &Deleted{
-				Path: o.path, Filesystem: point, InLogDir: log,
+				Path: o.path, Filesystem: point, InLogDir: log, FSDevice: device,
 				Device: o.file.Dev, Inode: o.file.Ino, Bytes: o.blocks, Size: o.size,
 			}
 			byFile[o.file] = d

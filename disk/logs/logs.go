@@ -94,6 +94,7 @@ type Deleted struct {
 	// InLogDir: it lies below a log directory of the host. A container's volume
 	// may have the same path.
 	InLogDir bool            `json:"-"`
+	FSDevice string          `json:"-"` // of Filesystem, as mountinfo names it
 	Device   uint64          `json:"-"`
 	Inode    uint64          `json:"inode"`
 	Bytes    uint64          `json:"bytes"` // allocated

@@ -94,6 +94,7 @@ type Candidate struct {
 	holder *logdir.Opener // through which a deleted file is reached
 	below  uint64         // up to where everybody has read a deleted or a live file
 	rule   bool           // a rotation says how a live log is rotated
+	read   bool           // logrotate's archive, read since it was last written
 }
 
 // Step is one act of a plan.
@@ -137,11 +138,14 @@ func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 			}
 			s.Reason = "it was there to be given up"
 		case ClassArchives, ClassOtherArchives:
-			if age < p.Grace.D() || archives[c.Log] <= 1 {
+			if age < p.Grace.D() || archives[c.Log] <= 1 && !c.read {
 				continue
 			}
 			archives[c.Log]--
 			s.Reason = "the oldest archive of " + c.Log
+			if c.read {
+				s.Reason = "an archive of " + c.Log + " by logrotate, read since it was last written"
+			}
 		case ClassRotated:
 			if age < p.Grace.D() {
 				continue

@@ -61,10 +61,16 @@ type Result struct {
 // done if its class were switched on.
 func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goal, u Input, dryRun bool, now time.Time, tell func(logdir.Action)) (Result, error) {
 	out := Result{Goal: goal}
-	dev, err := r.host.Rootfs.DeviceNumber(top)
+	mounts, err := filesystem.ReadHostMounts(r.host.Procfs, r.host.Rootfs)
 	if err != nil {
-		return out, err
+		return out, fmt.Errorf("read the mounts: %w", err)
 	}
+	device := filesystem.Device(r.host.Rootfs, top, mounts)
+	if device == "" {
+		return out, fmt.Errorf("which filesystem %s lies on is not known: it cannot be opened, or its mount is not in %s/self/mountinfo", top, r.host.Procfs)
+	}
+	// The kubelet's directory may be a link to another disk, or lie elsewhere.
+	r.host.LogPaths = append(slices.Clone(r.policy.LogPaths), u.Kubelet.PodLogs)
 	before, err := filesystem.Stat(r.host.Rootfs, top)
 	if err != nil {
 		return out, err
@@ -73,7 +79,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 	if out.Met {
 		return out, nil
 	}
-	all, err := r.candidates(u, dev)
+	all, err := r.candidates(u, device, mounts)
 	if err != nil {
 		return out, err
 	}
@@ -221,14 +227,11 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) l
 		if err != nil {
 			return err
 		}
-		read := st.Size // what the slowest reader has
+		ahead := uint64(0) // what the reader that is furthest has read
 		for _, o := range who[at] {
-			read = min(read, o.OffsetBytes)
+			ahead = max(ahead, min(o.OffsetBytes, st.Size))
 		}
-		if len(who[at]) == 0 {
-			read = 0 // nobody has begun to
-		}
-		a.Unread = st.Size - read
+		a.Unread = st.Size - ahead
 		w, _, err := d.OpenFile(name, unix.O_RDWR)
 		if err != nil {
 			return err
@@ -237,8 +240,9 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) l
 		if err := d.Remove(name); err != nil {
 			return err
 		}
-		// Its readers keep it: without its name it would keep its space too.
-		return d.PathError("punch", name, unix.Fallocate(int(w.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(st.Size)))
+		// Its readers keep it: without its name it would keep its space too. It
+		// ends where the furthest of them is. A hole would give them NULs for lines.
+		return d.PathError("truncate", name, unix.Ftruncate(int(w.Fd()), int64(ahead)))
 	})
 	return a.WithError(err)
 }
