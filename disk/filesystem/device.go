@@ -96,7 +96,7 @@ func Device(host hostfs.Root, dir string, mounts []Mount) string {
 	if !ok {
 		return ""
 	}
-	return deviceOf(m, mounts)
+	return m.dev
 }
 
 // MountSDev returns the device of the mount with this id, in the encoding of
@@ -113,22 +113,6 @@ func mountByID(mounts []Mount, id int) (Mount, bool) {
 		}
 	}
 	return Mount{}, false
-}
-
-// deviceOf returns the device that holds the data of m: of an overlay it is the
-// filesystem of the upper directory, where that is among the mounts.
-func deviceOf(m Mount, mounts []Mount) string {
-	for range 4 { // an overlay may lie on an overlay
-		if m.upper == "" || m.upper[0] != '/' {
-			return m.dev
-		}
-		below, ok := MountOf(mounts, m.upper)
-		if !ok || below.ID == m.ID {
-			return m.dev
-		}
-		m = below
-	}
-	return m.dev
 }
 
 // upperDir returns the upper directory in the options of an overlay, without the
@@ -196,28 +180,35 @@ func Locate(host hostfs.Root, dir string, mounts []Mount) (Location, bool) {
 type Locator struct {
 	procfs string
 	host   []Mount // of PID 1: the paths that container runtimes mount by
-	byID   map[int]Mount
+	byID   map[int]located
 	read   map[string]bool // mount namespaces
+}
+
+// located is a mount with the mounts among which its upper directory lies.
+type located struct {
+	Mount
+	upperIn []Mount
 }
 
 // NewLocator returns a Locator for the processes below procfs.
 func NewLocator(procfs string) *Locator {
-	l := &Locator{procfs: procfs, byID: map[int]Mount{}, read: map[string]bool{}}
+	l := &Locator{procfs: procfs, byID: map[int]located{}, read: map[string]bool{}}
 	own, _ := MountsOf(filepath.Join(procfs, "self"))
 	var err error
 	if l.host, err = MountsOf(filepath.Join(procfs, "1")); err != nil {
 		l.host = own
 	}
-	l.add(l.host)
-	l.add(own)
+	for _, table := range [][]Mount{l.host, own} {
+		for _, m := range table {
+			l.add(m, table)
+		}
+	}
 	return l
 }
 
-func (l *Locator) add(mounts []Mount) {
-	for _, m := range mounts {
-		if _, ok := l.byID[m.ID]; !ok {
-			l.byID[m.ID] = m
-		}
+func (l *Locator) add(m Mount, upperIn []Mount) {
+	if _, ok := l.byID[m.ID]; !ok {
+		l.byID[m.ID] = located{m, upperIn}
 	}
 }
 
@@ -238,7 +229,7 @@ func (l *Locator) File(pid, fd int, p string) (at Location, data string, ok bool
 	if !ok {
 		return Location{}, "", false
 	}
-	return m.at(p), deviceOf(m, l.host), true
+	return m.at(p), l.device(m), true
 }
 
 // readNamespace learns the mounts in the mount namespace of a process.
@@ -251,7 +242,31 @@ func (l *Locator) readNamespace(dir string) {
 		return
 	}
 	l.read[ns] = true
-	if mounts, err := MountsOf(dir); err == nil {
-		l.add(mounts)
+	mounts, err := MountsOf(dir)
+	if err != nil {
+		return
 	}
+	for _, m := range mounts {
+		if m.point == "/" { // the container runtime has mounted it, on the host
+			l.add(m, l.host)
+		} else {
+			l.add(m, mounts)
+		}
+	}
+}
+
+// device returns the device that holds the data of m: of an overlay it is the
+// filesystem of the upper directory.
+func (l *Locator) device(m located) string {
+	for range 4 { // an overlay may lie on an overlay
+		if m.upper == "" || m.upper[0] != '/' {
+			break
+		}
+		below, ok := MountOf(m.upperIn, m.upper)
+		if !ok || below.ID == m.ID {
+			break
+		}
+		m = l.byID[below.ID]
+	}
+	return m.dev
 }
