@@ -21,7 +21,7 @@ type Mount struct {
 	point    string
 	fstype   string
 	source   string
-	ReadOnly bool   // its superblock: nobody can write. A mount may be ro for us alone, as /var/log in a pod
+	ReadOnly bool   // its superblock: no process can write. A mount may be ro for us alone, as /var/log in a pod
 	ShutDown bool   // ext4 and xfs since Linux 6.15 show that they were shut down
 	upper    string // upperdir of an overlay, as the program that mounted it named it
 }

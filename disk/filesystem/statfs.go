@@ -22,7 +22,7 @@ type statfsResult struct {
 
 // Prober asks filesystems for their figures. statfs(2) on a dead NFS server or
 // a FUSE daemon that is stuck never returns and cannot be cancelled: it is left
-// to a goroutine that nobody waits for beyond the deadline, and no second one
+// to a goroutine that is not waited for beyond the deadline, and no second one
 // is sent while the first has not come back.
 type Prober struct {
 	rootfs hostfs.Root

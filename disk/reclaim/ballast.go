@@ -41,7 +41,7 @@ func (r *Reclaimer) Ballast(top string) error {
 		if err == nil && st.Size >= ballastBytes {
 			return file.Close()
 		}
-		// Whoever made it was killed in between.
+		// The agent that made it was killed in between.
 	}
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func (r *Reclaimer) roots(pods string, mounts []filesystem.Mount) []string {
 
 // activeLog returns c as an oversized log that is being written, if it is one. What a
 // rotation of the policy names is rotated before its time. Of any other, which
-// nobody rotates, goes what has been read: a hole changes neither its size nor
+// no program rotates, goes what has been read: a hole changes neither its size nor
 // where its writer and its readers are, while a log that is cut makes readers
 // begin again. Logs of containers are rotated through their runtime, see Bursts,
 // and those of logrotate are its own.

@@ -18,7 +18,7 @@ import (
 type CoreDir struct{ Dir, glob string }
 
 // ReadCoreDir reads kernel.core_pattern. ok is false where dumps go to a program
-// or to the working directory of whoever crashes.
+// or to the working directory of the process that crashes.
 func ReadCoreDir(procfs string) (c CoreDir, ok bool) {
 	b, err := os.ReadFile(filepath.Join(procfs, "sys/kernel/core_pattern"))
 	if err != nil {

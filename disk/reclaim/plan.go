@@ -14,8 +14,8 @@ import (
 // Class is a kind of thing whose space can be reclaimed.
 type Class string
 
-// The classes, in the order in which they are taken: what nobody misses first,
-// what somebody has not read last. Images, containers and volumes are the
+// The classes, in the order in which they are taken: the least valuable data first,
+// what is not read yet last. Images, containers and volumes are the
 // kubelet's and are none.
 const (
 	ClassBallast       Class = "ballast"          // a file that only keeps space free
@@ -27,7 +27,7 @@ const (
 	ClassDeleted       Class = "deleted"          // deleted files, below every reader's offset
 	ClassActiveLogs    Class = "live"             // oversized logs that are being written
 	ClassCores         Class = "cores"            // core dumps
-	ClassUnread        Class = "unread"           // archives that somebody still reads
+	ClassUnread        Class = "unread"           // archives that a process still reads
 )
 
 // Classes are all of them, in order.
@@ -59,7 +59,7 @@ func DefaultPolicy() Policy {
 		Grace:       field.Duration(10 * time.Minute),
 		CoreAge:     field.Duration(24 * time.Hour),
 		JournalKeep: 64 << 20,
-		LiveSize:    256 << 20, // whoever rotates at all does it before
+		LiveSize:    256 << 20, // a program that rotates does it before
 		// Unlinking 2,000 files takes a second; a pass of 4 GiB leaves time to
 		// look again.
 		MaxFiles: 2000,
@@ -106,7 +106,7 @@ type Step struct {
 }
 
 // Plan returns what would be reclaimed, in order. Only what is needed of it is
-// done: whoever does looks at the disk again after each step. critical says that
+// done: the caller measures the disk again after each step. critical says that
 // the last reserves may go too.
 func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 	all = slices.Clone(all)
@@ -164,7 +164,7 @@ func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 			journal -= c.Bytes
 			s.Reason = fmt.Sprintf("archived; more than %v of the journal stays", p.JournalKeep)
 		case ClassDeleted:
-			s.Reason = "deleted, and everybody who has it open has read this part"
+			s.Reason = "deleted, and every process that has it open has read this part"
 		case ClassActiveLogs:
 			if c.rule {
 				s.Frees = c.Bytes / 5 * 4
@@ -173,7 +173,7 @@ func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 				s.Allowed = true
 				break
 			}
-			s.Reason = "nobody rotates it, and everybody who reads it has read this part"
+			s.Reason = "no program rotates it, and all its readers have read this part"
 		case ClassCores:
 			if age < p.CoreAge.D() {
 				continue

@@ -49,17 +49,17 @@ type Result struct {
 	Freed      uint64                `json:"freed_bytes"` // by statfs(2), with what others did meanwhile
 	Steps      []Step                `json:"steps,omitempty"`
 	Acts       []logdir.Action       `json:"acts,omitempty"`
-	Skipped    int                   `json:"skipped"` // somebody has it open, or it has changed
+	Skipped    int                   `json:"skipped"` // a process has it open, or it has changed
 	Bounded    bool                  `json:"bounded"` // maxFiles or maxBytes of the policy ended it
 }
 
 // Reclaim frees space on the filesystem that top lies on until goal is met,
 // one step after another, and looks at the disk again after each. u is the last
-// look at the host. tell is called after each act.
+// look at the host. onAct is called after each act.
 //
 // With dryRun nothing is touched: Steps is what would be done, and what would be
 // done if its class were switched on.
-func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goal, u Input, dryRun bool, now time.Time, tell func(logdir.Action)) (Result, error) {
+func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goal, u Input, dryRun bool, now time.Time, onAct func(logdir.Action)) (Result, error) {
 	out := Result{Goal: goal}
 	mounts, err := filesystem.ReadHostMounts(r.host.Procfs, r.host.Rootfs)
 	if err != nil {
@@ -112,8 +112,8 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 		files++
 		bytes += act.Bytes
 		out.Acts = append(out.Acts, act)
-		if tell != nil {
-			tell(act)
+		if onAct != nil {
+			onAct(act)
 		}
 		if out.Filesystem, err = filesystem.Stat(r.host.Rootfs, top); err != nil {
 			return out, err
@@ -178,7 +178,7 @@ func (r *Reclaimer) withDir(p string, do func(d *logdir.Dir, name string) error)
 	return do(d, path.Base(p))
 }
 
-// removeFile removes the file that the plan saw, if nobody has it open.
+// removeFile removes the file that the plan saw, if no process has it open.
 func (r *Reclaimer) removeFile(s Step, below []string) error {
 	d, err := logdir.OpenDir(r.host.Rootfs, below, path.Dir(s.Path))
 	if err != nil {
@@ -199,7 +199,7 @@ func (r *Reclaimer) removeFile(s Step, below []string) error {
 	return d.Remove(path.Base(s.Path))
 }
 
-// removeUnread removes an archive that somebody reads. Its space comes back at
+// removeUnread removes an archive that a process reads. Its space comes back at
 // once, and what the reader has not read is counted.
 func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) logdir.Action {
 	err := r.withDir(s.Path, func(d *logdir.Dir, name string) error {
@@ -248,7 +248,7 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) l
 }
 
 // removeOrphan removes the log directory of a pod that is gone: NAMESPACE_POD_UID,
-// the containers' directories in it and their files, if nobody has one open.
+// the containers' directories in it and their files, if no process has one open.
 // Anything else in it, and it stays as it is.
 func (r *Reclaimer) removeOrphan(ctx context.Context, p string) error {
 	return r.withDir(p, func(pods *logdir.Dir, name string) error {
