@@ -86,9 +86,10 @@ func (o *Observer) Close() error {
 }
 
 // runtimes are where container runtimes keep images and containers: containerd,
-// Docker, CRI-O and Podman, k3s and RKE2.
+// Docker, CRI-O and Podman, k3s and RKE2, k0s, MicroK8s.
 var runtimes = []string{
 	"/var/lib/containerd", "/var/lib/docker", "/var/lib/containers/storage", "/var/lib/rancher/k3s/agent/containerd", "/var/lib/rancher/rke2/agent/containerd",
+	"/var/lib/k0s/containerd", "/var/snap/microk8s/common/var/lib/containerd",
 }
 
 // journals are where journald keeps its files, journald.conf(5) Storage=.

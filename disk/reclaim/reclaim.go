@@ -22,12 +22,13 @@ import (
 type Reclaimer struct {
 	*rotate.Rotator // rotates logs on the same host
 	// Sandboxes, where it is set, returns the UIDs of the pods of which the
-	// container runtime has a sandbox: their logs are no orphans, whatever the
+	// container runtime at the kubelet's socket ("": the usual ones) has a sandbox: their logs are no orphans, whatever the
 	// kubelet has.
-	Sandboxes func(context.Context) (map[string]bool, error)
+	Sandboxes func(ctx context.Context, socket string) (map[string]bool, error)
 
 	host     *logdir.Host
 	policy   Config
+	socket   string // of the container runtime, as the kubelet is configured
 	journald string // its varlink socket, below the root of the host
 }
 
@@ -70,6 +71,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 		return out, fmt.Errorf("which filesystem %s lies on is not known: it cannot be opened, or its mount is not in %s/self/mountinfo", top, r.host.Procfs)
 	}
 	// The kubelet's directory may be a link to another disk, or lie elsewhere.
+	r.socket = u.Kubelet.RuntimeSocket()
 	r.host.LogPaths = append(slices.Clone(r.policy.LogPaths), u.Kubelet.PodLogs)
 	before, err := filesystem.Stat(r.host.Rootfs, top)
 	if err != nil {
