@@ -109,6 +109,12 @@ func findings(c hostConf, all []filesystem.Filesystem) []Finding {
 	found = append(found, cannotAct(c)...)
 	found = append(found, unwatched(c.kubelet, all)...)
 	if k := c.kubelet; k != nil {
+		for _, what := range k.Unseen {
+			add(true, Finding{
+				Reason: FindingNotSeen, Severity: SeverityInfo, Path: k.Config, Message: what,
+				Do: "write the kubelet's arguments into the configuration file, or mount the host's /etc read-only below --path.rootfs",
+			})
+		}
 		for _, w := range k.Warnings {
 			add(true, Finding{
 				Reason: FindingKubeletValue, Severity: SeverityWarning, Path: k.Config, Message: w,

@@ -87,9 +87,10 @@ func (o *Observer) Close() error {
 }
 
 // runtimes are where container runtimes keep images and containers: containerd,
-// Docker, CRI-O and Podman, k3s and RKE2.
+// Docker, CRI-O and Podman, k3s and RKE2, k0s, MicroK8s.
 var runtimes = []string{
 	"/var/lib/containerd", "/var/lib/docker", "/var/lib/containers/storage", "/var/lib/rancher/k3s/agent/containerd", "/var/lib/rancher/rke2/agent/containerd",
+	"/var/lib/k0s/containerd", "/var/snap/microk8s/common/var/lib/containerd",
 }
 
 // journals are where journald keeps its files, journald.conf(5) Storage=.
@@ -115,7 +116,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 			u.Scan.Errors = append(u.Scan.Errors, err.Error())
 		}
 	}
-	mounts, err := o.mounts()
+	mounts, err := filesystem.ReadHostMounts(o.procfs, o.rootfs)
 	if err != nil {
 		return u, err
 	}
@@ -139,12 +140,16 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	}
 
 	o.dockerRoot = o.findDockerRoot()
-	places := filesystem.WithMountsBelow(o.places(kubelet), mounts)
+	places := filesystem.WithMountsBelow(o.rootfs, o.places(kubelet), mounts)
 	answers, errs := o.prober.Measure(paths(places), o.policy.StatfsDeadline.D(), now)
 	u.Filesystems = filesystem.Describe(places, mounts, answers, errs)
 	if found {
 		host, done := o.kubeletRoot()
-		filesystem.MarkRoles(host, places, u.Filesystems)
+		if seen, err := filesystem.MountsOf(filepath.Join(o.procfs, strconv.Itoa(o.walked.kubelet))); err == nil {
+			filesystem.MarkRoles(host, seen, places, u.Filesystems)
+		} else {
+			filesystem.MarkRoles(host, mounts, places, u.Filesystems)
+		}
 		done()
 	}
 	var thresholds []map[string]string
@@ -154,13 +159,13 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	o.growths.Update(u.Filesystems, thresholds, now)
 
 	full := now.Sub(o.lastFull) >= o.policy.FullScanEvery.D() || now.Before(o.lastFull)
-	o.scan(ctx, &u, places, errs, kubelet, now, full)
+	o.scan(ctx, &u, o.tops(places, errs, mounts), kubelet, now, full)
 	if err := ctx.Err(); err != nil {
 		return u, err
 	}
 	if seen != nil {
 		o.walked.readers, o.walked.unfollowed = o.follow.Readers(seen, o.trees, mounts, o.policy.Readers, now)
-		o.walked.deleted = seen.DeletedFiles(u.Filesystems)
+		o.walked.deleted = seen.DeletedFiles(u.Filesystems, o.logDirs(places, errs, mounts))
 		o.lastWalk = now
 	}
 	u.Readers, u.Unfollowed, u.Deleted = slices.Clone(o.walked.readers), slices.Clone(o.walked.unfollowed), slices.Clone(o.walked.deleted)
@@ -169,7 +174,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		o.conf = o.readHost(errs)
 	}
 	o.conf.kubelet = u.Kubelet
-	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u), unboundedRotations(o.conf.rotated, u.Producers))
+	u.Findings = slices.Concat(findings(o.conf, u.Filesystems), noKubelet(u), unboundedRotations(o.conf.rotated, u.Producers), o.unreachable(kubelet, errs))
 	if u.Filesystems == nil {
 		u.Filesystems = []filesystem.Filesystem{}
 	}
@@ -216,25 +221,6 @@ func (o *Observer) names(now time.Time) error {
 	return o.pods.Refresh()
 }
 
-func (o *Observer) mounts() ([]filesystem.Mount, error) {
-	f, err := os.Open(filepath.Join(o.procfs, "self/mountinfo"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	mounts, _, err := filesystem.ReadMounts(f)
-	return filesystem.HostMounts(mounts, o.rootPath()), err
-}
-
-// rootPath is where rootfs is mounted, as mountinfo names it.
-func (o *Observer) rootPath() string {
-	p, err := os.Readlink(filepath.Join(o.procfs, "self/fd", strconv.Itoa(int(o.rootfs))))
-	if err != nil {
-		return "/"
-	}
-	return p
-}
-
 // places are the paths whose filesystems matter on this host.
 func (o *Observer) places(k hostconfig.Kubelet) []filesystem.Place {
 	var all []filesystem.Place
@@ -269,8 +255,7 @@ func paths(places []filesystem.Place) []string {
 
 // scan brings the trees up to date: one for every log directory, one for every
 // mount below it, and one for each of the directories that lie elsewhere.
-func (o *Observer) scan(ctx context.Context, u *Usage, places []filesystem.Place, errs map[string]error, k hostconfig.Kubelet, now time.Time, full bool) {
-	tops := o.tops(places, errs, k)
+func (o *Observer) scan(ctx context.Context, u *Usage, tops []string, k hostconfig.Kubelet, now time.Time, full bool) {
 	for p := range o.trees {
 		if !slices.Contains(tops, p) {
 			o.trees[p].Close()
@@ -282,6 +267,7 @@ func (o *Observer) scan(ctx context.Context, u *Usage, places []filesystem.Place
 		seconds = now.Sub(o.last).Seconds()
 	}
 	written := map[string]uint64{}
+	var trees []*logs.Tree
 	for _, p := range tops {
 		t := o.trees[p]
 		if t == nil {
@@ -295,6 +281,10 @@ func (o *Observer) scan(ctx context.Context, u *Usage, places []filesystem.Place
 			delete(o.trees, p)
 			continue
 		}
+		trees = append(trees, t)
+	}
+	logs.MarkOverlaps(trees)
+	for _, t := range trees {
 		budget := unpackLater
 		if o.last.IsZero() {
 			budget = unpackFirst
@@ -343,46 +333,73 @@ const (
 	unpackLater int64 = 16 << 20
 )
 
-// tops are the directories to scan. What lies below another one is seen by its
-// scan, unless a mount or a link keeps that out.
-func (o *Observer) tops(places []filesystem.Place, errs map[string]error, k hostconfig.Kubelet) []string {
-	var tops []string
-	add := func(p string) {
-		if !slices.Contains(tops, p) {
-			tops = append(tops, p)
-		}
-	}
+// tops are the directories to scan: those of the containers first, so that a
+// directory with two paths is known by the one that names its pod.
+func (o *Observer) tops(places []filesystem.Place, errs map[string]error, mounts []filesystem.Mount) []string {
+	var dirs []string
 	for _, p := range places {
-		if p.Role == filesystem.RoleLogs && errs[p.Path] == nil && (p.Path != k.PodLogs || o.apart(p.Path)) {
-			add(p.Path)
+		if p.Role == filesystem.RoleLogs && errs[p.Path] == nil {
+			dirs = append(dirs, p.Path)
 		}
 	}
 	for _, p := range slices.Concat(journals, reclaim.CoreDumpDirs) {
-		if errs[p] == nil && o.apart(p) {
-			add(p)
+		if errs[p] == nil {
+			dirs = append(dirs, p)
 		}
 	}
-	if p := path.Join(o.dockerRoot, "containers"); errs[o.dockerRoot] == nil && o.apart(p) {
-		add(p)
+	if errs[o.dockerRoot] == nil {
+		dirs = append(dirs, path.Join(o.dockerRoot, "containers"))
 	}
-	return tops
+	return filesystem.Roots(o.rootfs, dirs, mounts)
 }
 
-// apart reports whether no log path's scan comes to p: it lies elsewhere, or is
-// a link (which a scan never follows, but the host's own are known).
-func (o *Observer) apart(p string) bool {
-	for _, top := range o.policy.LogPaths {
-		if rel, ok := hostfs.Below(p, top); ok && rel != "" {
-			return o.isLink(p)
+// logDirs returns where the log directories lie.
+func (o *Observer) logDirs(places []filesystem.Place, errs map[string]error, mounts []filesystem.Mount) []filesystem.Location {
+	var all []filesystem.Location
+	for _, p := range places {
+		if p.Role != filesystem.RoleLogs || errs[p.Path] != nil {
+			continue
+		}
+		if at, ok := filesystem.Locate(o.rootfs, p.Path, mounts); ok {
+			all = append(all, at)
 		}
 	}
-	return !slices.Contains(o.policy.LogPaths, p)
+	return all
 }
 
-func (o *Observer) isLink(p string) bool {
-	var buf [1]byte
-	_, err := unix.Readlinkat(int(o.rootfs), p[1:], buf[:])
-	return err == nil
+// unreachable finds directories of logs that cannot be seen from here: links that
+// lead to what is not mounted into the pod, and a podLogsDir that is not there.
+func (o *Observer) unreachable(k hostconfig.Kubelet, errs map[string]error) []Finding {
+	var found []Finding
+	dirs := slices.Concat(o.policy.LogPaths, []string{k.PodLogs, path.Join(o.dockerRoot, "containers")}, journals)
+	slices.Sort(dirs)
+	for _, p := range slices.Compact(dirs) {
+		if hung, ok := errors.AsType[*filesystem.HungError](errs[p]); ok && hung != nil {
+			continue // the filesystem's state says so
+		}
+		link, target, err := filesystem.BrokenLink(o.rootfs, p)
+		switch {
+		case err != nil && link != "":
+			found = append(found, Finding{
+				Reason: FindingNotSeen, Severity: SeverityWarning, Path: p,
+				Message: fmt.Sprintf("%s cannot be opened: %s is a link to %s, which cannot be reached from here (%v). The logs in it are not seen, and nothing there is rotated or reclaimed", p, link, target, err),
+				Do:      fmt.Sprintf("mount the host's %s at the same path below --path.rootfs (a hostPath volume in a pod), or remove the link", target),
+			})
+		case err != nil && !errors.Is(err, unix.ENOENT):
+			found = append(found, Finding{
+				Reason: FindingNotSeen, Severity: SeverityWarning, Path: p,
+				Message: fmt.Sprintf("%s cannot be opened (%v): the logs in it are not seen", p, err),
+				Do:      "mount the directory below --path.rootfs, and grant CAP_DAC_READ_SEARCH where its mode excludes root",
+			})
+		case err != nil && p == k.PodLogs && p != "/"+workload.PodLogs:
+			found = append(found, Finding{
+				Reason: FindingNotSeen, Severity: SeverityWarning, Path: p,
+				Message: fmt.Sprintf("the kubelet's podLogsDir is %s, which does not exist here: the logs of containers are not seen", p),
+				Do:      fmt.Sprintf("mount the host's %s at the same path below --path.rootfs (a hostPath volume in a pod)", p),
+			})
+		}
+	}
+	return found
 }
 
 // cmdline returns the NUL-separated arguments of pid, or nothing.

@@ -27,9 +27,10 @@ import (
 )
 
 // Sockets are where the runtimes listen, in the order in which they are tried:
-// containerd, CRI-O, k3s and RKE2.
+// containerd, CRI-O, k3s and RKE2, k0s, MicroK8s.
 var Sockets = []string{
 	"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock",
+	"/run/k0s/containerd.sock", "/var/snap/microk8s/common/run/containerd.sock",
 }
 
 // deadline is how long a call may take. Reopening takes 2 ms, 6 at worst, under

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/internal/field"
+	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
 // setEviction writes into f below which figures a kubelet with these thresholds
@@ -64,10 +65,16 @@ func (g Goal) Met(f Filesystem) bool {
 	return f.AvailBytes >= g.AvailBytes && (f.Inodes == 0 || f.InodesFree >= g.InodesFree)
 }
 
-// LogPath returns the first of the log directories that lies on f, or "".
+// LogPath returns the first of the log directories that lies on f, or else a
+// directory below one of them that does, as the mount point /var/log/pods, or "".
 func (f Filesystem) LogPath(logPaths []string) string {
 	for _, p := range logPaths {
 		if slices.Contains(f.Paths, p) {
+			return p
+		}
+	}
+	for _, p := range f.Paths {
+		if slices.ContainsFunc(logPaths, func(top string) bool { _, ok := hostfs.Below(p, top); return ok }) {
 			return p
 		}
 	}

@@ -18,7 +18,7 @@ type window struct {
 }
 
 // add appends s and forgets what is older than the span. A clock that went
-// backwards begins anew: its differences mean nothing.
+// backwards begins again: its differences mean nothing.
 func (w *window) add(s sample) {
 	if n := len(w.samples); n > 0 && !s.at.After(w.samples[n-1].at) {
 		w.samples = w.samples[:0]
@@ -32,7 +32,7 @@ func (w *window) add(s sample) {
 }
 
 // growth returns the median speed at which the available bytes shrink, and
-// whether there are two samples to tell it from.
+// whether there are two samples to compute it from.
 //
 // Rotation and compression give space back in steps: a sawtooth. A median of
 // the differences between neighbours ignores the steps as long as they are

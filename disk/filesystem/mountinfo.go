@@ -21,8 +21,9 @@ type Mount struct {
 	point    string
 	fstype   string
 	source   string
-	ReadOnly bool // its superblock: nobody can write. A mount may be ro for us alone, as /var/log in a pod
-	ShutDown bool // ext4 and xfs since Linux 6.15 show that they were shut down
+	ReadOnly bool   // its superblock: no process can write. A mount may be ro for us alone, as /var/log in a pod
+	ShutDown bool   // ext4 and xfs since Linux 6.15 show that they were shut down
+	upper    string // upperdir of an overlay, as the program that mounted it named it
 }
 
 var errMountinfo = errors.New("not a line of proc_pid_mountinfo(5)")
@@ -74,6 +75,9 @@ func parseMount(line []byte) (Mount, error) {
 	super := f[len(f)-1]
 	m.ReadOnly = option(super, "ro") || option(super, "emergency_ro")
 	m.ShutDown = option(super, "shutdown")
+	if m.fstype == "overlay" {
+		m.upper = upperDir(super)
+	}
 	if n, err := fmt.Sscanf(f[0]+" "+f[2], "%d %d:%d", &m.ID, new(uint32), new(uint32)); n != 3 || err != nil {
 		return Mount{}, errMountinfo
 	}

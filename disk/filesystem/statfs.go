@@ -16,13 +16,13 @@ import (
 
 // statfsResult are what one probe of a path found.
 type statfsResult struct {
-	mount int // stx_mnt_id, Linux 5.8; 0 where it is not known
+	mount int // its id; 0 where it is not known
 	fs    unix.Statfs_t
 }
 
 // Prober asks filesystems for their figures. statfs(2) on a dead NFS server or
 // a FUSE daemon that is stuck never returns and cannot be cancelled: it is left
-// to a goroutine that nobody waits for beyond the deadline, and no second one
+// to a goroutine that is not waited for beyond the deadline, and no second one
 // is sent while the first has not come back.
 type Prober struct {
 	rootfs hostfs.Root
@@ -101,11 +101,7 @@ func statfs(rootfs hostfs.Root, path string) (statfsResult, error) {
 		return statfsResult{}, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	var f statfsResult
-	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err == nil && st.Mask&unix.STATX_MNT_ID != 0 {
-		f.mount = int(st.Mnt_id)
-	}
+	f := statfsResult{mount: MountID(fd)}
 	for {
 		if err := unix.Fstatfs(fd, &f.fs); !errors.Is(err, unix.EINTR) {
 			return f, err
@@ -117,21 +113,6 @@ func statfs(rootfs hostfs.Root, path string) (statfsResult, error) {
 type Place struct {
 	Path string
 	Role Role
-}
-
-// WithMountsBelow adds a place for every mount below the log places, so that
-// /var/log/audit on a disk of its own is not overlooked.
-func WithMountsBelow(places []Place, mounts []Mount) []Place {
-	all := slices.Clone(places)
-	for _, m := range mounts {
-		for _, p := range places {
-			if rel, ok := hostfs.Below(m.point, p.Path); ok && rel != "" && p.Role == RoleLogs && !virtual(m.fstype) {
-				all = append(all, Place{Path: m.point, Role: RoleLogs})
-				break
-			}
-		}
-	}
-	return all
 }
 
 // virtual filesystems hold no files of their own.
@@ -218,13 +199,14 @@ func newFilesystem(m Mount, f statfsResult, err error) Filesystem {
 }
 
 // MarkRoles gives their roles to filesystems of which the kubelet's or the runtime's
-// directory is not mounted here, as in a pod.
-func MarkRoles(host hostfs.Root, places []Place, all []Filesystem) {
+// directory is not mounted here, as in a pod. host is the root of the kubelet's
+// process and mounts are those of its mount namespace.
+func MarkRoles(host hostfs.Root, mounts []Mount, places []Place, all []Filesystem) {
 	for _, p := range places {
 		if p.Role != RoleKubelet && p.Role != RoleRuntime || slices.ContainsFunc(all, func(f Filesystem) bool { return slices.Contains(f.Paths, p.Path) }) {
 			continue
 		}
-		device := host.Device(p.Path)
+		device := Device(host, p.Path, mounts)
 		for i := range all {
 			if device != "" && all[i].Device == device && !slices.Contains(all[i].Roles, p.Role) {
 				all[i].Roles = append(all[i].Roles, p.Role)

@@ -27,7 +27,7 @@ func TestFilesystems(t *testing.T) {
 		{ID: 6, dev: "8:2", point: "/var/log/audit", fstype: "ext4", source: "/dev/sdc", ShutDown: true},
 		{ID: 7, dev: "8:3", point: "/var/lib/kubelet/pods/x", fstype: "ext4", source: "/dev/sdd"},
 	}
-	places := WithMountsBelow([]Place{
+	places := WithMountsBelow(hostfs.Root(disktest.OpenRoot(t, t.TempDir())), []Place{
 		{"/var/log", RoleLogs}, {"/var/lib/kubelet", RoleKubelet}, {"/var/lib/containerd", RoleRuntime}, {"/mnt/very/long", RoleConfigured}, {"/none", RoleConfigured},
 	}, mounts)
 	if want := 7; len(places) != want {
@@ -143,7 +143,12 @@ func TestMark(t *testing.T) {
 	host := hostfs.Root(root.Fd())
 	places := []Place{{Path: "/kubelet", Role: RoleKubelet}, {Path: "/containerd", Role: RoleRuntime}, {Path: "/logs", Role: RoleLogs}}
 	all := []Filesystem{{Path: "/logs", Device: host.Device("/"), Paths: []string{"/logs"}}, {Path: "/other", Device: "0:0"}}
-	MarkRoles(host, places, all)
+	mounts, err := ReadHostMounts("/proc", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all[0].Device = Device(host, "/", mounts)
+	MarkRoles(host, mounts, places, all)
 	if !slices.Equal(all[0].Roles, []Role{RoleKubelet}) || all[1].Roles != nil {
 		t.Errorf("got %+v", all)
 	}

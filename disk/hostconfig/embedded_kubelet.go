@@ -107,9 +107,9 @@ func k3sArgs(command string, args []string, host hostfs.HostFiles, k *Kubelet) (
 		case err == nil:
 			args = execStart(b)
 		case errors.Is(err, fs.ErrNotExist):
-			k.warn("k3s hides its command line, and %s does not exist: a --kubelet-arg in its command line is not known. Write it into /etc/rancher/k3s/config.yaml", unit)
+			k.unseen("k3s hides its command line, and %s does not exist: a --kubelet-arg in its command line is not known. Write it into /etc/rancher/k3s/config.yaml", unit)
 		default:
-			k.warn("k3s hides its command line, and its unit cannot be read: %v", err)
+			k.unseen("k3s hides its command line, and its unit cannot be read: %v", err)
 		}
 	}
 	config := "/etc/rancher/k3s/config.yaml"

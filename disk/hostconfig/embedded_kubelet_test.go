@@ -62,7 +62,7 @@ func TestEmbeddedKubelets(t *testing.T) {
 			c.root = "/var/lib/kubelet"
 		}
 		if !ok || k.Program != c.program || k.EvictionHard[SignalNodefsAvailable] != c.nodefs || k.LogMaxSizeBytes != c.size || k.LogMaxFiles != c.files ||
-			k.RootDir != c.root || k.RuntimeSocket() != c.socket || len(k.Warnings) != c.warns || (err != nil) != c.wrong || (k.Error != "") != c.wrong {
+			k.RootDir != c.root || k.RuntimeSocket() != c.socket || len(k.Unseen) != c.warns || len(k.Warnings) != 0 || (err != nil) != c.wrong || (k.Error != "") != c.wrong {
 			t.Errorf("%s: %+v, %v", c.name, k, err)
 		}
 		if k.Program != "" && k.Config == "" {

@@ -28,6 +28,9 @@ type Kubelet struct {
 	// safe to act upon, with the value that is used in their place.
 	Warnings []string `json:"warnings,omitempty"`
 
+	// Unseen is what of its configuration cannot be known from here.
+	Unseen []string `json:"unseen,omitempty"`
+
 	Zone *time.Location `json:"-"` // of its clock; nil: UTC
 
 	// EvictionHard maps a signal, for example nodefs.available, to its
@@ -99,6 +102,12 @@ func (k Kubelet) RuntimeSocket() string {
 func (k *Kubelet) warn(format string, args ...any) {
 	if len(k.Warnings) < MaxWarnings {
 		k.Warnings = append(k.Warnings, fmt.Sprintf(format, args...))
+	}
+}
+
+func (k *Kubelet) unseen(format string, args ...any) {
+	if len(k.Unseen) < MaxWarnings {
+		k.Unseen = append(k.Unseen, fmt.Sprintf(format, args...))
 	}
 }
 

@@ -23,31 +23,35 @@ type Dir struct {
 
 // OpenDir opens the directory dir of the host for acting in it. logPaths are
 // the configured log directories: the way to one of them is the administrator's
-// and may hold links, the way below it is anybody's and may not.
+// and may hold links, the way below it is anybody's and may not. Of several log
+// directories above dir the nearest counts. A mount below a log directory is the
+// administrator's, and a log directory too.
 func OpenDir(rootfs hostfs.Root, logPaths []string, dir string) (*Dir, error) {
-	for _, top := range logPaths {
-		rel, ok := hostfs.Below(dir, top)
-		if !ok {
-			continue
+	top, rel, found := "", "", false
+	for _, p := range logPaths {
+		if r, ok := hostfs.Below(dir, p); ok && (!found || len(p) > len(top)) {
+			top, rel, found = p, r, true
 		}
-		t, err := rootfs.OpenDir(top, unix.O_PATH)
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: top, Err: err}
-		}
-		fd, err := hostfs.OpenBeneath(t, []byte(rel+"\x00"), unix.O_RDONLY)
-		_ = unix.Close(t)
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: dir, Err: WithCapability(err, "CAP_DAC_READ_SEARCH")}
-		}
-		d := &Dir{FD: fd, Path: dir}
-		if err := d.checkOwner(); err != nil {
-			d.Close()
-			return nil, err
-		}
-		return d, nil
 	}
-	return nil, Skipf("%s is in none of the log directories (%s): add the directory to disk.logPaths",
-		dir, strings.Join(logPaths, ", "))
+	if !found {
+		return nil, Skipf("%s is in none of the log directories (%s): add the directory to disk.logPaths",
+			dir, strings.Join(logPaths, ", "))
+	}
+	t, err := rootfs.OpenDir(top, unix.O_PATH)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: top, Err: err}
+	}
+	fd, err := hostfs.OpenAcrossMounts(t, []byte(rel+"\x00"), unix.O_RDONLY)
+	_ = unix.Close(t)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: WithCapability(err, "CAP_DAC_READ_SEARCH")}
+	}
+	d := &Dir{FD: fd, Path: dir}
+	if err := d.checkOwner(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
 }
 
 // checkOwner refuses a directory in which somebody else could exchange a file under

@@ -1,7 +1,7 @@
 package logs
 
 import (
-	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -11,25 +11,35 @@ import (
 )
 
 // DeletedFiles returns the files on the watched filesystems that have no name any
-// more and still hold space, with everybody who keeps them.
-func (s *ProcSnapshot) DeletedFiles(watched []filesystem.Filesystem) []Deleted {
-	devs := map[uint64]bool{}
+// more and still hold space, with every process that keeps them. The mount of
+// each decides on which filesystem it lies, also in the mount namespace of a
+// container. logDirs are where the log directories lie.
+func (s *ProcSnapshot) DeletedFiles(watched []filesystem.Filesystem, logDirs []filesystem.Location) []Deleted {
+	at := map[string]string{} // mount points by device
 	for _, f := range watched {
-		var major, minor uint32
-		if n, err := fmt.Sscanf(f.Device, "%d:%d", &major, &minor); n == 2 && err == nil {
-			devs[unix.Mkdev(major, minor)] = true
-		}
+		at[f.Device] = f.Path
 	}
+	mounts := filesystem.NewLocator(s.Procfs)
 	byFile := map[hostfs.Inode]*Deleted{}
 	for i := range s.openings {
 		o := &s.openings[i]
-		if o.links != 0 || o.blocks == 0 || !devs[o.file.Dev] {
+		if o.links != 0 || o.blocks == 0 {
 			continue
 		}
 		d := byFile[o.file]
 		if d == nil {
+			place, device, ok := mounts.File(o.pid, o.fd, o.path)
+			if at[device] == "" {
+				device = place.Device // the overlay itself is watched
+			}
+			point := at[device]
+			if !ok || point == "" {
+				continue
+			}
+			log := slices.ContainsFunc(logDirs, place.Below)
 			d = &Deleted{
-				Path: o.path, Device: o.file.Dev, Inode: o.file.Ino, Bytes: o.blocks, Size: o.size,
+				Path: o.path, Filesystem: point, InLogDir: log, FSDevice: device,
+				Device: o.file.Dev, Inode: o.file.Ino, Bytes: o.blocks, Size: o.size,
 			}
 			byFile[o.file] = d
 		}
@@ -38,7 +48,7 @@ func (s *ProcSnapshot) DeletedFiles(watched []filesystem.Filesystem) []Deleted {
 			Writes: o.access != unix.O_RDONLY, OffsetBytes: o.pos,
 		})
 	}
-	var all []Deleted
+	all := make([]Deleted, 0, len(byFile))
 	for _, d := range byFile {
 		all = append(all, *d)
 	}

@@ -88,12 +88,18 @@ type Unfollowed struct {
 
 // Deleted is a file without a name that still holds space.
 type Deleted struct {
-	Path    string          `json:"path"` // its last one
-	Device  uint64          `json:"-"`
-	Inode   uint64          `json:"inode"`
-	Bytes   uint64          `json:"bytes"` // allocated
-	Size    uint64          `json:"size_bytes"`
-	Holders []logdir.Opener `json:"holders"`
+	Path string `json:"path"` // its last one
+	// Filesystem is the mount point of the filesystem that it takes space on.
+	Filesystem string `json:"filesystem,omitempty"`
+	// InLogDir: it lies below a log directory of the host. A container's volume
+	// may have the same path.
+	InLogDir bool            `json:"-"`
+	FSDevice string          `json:"-"` // of Filesystem, as mountinfo names it
+	Device   uint64          `json:"-"`
+	Inode    uint64          `json:"inode"`
+	Bytes    uint64          `json:"bytes"` // allocated
+	Size     uint64          `json:"size_bytes"`
+	Holders  []logdir.Opener `json:"holders"`
 }
 
 // Corrupt is a compressed archive that cannot be read to its end.

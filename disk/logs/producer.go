@@ -2,7 +2,6 @@ package logs
 
 import (
 	"path"
-	"strings"
 
 	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/workload"
@@ -26,8 +25,13 @@ func containerOf(pods, docker, dir string) (workload.Workload, bool) {
 	return l.Workload, ok
 }
 
+// IsContainerDir reports whether dir holds the logs of a container: below pods,
+// Docker's, or by the last two of its names wherever it lies.
 func IsContainerDir(pods, dir string) bool {
-	_, ok := containerOf(pods, DockerLogs, dir)
+	if _, ok := containerOf(pods, DockerLogs, dir); ok {
+		return true
+	}
+	_, ok := workload.ParsePodLog(path.Join(path.Base(path.Dir(dir)), path.Base(dir), "0.log"))
 	return ok
 }
 
@@ -44,17 +48,24 @@ func ownerOf(pods, docker, dir string) owner {
 	return owner{kind: KindOf(dir)}
 }
 
-// KindOf says what writes the files of dir, where it is no container's.
+// KindOf says what writes the files of dir, where it is no container's. Only the
+// directories where journald and the core dump handlers write are theirs: an
+// application may call its own directory journal or crash.
 func KindOf(dir string) Kind {
-	for part := range strings.SplitSeq(dir, "/") {
-		switch part {
-		case "journal":
-			return KindJournal
-		case "coredump", "crash":
-			return KindCore
+	for kind, tops := range kindDirs {
+		for _, top := range tops {
+			if _, ok := hostfs.Below(dir, top); ok {
+				return kind
+			}
 		}
 	}
 	return KindFile
+}
+
+var kindDirs = map[Kind][]string{
+	KindJournal: {"/var/log/journal", "/run/log/journal"},
+	// systemd-coredump(8); apport and kdump.
+	KindCore: {"/var/lib/systemd/coredump", "/var/crash"},
 }
 
 // Producers returns what t knows, one producer per container, and per log with
@@ -108,10 +119,47 @@ func (t *Tree) Producers(seconds float64, last map[string]uint64, now map[string
 	return all
 }
 
-// each calls visit for every directory of t.
+// MarkOverlaps leaves out of each tree what another one begins with, so that a
+// directory which a link or a bind mount gives a second path is accounted once.
+func MarkOverlaps(trees []*Tree) {
+	type identity struct {
+		dev devno
+		ino uint64
+	}
+	tops := map[identity]*Tree{}
+	for _, t := range trees {
+		if t.top == nil {
+			continue
+		}
+		at := identity{t.top.dev, t.top.ino}
+		t.top.other = tops[at] != nil
+		if !t.top.other {
+			tops[at] = t
+		}
+	}
+	for _, t := range trees {
+		var walk func(d *dir)
+		walk = func(d *dir) {
+			for _, c := range d.children {
+				c.other = len(tops) > 1 && tops[identity{c.dev, c.ino}] != nil
+				if !c.other {
+					walk(c)
+				}
+			}
+		}
+		if t.top != nil && !t.top.other {
+			walk(t.top)
+		}
+	}
+}
+
+// each calls visit for every directory of t that belongs to it alone.
 func (t *Tree) each(visit func(*dir)) {
 	var walk func(d *dir)
 	walk = func(d *dir) {
+		if d.other {
+			return
+		}
 		visit(d)
 		for _, c := range d.children {
 			walk(c)

@@ -202,7 +202,9 @@ func logFiles(trees map[string]*Tree, mounts []filesystem.Mount) (byInode map[ho
 	byInode, byWatch = map[hostfs.Inode]*logFile{}, map[watched]*logFile{}
 	for _, t := range trees {
 		sdev := uint64(0)
-		if m, ok := filesystem.MountOf(mounts, t.Host); ok {
+		if known, ok := filesystem.MountSDev(mounts, t.Mount); ok {
+			sdev = known
+		} else if m, ok := filesystem.MountOf(mounts, t.Host); ok {
 			sdev = m.SDev()
 		}
 		t.each(func(d *dir) {

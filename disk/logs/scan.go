@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
@@ -23,6 +24,7 @@ type Tree struct {
 	Pods   string // where the kubelet keeps containers' logs, for example /var/log/pods
 	Docker string // where Docker keeps containers
 	top    *dir
+	Mount  int       // the id of the mount it lies on, 0 where that is not known
 	at     time.Time // of the last pass
 	buf    []byte    // for getdents64
 	st     unix.Statx_t
@@ -55,6 +57,7 @@ type dir struct {
 	racy  bool      // it was listed within a tick of its last change
 	at    time.Time // of the pass that listed it
 	files int       // in it, whatever they are
+	other bool      // it is the top of another tree, see MarkOverlaps
 
 	kept    int64 // bytes of the budget that its content takes
 	refused int   // directories in it that are not kept
@@ -168,6 +171,7 @@ func (t *Tree) Update(rootfs hostfs.Root, now time.Time, full bool) error {
 		return &os.PathError{Op: "open", Path: t.Host, Err: err}
 	}
 	defer func() { _ = unix.Close(top) }()
+	t.Mount = filesystem.MountID(top)
 	if t.top == nil {
 		t.top = t.newDir("", nil)
 	}

@@ -49,7 +49,7 @@ func (r *Reclaimer) executeActiveLog(ctx context.Context, s Step, a logdir.Actio
 			}
 		}
 		if readers == 0 {
-			return fmt.Errorf("%s: nobody reads it any more: %w", s.Path, logdir.ErrInUse)
+			return fmt.Errorf("%s: no process reads it any more: %w", s.Path, logdir.ErrInUse)
 		}
 		below, frees := punchable(st.Size, st.Blocks*512, read)
 		if frees == 0 {

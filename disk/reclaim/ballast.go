@@ -2,6 +2,7 @@ package reclaim
 
 import (
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,9 @@ const (
 // Ballast makes the file that is given up first, in the log directory top, where
 // it is not there and there is plenty of room.
 func (r *Reclaimer) Ballast(top string) error {
+	if !slices.Contains(r.policy.LogPaths, top) {
+		return nil // the directory of pods is the kubelet's, one of audit logs auditd's
+	}
 	f, err := filesystem.Stat(r.host.Rootfs, top)
 	if err != nil {
 		return err
@@ -37,7 +41,7 @@ func (r *Reclaimer) Ballast(top string) error {
 		if err == nil && st.Size >= ballastBytes {
 			return file.Close()
 		}
-		// Whoever made it was killed in between.
+		// The agent that made it was killed in between.
 	}
 	if err != nil {
 		return err

@@ -3,26 +3,26 @@ package reclaim
 import (
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/disk/archive"
+	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/disk/rotate"
 	"github.com/nodetune/nodetune/internal/hostfs"
-	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // maxCandidates bounds what one inventory remembers.
 const maxCandidates = 100_000
 
-// candidates lists what on the device dev could be reclaimed: by names and sizes
-// below the log directories, and by what the last look at the host found.
-func (r *Reclaimer) candidates(u Input, dev uint64) ([]Candidate, error) {
+// candidates lists what on the filesystem with this device could be reclaimed:
+// what the files below the log directories and the mounts in them are, by place,
+// name and content, and what the last look at the host found.
+func (r *Reclaimer) candidates(u Input, device string, mounts []filesystem.Mount) ([]Candidate, error) {
 	var all []Candidate
+	seen := map[hostfs.Inode]bool{} // a directory may have two paths
 	add := func(c Candidate) {
 		if len(all) < maxCandidates {
 			all = append(all, c)
@@ -30,18 +30,22 @@ func (r *Reclaimer) candidates(u Input, dev uint64) ([]Candidate, error) {
 	}
 	pods, over := u.Kubelet.PodLogs, u.overBudget()
 	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
-	for _, top := range append(slices.Clone(r.policy.LogPaths), CoreDumpDirs...) {
+	content := inspector{host: r.host.Rootfs, rotations: r.policy.Rotations, logrotate: managed, containers: pods}
+	defer content.close()
+	for _, top := range r.roots(pods, mounts) {
+		if filesystem.Device(r.host.Rootfs, top, mounts) != device {
+			continue
+		}
 		err := r.host.Rootfs.Walk(top, func(dir, name string, st *unix.Statx_t) {
-			if unix.Mkdev(st.Dev_major, st.Dev_minor) != dev || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			inode := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
+			if st.Mode&unix.S_IFMT != unix.S_IFREG || seen[inode] {
 				return
 			}
-			c := Candidate{
-				Path: path.Join(dir, name), Bytes: st.Blocks * 512, At: hostfs.Time(st.Mtime),
-				inode: hostfs.Inode{Dev: dev, Ino: st.Ino},
-			}
+			c := Candidate{Path: path.Join(dir, name), Bytes: st.Blocks * 512, At: hostfs.Time(st.Mtime), inode: inode}
 			if c.Class, c.Log = classOf(dir, name, pods); c.Class == "" {
 				if mayBeLog(dir, name, pods) {
 					if c, ok := r.activeLog(c, st, read, managed); ok {
+						seen[inode] = true
 						add(c)
 					}
 				}
@@ -50,77 +54,55 @@ func (r *Reclaimer) candidates(u Input, dev uint64) ([]Candidate, error) {
 			if c.Class == ClassOtherArchives && logs.IsContainerDir(pods, dir) && !over[dir] {
 				return
 			}
-			if c.Class == ClassArchives || c.Class == ClassRotated {
-				unread := c
-				unread.Class = ClassUnread
-				add(unread)
+			classes := content.classes(&c, dir, name, st)
+			seen[inode] = len(classes) > 0
+			for _, class := range classes {
+				c.Class = class
+				add(c)
 			}
-			add(c)
 		})
 		if err != nil {
 			return all, err
 		}
 	}
-	if c, ok := ReadCoreDir(r.host.Procfs); ok && logs.KindOf(c.Dir) != logs.KindCore {
+	if c, ok := ReadCoreDir(r.host.Procfs); ok && filesystem.Device(r.host.Rootfs, c.Dir, mounts) == device {
 		c.Each(r.host.Rootfs, func(name string, st *unix.Statx_t) {
-			if unix.Mkdev(st.Dev_major, st.Dev_minor) == dev {
-				add(Candidate{Class: ClassCores, Path: path.Join(c.Dir, name), Bytes: st.Blocks * 512, At: hostfs.Time(st.Mtime), inode: hostfs.Inode{Dev: dev, Ino: st.Ino}})
+			inode := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
+			if !seen[inode] && !logs.IsContainerDir(pods, c.Dir) {
+				add(Candidate{Class: ClassCores, Path: path.Join(c.Dir, name), Bytes: st.Blocks * 512, At: hostfs.Time(st.Mtime), inode: inode})
 			}
 		})
 	}
 	for _, o := range u.Orphans {
-		if on, err := r.host.Rootfs.DeviceNumber(o.Path); err == nil && on == dev {
+		if filesystem.Device(r.host.Rootfs, o.Path, mounts) == device {
 			add(Candidate{Class: ClassOrphans, Path: o.Path, Bytes: o.Bytes, At: o.Modified})
 		}
 	}
 	for _, d := range u.Deleted {
-		if c, ok := r.deletedFile(d); ok && d.Device == dev {
+		if c, ok := deletedFile(d); ok && d.FSDevice == device {
 			add(c)
 		}
 	}
 	return all, nil
 }
 
-// classOf says by its name what a file is, and the log it belongs to. What is
-// not surely one of the classes is none.
-func classOf(dir, name, pods string) (c Class, log string) {
-	kind := logs.KindOf(dir)
-	switch {
-	case name == ballastName:
-		return ClassBallast, ""
-	case kind == logs.KindJournal:
-		// system@….journal is archived, system.journal~ was found broken, and
-		// system.journal is being written.
-		if strings.HasSuffix(name, ".journal~") || strings.Contains(name, "@") && strings.HasSuffix(name, ".journal") {
-			return ClassJournal, ""
-		}
-		return "", ""
-	case kind == logs.KindCore:
-		return ClassCores, ""
+// roots returns the directories to walk: the log directories, where the kubelet
+// keeps containers' logs, core dumps, and the mounts below them.
+func (r *Reclaimer) roots(pods string, mounts []filesystem.Mount) []string {
+	var places []filesystem.Place
+	for _, p := range append(slices.Clone(r.policy.LogPaths), pods) {
+		places = append(places, filesystem.Place{Path: p, Role: filesystem.RoleLogs})
 	}
-	base, old := archive.ParseName([]byte(name))
-	if !old || len(base) == 0 || strings.Contains(dir, "/audit") {
-		return "", ""
+	dirs := slices.Clone(CoreDumpDirs)
+	for _, p := range filesystem.WithMountsBelow(r.host.Rootfs, places, mounts) {
+		dirs = append(dirs, p.Path)
 	}
-	log = path.Join(dir, string(base))
-	n := archive.SuffixLen([]byte(name))
-	rest := strings.TrimPrefix(name[:len(name)-n], string(base)+".")
-	_, stamped := archive.ParseTimestamp(rest)
-	_, inPod := workload.ParseLogPath(path.Join(dir, name))
-	switch ours := stamped && len(rest) == len(archive.TimestampLayout)-1 && !inPod && !logs.IsContainerDir(pods, dir); {
-	case ours && n > 0:
-		return ClassArchives, log
-	case ours:
-		return ClassRotated, log
-	case n > 0 && len(base) < len(name)-n: // a number or a date beside the ending
-		return ClassOtherArchives, log
-	}
-	return "", "" // somebody else's, and they may want to compress it themselves
+	return filesystem.Roots(r.host.Rootfs, dirs, mounts)
 }
 
 // activeLog returns c as an oversized log that is being written, if it is one. What a
 // rotation of the policy names is rotated before its time. Of any other, which
-// nobody rotates, goes what has been read: a hole changes neither its size nor
+// no program rotates, goes what has been read: a hole changes neither its size nor
 // where its writer and its readers are, while a log that is cut makes readers
 // begin again. Logs of containers are rotated through their runtime, see Bursts,
 // and those of logrotate are its own.
@@ -155,25 +137,13 @@ func readUpTo(all []logs.Reader) map[hostfs.Inode]uint64 {
 	return read
 }
 
-// mayBeLog reports whether the file may be a log of lines that is being written:
-// no archive, no journal, no dump, no log of a container, and no audit log.
-func mayBeLog(dir, name, pods string) bool {
-	_, old := archive.ParseName([]byte(name))
-	_, inPod := hostfs.Below(dir, pods)
-	return !old && !inPod && logs.KindOf(dir) == logs.KindFile && !strings.Contains(dir, "/audit")
-}
-
 // deletedFile returns what of a deleted file can be given back: what lies below
-// every reader's offset, less a margin. Only of a log, and only where all that
-// hold it read; whoever writes has an offset, too, but not one that says what
-// was read.
-func (r *Reclaimer) deletedFile(d logs.Deleted) (Candidate, bool) {
-	log := false
-	for _, top := range r.policy.LogPaths {
-		_, ok := hostfs.Below(d.Path, top)
-		log = log || ok
-	}
-	if !log || len(d.Holders) == 0 {
+// every reader's offset, less a margin. Only of a log, and only where every
+// process that has it open reads it; a writer has an offset, too, but not one
+// that shows what was read. The path is the process' own: where the file's mount
+// is no mount of a log directory, it is a file of an application.
+func deletedFile(d logs.Deleted) (Candidate, bool) {
+	if !d.InLogDir || len(d.Holders) == 0 || isAudit(path.Dir(d.Path), path.Base(d.Path)) {
 		return Candidate{}, false
 	}
 	below := d.Size

@@ -18,7 +18,7 @@ import (
 type CoreDir struct{ Dir, glob string }
 
 // ReadCoreDir reads kernel.core_pattern. ok is false where dumps go to a program
-// or to the working directory of whoever crashes.
+// or to the working directory of the process that crashes.
 func ReadCoreDir(procfs string) (c CoreDir, ok bool) {
 	b, err := os.ReadFile(filepath.Join(procfs, "sys/kernel/core_pattern"))
 	if err != nil {
@@ -99,7 +99,12 @@ func isCore(d *logdir.Dir, name string) bool {
 	defer func() { _ = unix.Close(fd) }()
 	b := make([]byte, 18)
 	n, err := unix.Pread(fd, b, 0)
-	if err != nil || n < len(b) || !bytes.HasPrefix(b, []byte(elf.ELFMAG)) {
+	return err == nil && isCoreHeader(b[:n])
+}
+
+// isCoreHeader reports whether b begins with the header of an ELF core.
+func isCoreHeader(b []byte) bool {
+	if len(b) < 18 || !bytes.HasPrefix(b, []byte(elf.ELFMAG)) {
 		return false
 	}
 	kind := elf.Type(b[16]) | elf.Type(b[17])<<8

@@ -62,7 +62,7 @@ func (r *Reclaimer) gone(ctx context.Context, name string) error {
 	if r.Sandboxes == nil {
 		return nil
 	}
-	uids, err := r.Sandboxes(ctx)
+	uids, err := r.Sandboxes(ctx, r.socket)
 	if err != nil {
 		return fmt.Errorf("ask the container runtime for the pod of %s: %w", name, err)
 	}

@@ -73,11 +73,13 @@ func TestOrphansOfTheRuntime(t *testing.T) {
 	r, err := New("/proc", root, reclaimConfig())
 	disktest.Must(t, err)
 	defer r.Close()
-	r.Sandboxes = func(context.Context) (map[string]bool, error) { return nil, errors.New("no answer") }
+	r.Sandboxes = func(context.Context, string) (map[string]bool, error) { return nil, errors.New("no answer") }
 	if err := r.removeOrphan(t.Context(), "/var/log/pods/"+name(1)); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("the runtime does not answer: %v", err)
 	}
-	r.Sandboxes = func(context.Context) (map[string]bool, error) { return map[string]bool{disktest.PodUID(0): true}, nil }
+	r.Sandboxes = func(context.Context, string) (map[string]bool, error) {
+		return map[string]bool{disktest.PodUID(0): true}, nil
+	}
 	var refused *logdir.SkippedError
 	if err := r.removeOrphan(t.Context(), "/var/log/pods/"+name(0)); !errors.As(err, &refused) {
 		t.Errorf("the runtime has the pod: %v", err)

@@ -14,8 +14,8 @@ import (
 // Class is a kind of thing whose space can be reclaimed.
 type Class string
 
-// The classes, in the order in which they are taken: what nobody misses first,
-// what somebody has not read last. Images, containers and volumes are the
+// The classes, in the order in which they are taken: the least valuable data first,
+// what is not read yet last. Images, containers and volumes are the
 // kubelet's and are none.
 const (
 	ClassBallast       Class = "ballast"          // a file that only keeps space free
@@ -27,7 +27,7 @@ const (
 	ClassDeleted       Class = "deleted"          // deleted files, below every reader's offset
 	ClassActiveLogs    Class = "live"             // oversized logs that are being written
 	ClassCores         Class = "cores"            // core dumps
-	ClassUnread        Class = "unread"           // archives that somebody still reads
+	ClassUnread        Class = "unread"           // archives that a process still reads
 )
 
 // Classes are all of them, in order.
@@ -59,7 +59,7 @@ func DefaultPolicy() Policy {
 		Grace:       field.Duration(10 * time.Minute),
 		CoreAge:     field.Duration(24 * time.Hour),
 		JournalKeep: 64 << 20,
-		LiveSize:    256 << 20, // whoever rotates at all does it before
+		LiveSize:    256 << 20, // a program that rotates does it before
 		// Unlinking 2,000 files takes a second; a pass of 4 GiB leaves time to
 		// look again.
 		MaxFiles: 2000,
@@ -94,6 +94,7 @@ type Candidate struct {
 	holder *logdir.Opener // through which a deleted file is reached
 	below  uint64         // up to where everybody has read a deleted or a live file
 	rule   bool           // a rotation says how a live log is rotated
+	read   bool           // logrotate's archive, read since it was last written
 }
 
 // Step is one act of a plan.
@@ -105,7 +106,7 @@ type Step struct {
 }
 
 // Plan returns what would be reclaimed, in order. Only what is needed of it is
-// done: whoever does looks at the disk again after each step. critical says that
+// done: the caller measures the disk again after each step. critical says that
 // the last reserves may go too.
 func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 	all = slices.Clone(all)
@@ -137,11 +138,14 @@ func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 			}
 			s.Reason = "it was there to be given up"
 		case ClassArchives, ClassOtherArchives:
-			if age < p.Grace.D() || archives[c.Log] <= 1 {
+			if age < p.Grace.D() || archives[c.Log] <= 1 && !c.read {
 				continue
 			}
 			archives[c.Log]--
 			s.Reason = "the oldest archive of " + c.Log
+			if c.read {
+				s.Reason = "an archive of " + c.Log + " by logrotate, read since it was last written"
+			}
 		case ClassRotated:
 			if age < p.Grace.D() {
 				continue
@@ -160,7 +164,7 @@ func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 			journal -= c.Bytes
 			s.Reason = fmt.Sprintf("archived; more than %v of the journal stays", p.JournalKeep)
 		case ClassDeleted:
-			s.Reason = "deleted, and everybody who has it open has read this part"
+			s.Reason = "deleted, and every process that has it open has read this part"
 		case ClassActiveLogs:
 			if c.rule {
 				s.Frees = c.Bytes / 5 * 4
@@ -169,7 +173,7 @@ func Plan(all []Candidate, p Policy, critical bool, now time.Time) []Step {
 				s.Allowed = true
 				break
 			}
-			s.Reason = "nobody rotates it, and everybody who reads it has read this part"
+			s.Reason = "no program rotates it, and all its readers have read this part"
 		case ClassCores:
 			if age < p.CoreAge.D() {
 				continue

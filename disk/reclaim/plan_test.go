@@ -68,7 +68,12 @@ func TestClassOf(t *testing.T) {
 		want      Class
 	}{
 		{"/var/log", "syslog", ""},
-		{"/var/log", "syslog.1", ""}, // logrotate compresses it next time
+		{"/var/log", "syslog.1", ClassOtherArchives}, // where logrotate's configuration names syslog
+		{"/var/log/kubernetes", "audit.log.2.gz", ""},
+		{"/var/log", "btmp.1", ""},
+		{"/var/log/backup", "customers-20261101.gz", ""},
+		{"/var/log/shop/crash", "service.log", ""},
+		{"/var/log/shop/journal", "orders@1.journal", ""},
 		{"/var/log", "syslog.2.gz", ClassOtherArchives},
 		{"/var/log", "app.log.20260131-110000000000.gz", ClassArchives},
 		{"/var/log", "app.log.20260131-110000000000", ClassRotated},
@@ -80,6 +85,7 @@ func TestClassOf(t *testing.T) {
 		{"/var/log/journal/x", "system.journal", ""},
 		{"/var/log/journal/x", "system@0-1-2.journal", ClassJournal},
 		{"/var/log/journal/x", "system.journal~", ClassJournal},
+		{pod, "core.123", ""},
 		{"/var/lib/systemd/coredump", "core.x.zst", ClassCores},
 		{"/var/log", ballastName, ClassBallast},
 	} {

@@ -22,12 +22,13 @@ import (
 type Reclaimer struct {
 	*rotate.Rotator // rotates logs on the same host
 	// Sandboxes, where it is set, returns the UIDs of the pods of which the
-	// container runtime has a sandbox: their logs are no orphans, whatever the
+	// container runtime at the kubelet's socket ("": the usual ones) has a sandbox: their logs are no orphans, whatever the
 	// kubelet has.
-	Sandboxes func(context.Context) (map[string]bool, error)
+	Sandboxes func(ctx context.Context, socket string) (map[string]bool, error)
 
 	host     *logdir.Host
 	policy   Config
+	socket   string // of the container runtime, as the kubelet is configured
 	journald string // its varlink socket, below the root of the host
 }
 
@@ -49,22 +50,29 @@ type Result struct {
 	Freed      uint64                `json:"freed_bytes"` // by statfs(2), with what others did meanwhile
 	Steps      []Step                `json:"steps,omitempty"`
 	Acts       []logdir.Action       `json:"acts,omitempty"`
-	Skipped    int                   `json:"skipped"` // somebody has it open, or it has changed
+	Skipped    int                   `json:"skipped"` // a process has it open, or it has changed
 	Bounded    bool                  `json:"bounded"` // maxFiles or maxBytes of the policy ended it
 }
 
 // Reclaim frees space on the filesystem that top lies on until goal is met,
 // one step after another, and looks at the disk again after each. u is the last
-// look at the host. tell is called after each act.
+// look at the host. onAct is called after each act.
 //
 // With dryRun nothing is touched: Steps is what would be done, and what would be
 // done if its class were switched on.
-func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goal, u Input, dryRun bool, now time.Time, tell func(logdir.Action)) (Result, error) {
+func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goal, u Input, dryRun bool, now time.Time, onAct func(logdir.Action)) (Result, error) {
 	out := Result{Goal: goal}
-	dev, err := r.host.Rootfs.DeviceNumber(top)
+	mounts, err := filesystem.ReadHostMounts(r.host.Procfs, r.host.Rootfs)
 	if err != nil {
-		return out, err
+		return out, fmt.Errorf("read the mounts: %w", err)
 	}
+	device := filesystem.Device(r.host.Rootfs, top, mounts)
+	if device == "" {
+		return out, fmt.Errorf("which filesystem %s lies on is not known: it cannot be opened, or its mount is not in %s/self/mountinfo", top, r.host.Procfs)
+	}
+	// The kubelet's directory may be a link to another disk, or lie elsewhere.
+	r.socket = u.Kubelet.RuntimeSocket()
+	r.host.LogPaths = append(slices.Clone(r.policy.LogPaths), u.Kubelet.PodLogs)
 	before, err := filesystem.Stat(r.host.Rootfs, top)
 	if err != nil {
 		return out, err
@@ -73,7 +81,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 	if out.Met {
 		return out, nil
 	}
-	all, err := r.candidates(u, dev)
+	all, err := r.candidates(u, device, mounts)
 	if err != nil {
 		return out, err
 	}
@@ -106,8 +114,8 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 		files++
 		bytes += act.Bytes
 		out.Acts = append(out.Acts, act)
-		if tell != nil {
-			tell(act)
+		if onAct != nil {
+			onAct(act)
 		}
 		if out.Filesystem, err = filesystem.Stat(r.host.Rootfs, top); err != nil {
 			return out, err
@@ -172,7 +180,7 @@ func (r *Reclaimer) withDir(p string, do func(d *logdir.Dir, name string) error)
 	return do(d, path.Base(p))
 }
 
-// removeFile removes the file that the plan saw, if nobody has it open.
+// removeFile removes the file that the plan saw, if no process has it open.
 func (r *Reclaimer) removeFile(s Step, below []string) error {
 	d, err := logdir.OpenDir(r.host.Rootfs, below, path.Dir(s.Path))
 	if err != nil {
@@ -193,7 +201,7 @@ func (r *Reclaimer) removeFile(s Step, below []string) error {
 	return d.Remove(path.Base(s.Path))
 }
 
-// removeUnread removes an archive that somebody reads. Its space comes back at
+// removeUnread removes an archive that a process reads. Its space comes back at
 // once, and what the reader has not read is counted.
 func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) logdir.Action {
 	err := r.withDir(s.Path, func(d *logdir.Dir, name string) error {
@@ -221,14 +229,11 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) l
 		if err != nil {
 			return err
 		}
-		read := st.Size // what the slowest reader has
+		ahead := uint64(0) // what the reader that is furthest has read
 		for _, o := range who[at] {
-			read = min(read, o.OffsetBytes)
+			ahead = max(ahead, min(o.OffsetBytes, st.Size))
 		}
-		if len(who[at]) == 0 {
-			read = 0 // nobody has begun to
-		}
-		a.Unread = st.Size - read
+		a.Unread = st.Size - ahead
 		w, _, err := d.OpenFile(name, unix.O_RDWR)
 		if err != nil {
 			return err
@@ -237,14 +242,15 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) l
 		if err := d.Remove(name); err != nil {
 			return err
 		}
-		// Its readers keep it: without its name it would keep its space too.
-		return d.PathError("punch", name, unix.Fallocate(int(w.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(st.Size)))
+		// Its readers keep it: without its name it would keep its space too. It
+		// ends where the furthest of them is. A hole would give them NULs for lines.
+		return d.PathError("truncate", name, unix.Ftruncate(int(w.Fd()), int64(ahead)))
 	})
 	return a.WithError(err)
 }
 
 // removeOrphan removes the log directory of a pod that is gone: NAMESPACE_POD_UID,
-// the containers' directories in it and their files, if nobody has one open.
+// the containers' directories in it and their files, if no process has one open.
 // Anything else in it, and it stays as it is.
 func (r *Reclaimer) removeOrphan(ctx context.Context, p string) error {
 	return r.withDir(p, func(pods *logdir.Dir, name string) error {

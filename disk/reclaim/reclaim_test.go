@@ -34,6 +34,14 @@ func TestReclaimForReal(t *testing.T) {
 	disktest.Fill(t, stamped("b.log", 1, ""), 20, old)
 	disktest.Fill(t, stamped("new.log", 0, ".gz"), 5, now)
 	disktest.Fill(t, stamped("new.log", 1, ".gz"), 5, now)
+	made, err := filepath.Glob(filepath.Join(logs, "*.log.*"))
+	disktest.Must(t, err)
+	for _, p := range made {
+		f, err := os.Open(p)
+		disktest.Must(t, err)
+		archive.SetOwn(f, true)
+		disktest.Must(t, f.Close())
+	}
 	disktest.Fill(t, filepath.Join(logs, "syslog.2.gz"), 10, old)
 	disktest.Fill(t, filepath.Join(logs, "syslog.3.gz"), 10, old)
 	held, err := os.Open(stamped("a.log", 0, ".gz"))

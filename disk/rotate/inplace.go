@@ -78,6 +78,7 @@ func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, who []logdir
 		_ = d.Remove(part)
 		return "", d.PathError("shorten", base, err)
 	}
+	archive.SetOwn(dst, true)
 	if err := d.Rename(part, archiveName); err != nil {
 		return "", err
 	}

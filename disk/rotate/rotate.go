@@ -104,7 +104,8 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	if err != nil {
 		return "", err
 	}
-	if o, ok := logdir.FurthestBehind(who[at], st.Size, logdir.ReadMargin); ok && !how.Force {
+	o, behind := logdir.FurthestBehind(who[at], st.Size, logdir.ReadMargin)
+	if behind && !how.Force {
 		return "", &ReaderLagError{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	}
 	idle, err := logdir.Probe(int(live.Fd()))
@@ -140,6 +141,9 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	waitIdle(live)
 	if err := ReplaceLog(d, live, base, archiveName); err != nil {
 		return "", err
+	}
+	if behind { // until it is read, only the class unread may take it
+		archive.SetUnread(live, true)
 	}
 	if idle == logdir.UsedByWriter {
 		if err := r.requestReopen(how, at, who[at], now); err != nil {
@@ -189,6 +193,7 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 	if err := logdir.CopyAttributes(fresh, live); err != nil {
 		return undo(err)
 	}
+	archive.SetOwn(fresh, false)
 	archive.SetUnread(fresh, false) // the kubelet gives an archive its log's name back where nobody reopens it
 	if err := d.Exchange(archiveName, base); err != nil {
 		return undo(err)
@@ -200,6 +205,9 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 			return err
 		}
 		return undo(fmt.Errorf("%s: %w", path.Join(d.Path, base), ErrReplaced))
+	}
+	if err == nil {
+		archive.SetOwn(live, true)
 	}
 	// Nothing is synced: a crash brings back the old names or the new ones, and
 	// both are whole. An fsync here would wait for what the writers have written.

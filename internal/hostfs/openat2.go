@@ -76,7 +76,7 @@ func (r Root) OpenDir(dir string, flags int) (int, error) {
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if noOpenat2(err) {
-		return openEach(int(r), dir, flags)
+		return openEach(int(r), dir, flags, false)
 	}
 	return fd, err
 }
@@ -92,7 +92,23 @@ func OpenBeneath(dir int, path []byte, flags int) (int, error) {
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	})
 	if noOpenat2(err) {
-		return openEach(dir, unix.ByteSliceToString(path), flags)
+		return openEach(dir, unix.ByteSliceToString(path), flags, false)
+	}
+	return fd, err
+}
+
+// OpenAcrossMounts is OpenBeneath for a directory that may lie on a mount below
+// dir, which only the administrator of the host can make.
+func OpenAcrossMounts(dir int, path []byte, flags int) (int, error) {
+	if len(path) == 1 {
+		path = here
+	}
+	fd, err := openat2(dir, path, unix.OpenHow{
+		Flags:   uint64(flags) | OpenDirectory,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if noOpenat2(err) {
+		return openEach(dir, unix.ByteSliceToString(path), flags, true)
 	}
 	return fd, err
 }
@@ -119,7 +135,7 @@ func openat2(dir int, path []byte, how unix.OpenHow) (int, error) {
 
 // openEach opens rel one component at a time: a single name with O_NOFOLLOW
 // cannot leave its directory, and a mount shows in st_dev.
-func openEach(dir int, rel string, flags int) (int, error) {
+func openEach(dir int, rel string, flags int, mounts bool) (int, error) {
 	var st unix.Statx_t
 	if err := Statx(dir, Self, &st); err != nil {
 		return -1, err
@@ -143,7 +159,7 @@ func openEach(dir int, rel string, flags int) (int, error) {
 			return -1, err
 		}
 		at = fd
-		if err := Statx(fd, Self, &st); err != nil || st.Dev_major != major || st.Dev_minor != minor {
+		if err := Statx(fd, Self, &st); err != nil || !mounts && (st.Dev_major != major || st.Dev_minor != minor) {
 			_ = unix.Close(fd)
 			return -1, unix.EXDEV
 		}

@@ -22,7 +22,7 @@ func TestOpenEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for rel, want := range map[string]error{"a/b/c": nil, ".": nil, "a/l/c": unix.ENOTDIR, "a/../a": unix.EXDEV, "a/x": unix.ENOENT} {
-		fd, err := openEach(int(root), rel, unix.O_RDONLY)
+		fd, err := openEach(int(root), rel, unix.O_RDONLY, false)
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", rel, err, want)
 		}
@@ -32,7 +32,7 @@ func TestOpenEach(t *testing.T) {
 	}
 	// Beyond the mount that a path begins on.
 	slash := disktest.Open(t, "/", unix.O_PATH)
-	if fd, err := openEach(slash, "proc/self", unix.O_RDONLY); !errors.Is(err, unix.EXDEV) {
+	if fd, err := openEach(slash, "proc/self", unix.O_RDONLY, false); !errors.Is(err, unix.EXDEV) {
 		t.Errorf("/proc from /: %d, %v, want EXDEV", fd, err)
 	}
 	if fd, err := OpenBeneath(slash, []byte("proc\x00"), unix.O_RDONLY); !errors.Is(err, unix.EXDEV) {

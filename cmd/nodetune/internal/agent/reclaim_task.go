@@ -83,9 +83,9 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 
 // PodSandboxes asks the container runtime, where there is one to be reached, of which
 // pods it has a sandbox. That is seldom asked: for an orphan that is to be removed.
-func PodSandboxes(rootfs string) func(context.Context) (map[string]bool, error) {
-	return func(ctx context.Context) (map[string]bool, error) {
-		c, err := cri.Dial(ctx, rootfs, "")
+func PodSandboxes(rootfs string) func(context.Context, string) (map[string]bool, error) {
+	return func(ctx context.Context, socket string) (map[string]bool, error) {
+		c, err := cri.Dial(ctx, rootfs, socket)
 		if errors.Is(err, cri.ErrNoSocket) {
 			return nil, nil // the kubelet alone says what it has
 		}
