@@ -173,7 +173,7 @@ func (r *Reclaimer) deletedFile(d logs.Deleted) (Candidate, bool) {
 		_, ok := hostfs.Below(d.Path, top)
 		log = log || ok
 	}
-	if !log || len(d.Holders) == 0 {
+	if !log || len(d.Holders) == 0 || d.Incomplete {
 		return Candidate{}, false
 	}
 	below := d.Size
