@@ -147,7 +147,7 @@ func (s Finished) Actions(file string) []logdir.Action {
 		acts = append(acts, logdir.Action{Verb: logdir.ActionCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that nobody has open"})
 	}
 	for _, a := range s.Removed {
-		acts = append(acts, logdir.Action{Verb: logdir.ActionRemove, Path: a.Path, Bytes: a.Bytes, Reason: "beyond what is kept of " + file})
+		acts = append(acts, logdir.Action{Verb: logdir.ActionRemove, Path: a.Path, Bytes: a.Bytes, Unread: a.Unread, Reason: "beyond what is kept of " + file})
 	}
 	return acts
 }
