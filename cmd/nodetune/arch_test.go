@@ -85,7 +85,7 @@ var arrows = []struct{ from, to string }{
 	{"reporter/text", "disk disk/filesystem disk/logs inotify internal/field internal/safetext internal/workload reporter reporter/diagnosis sysctl sysctl/sysctld"},
 	{"reporter/kube", "disk inotify internal/field internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/text sysctl"},
 	{"reporter/fleet", "inotify reporter/diagnosis reporter/kube"},
-	{"reporter/metrics", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/safetext reporter reporter/health reporter/kube reporter/text sysctl"},
+	{"reporter/metrics", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/safetext internal/workload reporter reporter/health reporter/kube reporter/text sysctl"},
 	{"reporter/top", "inotify internal/safetext internal/workload reporter/text"},
 	{"cmd/nodetune/internal/config", "disk inotify internal/field reporter reporter/condition reporter/kube sysctl"},
 	{"cmd/nodetune/internal/host", ""},
