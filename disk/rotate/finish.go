@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,23 +38,23 @@ type Archive struct {
 // to wait waits for the next call. One archive that fails does not stop the
 // others.
 func (r *Rotator) FinishRotation(ctx context.Context, file string, how Options, now time.Time) (Finished, error) {
+	in, err := listDir(r.Host, path.Dir(file))
+	if err != nil {
+		return Finished{}, err
+	}
+	defer in.dir.Close()
+	return r.finishRotation(ctx, in, path.Base(file), how, now)
+}
+
+func (r *Rotator) finishRotation(ctx context.Context, in *listing, base string, how Options, now time.Time) (Finished, error) {
 	var s Finished
-	d, err := r.Host.Open(path.Dir(file))
-	if err != nil {
-		return s, err
-	}
-	defer d.Close()
-	names, err := d.Names()
-	if err != nil {
-		return s, err
-	}
-	base := path.Base(file)
-	if slices.Contains(names, "."+base+logdir.LockSuffix) {
+	d := in.dir
+	if in.locked[base] {
 		if release, err := d.LockLog(base); err == nil {
 			release() // of a run that was killed
 		}
 	}
-	all := archive.List(base, names)
+	all := in.archives[base]
 	var errs []error
 	for i := range all {
 		if ctx.Err() != nil {
