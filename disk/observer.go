@@ -59,6 +59,11 @@ type Observer struct {
 	dumped   []logs.Producer   // core dumps, as the last full pass saw them
 }
 
+// collectedFor is how long a collector that is gone is remembered. Longer than an
+// update of a DaemonSet takes, and short enough that a node forgets one that was
+// removed.
+const collectedFor = time.Hour
+
 // New returns an Observer of the host whose procfs, sysfs and root directory
 // are mounted there.
 func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
@@ -71,10 +76,12 @@ func New(procfs, sysfs, rootfs string, policy Policy) (*Observer, error) {
 		_ = walker.Close()
 		return nil, err
 	}
+	follow := logs.NewReaderTracker(collectedFor)
+	follow.IsFile = root.IsFile
 	return &Observer{
 		procfs: procfs, rootfs: root, policy: policy,
 		walker: walker, reader: instances.NewReader(walker, procfs, sysfs), pods: workload.NewIndex(rootfs), prober: filesystem.NewProber(root),
-		growths: filesystem.NewGrowthTracker(policy.GrowthWindow.D()), trees: map[string]*logs.Tree{}, follow: logs.NewReaderTracker(),
+		growths: filesystem.NewGrowthTracker(policy.GrowthWindow.D()), trees: map[string]*logs.Tree{}, follow: follow,
 	}, nil
 }
 
@@ -100,6 +107,8 @@ var journals = []string{"/var/log/journal", "/run/log/journal"}
 type walked struct {
 	processes, unreadable, unread int
 	kubelet, docker               int // their pids
+
+	omitted map[string]int
 
 	readers    []logs.Reader
 	unfollowed []logs.Unfollowed
@@ -180,8 +189,11 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	}
 	u.sort()
 	u.Pressure = assessPressure(u, o.policy.Pressure)
-	u.Collected = o.follow.Collected
-	u.Reading = assessReaders(u, o.policy.Readers, u.Collected, now)
+	for list, n := range o.walked.omitted {
+		u.Scan.Omitted[list] = n
+	}
+	u.Collected = o.follow.Collected(o.lastWalk)
+	u.Reading = assessReaders(u, o.policy.Readers, u.Collected, o.lastWalk)
 	o.last = now
 	if full {
 		o.lastFull = now
@@ -202,7 +214,7 @@ func (o *Observer) walkProcesses(ctx context.Context, now time.Time) (*logs.Proc
 	}
 	seen.ReadWatches(ctx, o.reader, now)
 	o.follow.Kubelet = seen.Kubelet
-	o.walked = walked{processes: stats.Processes, unread: seen.Unread, kubelet: seen.Kubelet.Pid, docker: seen.Docker.Pid}
+	o.walked = walked{processes: stats.Processes, unread: seen.Unread, omitted: seen.Omitted, kubelet: seen.Kubelet.Pid, docker: seen.Docker.Pid}
 	for _, r := range stats.Unreadable {
 		o.walked.unreadable += r.Processes
 	}

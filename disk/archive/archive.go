@@ -50,26 +50,19 @@ type Archived struct {
 // List returns the archives of the log base that nodetune has made, the
 // oldest first, out of the names of a directory. It is where the state of every
 // rotation is kept: nothing else has to survive a crash.
-func List(base string, names []string) []Archived {
+func List(base string, names []string) []Archived { return Group(names)[base] }
+
+// Group returns the archives in a directory by the log that they are of, as List does
+// for one.
+func Group(names []string) map[string][]Archived {
 	byName := map[string]*Archived{}
-	for _, n := range names {
-		name, hidden := strings.CutPrefix(n, ".")
-		if !hidden {
-			name = n
-		}
-		rest, ok := strings.CutPrefix(name, base+".")
-		if !ok {
-			// A log whose own name begins with a dot.
-			if rest, ok = strings.CutPrefix(n, base+"."); !ok {
-				continue
-			}
-			hidden = false
-		}
-		var part, isCopy bool
+	bases := map[string]string{}
+	add := func(n, name string, hidden bool) bool {
+		rest, part, isCopy := name, false, false
 		if hidden {
 			if rest, isCopy = strings.CutSuffix(rest, logdir.CopySuffix); !isCopy {
 				if rest, part = strings.CutSuffix(rest, logdir.PartSuffix); !part {
-					continue
+					return false
 				}
 			}
 		}
@@ -79,15 +72,18 @@ func List(base string, names []string) []Archived {
 				rest, comp = r, c
 			}
 		}
-		at, ok := ParseTimestamp(rest)
-		if !ok {
-			continue
+		dot := strings.LastIndexByte(rest, '.')
+		if dot < 0 {
+			return false
 		}
-		full := base + "." + rest
-		r := byName[full]
+		at, ok := ParseTimestamp(rest[dot+1:])
+		if !ok {
+			return false
+		}
+		r := byName[rest]
 		if r == nil {
-			r = &Archived{Name: full, At: at, Compression: None}
-			byName[full] = r
+			r = &Archived{Name: rest, At: at, Compression: None}
+			byName[rest], bases[rest] = r, rest[:dot]
 		}
 		switch {
 		case isCopy:
@@ -99,17 +95,27 @@ func List(base string, names []string) []Archived {
 		default:
 			r.Compression = comp
 		}
+		return true
 	}
-	all := make([]Archived, 0, len(byName))
-	for _, r := range byName {
-		all = append(all, *r)
-	}
-	slices.SortFunc(all, func(a, b Archived) int {
-		if c := a.At.Compare(b.At); c != 0 {
-			return c
+	for _, n := range names {
+		// Hidden is what is not finished, and what a log has whose own name begins
+		// with a dot.
+		if name, hidden := strings.CutPrefix(n, "."); !hidden || !add(n, name, true) {
+			add(n, n, false)
 		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	}
+	all := map[string][]Archived{}
+	for name, r := range byName {
+		all[bases[name]] = append(all[bases[name]], *r)
+	}
+	for _, list := range all {
+		slices.SortFunc(list, func(a, b Archived) int {
+			if c := a.At.Compare(b.At); c != 0 {
+				return c
+			}
+			return strings.Compare(a.Name, b.Name)
+		})
+	}
 	return all
 }
 

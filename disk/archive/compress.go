@@ -176,6 +176,24 @@ func verify(f *os.File, c Compression, n int64, sum uint32) error {
 	return nil
 }
 
+// ContentSize returns how many bytes the archive name holds: for gzip what its
+// trailer has of them, modulo 4 GiB (RFC 1952, 2.3.1). Where that cannot be read it is
+// the size of the file.
+func ContentSize(d *logdir.Dir, name string, c Compression) uint64 {
+	f, st, err := d.OpenFile(name, unix.O_RDONLY)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }()
+	var size [4]byte
+	if c == Gzip && st.Size >= 18 {
+		if _, err := f.ReadAt(size[:], int64(st.Size)-4); err == nil {
+			return uint64(binary.LittleEndian.Uint32(size[:]))
+		}
+	}
+	return st.Size
+}
+
 // Decode reads all of f and returns length and CRC32 of what is in it.
 func Decode(f io.ReaderAt, c Compression) (n int64, sum uint32, err error) {
 	r, done, err := Decoder(f, c)

@@ -6,5 +6,10 @@
 // own. It takes the capabilities of package rotate, and the CRI socket.
 //
 // It never truncates, punches or collapses a container's log, because kubectl logs
-// reads a hole into memory. What a reader has not read stays.
+// reads a hole into memory. What a reader has not read stays. While the disk is short
+// that is bounded by what the kubelet would let the log and its archives take; the
+// oldest archive beyond it is removed, and counted as unread.
+//
+// A log of which no reader is seen may have one that opens and closes it. It is rotated
+// no faster than the kubelet would, unless the disk is short.
 package containerlog

@@ -21,7 +21,7 @@ import (
 type readStates struct {
 	mu     sync.Mutex
 	byPath map[string]archive.ReadState
-	others map[hostfs.Inode]bool // rotated by somebody else, and not seen by name yet
+	others map[hostfs.Inode]bool // rotated by another program, and not seen by name yet
 }
 
 func newReadStates() *readStates {
@@ -34,8 +34,8 @@ func (f *readStates) set(archiveName string, to archive.ReadState) {
 	f.byPath[archiveName] = to
 }
 
-// markUnread notes that somebody else gave the file at another name, before whoever
-// reads it was seen at its end.
+// markUnread notes that another program gave the file at another name, before its
+// reader was seen at its end.
 func (f *readStates) markUnread(at hostfs.Inode) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,6 +54,17 @@ func (f *readStates) of(archiveName string, at hostfs.Inode) archive.ReadState {
 		return x
 	}
 	return archive.StateUnknown
+}
+
+// unreadDirs adds the directories that have archives which were not read.
+func (f *readStates) unreadDirs(to map[string]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for archiveName, state := range f.byPath {
+		if state == archive.StateUnread {
+			to[path.Dir(archiveName)] = true
+		}
+	}
 }
 
 // keep forgets the archives in directories that are not kept.

@@ -80,8 +80,12 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 	}
 	write()
 	now = now.Add(followedFor)
+	if n := pass(false); n != 0 {
+		t.Error("rotated before the kubelet would, and no reader is seen")
+	}
+	now = now.Add(b.late)
 	if n := pass(false); n != 1 {
-		t.Error("not rotated, and nobody has read it for a minute")
+		t.Error("not rotated, and the kubelet is late")
 	}
 	// A run to come knows it, too, also of those that are compressed.
 	b.FinishRotations(t.Context(), now)
@@ -93,8 +97,8 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 		pass(true)
 		b.FinishRotations(t.Context(), now)
 	}
-	if n := archives(); n != 4 {
-		t.Errorf("%d archives are left, want the 3 that nobody has read, and the last", n)
+	if n := archives(); n != 5 {
+		t.Errorf("%d archives are left, want the 4 that were not read, and the last", n)
 	}
 }
 
@@ -118,7 +122,7 @@ func TestBurstsKeepAheadOfTheKubelet(t *testing.T) {
 	}{
 		{3, true, 0},  // how fast it grows is not known yet
 		{3, true, 0},  // it does not
-		{7, false, 1}, // it is over the limit
+		{7, false, 0}, // it is over the limit, and the kubelet will look
 		{1, true, 0},
 		{2, true, 0},
 		{3, true, 1}, // it will have four at the next look
@@ -134,7 +138,7 @@ func TestBurstsKeepAheadOfTheKubelet(t *testing.T) {
 }
 
 // The kubelet compresses or removes an archive while they are looked at: that
-// tells nothing of the others.
+// shows nothing of the others.
 func TestLearnWhileTheKubeletRotates(t *testing.T) {
 	root := t.TempDir()
 	rel, file := disktest.PodLog(t, root, "web")
@@ -164,7 +168,7 @@ func TestLearnWhileTheKubeletRotates(t *testing.T) {
 	}
 }
 
-// What the kubelet rotates under a reader stays until somebody has read it to its
+// What the kubelet rotates under a reader stays until a reader has read it to its
 // end. (Nothing is compressed for hours here.)
 func TestBurstsLearnWhatIsRead(t *testing.T) {
 	root := t.TempDir()
@@ -176,6 +180,7 @@ func TestBurstsLearnWhatIsRead(t *testing.T) {
 	})
 	disktest.Must(t, err)
 	defer b.Close()
+	b.finisher.how.KeepSize = 1 << 30 // the number decides
 	now := time.Now().UTC()
 	pass := func(pressed bool) {
 		t.Helper()
@@ -257,7 +262,7 @@ func TestBurstsSeeNewPods(t *testing.T) {
 	}
 	// A first look lists at once, since the directory has changed; the pods'
 	// own directories may come after that.
-	acts := b.Pass(t.Context(), false, now.Add(relistSoon))
+	acts := b.Pass(t.Context(), true, now.Add(relistSoon))
 	if len(acts) != 1 || acts[0].Err != nil || !strings.Contains(acts[0].Path, "/new/") {
 		t.Errorf("%+v, want the new pod's log rotated, and nothing said of one that has ended", acts)
 	}

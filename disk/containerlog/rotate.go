@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,75 +34,46 @@ const (
 	roomInodes = 16
 )
 
-// Result is what has come of the rotation of a container's log.
-type Result struct {
-	Archive string // its path; "" for an empty log, which is left alone
-	// Followed says that somebody read the log, and Unread that it was forced:
-	// a reader had still to read what the archive has.
-	Followed, Unread bool
-}
-
 // rotateOptions is how one rotation of a container's log differs from others.
 type rotateOptions struct {
-	Force bool // also where a reader is behind, whose lines may be lost to it
-	// Followed says that somebody read what had the log's name before: until
-	// they have opened what has it now, they are behind.
-	Followed bool
+	File  hostfs.Inode      // the log that was looked at; zero: any
+	State archive.ReadState // of what the archive will have
 }
 
 // rotateLog rotates a container's log as the kubelet does, with a name for
-// the archive that it takes for one of its own. Where the runtime opens what has
-// the name, the path is never missing. The log is never truncated, punched or
-// collapsed: kubectl logs reads a hole into memory, 12 GB of it for 300 MB.
+// the archive that it takes for one of its own, and returns the archive's path; "" for
+// an empty log, which is left alone. Where the runtime opens what has the name, the
+// path is never missing. The log is never truncated, punched or collapsed: kubectl logs
+// reads a hole into memory, 12 GB of it for 300 MB.
 //
-// What the kubelet did meanwhile shows as ENOENT or errReplaced, and is as good.
-func rotateLog(ctx context.Context, host *logdir.Host, file string, rt Runtime, how rotateOptions, now time.Time) (Result, error) {
-	var done Result
+// What the kubelet did meanwhile shows as ENOENT or rotate.ErrReplaced, and is as good.
+func rotateLog(ctx context.Context, host *logdir.Host, file string, rt Runtime, how rotateOptions, now time.Time) (string, error) {
 	if _, ok := workload.ParseLogPath(file); !ok {
-		return done, logdir.Skipf("%s is no container's log", file)
+		return "", logdir.Skipf("%s is no container's log", file)
 	}
 	d, err := host.Open(path.Dir(file))
 	if err != nil {
-		return done, err
+		return "", err
 	}
 	defer d.Close()
 	if err := checkRoom(d); err != nil {
-		return done, err
+		return "", err
 	}
 	base := path.Base(file)
 	live, st, err := d.OpenFile(base, unix.O_RDONLY)
 	if err != nil {
-		return done, err
+		return "", err
 	}
 	defer func() { _ = live.Close() }()
+	if how.File != (hostfs.Inode{}) && how.File != (hostfs.Inode{Dev: d.Dev, Ino: st.Ino}) {
+		return "", fmt.Errorf("%s: %w", file, rotate.ErrReplaced)
+	}
 	if st.Size == 0 {
-		return done, nil
+		return "", nil
 	}
-	at := hostfs.Inode{Dev: d.Dev, Ino: st.Ino}
-	who, err := host.Openers(ctx, base, at)
-	if err != nil {
-		return done, err
-	}
-	done.Followed = slices.ContainsFunc(who[at], logdir.Opener.Reads)
-	var lag *rotate.ReaderLagError
-	if o, ok := logdir.FurthestBehind(who[at], st.Size, logdir.ReadMargin); ok {
-		lag = &rotate.ReaderLagError{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
-	} else if how.Followed && !done.Followed {
-		lag = &rotate.ReaderLagError{Path: file, LagBytes: st.Size}
-	}
-	if lag != nil && !how.Force {
-		return done, lag
-	}
-	done.Unread = lag != nil
 	archiveName, err := newArchive(d, base, now)
 	if err != nil {
-		return done, err
-	}
-	// The walk over /proc takes some milliseconds, or many.
-	if same, err := d.IsFile(base, live); err != nil {
-		return done, err
-	} else if !same {
-		return done, fmt.Errorf("%s: %w", file, rotate.ErrReplaced)
+		return "", err
 	}
 	if rt.Replaces {
 		err = d.Rename(base, archiveName)
@@ -111,14 +81,13 @@ func rotateLog(ctx context.Context, host *logdir.Host, file string, rt Runtime, 
 		err = rotate.ReplaceLog(d, live, base, archiveName)
 	}
 	if err != nil {
-		return done, err
+		return "", err
 	}
-	archive.SetUnread(live, done.Unread)
+	archive.SetUnread(live, how.State == archive.StateUnread)
 	if err := rt.Reopen(ctx); err != nil {
-		return done, errors.Join(err, undoRotation(d, base, archiveName, rt))
+		return "", errors.Join(err, undoRotation(d, base, archiveName, rt))
 	}
-	done.Archive = path.Join(d.Path, archiveName)
-	return done, nil
+	return path.Join(d.Path, archiveName), nil
 }
 
 // newArchive returns a name for an archive that sorts after those that are there.
@@ -195,10 +164,10 @@ func newFinisher(host *logdir.Host, how rotate.Options, fates *readStates) *fini
 }
 
 // finish compresses and removes the archives of a container's log, as
-// the kubelet would at its next rotation, but only those that nobody has open.
+// the kubelet would at its next rotation, but only those that no process has open.
 // An archive that the container still writes, since a run was killed before it
 // asked, is what runtime is for.
-func (r *finisher) finish(ctx context.Context, file string, runtime func(context.Context) (Runtime, error), now time.Time) (rotate.Finished, error) {
+func (r *finisher) finish(ctx context.Context, file string, runtime func(context.Context) (Runtime, error), pressed bool, now time.Time) (rotate.Finished, error) {
 	var s rotate.Finished
 	d, err := r.host.Open(path.Dir(file))
 	if err != nil {
@@ -214,6 +183,7 @@ func (r *finisher) finish(ctx context.Context, file string, runtime func(context
 	all := archive.List(base, names)
 	var errs []error
 	how := r.how
+	how.LoseUnread = pressed
 	if r.states != nil {
 		if err := r.refreshReadStates(ctx, d, base, all, now); err != nil {
 			errs = append(errs, err)

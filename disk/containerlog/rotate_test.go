@@ -33,7 +33,7 @@ func TestBurstsZone(t *testing.T) {
 	disktest.Must(t, err)
 	defer b.Close()
 	at := time.Date(2026, 1, 31, 23, 0, 0, 0, time.UTC)
-	if acts := b.Pass(t.Context(), false, at); len(acts) != 1 || acts[0].Err != nil || filepath.Base(acts[0].Archive) != "0.log.20260201-010000000000" {
+	if acts := b.Pass(t.Context(), true, at); len(acts) != 1 || acts[0].Err != nil || filepath.Base(acts[0].Archive) != "0.log.20260201-010000000000" {
 		t.Errorf("%+v", acts)
 	}
 	if _, err := os.Stat(file + ".20260201-010000000000"); err != nil {
@@ -54,7 +54,7 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	defer h.Close()
 	finisher := newFinisher(h, rotate.Options{Compress: archive.Gzip}, nil)
 	for range 2 {
-		_, err := finisher.finish(t.Context(), rel, nil, time.Now())
+		_, err := finisher.finish(t.Context(), rel, nil, false, time.Now())
 		disktest.Must(t, err)
 	}
 	for name, want := range map[string]string{".20260131-120000.gz": "first\n", ".20260131-120000000001.gz": "second\n"} {
@@ -73,8 +73,8 @@ func TestArchivesOfOneSecond(t *testing.T) {
 	// Nor does the rotation use a name again, or one before the last.
 	now := time.Date(2026, 1, 31, 12, 0, 0, 1000, time.UTC)
 	done, err := rotateLog(t.Context(), h, rel, Runtime{Reopen: func(context.Context) error { return nil }}, rotateOptions{}, now)
-	if err != nil || done.Archive != rel+".20260131-120000000002" {
-		t.Errorf("%s, %v", done.Archive, err)
+	if err != nil || done != rel+".20260131-120000000002" {
+		t.Errorf("%s, %v", done, err)
 	}
 }
 

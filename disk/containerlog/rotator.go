@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ import (
 // Pass is for one goroutine and Settle for another: compressing waits for disks,
 // and a log that is being written does not.
 type Rotator struct {
-	// Collected says that somebody collects the logs of containers on this node,
+	// Collected says that the logs of containers are collected on this node,
 	// so that a new log is not rotated before they have found it, for a minute.
 	Collected bool
 
@@ -39,7 +40,10 @@ type Rotator struct {
 	zone     *time.Location // the kubelet's, of the names of archives
 	limit    uint64
 
+	late time.Duration // a log that is over its limit for so long is the kubelet's no more
+
 	states  *readStates
+	walking walkBudget
 	logs    map[string]*containerLog
 	listed  time.Time
 	changed unix.StatxTimestamp // when a pod last came or went
@@ -47,6 +51,8 @@ type Rotator struct {
 
 	mu         sync.Mutex
 	unfinished map[string]workload.Log // by path below pods
+	pressed    bool                    // at the last Pass
+	trimmed    time.Time               // when all logs with unread archives were last queued
 }
 
 // containerLog is the live log of a container.
@@ -54,15 +60,24 @@ type containerLog struct {
 	log  workload.Log
 	name []byte       // below pods, with its NUL
 	wait time.Time    // not looked at before: its reader is behind, or it failed
-	lags bool         // its reader is behind
-	read time.Time    // when somebody was last seen to read it, or expected to begin
+	lags bool         // its reader is behind, or not known
+	read time.Time    // when a reader of it was last seen, or expected to begin
 	file hostfs.Inode // the last that was seen under its name, unless that was ours to change
 	size uint64       // of it, then
+	over time.Time    // since when it is seen over its limit
 	seen bool
 }
 
-// followed reports whether somebody reads the log, whatever file it has now.
-func (l *containerLog) followed(now time.Time) bool { return now.Sub(l.read) < followedFor }
+// awaited reports whether the log's reader is expected to open what has its name now.
+func (l *containerLog) awaited(now time.Time) bool {
+	return !l.read.IsZero() && now.Sub(l.read) < followedFor
+}
+
+// followed reports whether a process was seen to read the log lately, whatever file it
+// has now.
+func (l *containerLog) followed(now time.Time) bool {
+	return !l.read.IsZero() && now.Sub(l.read) < rememberedFor
+}
 
 const (
 	// PollInterval is how often the sizes are looked at: 1.5 µs a log. At 32 MB/s
@@ -72,18 +87,49 @@ const (
 	// and relistSoon while a pod is new: it can write 200 MB in ten seconds.
 	relistEvery = 10 * time.Second
 	relistSoon  = time.Second
-	// followedFor is how long whoever read a log is expected to go on with its
+	// followedFor is how long the reader of a log is expected to go on with its
 	// next file: Fluent Bit looks for new files every 60 s.
 	followedFor = time.Minute
+	// rememberedFor is how long a reader that was seen is taken to come back for
+	// what it has not read. A collector whose backend is away can be stuck so long.
+	rememberedFor = time.Hour
 	// readSpeed is how fast a reader that is behind is taken to be, for when to
 	// look again: each look walks /proc.
 	readSpeed = 16 << 20
+	// trimEvery is how often, while the disk is short, the archives of every log are
+	// looked at that have unread ones.
+	trimEvery = time.Second
+	// actFor is how long a walk of /proc is acted upon.
+	actFor = time.Second
 )
+
+// walkBudget bounds what walks of /proc cost: a share of a core, whatever the number of
+// logs that are due and of descriptors. A second is saved up for bursts.
+type walkBudget struct {
+	credit time.Duration
+	at     time.Time
+}
+
+const (
+	walkShare  = 0.025
+	walkCredit = time.Second
+)
+
+func (w *walkBudget) allow(now time.Time) bool {
+	if w.at.IsZero() || now.Before(w.at) {
+		w.credit, w.at = walkCredit, now
+	}
+	w.credit = min(walkCredit, w.credit+time.Duration(float64(now.Sub(w.at))*walkShare))
+	w.at = now
+	return w.credit > 0
+}
+
+func (w *walkBudget) spend(took time.Duration) { w.credit -= took }
 
 // New returns a Bursts for the logs of the kubelet k. runtime returns how
 // the log of a container is opened again. Where the kubelet's rotation is off its
 // default limits apply. An archive is compressed when its readers have had twice
-// rotateWait, and nobody has it open.
+// rotateWait, and no process has it open.
 func New(procfs, rootfs string, k hostconfig.Kubelet, rotateWait time.Duration, runtime func(context.Context, workload.Log, string) (Runtime, error)) (*Rotator, error) {
 	b := &Rotator{runtime: runtime, pods: k.PodLogs, zone: k.Location(), logs: map[string]*containerLog{}, unfinished: map[string]workload.Log{}, states: newReadStates()}
 	var err error
@@ -96,7 +142,12 @@ func New(procfs, rootfs string, k hostconfig.Kubelet, rotateWait time.Duration, 
 		return nil, err
 	}
 	d := hostconfig.DefaultKubelet()
+	if k.LogMonitorInterval <= 0 {
+		k.LogMonitorInterval = d.LogMonitorInterval
+	}
+	b.late = time.Duration(2 * k.LogMonitorInterval * float64(time.Second))
 	if k.LogMaxSizeBytes <= 0 {
+		b.late /= 2 // it does not look: nodetune rotates as often as it would
 		k.LogMaxSizeBytes = d.LogMaxSizeBytes
 	}
 	if k.LogMaxFiles <= 1 {
@@ -118,17 +169,23 @@ func (b *Rotator) Space() (filesystem.Filesystem, error) {
 	return filesystem.Stat(b.host.Rootfs, b.pods)
 }
 
+// dueLog is a log that is over its limit, or will be.
+type dueLog struct {
+	rel string
+	log *containerLog
+	st  unix.Statx_t
+}
+
 // Pass looks at every log once. With pressed a reader that is behind is not
-// waited for; what it has not read stays. And a log that would outgrow its limit
-// before the next look is rotated now: where the kubelet finds one larger, it
-// removes the oldest archives, whoever has still to read them.
+// waited for; what it has not read stays, within what a log and its archives may take.
+// And a log that would outgrow its limit before the next look is rotated now: where the
+// kubelet finds one larger, it removes the oldest archives, read or not.
 func (b *Rotator) Pass(ctx context.Context, pressed bool, now time.Time) []logdir.Action {
 	top, err := b.host.Rootfs.OpenDir(b.pods, unix.O_PATH)
 	if err != nil {
 		return nil // no pods yet
 	}
 	defer func() { _ = unix.Close(top) }()
-	var acts []logdir.Action
 	var st unix.Statx_t
 	if err := hostfs.Statx(top, hostfs.Self, &st); err == nil && st.Mtime != b.changed {
 		b.changed, b.fresh = st.Mtime, now
@@ -140,12 +197,20 @@ func (b *Rotator) Pass(ctx context.Context, pressed bool, now time.Time) []logdi
 	if now.Sub(b.listed) >= every || now.Before(b.listed) {
 		b.list(now)
 	}
+	b.queueUnread(pressed, now)
+	return b.rotateAll(ctx, b.due(ctx, top, pressed, now), pressed, now)
+}
+
+// due asks every log for its size.
+func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time) []dueLog {
+	var all []dueLog
+	var st unix.Statx_t
 	for rel, l := range b.logs {
 		if ctx.Err() != nil {
 			break
 		}
 		// A name that leads elsewhere meanwhile shows a wrong size at worst:
-		// to act, every component is opened anew and none may be a link.
+		// to act, every component is opened again and none may be a link.
 		if err := hostfs.Statx(top, l.name, &st); err != nil {
 			continue
 		}
@@ -154,21 +219,103 @@ func (b *Rotator) Pass(ctx context.Context, pressed bool, now time.Time) []logdi
 				b.states.markUnread(l.file)
 				b.queueFinish(rel, l.log)
 			}
-			l.file, l.size = at, 0
+			l.file, l.size, l.over = at, 0, time.Time{}
 		}
 		soon := st.Size
 		if pressed && l.seen {
 			soon += st.Size - min(l.size, st.Size)
 		}
 		l.size, l.seen = st.Size, true
-		if soon >= b.limit && (!now.Before(l.wait) || pressed && l.lags) {
-			acts = append(acts, b.rotate(ctx, rel, l, st.Size, pressed, now)...)
+		switch {
+		case st.Size < b.limit:
+			l.over = time.Time{}
+		case l.over.IsZero():
+			l.over = now
 		}
+		if soon >= b.limit && (!now.Before(l.wait) || pressed && l.lags) {
+			all = append(all, dueLog{rel, l, st})
+		}
+	}
+	return all
+}
+
+// rotateAll rotates those of the logs that are to be rotated now, upon one walk of
+// /proc.
+func (b *Rotator) rotateAll(ctx context.Context, due []dueLog, pressed bool, now time.Time) []logdir.Action {
+	if len(due) == 0 || !b.walking.allow(now) {
+		return nil
+	}
+	files := make([]hostfs.Inode, len(due))
+	for i := range due {
+		files[i] = due[i].log.file
+	}
+	began := time.Now()
+	openers, err := b.host.Openers(ctx, ".log", files...)
+	b.walking.spend(time.Since(began))
+	if err != nil {
+		return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: b.pods}.WithError(err)}
+	}
+	walked := time.Now()
+	var acts []logdir.Action
+	for i := range due {
+		if ctx.Err() != nil || time.Since(walked) > actFor {
+			break
+		}
+		x := &due[i]
+		is := assess(openers[x.log.file], &x.st, x.log, now)
+		if is.reading {
+			x.log.read = now
+		}
+		if wait := is.wait(x.log, b.late, now); wait > 0 && !pressed {
+			x.log.lags, x.log.wait = true, now.Add(wait)
+			continue
+		}
+		acts = append(acts, b.rotate(ctx, x.rel, x.log, x.st.Size, is.state, now)...)
 	}
 	return acts
 }
 
-func (b *Rotator) rotate(ctx context.Context, rel string, l *containerLog, size uint64, pressed bool, now time.Time) []logdir.Action {
+// reading is what is known of the readers of a log that is due.
+type reading struct {
+	reading bool // a process reads it now
+	state   archive.ReadState
+	lag     uint64 // of a reader that is behind, or is expected
+}
+
+// assess returns what is known of the readers of a log. That none is seen does not mean
+// that there is none: a collector may open and close the log.
+func assess(openers []logdir.Opener, st *unix.Statx_t, l *containerLog, now time.Time) reading {
+	is := reading{reading: slices.ContainsFunc(openers, logdir.Opener.Reads)}
+	o, behind := logdir.Behind(openers, st, logdir.ReadMargin)
+	switch {
+	case behind:
+		is.state, is.lag = archive.StateUnread, st.Size-min(o.OffsetBytes, st.Size)
+	case is.reading:
+		is.state = archive.StateRead
+	case l.awaited(now):
+		is.state, is.lag = archive.StateUnread, st.Size
+	case l.followed(now):
+		is.state = archive.StateUnread
+	default:
+		is.state = archive.StateUnknown
+	}
+	return is
+}
+
+// wait returns when to look at the log again before it is rotated, or 0. A log of which
+// no reader is seen is the kubelet's to rotate, until that is late: each rotation takes
+// one archive of the few that a collector that opens and closes them has to find.
+func (is reading) wait(l *containerLog, late time.Duration, now time.Time) time.Duration {
+	switch {
+	case is.lag > 0:
+		return min(max(time.Duration(is.lag/readSpeed)*time.Second, PollInterval), relistEvery)
+	case !is.reading && (l.over.IsZero() || now.Sub(l.over) < late):
+		return time.Second
+	}
+	return 0
+}
+
+func (b *Rotator) rotate(ctx context.Context, rel string, l *containerLog, size uint64, state archive.ReadState, now time.Time) []logdir.Action {
 	file := path.Join(b.pods, rel)
 	rt, err := b.runtime(ctx, l.log, file)
 	if errors.Is(err, os.ErrNotExist) { // the container has ended: the log is complete
@@ -179,16 +326,8 @@ func (b *Rotator) rotate(ctx context.Context, rel string, l *containerLog, size 
 		l.wait = now.Add(relistEvery)
 		return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: file}.WithError(err)}
 	}
-	done, err := rotateLog(ctx, b.host, file, rt, rotateOptions{Force: pressed, Followed: l.followed(now)}, now.In(b.zone))
-	if done.Followed {
-		l.read = now
-	}
-	var lag *rotate.ReaderLagError
+	archived, err := rotateLog(ctx, b.host, file, rt, rotateOptions{File: l.file, State: state}, now.In(b.zone))
 	switch {
-	case errors.As(err, &lag):
-		l.lags = true
-		l.wait = now.Add(min(max(time.Duration(lag.LagBytes/readSpeed)*time.Second, PollInterval), relistEvery))
-		return nil
 	case errors.Is(err, unix.ENOENT), errors.Is(err, rotate.ErrReplaced):
 		return nil // the kubelet was faster
 	case err != nil:
@@ -196,15 +335,32 @@ func (b *Rotator) rotate(ctx context.Context, rel string, l *containerLog, size 
 	}
 	l.lags, l.file = false, hostfs.Inode{}
 	b.queueFinish(rel, l.log)
-	if done.Archive != "" && !done.Unread {
-		b.states.set(done.Archive, archive.StateRead)
-	} else if done.Archive != "" {
-		b.states.set(done.Archive, archive.StateUnread)
+	if archived != "" && state != archive.StateUnknown {
+		b.states.set(archived, state)
 	}
 	return []logdir.Action{logdir.Action{
-		Verb: logdir.ActionRotate, Path: file, Archive: done.Archive, Bytes: size,
+		Verb: logdir.ActionRotate, Path: file, Archive: archived, Bytes: size,
 		Reason: "it outgrows " + field.Size(b.limit) + " faster than the kubelet looks",
 	}.WithError(err)}
+}
+
+// queueUnread makes FinishRotations look, while the disk is short, at every log that has
+// archives which were not read.
+func (b *Rotator) queueUnread(pressed bool, now time.Time) {
+	dirs := map[string]bool{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pressed = pressed
+	if !pressed || now.Sub(b.trimmed) < trimEvery && !now.Before(b.trimmed) {
+		return
+	}
+	b.trimmed = now
+	b.states.unreadDirs(dirs)
+	for rel, l := range b.logs {
+		if dirs[path.Join(b.pods, path.Dir(rel))] {
+			b.unfinished[rel] = l.log
+		}
+	}
 }
 
 func (b *Rotator) queueFinish(rel string, l workload.Log) {
@@ -217,14 +373,14 @@ func (b *Rotator) queueFinish(rel string, l workload.Log) {
 // before may have left in the middle of it.
 func (b *Rotator) FinishRotations(ctx context.Context, now time.Time) []logdir.Action {
 	b.mu.Lock()
-	all := b.unfinished
+	all, pressed := b.unfinished, b.pressed
 	b.unfinished = map[string]workload.Log{}
 	b.mu.Unlock()
 	var acts []logdir.Action
 	for rel, l := range all {
 		file := path.Join(b.pods, rel)
 		runtime := func(ctx context.Context) (Runtime, error) { return b.runtime(ctx, l, file) }
-		s, err := b.finisher.finish(ctx, file, runtime, now)
+		s, err := b.finisher.finish(ctx, file, runtime, pressed, now)
 		acts = append(acts, s.Actions(file)...)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			acts = append(acts, logdir.Action{Verb: logdir.ActionRepair, Path: file}.WithError(err))

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
@@ -15,11 +17,25 @@ import (
 // Reads reports whether o reads the file, and is to be waited for.
 func (o Opener) Reads() bool { return !o.Writes && !o.isKubelet() }
 
-// openers returns who has which of the files open, this process left out. hint
-// is a part of every path that one of them can have. The lease says in
-// microseconds whether there is anybody; this walk says who.
+// maxOpeners bounds what one walk returns.
+const maxOpeners = 20_000
+
+// openers returns which processes have which of the files open, this one left out:
+// one Opener for each process, file and direction, with the least of its offsets. hint
+// is a part of every path that one of the files can have. The lease shows in
+// microseconds whether there is any process; this walk shows which.
 func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...hostfs.Inode) (map[hostfs.Inode][]Opener, error) {
+	type key struct {
+		pid    int
+		at     hostfs.Inode
+		writes bool
+	}
+	wanted := make(map[hostfs.Inode]bool, len(files))
+	for _, at := range files {
+		wanted[at] = true
+	}
 	all := map[hostfs.Inode][]Opener{}
+	seen := map[key]int{}
 	self := w.Self()
 	_, err := w.Walk(ctx, &procwalk.Visitor{
 		Enter: func(p *procwalk.Process) bool {
@@ -32,7 +48,7 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 			}
 			st, err := p.StatFD(fd)
 			at := hostfs.Inode{Dev: st.Dev, Ino: st.Ino}
-			if err != nil || !contains(files, at) {
+			if err != nil || !wanted[at] {
 				return
 			}
 			info, err := p.FDInfo(fd)
@@ -44,34 +60,37 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 				Writes:  info.Flags&unix.O_ACCMODE != unix.O_RDONLY,
 				Appends: info.Flags&unix.O_APPEND != 0,
 			}
+			k := key{p.PID, at, o.Writes}
+			if i, ok := seen[k]; ok {
+				was := &all[at][i]
+				was.OffsetBytes, was.Appends = min(was.OffsetBytes, o.OffsetBytes), was.Appends && o.Appends
+				return
+			}
+			if len(seen) >= maxOpeners {
+				return // as many as a node has processes: the first ones decide
+			}
 			if st, err := p.Stat(); err == nil {
 				o.Start, o.Comm = st.Start, string(st.Comm())
 			}
 			if cg, err := p.Cgroup(); err == nil {
 				o.Who = workload.FromCgroupPath(string(cg))
 			}
+			seen[k] = len(all[at])
 			all[at] = append(all[at], o)
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find out who has the log open: %w", err)
+		return nil, fmt.Errorf("find the processes that have the log open: %w", err)
 	}
 	return all, nil
 }
 
-func contains(files []hostfs.Inode, f hostfs.Inode) bool {
-	for _, x := range files {
-		if x == f {
-			return true
-		}
-	}
-	return false
+// isKubelet reports whether o reads for a person at `kubectl logs -f` or `docker logs
+// -f`, who is not waited for: a slow line would keep a log from being rotated. The
+// kubelet itself does not wait either.
+func (o Opener) isKubelet() bool {
+	return o.Who.PodUID == "" && (hostconfig.KubeletNames[o.Comm] || o.Comm == "dockerd")
 }
-
-// isKubelet reports whether somebody looks at a log with kubectl logs -f. He is
-// not waited for: who leaves that running over a slow line would keep a log from
-// being rotated. The kubelet itself does not wait for him either.
-func (o Opener) isKubelet() bool { return o.Comm == "kubelet" && o.Who.PodUID == "" }
 
 // ReadMargin is how many bytes a reader may be from the end and still count as
 // following: what is read is not yet delivered, and some readers go back a
@@ -92,6 +111,23 @@ func FurthestBehind(all []Opener, size, margin uint64) (Opener, bool) {
 		}
 	}
 	return worst, found
+}
+
+// Behind is FurthestBehind of the file that st describes. One reader at offset 0 of a
+// file whose last read is not older than its last write, by a second at most, reads it
+// with pread(2) or mmap(2): it follows, and its offset does not show it.
+func Behind(all []Opener, st *unix.Statx_t, margin uint64) (Opener, bool) {
+	o, behind := FurthestBehind(all, st.Size, margin)
+	if !behind || o.OffsetBytes > 0 || hostfs.Time(st.Atime).Add(time.Second).Before(hostfs.Time(st.Mtime)) || hostfs.Time(st.Atime).Equal(hostfs.Time(hostfs.Born(st))) {
+		return o, behind
+	}
+	readers := 0
+	for i := range all {
+		if all[i].Reads() {
+			readers++
+		}
+	}
+	return o, readers > 1
 }
 
 // Opener is a process that keeps a file open.

@@ -40,12 +40,13 @@ func (s *ProcSnapshot) DeletedFiles(watched []filesystem.Filesystem, logDirs []f
 			d = &Deleted{
 				Path: o.path, Filesystem: point, InLogDir: log, FSDevice: device,
 				Device: o.file.Dev, Inode: o.file.Ino, Bytes: o.blocks, Size: o.size,
+				Incomplete: s.Omitted[OmittedOpenings] > 0,
 			}
 			byFile[o.file] = d
 		}
 		d.Holders = append(d.Holders, logdir.Opener{
 			PID: o.pid, Start: o.start, FD: o.fd, Comm: o.comm, Who: o.who,
-			Writes: o.access != unix.O_RDONLY, OffsetBytes: o.pos,
+			Writes: o.access != unix.O_RDONLY, OffsetBytes: o.least,
 		})
 	}
 	all := make([]Deleted, 0, len(byFile))

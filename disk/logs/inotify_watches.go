@@ -15,19 +15,36 @@ const manyWatches = 10_000
 // watchBudget is what reading who watches which log may cost.
 var watchBudget = instances.Budget{AccountLimit: -1, MaxRead: manyWatches, Percent: 1}
 
-// instance notes an inotify instance, whose watches are read after the walk.
+// sameInstance reports whether two descriptors of a thread lead to one instance,
+// kcmp(2).
+func sameInstance(tid, a, b int) bool {
+	order, err := procwalk.CompareFile(tid, a, tid, b)
+	return err == nil && order == procwalk.Same
+}
+
+// instance notes an inotify instance, whose watches are read after the walk. A
+// descriptor that dup(2) made of the one before is left out.
 func (s *ProcSnapshot) instance(p *procwalk.Process, fd int) {
 	st, err := p.Stat()
 	if err != nil {
 		return
 	}
-	cgroup, _ := p.Cgroup() // without it the instance is not known to be small
-	who := s.who(p)
+	if s.last != nil && s.last.TID == p.TID && s.same != nil && s.same(p.TID, s.last.FD, fd) {
+		return
+	}
+	if len(s.held) >= maxInstances || s.nameBytes >= maxNameBytes || s.instances >= maxProcessInstance {
+		s.Omitted[OmittedInstances]++
+		return
+	}
+	s.instances++
+	who := s.who(p) // and its cgroup: without that the instance is not known to be small
 	s.holders = append(s.holders, who)
 	s.held = append(s.held, instances.Descriptor{
 		Process: len(s.holders) - 1, TID: p.TID, Start: who.start, FD: fd,
-		Effort: st.CPUTicks, Cgroup: string(cgroup),
+		Effort: st.CPUTicks, Cgroup: s.cgroup,
 	})
+	last := s.held[len(s.held)-1]
+	s.last = &last
 }
 
 // ReadWatches reads what is watched, or takes it from an earlier pass where a

@@ -65,18 +65,24 @@ type Reader struct {
 	SizeBytes   uint64  `json:"size_bytes"`
 	LagBytes    uint64  `json:"lag_bytes"`
 
-	// StalledSince is when it was last seen to move, of a reader that has
-	// unread bytes and a file that grew since. The kubelet has none: it reads
-	// for kubectl logs -f, and waits while somebody looks.
+	// StalledSince is when its unread bytes were first seen, of a collector that
+	// has not moved since while its file grew. The kubelet has none: it reads for
+	// kubectl logs -f, and waits while a person looks.
 	StalledSince *time.Time `json:"stalled_since,omitempty"`
+	// Interactive says that a person runs it: it has a terminal, is in a login
+	// session or is a viewer such as less. It is no collector, and never stalled.
+	Interactive bool `json:"interactive,omitempty"`
 	// PredictedLossBytes is what it would not have read yet after its
 	// rotate-wait, at its present speed, if its file were rotated now.
 	PredictedLossBytes uint64 `json:"predicted_loss_bytes"`
 
-	viaKubelet bool // the kubelet: somebody looks
+	viaKubelet bool // the kubelet or Docker, for a person who looks
 }
 
-// Unfollowed is a container's live log that nobody has open or watches.
+// collects reports whether r can be a log collector.
+func (r *Reader) collects() bool { return !r.viaKubelet && !r.Interactive }
+
+// Unfollowed is a container's live log that no collector has open or watches.
 type Unfollowed struct {
 	workload.Workload
 	Path      string     `json:"path"`
@@ -100,6 +106,8 @@ type Deleted struct {
 	Bytes    uint64          `json:"bytes"` // allocated
 	Size     uint64          `json:"size_bytes"`
 	Holders  []logdir.Opener `json:"holders"`
+	// Incomplete: further processes may hold it, beyond what a walk remembers.
+	Incomplete bool `json:"incomplete,omitempty"`
 }
 
 // Corrupt is a compressed archive that cannot be read to its end.
@@ -110,9 +118,9 @@ type Corrupt struct {
 	Error string            `json:"error"`
 }
 
-// ReadersPolicy says what is expected of whoever reads the logs.
+// ReadersPolicy says what is expected of the programs that read the logs.
 type ReadersPolicy struct {
-	// StalledAfter is how long a reader with unread bytes may stand still while
+	// StalledAfter is how long a reader with unread bytes may stay at one offset while
 	// its file grows.
 	StalledAfter field.Duration `json:"stalledAfter"`
 	// UnfollowedAfter is how long a growing container log may have no reader.
@@ -134,7 +142,7 @@ func (p ReadersPolicy) Excludes(namespace, pod string) bool {
 	return false
 }
 
-// Advice says what helps a reader that stands still. What it was refused it does
+// Advice says what helps a reader that is stalled. What it was refused it does
 // not get by a higher limit: most programs never ask again.
 func (r Reader) Advice() string {
 	if !r.Watched {

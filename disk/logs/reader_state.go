@@ -1,11 +1,13 @@
 package logs
 
 import (
+	"path"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/internal/hostfs"
-	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // position names one process reading one file.
@@ -17,33 +19,43 @@ type position struct {
 
 // progress is how far a reader has come.
 type progress struct {
-	pos   uint64
-	size  uint64 // of the file, when the reader last moved
-	at    time.Time
-	moved time.Time // when it was last seen to move, or first seen
-	speed float64   // bytes per second while it had something to read
-	seen  bool
+	pos    uint64
+	size   uint64 // of the file, when the reader last moved
+	at     time.Time
+	moved  time.Time // when it was last seen to move, or first seen
+	unread time.Time // when bytes that it has not read since were first seen
+	read   time.Time // the file's atime then
+	speed  float64   // bytes per second while it had something to read
+	seen   bool
 }
 
-// advance takes what is seen of a reader now and returns since when it stands
-// still while its file grows, or the zero time.
-func (p *progress) advance(pos, size uint64, now time.Time) (stalledSince time.Time) {
-	switch {
-	case p.moved.IsZero():
-		p.moved, p.size = now, size
-	case pos != p.pos: // also backwards: it has noticed a truncation
-		// A reader that is at the end of its file is as fast as the writer,
-		// which tells nothing about how fast it could be.
-		if seconds := now.Sub(p.at).Seconds(); seconds > 0 && pos > p.pos {
-			if v := float64(pos-p.pos) / seconds; pos < size || v > p.speed {
-				p.speed = v
-			}
+// advance takes what is seen of a reader now, and returns since when bytes are
+// unread of a file that grew after the reader last moved, or the zero time. Between
+// two looks a reader that polls may have caught up with all that is unread now: the
+// time counts from the look that saw the bytes, not from the reader's last move.
+func (p *progress) advance(pos, size uint64, atime, now time.Time) (unreadSince time.Time) {
+	moved := p.moved.IsZero() || pos != p.pos // also backwards: it has noticed a truncation
+	// A reader that is at the end of its file is as fast as the writer,
+	// which does not show how fast it could be.
+	if seconds := now.Sub(p.at).Seconds(); !p.moved.IsZero() && seconds > 0 && pos > p.pos {
+		if v := float64(pos-p.pos) / seconds; pos < size || v > p.speed {
+			p.speed = v
 		}
-		p.moved, p.size = now, size
+	}
+	if moved {
+		p.moved, p.size, p.unread = now, size, time.Time{}
 	}
 	p.pos, p.at = pos, now
-	if pos < size && size > p.size {
-		return p.moved
+	switch {
+	case pos >= size:
+		p.unread = time.Time{}
+	case p.unread.IsZero():
+		p.unread, p.read = now, atime
+	}
+	// pread(2) and mmap(2) leave the offset at 0: how far such a reader is, is not
+	// known.
+	if pos > 0 && pos < size && size > p.size {
+		return p.unread
 	}
 	return time.Time{}
 }
@@ -58,27 +70,51 @@ func predictedLoss(lag uint64, speed float64, wait time.Duration) uint64 {
 	return lag - uint64(read)
 }
 
-// unreadLog is a log that nobody follows.
+// unreadLog is a log that no process follows.
 type unreadLog struct {
 	since time.Time
-	size  uint64 // at that time
+	size  uint64    // at that time
+	read  time.Time // its atime at that time
 	seen  bool
 }
 
-// Readers joins what the walk saw with the logs that the scan knows. Nothing is
-// called unfollowed while nobody knows what some instance watches.
+// recency remembers what was seen for as long as it had been seen before, at most
+// for a time: what was seen for two minutes is forgotten after two.
+type recency struct {
+	most        time.Duration
+	first, last time.Time
+}
+
+func (r *recency) see(now time.Time) {
+	if r.last.IsZero() || now.Sub(r.last) > r.most {
+		r.first = now
+	}
+	r.last = now
+}
+
+func (r *recency) holds(now time.Time) bool {
+	return !r.last.IsZero() && now.Sub(r.last) <= min(r.most, r.last.Sub(r.first))
+}
+
+// Readers joins what the walk saw with the logs that the scan knows. A process reads
+// a log if it has the file of a log directory open, or such a file that was deleted;
+// under which path the process sees it does not matter. Nothing is called unfollowed
+// while the watches of some instance are not known.
 func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts []filesystem.Mount, policy ReadersPolicy, now time.Time) ([]Reader, []Unfollowed) {
 	byInode, byWatch := logFiles(trees, mounts)
+	known := f.remember(s, byInode, trees)
 	followed := map[*logFile]bool{}
 	rows := map[position]*Reader{}
+	holders := map[hostfs.Inode]int{} // how many processes have a file open to read
+	atimes := map[hostfs.Inode]time.Time{}
 	opened := map[position]hostfs.Inode{} // what a process has open, by the number that a watch shows
-	row := func(p *process, at hostfs.Inode, path string, log workload.Workload, size uint64) *Reader {
+	row := func(p *process, at hostfs.Inode, l knownLog, size uint64) *Reader {
 		key := position{p.pid, p.start, at}
 		r := rows[key]
 		if r == nil {
 			r = &Reader{
-				PID: p.pid, Start: p.start, Comm: p.comm, Who: p.who,
-				Path: path, Log: log, Device: at.Dev, Inode: at.Ino, SizeBytes: size, viaKubelet: p.kubelet,
+				PID: p.pid, Start: p.start, Comm: p.comm, Who: p.who, Interactive: p.interactive,
+				Path: l.path, Log: l.log, Device: at.Dev, Inode: at.Ino, SizeBytes: size, viaKubelet: p.kubelet,
 			}
 			rows[key] = r
 		}
@@ -86,18 +122,17 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 	}
 	for i := range s.openings {
 		o := &s.openings[i]
-		x := byInode[o.file]
-		if o.access != 0 || x == nil && !o.isLog(trees) || x != nil && x.kind != KindContainer && x.kind != KindFile {
+		l, ok := known[o.file]
+		if o.access != unix.O_RDONLY || !ok || l.kind != KindContainer && l.kind != KindFile {
 			continue // it writes, it is no log, or it is mapped and has no offset (the journal)
 		}
-		at, log := o.path, logOf(o.path)
-		if x != nil {
-			at, log = x.path, x.log
-			// kubectl logs -f is somebody looking, not a collector.
-			followed[x] = followed[x] || !o.kubelet
+		if x := byInode[o.file]; x != nil {
+			followed[x] = followed[x] || o.collects()
 		}
-		r := row(o.process, o.file, at, log, o.size)
+		r := row(o.process, o.file, l, o.size)
 		opened[position{o.pid, o.start, hostfs.Inode{Ino: o.file.Ino}}] = o.file
+		holders[o.file]++
+		atimes[o.file] = o.atime
 		r.Open, r.Deleted = true, o.links == 0
 		if r.OffsetBytes == nil || o.pos > *r.OffsetBytes {
 			pos := o.pos
@@ -110,23 +145,23 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 			if x == nil || x.kind != KindContainer && x.kind != KindFile {
 				continue
 			}
-			followed[x] = followed[x] || !w.kubelet
+			followed[x] = followed[x] || w.collects()
 			at, ok := opened[position{w.pid, w.start, hostfs.Inode{Ino: k.ino}}]
 			if !ok || byInode[at] != x {
 				at = hostfs.Inode{Dev: k.sdev, Ino: k.ino}
 			}
-			row(w.process, at, x.path, x.log, x.file.size).Watched = true
+			row(w.process, at, knownLog{x.path, x.log, x.kind}, x.file.size).Watched = true
 		}
 	}
 	var readers []Reader
 	for key, r := range rows {
-		// Who has a log open for a moment, to look for something, is no collector:
-		// one watches it, or has it open when we look again.
-		if r.Log.Pod != "" && !r.viaKubelet && (r.Watched || f.positions[key] != nil) {
-			f.Collected = true
+		// A process that has a log open for a moment, to look for something, is no
+		// collector: that one watches it, or has it open at the next look.
+		if r.Log.Pod != "" && r.collects() && (r.Watched || f.positions[key] != nil) {
+			f.collected.see(now)
 		}
 		if r.OffsetBytes != nil {
-			f.measure(key, r, policy, now)
+			f.measure(key, r, atimes[key.file], holders[key.file] == 1, policy, now)
 		}
 		readers = append(readers, *r)
 	}
@@ -138,21 +173,46 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 	return readers, unfollowed
 }
 
-// isLog reports whether what is open lies, or lay before it was deleted, in a
-// log directory, so that it is a log although the scan did not remember it.
-func (o *opening) isLog(trees map[string]*Tree) bool {
-	if logOf(o.path) != (workload.Workload{}) {
-		return true
+// maxChecks bounds how many paths one walk looks up.
+const maxChecks = 1000
+
+// remember returns the files that were seen in a log directory: those that are there
+// now, and of those before the ones that a process still has open.
+func (f *ReaderTracker) remember(s *ProcSnapshot, byInode map[hostfs.Inode]*logFile, trees map[string]*Tree) map[hostfs.Inode]knownLog {
+	known := make(map[hostfs.Inode]knownLog, len(byInode))
+	for at, x := range byInode {
+		known[at] = knownLog{x.path, x.log, x.kind}
 	}
-	for _, t := range trees {
-		if _, ok := hostfs.Below(o.path, t.Host); ok {
-			return KindOf(o.path) == KindFile
+	checks := 0
+	for i := range s.openings {
+		o := &s.openings[i]
+		if _, ok := known[o.file]; ok {
+			continue
+		}
+		if l, ok := f.known[o.file]; ok {
+			known[o.file] = l
+			continue
+		}
+		if o.links == 0 || o.access != unix.O_RDONLY || f.IsFile == nil || checks >= maxChecks {
+			continue
+		}
+		for _, t := range trees {
+			if _, ok := hostfs.Below(o.path, t.Host); !ok {
+				continue
+			}
+			checks++
+			if f.IsFile(t.Host, o.path, o.file) {
+				owner := ownerOf(t.Pods, t.Docker, path.Dir(o.path))
+				known[o.file] = knownLog{o.path, owner.Workload, owner.kind}
+			}
+			break
 		}
 	}
-	return false
+	f.known = known
+	return known
 }
 
-func (f *ReaderTracker) measure(key position, r *Reader, policy ReadersPolicy, now time.Time) {
+func (f *ReaderTracker) measure(key position, r *Reader, atime time.Time, only bool, policy ReadersPolicy, now time.Time) {
 	p := f.positions[key]
 	if p == nil {
 		p = &progress{}
@@ -161,15 +221,23 @@ func (f *ReaderTracker) measure(key position, r *Reader, policy ReadersPolicy, n
 	p.seen = true
 	pos := *r.OffsetBytes
 	r.LagBytes = r.SizeBytes - min(pos, r.SizeBytes)
-	since := p.advance(pos, r.SizeBytes, now)
-	if !since.IsZero() && now.Sub(since) >= policy.StalledAfter.D() && !r.viaKubelet {
+	since := p.advance(pos, r.SizeBytes, atime, now)
+	if !since.IsZero() && only && atime.After(p.read) {
+		// The file was read, and no other process has it open: this one reads it
+		// with pread(2), which does not move the offset.
+		p.unread, p.read = now, atime
+		since = now
+	}
+	if !since.IsZero() && now.Sub(since) >= policy.StalledAfter.D() && r.collects() {
 		r.StalledSince = &since
 	}
 	r.PredictedLossBytes = predictedLoss(r.LagBytes, p.speed, policy.RotateWait.D())
 }
 
-// unfollowed returns the live logs of containers that nobody follows. An empty
-// one has nothing to be missed.
+// unfollowed returns the live logs of containers that no collector has open or
+// watches. An empty one has nothing to be missed. One that was read since it was
+// last written, or since the last look, has a reader that opens and closes it: under
+// relatime a read after a write moves the atime (mount(8)).
 func (f *ReaderTracker) unfollowed(byInode map[hostfs.Inode]*logFile, followed map[*logFile]bool, now time.Time) []Unfollowed {
 	var all []Unfollowed
 	for at, x := range byInode {
@@ -178,10 +246,14 @@ func (f *ReaderTracker) unfollowed(byInode map[hostfs.Inode]*logFile, followed m
 		}
 		l := f.alone[at]
 		if l == nil {
-			l = &unreadLog{since: now, size: x.file.size}
+			l = &unreadLog{since: now, size: x.file.size, read: x.file.atime}
 			f.alone[at] = l
 		}
 		l.seen = true
+		if !x.file.atime.Before(x.file.mtime) || x.file.atime.After(l.read) {
+			l.since, l.size, l.read = now, x.file.size, x.file.atime
+			continue
+		}
 		since := l.since
 		all = append(all, Unfollowed{
 			Workload: x.log, Path: x.path, Inode: at.Ino, SizeBytes: x.file.size,

@@ -2,27 +2,32 @@ package logs
 
 import (
 	"bytes"
-	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/instances"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// process is who holds a descriptor.
+// process is the holder of a descriptor.
 type process struct {
-	pid     int
-	start   uint64
-	comm    string
-	who     workload.Workload
-	kubelet bool
+	pid         int
+	start       uint64
+	comm        string
+	who         workload.Workload
+	kubelet     bool // the kubelet or Docker, which read for `kubectl logs -f` and `docker logs -f`
+	interactive bool // a person runs it
 }
 
-// opening is one process that has one file open.
+// collects reports whether p can be a log collector.
+func (p *process) collects() bool { return !p.kubelet && !p.interactive }
+
+// opening is one process that has one file open, through one descriptor or many.
 type opening struct {
 	*process
 	fd     int
@@ -31,9 +36,29 @@ type opening struct {
 	size   uint64
 	blocks uint64 // allocated bytes
 	links  uint32
-	pos    uint64
-	access int // O_RDONLY, O_WRONLY or O_RDWR
+	pos    uint64 // the furthest of its descriptors
+	least  uint64 // the least far of them
+	access int    // O_RDONLY, O_WRONLY or O_RDWR
+	atime  time.Time
 }
+
+// Bounds of what one walk remembers. A tenant can open the same files many times,
+// below names as long as the kernel allows. A node of 250 pods has about 1,000 live
+// logs and a handful of readers of each.
+const (
+	maxOpenings        = 20_000
+	maxProcessOpenings = 8_192
+	maxNameBytes       = 4 << 20
+	maxProcessPaths    = 1 << 20
+	maxInstances       = 32_768 // descriptors of inotify instances
+	maxProcessInstance = 8_192
+)
+
+// Keys of Omitted.
+const (
+	OmittedOpenings  = "open log files"
+	OmittedInstances = "inotify descriptors"
+)
 
 // ProcSnapshot is what one walk of /proc shows about logs.
 type ProcSnapshot struct {
@@ -47,9 +72,28 @@ type ProcSnapshot struct {
 
 	held    []instances.Descriptor // of inotify instances
 	holders []*process             // of each
-	Unread  int                    // instances of which nobody knows what they watch
+	Unread  int                    // instances whose watches are not known
+	Omitted map[string]int         // descriptors beyond the bounds
 
-	current *process // whose descriptors are being visited
+	// same reports whether two descriptors of one thread are one instance; nil
+	// where kcmp(2) cannot be asked.
+	same      func(tid, a, b int) bool
+	names     map[string]string // each path and cgroup once
+	nameBytes int
+
+	// Of the process whose descriptors are being visited:
+	current   *process
+	cgroup    string
+	terminal  bool               // its standard input or output is a terminal
+	opened    map[openedFile]int // index into openings
+	paths     int
+	instances int
+	last      *instances.Descriptor
+}
+
+type openedFile struct {
+	file   hostfs.Inode
+	access int
 }
 
 // watching is one inotify instance and what it watches. The device is the
@@ -61,13 +105,26 @@ type watching struct {
 
 type watched struct{ sdev, ino uint64 }
 
-// ReaderTracker remembers between passes who follows which log.
+// ReaderTracker remembers between passes which process reads which log.
 type ReaderTracker struct {
+	// IsFile reports whether the path of the host, below the log directory top, is
+	// the file at. It makes a file known that no scan has listed as a live log.
+	IsFile func(top, path string, at hostfs.Inode) bool
+
 	instances map[instance]*counted
 	positions map[position]*progress
 	alone     map[hostfs.Inode]*unreadLog
+	known     map[hostfs.Inode]knownLog // files that were seen in a log directory
+	collected recency
 	Kubelet   hostProcess // of the last walk
-	Collected bool        // somebody follows containers' logs, or did
+}
+
+// knownLog is a file that was seen in a log directory, under whatever name or none
+// it has now.
+type knownLog struct {
+	path string
+	log  workload.Workload
+	kind Kind
 }
 
 type instance struct {
@@ -82,12 +139,21 @@ type counted struct {
 	seen  bool
 }
 
-func NewReaderTracker() *ReaderTracker {
-	return &ReaderTracker{instances: map[instance]*counted{}, positions: map[position]*progress{}, alone: map[hostfs.Inode]*unreadLog{}}
+// NewReaderTracker returns a tracker that forgets a collector that was not seen for
+// collectedFor.
+func NewReaderTracker(collectedFor time.Duration) *ReaderTracker {
+	return &ReaderTracker{
+		instances: map[instance]*counted{}, positions: map[position]*progress{}, alone: map[hostfs.Inode]*unreadLog{},
+		known: map[hostfs.Inode]knownLog{}, collected: recency{most: collectedFor},
+	}
 }
 
+// Collected reports whether the logs of containers are collected on this node, by
+// what was seen lately.
+func (f *ReaderTracker) Collected(now time.Time) bool { return f.collected.holds(now) }
+
 func (f *ReaderTracker) NewSnapshot(pods *workload.Index) *ProcSnapshot {
-	return &ProcSnapshot{follow: f, pods: pods}
+	return &ProcSnapshot{follow: f, pods: pods, names: map[string]string{}, opened: map[openedFile]int{}, Omitted: map[string]int{}, same: sameInstance}
 }
 
 func (s *ProcSnapshot) Visitor() *procwalk.Visitor {
@@ -95,7 +161,9 @@ func (s *ProcSnapshot) Visitor() *procwalk.Visitor {
 }
 
 func (s *ProcSnapshot) enter(p *procwalk.Process) bool {
-	s.current = nil
+	s.current, s.cgroup, s.terminal, s.last = nil, "", false, nil
+	clear(s.opened)
+	s.paths, s.instances = 0, 0
 	st, err := p.Stat()
 	if err != nil || st.KernelThread {
 		return false
@@ -104,23 +172,30 @@ func (s *ProcSnapshot) enter(p *procwalk.Process) bool {
 	return true
 }
 
-func (s *ProcSnapshot) owner(p *procwalk.Process) workload.Workload {
-	cg, err := p.Cgroup()
-	if err != nil {
-		return workload.Workload{}
+// intern returns text as a string of which there is one.
+func (s *ProcSnapshot) intern(text []byte) string {
+	if known, ok := s.names[string(text)]; ok {
+		return known
 	}
-	return s.pods.Named(workload.FromCgroupPath(string(cg)))
+	known := string(text)
+	s.names[known] = known
+	s.nameBytes += len(known)
+	return known
 }
 
-// who returns the process whose descriptors are being visited. It is asked for
-// the few that hold a log only.
+// who returns the process whose descriptors are being visited. Only a process that
+// holds a log or an inotify instance is looked at.
 func (s *ProcSnapshot) who(p *procwalk.Process) *process {
 	if s.current == nil {
-		s.current = &process{pid: p.PID, who: s.owner(p)}
-		if st, err := p.Stat(); err == nil {
-			s.current.start, s.current.comm = st.Start, string(st.Comm())
+		if cgroup, err := p.Cgroup(); err == nil {
+			s.cgroup = s.intern(cgroup)
 		}
-		s.current.kubelet = s.current.comm == "kubelet" && s.current.who.PodUID == ""
+		s.current = &process{pid: p.PID, who: s.pods.Named(workload.FromCgroupPath(s.cgroup))}
+		if st, err := p.Stat(); err == nil {
+			s.current.start, s.current.comm = st.Start, s.intern(st.Comm())
+			s.current.interactive = isInteractive(s.current.comm, s.terminal || st.Terminal, s.cgroup)
+		}
+		s.current.kubelet = s.current.who.PodUID == "" && (hostconfig.KubeletNames[s.current.comm] || s.current.comm == "dockerd")
 	}
 	return s.current
 }
@@ -131,6 +206,9 @@ var (
 )
 
 func (s *ProcSnapshot) descriptor(p *procwalk.Process, fd int, target []byte) {
+	if fd <= 2 && (bytes.HasPrefix(target, []byte("/dev/pts/")) || bytes.HasPrefix(target, []byte("/dev/tty"))) {
+		s.terminal = true
+	}
 	if bytes.Equal(target, inotifyTarget) {
 		s.instance(p, fd)
 		return
@@ -149,12 +227,42 @@ func (s *ProcSnapshot) descriptor(p *procwalk.Process, fd int, target []byte) {
 	if st.Nlink == 0 {
 		target = bytes.TrimSuffix(target, deletedSuffix) // a file may be called so, too
 	}
-	s.openings = append(s.openings, opening{
-		process: s.who(p), fd: fd, path: string(target),
+	s.add(p, opening{
+		fd:   fd,
 		file: hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino},
-		size: st.Size, blocks: st.Blocks * 512, links: st.Nlink,
-		pos: uint64(info.Pos), access: int(info.Flags & unix.O_ACCMODE),
-	})
+		size: st.Size, blocks: st.Blocks * 512, links: st.Nlink, atime: hostfs.Time(st.Atime),
+		pos: uint64(info.Pos), least: uint64(info.Pos), access: int(info.Flags & unix.O_ACCMODE),
+	}, target)
+}
+
+// add records an opening: one for each process and file, whatever the number of its
+// descriptors. What is beyond the bounds is counted. A file that was seen in a log
+// directory needs no path, and no process can keep it from being recorded.
+func (s *ProcSnapshot) add(p *procwalk.Process, o opening, path []byte) {
+	key := openedFile{o.file, o.access}
+	if i, ok := s.opened[key]; ok {
+		was := &s.openings[i]
+		was.pos, was.least = max(was.pos, o.pos), min(was.least, o.pos)
+		return
+	}
+	_, isLog := s.follow.known[o.file]
+	if isLog && o.links > 0 {
+		path = nil
+	}
+	cost := len(path)
+	if _, ok := s.names[string(path)]; ok {
+		cost = 0
+	}
+	if len(s.openings) >= maxOpenings && (!isLog || len(s.openings) >= 2*maxOpenings) ||
+		len(s.opened) >= maxProcessOpenings && !isLog ||
+		s.nameBytes+cost > maxNameBytes || s.paths+cost > maxProcessPaths {
+		s.Omitted[OmittedOpenings]++
+		return
+	}
+	s.paths += cost
+	o.process, o.path = s.who(p), s.intern(path)
+	s.opened[key] = len(s.openings)
+	s.openings = append(s.openings, o)
 }
 
 // maybeLog leaves out what cannot be a log by its path. A collector in a
@@ -169,22 +277,6 @@ func maybeLog(target []byte) bool {
 	}
 	return bytes.HasSuffix(target, deletedSuffix) ||
 		bytes.Contains(target, []byte("/log")) || bytes.Contains(target, []byte(".log")) || bytes.Contains(target, []byte("/pods/"))
-}
-
-// logOf returns whose log a path is, wherever that process has /var/log/pods
-// mounted.
-func logOf(p string) workload.Workload {
-	if l, ok := workload.ParseLogPath(p); ok {
-		return l.Workload
-	}
-	// …/NAMESPACE_POD_UID/CONTAINER/N.log
-	parts := strings.Split(p, "/")
-	if n := len(parts); n >= 3 {
-		if l, ok := workload.ParsePodLog(strings.Join(parts[n-3:], "/")); ok {
-			return l.Workload
-		}
-	}
-	return workload.Workload{}
 }
 
 // logFile is a log as the scan knows it.

@@ -95,7 +95,8 @@ type file struct {
 	size   uint64
 	blocks uint64 // allocated bytes
 	mtime  time.Time
-	past   bool // it has the name of an archive, but was written of late
+	atime  time.Time // of the last read, as relatime keeps it
+	past   bool      // it has the name of an archive, but was written of late
 }
 
 func (f *file) String() string { return string(f.name[:len(f.name)-1]) }
@@ -323,7 +324,7 @@ func (t *Tree) refresh(fd int, d *dir) bool {
 
 func (f *file) take(st *unix.Statx_t) {
 	f.ino, f.size, f.blocks = st.Ino, st.Size, st.Blocks*512
-	f.mtime = hostfs.Time(st.Mtime)
+	f.mtime, f.atime = hostfs.Time(st.Mtime), hostfs.Time(st.Atime)
 }
 
 // grow counts what was written to a file that had before bytes and now has

@@ -143,7 +143,7 @@ func readUpTo(all []logs.Reader) map[hostfs.Inode]uint64 {
 // that shows what was read. The path is the process' own: where the file's mount
 // is no mount of a log directory, it is a file of an application.
 func deletedFile(d logs.Deleted) (Candidate, bool) {
-	if !d.InLogDir || len(d.Holders) == 0 || isAudit(path.Dir(d.Path), path.Base(d.Path)) {
+	if !d.InLogDir || len(d.Holders) == 0 || d.Incomplete || isAudit(path.Dir(d.Path), path.Base(d.Path)) {
 		return Candidate{}, false
 	}
 	below := d.Size

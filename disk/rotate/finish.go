@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +26,9 @@ type Finished struct {
 
 // Archive is an archive that something was done to.
 type Archive struct {
-	Path  string
-	Bytes uint64
+	Path   string
+	Bytes  uint64
+	Unread uint64 // of what was removed: the bytes that no reader had
 }
 
 // FinishRotation brings the archives of the log at the path file to where the policy
@@ -38,23 +38,23 @@ type Archive struct {
 // to wait waits for the next call. One archive that fails does not stop the
 // others.
 func (r *Rotator) FinishRotation(ctx context.Context, file string, how Options, now time.Time) (Finished, error) {
+	in, err := listDir(r.Host, path.Dir(file))
+	if err != nil {
+		return Finished{}, err
+	}
+	defer in.dir.Close()
+	return r.finishRotation(ctx, in, path.Base(file), how, now)
+}
+
+func (r *Rotator) finishRotation(ctx context.Context, in *listing, base string, how Options, now time.Time) (Finished, error) {
 	var s Finished
-	d, err := r.Host.Open(path.Dir(file))
-	if err != nil {
-		return s, err
-	}
-	defer d.Close()
-	names, err := d.Names()
-	if err != nil {
-		return s, err
-	}
-	base := path.Base(file)
-	if slices.Contains(names, "."+base+logdir.LockSuffix) {
+	d := in.dir
+	if in.locked[base] {
 		if release, err := d.LockLog(base); err == nil {
 			release() // of a run that was killed
 		}
 	}
-	all := archive.List(base, names)
+	all := in.archives[base]
 	var errs []error
 	for i := range all {
 		if ctx.Err() != nil {
@@ -210,32 +210,43 @@ func resolveDuplicate(d *logdir.Dir, a *archive.Archived, f *os.File, size int64
 }
 
 // Expired returns the archives that are too many, too old or too large, the
-// oldest first. The last one always stays, and so does what is unread.
+// oldest first. The last one always stays, and so does what is unread, unless the
+// disk is short and nothing else is left to remove.
 func Expired(all []archive.Archived, how Options, now time.Time) []archive.Archived {
 	var whole []archive.Archived
+	bytes := uint64(0)
 	for _, a := range all {
 		if a.Plain || a.Compression != archive.None {
 			whole = append(whole, a)
+			bytes += a.Bytes
 		}
-	}
-	bytes := uint64(0)
-	for _, a := range whole {
-		bytes += a.Bytes
 	}
 	var gone []archive.Archived
-	for i, a := range whole {
-		n := len(whole) - len(gone) // with this one
+	remove := func(goes func(a archive.Archived, n int) bool) {
+		left := whole[:0:0]
+		n := len(whole)
+		for i, a := range whole {
+			if i == len(whole)-1 || !goes(a, n) {
+				left = append(left, a)
+				continue
+			}
+			n--
+			bytes -= a.Bytes
+			if a.Plain {
+				a.Compression = archive.None
+			}
+			gone = append(gone, a)
+		}
+		whole = left
+	}
+	large := func() bool { return how.KeepSize > 0 && bytes > how.KeepSize }
+	remove(func(a archive.Archived, n int) bool {
 		many := how.Archives > 0 && n > how.Archives
 		old := how.KeepFor > 0 && now.Sub(a.At) > how.KeepFor
-		large := how.KeepSize > 0 && bytes > how.KeepSize && a.State == archive.StateRead
-		if i == len(whole)-1 || a.State == archive.StateUnread || !many && !old && !large {
-			continue
-		}
-		bytes -= a.Bytes
-		if a.Plain {
-			a.Compression = archive.None
-		}
-		gone = append(gone, a)
+		return a.State != archive.StateUnread && (many || old || large() && a.State == archive.StateRead)
+	})
+	if how.LoseUnread {
+		remove(func(archive.Archived, int) bool { return large() })
 	}
 	return gone
 }
@@ -246,6 +257,10 @@ func RemoveExcess(d *logdir.Dir, all []archive.Archived, how Options, now time.T
 	var errs []error
 	for _, a := range Expired(all, how, now) {
 		name := a.Name + a.Compression.Suffix()
+		unread := uint64(0)
+		if a.State == archive.StateUnread {
+			unread = archive.ContentSize(d, name, a.Compression)
+		}
 		switch freed, err := removeArchive(d, name); {
 		case errors.Is(err, logdir.ErrInUse):
 			s.Waiting++
@@ -253,7 +268,7 @@ func RemoveExcess(d *logdir.Dir, all []archive.Archived, how Options, now time.T
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			s.Removed = append(s.Removed, Archive{Path: path.Join(d.Path, name), Bytes: freed})
+			s.Removed = append(s.Removed, Archive{Path: path.Join(d.Path, name), Bytes: freed, Unread: unread})
 		}
 	}
 	return errors.Join(errs...)

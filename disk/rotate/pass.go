@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +33,11 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 		how  Options
 	}
 	var logs []log
+	dirs := listings{}
+	defer dirs.close()
 	for _, rule := range rotations {
 		for _, pattern := range rule.Paths {
-			files, err := r.match(pattern)
+			files, err := r.match(dirs, pattern)
 			if err != nil && !errors.Is(err, unix.ENOENT) {
 				acts = append(acts, logdir.Action{Verb: logdir.ActionRotate, Path: pattern}.WithError(err))
 			}
@@ -51,6 +55,7 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 				logs = append(logs, log{f.path, how})
 				if why := rule.due(f.size, f.last, now, pressed); why != "" {
 					acts = append(acts, r.rotateDue(ctx, f, how, why, now)...)
+					dirs.forget(path.Dir(f.path)) // it has another archive
 				}
 			}
 		}
@@ -59,7 +64,11 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 		if ctx.Err() != nil {
 			break
 		}
-		s, err := r.FinishRotation(ctx, l.path, l.how, now)
+		var s Finished
+		in, err := dirs.list(r.Host, path.Dir(l.path))
+		if err == nil {
+			s, err = r.finishRotation(ctx, in, path.Base(l.path), l.how, now)
+		}
 		acts = append(acts, s.Actions(l.path)...)
 		if err != nil {
 			acts = append(acts, logdir.Action{Verb: logdir.ActionRepair, Path: l.path}.WithError(err))
@@ -87,18 +96,14 @@ type hostLog struct {
 
 // match returns the logs that a pattern names, without archives. A log that is
 // not there, but has archives, is one of them: they still expire.
-func (r *Rotator) match(pattern string) ([]hostLog, error) {
-	d, err := r.Host.Open(path.Dir(pattern))
+func (r *Rotator) match(dirs listings, pattern string) ([]hostLog, error) {
+	in, err := dirs.list(r.Host, path.Dir(pattern))
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	names, err := d.Names()
-	if err != nil {
-		return nil, err
-	}
+	d := in.dir
 	var all []hostLog
-	for _, n := range append(names, missing(names)...) {
+	for _, n := range append(slices.Clone(in.names), missing(in.names)...) {
 		if ok, err := path.Match(path.Base(pattern), n); !ok || err != nil || n[0] == '.' && path.Base(pattern)[0] != '.' {
 			continue
 		}
@@ -113,12 +118,66 @@ func (r *Rotator) match(pattern string) ([]hostLog, error) {
 			continue
 		}
 		c := hostLog{path: path.Join(d.Path, n), size: st.Size, last: hostfs.Time(hostfs.Born(&st))}
-		if old := archive.List(n, names); len(old) > 0 {
+		if old := in.archives[n]; len(old) > 0 {
 			c.last = old[len(old)-1].At
 		}
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// listing is an open directory, listed once for all of its logs.
+type listing struct {
+	dir      *logdir.Dir
+	names    []string
+	locked   map[string]bool // the logs with a lock file
+	archives map[string][]archive.Archived
+}
+
+func listDir(host *logdir.Host, dir string) (*listing, error) {
+	d, err := host.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	names, err := d.Names()
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	in := &listing{dir: d, names: names, locked: map[string]bool{}, archives: archive.Group(names)}
+	for _, n := range names {
+		if base, ok := strings.CutSuffix(n, logdir.LockSuffix); ok && n[0] == '.' {
+			in.locked[base[1:]] = true
+		}
+	}
+	return in, nil
+}
+
+// listings are the directories of one pass, by path.
+type listings map[string]*listing
+
+func (l listings) list(host *logdir.Host, dir string) (*listing, error) {
+	if in := l[dir]; in != nil {
+		return in, nil
+	}
+	in, err := listDir(host, dir)
+	if err == nil {
+		l[dir] = in
+	}
+	return in, err
+}
+
+func (l listings) forget(dir string) {
+	if in := l[dir]; in != nil {
+		in.dir.Close()
+		delete(l, dir)
+	}
+}
+
+func (l listings) close() {
+	for _, in := range l {
+		in.dir.Close()
+	}
 }
 
 // missing returns the logs of which names has archives of ours only.
@@ -147,7 +206,7 @@ func (s Finished) Actions(file string) []logdir.Action {
 		acts = append(acts, logdir.Action{Verb: logdir.ActionCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that nobody has open"})
 	}
 	for _, a := range s.Removed {
-		acts = append(acts, logdir.Action{Verb: logdir.ActionRemove, Path: a.Path, Bytes: a.Bytes, Reason: "beyond what is kept of " + file})
+		acts = append(acts, logdir.Action{Verb: logdir.ActionRemove, Path: a.Path, Bytes: a.Bytes, Unread: a.Unread, Reason: "beyond what is kept of " + file})
 	}
 	return acts
 }

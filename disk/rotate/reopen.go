@@ -45,7 +45,16 @@ func (r Reopen) signal() (unix.Signal, error) {
 // check returns why those of the writers that r names could not be asked. A log
 // that nobody would write any more is not rotated.
 func (r Reopen) check(w *procwalk.Walker, procfs string, writers []logdir.Opener) error {
-	_, err := r.send(w, procfs, writers, 0) // kill(2): 0 only looks whether it may be sent
+	sig, err := r.signal()
+	if err != nil {
+		return err
+	}
+	for _, o := range r.targets(procfs, writers) {
+		if err := checkCaught(procfs, o, sig); err != nil {
+			return err
+		}
+	}
+	_, err = r.send(w, procfs, writers, 0) // kill(2): 0 only looks whether it may be sent
 	return err
 }
 
@@ -65,7 +74,14 @@ func (r Reopen) request(w *procwalk.Walker, procfs string, writers []logdir.Open
 // least one, or an error. A child that has ended meanwhile writes no more.
 func (r Reopen) send(w *procwalk.Walker, procfs string, writers []logdir.Opener, sig unix.Signal) (sent []logdir.Opener, err error) {
 	for _, o := range r.targets(procfs, writers) {
-		switch e := signalProcess(w, o, sig); {
+		e := error(nil)
+		if sig != 0 {
+			e = checkCaught(procfs, o, sig)
+		}
+		if e == nil {
+			e = signalProcess(w, o, sig)
+		}
+		switch {
 		case e == nil:
 			sent = append(sent, o)
 		case !errors.Is(e, unix.ESRCH) && !errors.Is(e, unix.ENOENT):
@@ -144,6 +160,40 @@ func signalProcess(w *procwalk.Walker, o logdir.Opener, sig unix.Signal) error {
 		return fmt.Errorf("signal %s[%d]: %w", safetext.String(o.Comm), o.PID, err)
 	}
 	return nil
+}
+
+// checkCaught returns an error unless o has a handler for sig: the default action of
+// HUP, USR1 and USR2 ends a process, signal(7).
+func checkCaught(procfs string, o logdir.Opener, sig unix.Signal) error {
+	b, err := os.ReadFile(procfs + "/" + strconv.Itoa(o.PID) + "/status")
+	if err != nil {
+		return fmt.Errorf("read which signals %s[%d] catches: %w", safetext.String(o.Comm), o.PID, err)
+	}
+	caught, err := caughtSignals(string(b))
+	if err != nil {
+		return fmt.Errorf("read which signals %s[%d] catches: %w", safetext.String(o.Comm), o.PID, err)
+	}
+	if caught&(1<<(uint(sig)-1)) == 0 {
+		return logdir.Skipf("%s[%d] does not catch %s, which could end it: name the signal that makes it reopen its log, or rotate the log in place",
+			safetext.String(o.Comm), o.PID, unix.SignalName(sig))
+	}
+	return nil
+}
+
+// caughtSignals returns the signals with a handler or, for signalfd(2) and sigwait(3),
+// blocked: SigCgt and SigBlk of PID/status, proc_pid_status(5).
+func caughtSignals(status string) (uint64, error) {
+	blocked := uint64(0)
+	for line := range strings.Lines(status) {
+		if mask, ok := strings.CutPrefix(line, "SigBlk:"); ok { // comes first
+			blocked, _ = strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+		}
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			caught, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return caught | blocked, err
+		}
+	}
+	return 0, errors.New("no line SigCgt")
 }
 
 // parent returns the parent of pid, or 0.

@@ -25,8 +25,11 @@ type Options struct {
 	Archives int           // how many are kept; 0: all
 	KeepFor  time.Duration // archives older than this go; 0: none does
 	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
-	Grace    time.Duration // an archive is left alone for so long after it was last written
-	Force    bool          // also where a reader is behind, whose lines may be lost to it
+	// LoseUnread says that the disk is short: archives go beyond KeepSize although a
+	// reader has still to read them, the oldest first.
+	LoseUnread bool
+	Grace      time.Duration // an archive is left alone for so long after it was last written
+	Force      bool          // also where a reader is behind, whose lines may be lost to it
 
 	// Asked is told who was asked to reopen the log, and how; nil for nobody.
 	Asked func(who string)
@@ -104,7 +107,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	if err != nil {
 		return "", err
 	}
-	o, behind := logdir.FurthestBehind(who[at], st.Size, logdir.ReadMargin)
+	o, behind := logdir.Behind(who[at], &st, logdir.ReadMargin)
 	if behind && !how.Force {
 		return "", &ReaderLagError{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	}

@@ -16,7 +16,7 @@ func parseStat(b []byte, st *Stat) error {
 	if left < 0 || right < left {
 		return errFormat
 	}
-	const flags, utime, stime, starttime = 9, 14, 15, 22
+	const tty, flags, utime, stime, starttime = 7, 9, 14, 15, 22
 	st.CPUTicks = 0
 	field := 2
 	for rest := b[right+1:]; len(rest) > 0; {
@@ -29,6 +29,8 @@ func parseStat(b []byte, st *Stat) error {
 		}
 		field++
 		switch field {
+		case tty:
+			st.Terminal = string(rest[:end]) != "0" // tty_nr, which may be negative
 		case flags, utime, stime, starttime:
 			n, ok := parseUint(bytes.TrimRight(rest[:end], "\n"))
 			if !ok {

@@ -35,6 +35,7 @@ type Stat struct {
 	Start        uint64 // clock ticks after boot, proc_pid_stat(5)
 	CPUTicks     uint64 // user and system time of all its threads
 	KernelThread bool
+	Terminal     bool // it has a controlling terminal
 	comm         [64]byte
 	commLen      int
 }

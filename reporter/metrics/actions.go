@@ -1,20 +1,30 @@
 package metrics
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nodetune/nodetune/disk/logdir"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // DiskActions counts what was done to log files.
 type DiskActions struct {
-	acts, bytes *prometheus.CounterVec
-	unread      prometheus.Counter
+	acts, bytes, unread *prometheus.CounterVec
+
+	mu        sync.Mutex
+	workloads map[workload.Workload]bool // with a series of unread
 }
+
+// maxUnreadSeries bounds the workloads with a series of their own; the rest share one
+// without labels.
+const maxUnreadSeries = 100
 
 // NewDiskActions returns counters at zero.
 func NewDiskActions() *DiskActions {
-	return &DiskActions{
+	c := &DiskActions{
+		workloads: map[workload.Workload]bool{},
 		acts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_disk_acts_total",
 			Help: "What was done to log files, by act and result: done, refused (not a file to act upon) or error.",
@@ -23,11 +33,27 @@ func NewDiskActions() *DiskActions {
 			Name: "nodetune_disk_act_bytes_total",
 			Help: "Bytes that were moved into an archive (rotate) or given back (remove, compress, punch), by act.",
 		}, []string{"act"}),
-		unread: prometheus.NewCounter(prometheus.CounterOpts{
+		unread: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_disk_unread_lost_bytes_total",
-			Help: "Bytes that went before a reader had them, since the policy said so and nothing else was left.",
-		}),
+			Help: "Bytes that were removed before a reader had them, when nothing else was left, by the workload that wrote them. For logs of no container, and beyond 100 workloads, the labels are empty.",
+		}, []string{"namespace", "pod", "container"}),
 	}
+	c.unread.WithLabelValues("", "", "")
+	return c
+}
+
+// countUnread adds what was removed of the log or archive at path before it was read.
+func (c *DiskActions) countUnread(path string, bytes uint64) {
+	l, _ := workload.ParseLogPath(path)
+	w := workload.Workload{Namespace: l.Namespace, Pod: l.Pod, Container: l.Container}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.workloads[w] && len(c.workloads) >= maxUnreadSeries {
+		w = workload.Workload{}
+	} else {
+		c.workloads[w] = true
+	}
+	c.unread.WithLabelValues(w.Namespace, w.Pod, w.Container).Add(float64(bytes))
 }
 
 // Count adds one act.
@@ -40,7 +66,9 @@ func (c *DiskActions) Count(a logdir.Action) {
 		result = "error"
 	default:
 		c.bytes.WithLabelValues(a.Verb).Add(float64(a.Bytes))
-		c.unread.Add(float64(a.Unread))
+		if a.Unread > 0 {
+			c.countUnread(a.Path, a.Unread)
+		}
 	}
 	c.acts.WithLabelValues(a.Verb, result).Inc()
 }
