@@ -220,6 +220,12 @@ type Usage struct {
 	Refusals []SyscallFailure `json:"refusals,omitempty"`
 
 	Walk procwalk.Stats `json:"walk"`
+	// OwnPIDNamespace: the walk saw the processes of nodetune's own pid namespace
+	// only, which is not that of the node.
+	OwnPIDNamespace bool `json:"own_pid_namespace,omitempty"`
+	// Unseen is why a limit of the node may be under pressure although Findings
+	// has none, as [Unseen] returns it.
+	Unseen string `json:"unseen,omitempty"`
 	// Unknown lists what this pass could not know, and why.
 	Unknown []Gap `json:"unknown"`
 	// Took is the time of the pass.

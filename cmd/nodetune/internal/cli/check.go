@@ -93,6 +93,8 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return errInput(s.Disk.Err)
 	case len(s.Sysctl.Value.Unsatisfied()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed(), s.Disk.Value.Pressure.Severity == disk.Bad:
 		return errNotMet(nil)
+	case s.Inotify.Value.Unseen != "":
+		return errInput(nil) // the report has the reason
 	}
 	return nil
 }
