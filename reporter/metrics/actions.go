@@ -25,7 +25,7 @@ func NewDiskActions() *DiskActions {
 		}, []string{"act"}),
 		unread: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "nodetune_disk_unread_lost_bytes_total",
-			Help: "Bytes that went before a reader had them, since the policy said so and nothing else was left.",
+			Help: "Bytes removed before a reader had them, because the policy allows it and nothing else was left.",
 		}),
 	}
 }
