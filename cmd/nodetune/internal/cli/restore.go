@@ -84,7 +84,7 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 		s.Sysctl = reporter.Result[sysctl.PassResult]{}
 	}
 	// What became of the file is told even where no value could be put back.
-	reported := o.report(cmd.OutOrStdout(), s)
+	reported := o.reportChanges(cmd.OutOrStdout(), s)
 	if err == nil {
 		err = reported
 	}
