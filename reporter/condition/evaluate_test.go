@@ -193,7 +193,7 @@ func knownReason(v Evaluation) bool {
 	})
 }
 
-// What the README says of conditions is what they say.
+// The table of conditions in the README is that of the code.
 func TestReadmeConditions(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(goldentest.Root(t), "README.md"))
 	if err != nil {

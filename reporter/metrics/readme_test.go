@@ -41,7 +41,7 @@ func metricsTable(t *testing.T) string {
 	return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
 }
 
-// descText is what a Desc says of itself; it has no getters.
+// descText is what a Desc prints of itself; it has no getters.
 var descText = regexp.MustCompile(`^Desc\{fqName: "([^"]*)", help: "(.*?)", (?:unit: "[^"]*", )?constLabels: \{\}, variableLabels: \{([^}]*)\}\}$`)
 
 func row(t *testing.T, d *prometheus.Desc) string {
