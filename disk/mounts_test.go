@@ -129,7 +129,7 @@ func TestMountsBelowLogsForReal(t *testing.T) {
 			kubelet := hostconfig.DefaultKubelet()
 			places := filesystem.WithMountsBelow(o.rootfs, o.places(kubelet), mounts)
 			u := Usage{Scan: Scan{Skipped: map[string]int{}, Omitted: map[string]int{}}}
-			o.scan(&u, o.tops(places, map[string]error{}, mounts), kubelet, time.Now(), true)
+			o.scan(t.Context(), &u, o.tops(places, map[string]error{}, mounts), kubelet, time.Now(), true)
 			n := 0
 			for _, p := range u.Producers {
 				if p.Path == c.want {

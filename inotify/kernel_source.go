@@ -28,7 +28,7 @@ type TableInstance struct {
 	// Uncounted: there are more watches than were counted.
 	Uncounted bool
 	// QueuedEvents wait to be read, of at most QueuedEventsLimit: what comes
-	// then is lost, and IN_Q_OVERFLOW says so. The limit is what
+	// then is lost, with the event IN_Q_OVERFLOW. The limit is what
 	// fs.inotify.max_queued_events was when the instance was made.
 	QueuedEvents, QueuedEventsLimit int64
 }

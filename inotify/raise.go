@@ -12,7 +12,7 @@ type Floor struct {
 	Key     string `json:"key"`
 	AtLeast int64  `json:"at_least"`
 	Reason  string `json:"reason"`
-	// HeldBack says why it is not more, where use would ask for more.
+	// HeldBack is why it is not more, although use asks for more.
 	HeldBack string `json:"held_back,omitempty"`
 }
 

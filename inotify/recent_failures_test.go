@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What is of one kind is counted together, told as new once, and forgotten ten
+// What is of one kind is counted together, new once, and forgotten ten
 // minutes after the last one.
 func TestRefused(t *testing.T) {
 	var r RecentFailures
@@ -18,7 +18,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("the first one: %+v", fresh)
 	}
 	if fresh := r.Add(at(time.Second, 2, "a"), now.Add(time.Second)); len(fresh) != 0 {
-		t.Errorf("its next start is told again: %+v", fresh)
+		t.Errorf("its next start is new again: %+v", fresh)
 	}
 	r.Add(at(2*time.Second, 3, "b"), now.Add(2*time.Second))
 	got := r.Recent(now.Add(3 * time.Second))

@@ -11,7 +11,7 @@ func charged(instances, watches int64) []AccountUsage {
 	return []AccountUsage{{Owner: Owner{UID: 7}, Instances: instances, InstancesLimit: 8192, Watches: watches, WatchesLimit: 100_000}}
 }
 
-// What is reached within a quarter of a second is told, of the initial user
+// What is reached within a quarter of a second is reported, of the initial user
 // namespace.
 func TestSurge(t *testing.T) {
 	for _, c := range []struct {

@@ -8,16 +8,16 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// Quality says what a figure is worth.
+// Quality is how exact a figure is.
 type Quality string
 
 // The qualities, from best to worst.
 const (
-	// Exact is what the kernel itself would say at that time.
+	// Exact is what the kernel itself counts at that time.
 	Exact Quality = "exact"
 	// UpperBound is never below the truth.
 	UpperBound Quality = "upper_bound"
-	// Estimate may be off in either direction; [Usage].Unknown says why.
+	// Estimate may be off in either direction; [Usage].Unknown has the reason.
 	Estimate Quality = "estimate"
 	// Unknown is a figure that could not be measured; it is 0.
 	Unknown Quality = "unknown"
@@ -68,7 +68,7 @@ func (l Limit) Percent(used int64) float64 {
 	return 100 * float64(used) / float64(l)
 }
 
-// Owner is whom the kernel charges.
+// Owner is the account that the kernel charges.
 type Owner struct {
 	UserNS uint64 `json:"userns"` // inode number of the user namespace, namespaces(7)
 	UID    uint32 `json:"uid"`    // as seen from nodetune's user namespace
@@ -83,7 +83,7 @@ type Account struct {
 	Owner
 	// Level is how many user namespaces are above that of the owner. The limits
 	// of an account below the initial namespace are set by the process that made
-	// the namespace, so they say nothing about the node.
+	// the namespace, so they are no limits of the node.
 	Level          int   `json:"level,omitempty"`
 	Instances      int64 `json:"instances"`
 	InstancesLimit Limit `json:"instances_limit"`
@@ -185,11 +185,11 @@ const (
 type Usage struct {
 	// Source is where the figures of accounts are from.
 	Source string `json:"source"`
-	// SourceReason says why it is not the kernel's counters.
+	// SourceReason is why it is not the kernel's counters.
 	SourceReason string `json:"source_reason,omitempty"`
 	// HoldersSource is where the figures of processes are from.
 	HoldersSource string `json:"holders_source"`
-	// HoldersReason says why it is not the walk in the kernel.
+	// HoldersReason is why it is not the walk in the kernel.
 	HoldersReason string `json:"holders_source_reason,omitempty"`
 	Limits        Limits `json:"limits"`
 
@@ -220,6 +220,12 @@ type Usage struct {
 	Refusals []SyscallFailure `json:"refusals,omitempty"`
 
 	Walk procwalk.Stats `json:"walk"`
+	// OwnPIDNamespace: the walk saw the processes of nodetune's own pid namespace
+	// only, which is not that of the node.
+	OwnPIDNamespace bool `json:"own_pid_namespace,omitempty"`
+	// Unseen is why a limit of the node may be under pressure although Findings
+	// has none, as [Unseen] returns it.
+	Unseen string `json:"unseen,omitempty"`
 	// Unknown lists what this pass could not know, and why.
 	Unknown []Gap `json:"unknown"`
 	// Took is the time of the pass.

@@ -19,6 +19,8 @@ type Document struct {
 	Persist    *Persisted         `json:"persist,omitempty"`
 	Inotify    *inotify.Usage     `json:"inotify,omitempty"`
 	Disk       *disk.Usage        `json:"disk,omitempty"`
+	// Omitted is what the passes left out, the most first.
+	Omitted []Omitted `json:"omitted,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
@@ -29,10 +31,11 @@ func NewDocument(s Snapshot) Document {
 	d.Sysctl = section(&d, "sysctl", s.Sysctl)
 	d.Inotify = section(&d, "inotify", s.Inotify)
 	d.Disk = section(&d, "disk", s.Disk)
+	d.Omitted = s.Omitted()
 	return d
 }
 
-// section returns the value of r, or notes its error under name.
+// section returns the value of r, or records its error under name.
 func section[T any](d *Document, name string, r Result[T]) *T {
 	switch {
 	case r.At.IsZero():

@@ -14,7 +14,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// Whoever reads a Report gets back what was written: with every field set, with
+// A program that decodes a Report gets what was encoded: with every field set, with
 // none, and with what could not be known.
 func TestDocumentDecodesWhole(t *testing.T) {
 	var full Document
@@ -92,7 +92,7 @@ func fillIn(t *testing.T, v reflect.Value, path string) {
 			}
 		}
 	default:
-		t.Fatalf("%s is a %v: say here how to fill it", path, v.Kind())
+		t.Fatalf("%s is a %v: add here how to fill it", path, v.Kind())
 	}
 }
 

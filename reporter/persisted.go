@@ -25,8 +25,8 @@ type Persisted struct {
 	sysctld.PersistPlan
 }
 
-// Met reports whether the next boot leaves every rule in force, as far as
-// somebody asked for that.
+// Met reports whether the next boot leaves every rule in force. It is true
+// without --persist.
 func (p *Persisted) Met() bool {
 	if p == nil {
 		return true

@@ -21,9 +21,9 @@ type Snapshot struct {
 	Sysctl  Result[sysctl.PassResult]
 	Inotify Result[inotify.Usage]
 	Disk    Result[disk.Usage]
-	// Persist is the file for the next boot; nil where nobody asked for it.
+	// Persist is the file for the next boot; nil without --persist.
 	Persist *Persisted
-	// DryRun says that this stands for an apply that may not write: the table
+	// DryRun: this stands for an apply that may not write: the table
 	// shows what it would.
 	DryRun bool
 }

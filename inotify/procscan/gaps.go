@@ -27,7 +27,8 @@ func (p *pass) distinct(u *inotify.Usage) []instances.Instance {
 			Why:  "kcmp(2) could not be used",
 		})
 	}
-	if !p.s.whole {
+	u.OwnPIDNamespace = !p.s.whole
+	if u.OwnPIDNamespace {
 		p.gaps = append(p.gaps, inotify.Gap{What: "processes of the node outside of this pid namespace", Why: "nodetune does not run in the pid namespace of the node: run with hostPID"})
 	}
 	return all

@@ -29,25 +29,26 @@ var allTypes = []corev1.NodeConditionType{
 // publish.
 func Known(t corev1.NodeConditionType) bool { return slices.Contains(allTypes, t) }
 
-// Severity is what one pass says about one condition, before hysteresis.
+// Severity is how one pass rates one condition, before hysteresis.
 type Severity int
 
 const (
-	// Unevaluated says nothing: no pass has ended yet. What the Node carries
-	// stays as it is, for an agent that has just started knows less than the
-	// one before it did.
+	// Unevaluated: no pass has ended yet. The condition of the Node stays as it
+	// is, because an agent that has just started knows less than the one before
+	// it did.
 	Unevaluated Severity = iota
-	// Stale is a pass that ended too long ago, or that fails: unknown.
-	Stale
-	// Clear is at or below the share where the condition is left.
+	// Unknown is a pass that ended too long ago, that fails, or that could not
+	// see enough: no shortage was seen, and there may be one.
+	Unknown
+	// Clear is at or below the share where the condition becomes False.
 	Clear
-	// Between is above that and below the share where it is entered.
+	// Between is above that and below the share where it becomes True.
 	Between
-	// Bad is at or above the share where it is entered.
+	// Bad is at or above that share.
 	Bad
 )
 
-// Evaluation is what one pass says about one condition.
+// Evaluation is how one pass rates one condition, with the reason.
 type Evaluation struct {
 	Type     corev1.NodeConditionType
 	Severity Severity

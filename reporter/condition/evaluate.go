@@ -26,39 +26,49 @@ func Evaluate(s reporter.Snapshot, now time.Time, staleAfter time.Duration, t in
 		evaluate(FileDescriptorPressure, s.Inotify, now, staleAfter, func(u inotify.Usage) Evaluation {
 			return fileDescriptorPressure(findings, u.Limits, t)
 		}),
-		evaluate(InotifyPressure, s.Inotify, now, staleAfter, func(inotify.Usage) Evaluation {
-			return inotifyPressure(findings, t)
+		evaluate(InotifyPressure, s.Inotify, now, staleAfter, func(u inotify.Usage) Evaluation {
+			return inotifyPressure(findings, u, t)
 		}),
 		evaluate(LogCollectorStalled, s.Disk, now, staleAfter, func(u disk.Usage) Evaluation {
 			return logCollectorStalled(u, s.Inotify, now, staleAfter, t)
 		}),
-		evaluate(LogDiskPressure, s.Disk, now, staleAfter, func(u disk.Usage) Evaluation { return fromAssessment(u.Pressure) }),
+		evaluate(LogDiskPressure, s.Disk, now, staleAfter, logDiskPressure),
 		evaluate(SysctlDrift, s.Sysctl, now, staleAfter, func(o sysctl.PassResult) Evaluation { return sysctlDrift(o, now) }),
 	}
 }
 
-// evaluate calls verdict for a pass that is neither missing nor stale.
-func evaluate[T any](t corev1.NodeConditionType, r reporter.Result[T], now time.Time, staleAfter time.Duration, verdict func(T) Evaluation) Evaluation {
+// evaluate calls rate for a pass that is neither missing nor stale.
+func evaluate[T any](t corev1.NodeConditionType, r reporter.Result[T], now time.Time, staleAfter time.Duration, rate func(T) Evaluation) Evaluation {
 	v := Evaluation{Severity: Unevaluated}
 	switch {
 	case r.At.IsZero():
 	case now.Sub(r.At) > staleAfter:
-		v = Evaluation{Severity: Stale, Reason: PassStale, Message: fmt.Sprintf("no pass has ended for more than %s", staleAfter)}
+		v = Evaluation{Severity: Unknown, Reason: PassStale, Message: fmt.Sprintf("no pass has ended for more than %s", staleAfter)}
 	case r.Err != nil:
-		v = Evaluation{Severity: Stale, Reason: PassFailed, Message: safetext.String(r.Err.Error())}
+		v = Evaluation{Severity: Unknown, Reason: PassFailed, Message: safetext.String(r.Err.Error())}
 	default:
-		v = verdict(r.Value)
+		v = rate(r.Value)
 	}
 	v.Type, v.At = t, r.At
 	return v
 }
 
-func inotifyPressure(findings []inotify.LimitPressure, t inotify.Policy) Evaluation {
+// inotifyPressure is about the limits of the node. A limit that a process has set
+// for its own user namespace is no condition of the node.
+func inotifyPressure(findings []inotify.LimitPressure, u inotify.Usage, t inotify.Policy) Evaluation {
 	v := Evaluation{
 		Severity: Clear, Reason: SufficientInotify,
 		Message: fmt.Sprintf("every account is below %g %% of its inotify limits", t.PressurePercent),
 	}
+	if why := inotify.Unseen(u, t); why != "" {
+		v = Evaluation{Severity: Unknown, Reason: InotifyUsageUnknown, Message: "no account seen is near a limit, but not all were seen: " + safetext.String(why)}
+	} else if !t.CountWatches {
+		v.Message = fmt.Sprintf("every account is below %g %% of its inotify instances; watches are not counted (inotify.countWatches)", t.PressurePercent)
+	}
 	for _, f := range findings { // the fullest first
+		if !f.OfNode() {
+			continue
+		}
 		var noun, reason string
 		switch f.Resource {
 		case inotify.Instances:
@@ -72,7 +82,7 @@ func inotifyPressure(findings []inotify.LimitPressure, t inotify.Policy) Evaluat
 			return Evaluation{Severity: Bad, Reason: reason, Message: fmt.Sprintf("uid %d uses %d of %d %s, wanted below %g %%%s",
 				f.Owner.UID, f.Used, f.Limit, noun, t.PressurePercent, topConsumer(f.Top))}
 		}
-		if f.Percent > t.ClearPercent {
+		if f.Percent > t.ClearPercent && v.Severity == Clear {
 			v.Severity = Between
 		}
 	}
@@ -83,7 +93,10 @@ func inotifyPressure(findings []inotify.LimitPressure, t inotify.Policy) Evaluat
 // RLIMIT_NOFILE is no condition of the node: draining it would not help.
 func fileDescriptorPressure(findings []inotify.LimitPressure, l inotify.Limits, t inotify.Policy) Evaluation {
 	if l.FileMax < 0 {
-		return Evaluation{Severity: Stale, Reason: PassFailed, Message: "fs.file-max could not be read"}
+		return Evaluation{Severity: Unknown, Reason: PassFailed, Message: "fs.file-max could not be read"}
+	}
+	if l.OpenFiles <= 0 { // no node has none open
+		return Evaluation{Severity: Unknown, Reason: PassFailed, Message: "fs.file-nr could not be read"}
 	}
 	v := Evaluation{
 		Severity: Clear, Reason: SufficientFileDescriptors,
@@ -104,24 +117,21 @@ func fileDescriptorPressure(findings []inotify.LimitPressure, l inotify.Limits, 
 	return v
 }
 
-// topConsumer names the process that holds the most, as an operator knows it.
+// topConsumer names the workload that holds the most.
 func topConsumer(p *inotify.Process) string {
-	switch {
-	case p == nil:
+	if p == nil {
 		return ""
-	case p.Pod != "":
-		return fmt.Sprintf("; most are held by %s of pod %s/%s, container %s",
-			safetext.String(p.Comm), safetext.String(p.Namespace), safetext.String(p.Pod), safetext.String(p.Container))
-	case p.Unit != "":
-		return fmt.Sprintf("; most are held by %s of %s", safetext.String(p.Comm), safetext.String(p.Unit))
 	}
-	return fmt.Sprintf("; most are held by %s", safetext.String(p.Comm))
+	return "; most are held by " + processName(p)
 }
 
 // sysctlDrift names who lowered a key, where a guard saw the writes. They stand
 // in the message alone: only what a pass read decides about status and reason.
 func sysctlDrift(o sysctl.PassResult, now time.Time) Evaluation {
 	unmet := o.Unsatisfied()
+	if len(unmet) == 0 && !anyKnown(o.Rules) {
+		return Evaluation{Severity: Unknown, Reason: SettingsUnknown, Message: "none of the settings exists below /proc/sys as nodetune sees it"}
+	}
 	if len(unmet) == 0 {
 		m := "every setting is as wanted"
 		if k := o.ObservedWrites.LastLowered(now); k != "" {
@@ -150,6 +160,23 @@ func sysctlDrift(o sysctl.PassResult, now time.Time) Evaluation {
 		m += ": " + safetext.String(worst.Reason)
 	}
 	return Evaluation{Severity: Bad, Reason: reason, Message: m}
+}
+
+// anyKnown reports whether one of the rules that nodetune may enforce has a
+// value. One absent key is a kernel without it. If all are absent, /proc/sys is
+// hidden.
+func anyKnown(rules []sysctl.Status) bool {
+	enforced := 0
+	for _, s := range rules {
+		if s.Op == sysctl.Report {
+			continue
+		}
+		if s.Value.Known() {
+			return true
+		}
+		enforced++
+	}
+	return enforced == 0
 }
 
 func opWord(op sysctl.Op) string {

@@ -6,15 +6,18 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
 
-// logCollectorStalled judges whoever reads the logs: by how far they have read and, where
-// that is well, by the events that wait for them.
+// logCollectorStalled rates the processes that read logs: by how far they have
+// read and, if that is far enough, by the inotify events that wait for them.
 func logCollectorStalled(u disk.Usage, r reporter.Result[inotify.Usage], now time.Time, staleAfter time.Duration, t inotify.Policy) Evaluation {
 	v := fromAssessment(u.Reading)
+	if v.Severity != Bad && u.Scan.Unreadable > 0 {
+		v = Evaluation{Severity: Unknown, Reason: ReadersUnknown, Message: fmt.Sprintf(
+			"no stalled collector was seen, but the descriptors of %d of %d processes could not be read: that needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", u.Scan.Unreadable, u.Scan.Processes)}
+	}
 	if v.Severity == Bad || r.Err != nil || r.At.IsZero() || now.Sub(r.At) > staleAfter {
 		return v
 	}
@@ -41,10 +44,12 @@ func logCollectorStalled(u disk.Usage, r reporter.Result[inotify.Usage], now tim
 		processName(worst), time.Duration(worst.EventsUnreadSeconds)*time.Second, worst.QueuedEvents, worst.QueuedEventsLimit)}
 }
 
-// processName names a process as an operator knows it.
+// processName names the workload of a process: its pod and container or its unit,
+// which the kubelet and systemd chose. The name of the program is not used, because
+// a container may call its programs as it likes, also like those of others.
 func processName(p *inotify.Process) string {
-	if who := workload.Name(p.Namespace, p.Pod, p.Container, p.Unit); who != "" {
-		return fmt.Sprintf("%s of %s", safetext.String(p.Comm), who)
+	if name := workload.Name(p.Namespace, p.Pod, p.Container, p.Unit); name != "" {
+		return name
 	}
-	return fmt.Sprintf("%s[%d]", safetext.String(p.Comm), p.PID)
+	return fmt.Sprintf("process %d of uid %d", p.PID, p.UID)
 }

@@ -13,31 +13,53 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/goldentest"
+	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// alarms is what the disk room judged.
-func alarms(level disk.Severity, pressure, reading string) reporter.Snapshot {
+// assessed is a node with these assessments of the disk package.
+func assessed(level disk.Severity, pressure, reading string) reporter.Snapshot {
 	return reporter.Snapshot{Disk: reporter.Result[disk.Usage]{Value: disk.Usage{
-		Pressure: disk.Assessment{Severity: level, Reason: pressure, Message: "/var/log has 9.0% available; most of it \"\x1b[31m\""},
-		Reading:  disk.Assessment{Severity: level, Reason: reading, Message: "logging/fluent-bit-x7k2p stands still"},
+		Filesystems: []filesystem.Filesystem{{Path: "/", State: filesystem.StateOK, SizeBytes: 100, AvailBytes: 50}},
+		Pressure:    disk.Assessment{Severity: level, Reason: pressure, Message: "/var/log has 9.0% available; most of it \"\x1b[31m\""},
+		Reading:     disk.Assessment{Severity: level, Reason: reading, Message: "logging/fluent-bit-x7k2p stopped reading"},
 	}}}
 }
 
 // unread is a node where all logs are read, but pid does not read its events.
 func unread(pid int, seconds int64) reporter.Snapshot {
-	s := alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)
+	s := assessed(disk.Clear, disk.ReasonSpace, disk.ReasonReading)
 	s.Disk.Value.Readers = []logs.Reader{{PID: 7, Start: 5}, {PID: 8, Start: 4}}
 	s.Inotify.Value = reportertest.Accounts(1, 1, &inotify.Process{
 		PID: pid, Start: 5, Comm: "fluent-bit", Namespace: "logging", Pod: "fluent-bit-x7k2p", Container: "fluent-bit",
 		QueuedEvents: 321, QueuedEventsLimit: 16384, EventsUnreadSeconds: seconds,
 	})
 	return s
+}
+
+// refused is a walk that could not read most processes.
+var refused = procwalk.Stats{Processes: 512, Unreadable: []procwalk.Unreadable{{Reason: "refused", Processes: 400}}}
+
+// blind is a node where most processes cannot be read.
+func blind(reading disk.Severity) reporter.Snapshot {
+	reason := map[disk.Severity]string{disk.Clear: disk.ReasonReading, disk.Bad: disk.ReasonStalled}[reading]
+	s := assessed(reading, disk.ReasonSpace, reason)
+	s.Disk.Value.Pressure.Severity = disk.Clear
+	s.Disk.Value.Scan.Processes, s.Disk.Value.Scan.Unreadable = 512, 400
+	return s
+}
+
+// withUsage is a node where uid 0 uses so much, with a change.
+func withUsage(instances, watches int64, change func(*inotify.Usage)) reporter.Snapshot {
+	u := reportertest.Accounts(instances, watches, nil)
+	change(&u)
+	return reporter.Snapshot{Inotify: reporter.Result[inotify.Usage]{Value: u}}
 }
 
 // conditionCases are snapshots a minute before noon, and what they come to is
@@ -100,13 +122,31 @@ var conditionCases = []struct {
 		Sysctl:  reporter.Result[sysctl.PassResult]{Value: sysctl.PassResult{}},
 		Inotify: reporter.Result[inotify.Usage]{Value: reportertest.Accounts(50, 100, nil)},
 	}},
-	{name: "disk: all is well", s: alarms(disk.Clear, disk.ReasonSpace, disk.ReasonReading)},
-	{name: "disk: between", s: alarms(disk.Between, disk.ReasonSpace, disk.ReasonReading)},
-	{name: "disk: short of space, a collector stalls", s: alarms(disk.Bad, disk.ReasonSpaceLow, disk.ReasonStalled)},
-	{name: "disk: short of inodes, a log unfollowed", s: alarms(disk.Bad, disk.ReasonInodesLow, disk.ReasonUnfollowed)},
-	{name: "disk: eviction soon", s: alarms(disk.Bad, disk.ReasonEvictionSoon, disk.ReasonStalled)},
-	{name: "disk: full soon", s: alarms(disk.Bad, disk.ReasonFullSoon, disk.ReasonStalled)},
-	{name: "disk: hung", s: alarms(disk.Bad, disk.ReasonUnusable, disk.ReasonStalled)},
+	{name: "disk: all is well", s: assessed(disk.Clear, disk.ReasonSpace, disk.ReasonReading)},
+	{name: "disk: between", s: assessed(disk.Between, disk.ReasonSpace, disk.ReasonReading)},
+	{name: "disk: short of space, a collector stalls", s: assessed(disk.Bad, disk.ReasonSpaceLow, disk.ReasonStalled)},
+	{name: "disk: short of inodes, a log unfollowed", s: assessed(disk.Bad, disk.ReasonInodesLow, disk.ReasonUnfollowed)},
+	{name: "disk: eviction soon", s: assessed(disk.Bad, disk.ReasonEvictionSoon, disk.ReasonStalled)},
+	{name: "disk: full soon", s: assessed(disk.Bad, disk.ReasonFullSoon, disk.ReasonStalled)},
+	{name: "disk: hung", s: assessed(disk.Bad, disk.ReasonUnusable, disk.ReasonStalled)},
+	{name: "disk: nothing could be measured", s: func() reporter.Snapshot {
+		s := assessed(disk.Clear, disk.ReasonSpace, disk.ReasonReading)
+		s.Disk.Value.Filesystems = []filesystem.Filesystem{{Path: "/", State: filesystem.StateOK}, {Path: "/var/log", State: filesystem.StateHung, SizeBytes: 1}}
+		return s
+	}()},
+	{name: "disk: processes that cannot be read", s: blind(disk.Clear)},
+	{name: "disk: processes that cannot be read, and one that stalls", s: blind(disk.Bad)},
+	{name: "processes that cannot be read", s: withUsage(50, 100, func(u *inotify.Usage) { u.Walk = refused })},
+	{name: "processes that cannot be read, between", s: withUsage(98, 100, func(u *inotify.Usage) { u.Walk = refused })},
+	{name: "processes that cannot be read, and pressure", s: withUsage(128, 100, func(u *inotify.Usage) { u.Walk = refused })},
+	{name: "processes that cannot be read, counted by the kernel", s: withUsage(50, 100, func(u *inotify.Usage) { u.Walk, u.Source = refused, inotify.SourceKernel })},
+	{name: "a pid namespace of its own", s: withUsage(50, 100, func(u *inotify.Usage) { u.OwnPIDNamespace = true })},
+	{name: "a limit that cannot be read", s: withUsage(50, 100, func(u *inotify.Usage) { u.Accounts[0].InstancesLimit = inotify.NoLimit })},
+	{name: "fs.file-max cannot be read", s: withUsage(50, 100, func(u *inotify.Usage) { u.Limits.FileMax = inotify.NoLimit })},
+	{name: "fs.file-nr cannot be read", s: withUsage(50, 100, func(u *inotify.Usage) { u.Limits.OpenFiles = 0 })},
+	{name: "/proc/sys is hidden", s: reporter.Snapshot{Sysctl: reporter.Result[sysctl.PassResult]{Value: sysctl.PassResult{Rules: []sysctl.Status{
+		reportertest.Floor(sysctl.MaxUserInstances, sysctl.Unknown, 8192, sysctl.Absent, ""), reportertest.Floor(sysctl.MaxUserWatches, sysctl.Unknown, 1, sysctl.Absent, ""),
+	}}}}},
 	{name: "a collector does not read its events", s: unread(7, 120)},
 	{name: "it did a minute ago", s: unread(7, 60)},
 	{name: "who does not read events reads no log", s: unread(8, 120)},
@@ -116,7 +156,7 @@ var conditionCases = []struct {
 func TestConditionsGolden(t *testing.T) {
 	var got strings.Builder
 	seen := map[string]bool{}
-	levels := map[Severity]string{Unevaluated: "unevaluated", Stale: "stale", Clear: "clear", Between: "between", Bad: "bad"}
+	levels := map[Severity]string{Unevaluated: "unevaluated", Unknown: "unknown", Clear: "clear", Between: "between", Bad: "bad"}
 	for _, c := range conditionCases {
 		fmt.Fprintf(&got, "# %s\n", c.name)
 		at := reportertest.Noon.Add(-cmp.Or(c.at, time.Minute))
@@ -146,7 +186,7 @@ func TestConditionsGolden(t *testing.T) {
 }
 
 func knownReason(v Evaluation) bool {
-	status := map[Severity]corev1.ConditionStatus{Stale: "Unknown", Clear: "False", Between: "False", Bad: "True"}[v.Severity]
+	status := map[Severity]corev1.ConditionStatus{Unknown: "Unknown", Clear: "False", Between: "False", Bad: "True"}[v.Severity]
 	return slices.ContainsFunc(Reasons, func(r Reason) bool {
 		return r.Reason == v.Reason && r.Status == status && (r.Type == "" || r.Type == v.Type)
 	})

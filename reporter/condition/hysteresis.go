@@ -9,12 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// States is what nodetune says about each condition after hysteresis.
+// States is each condition after hysteresis.
 type States map[corev1.NodeConditionType]debounced
 
 type debounced struct {
 	condition corev1.NodeCondition // Status "" until something is known
-	// What it is beneath a stale Unknown. known: decided, by passes or by adoption.
+	// The status beneath an Unknown. known: decided, by passes or by adoption.
 	problem, known  bool
 	reason, message string
 
@@ -29,8 +29,8 @@ type Transition struct {
 }
 
 // Adopt starts from the conditions that the Node already carries, so that a
-// restart neither resets LastTransitionTime (Karpenter counts from it) nor says
-// False before it has looked.
+// restart neither resets LastTransitionTime (Karpenter counts from it) nor
+// publishes False before the first pass.
 func Adopt(ours []corev1.NodeCondition) States {
 	s := make(States, len(ours))
 	for _, c := range ours {
@@ -45,11 +45,10 @@ func Adopt(ours []corev1.NodeCondition) States {
 	return s
 }
 
-// Update adds one round of verdicts to prev. It enters a condition after
-// p.EnterPasses bad passes in a row and leaves it after p.LeavePasses
-// clear ones; what is in between ends either row. A stale verdict is Unknown at
-// once and forgets nothing: the condition returns as it was. prev is not
-// changed.
+// Update adds the evaluations of one pass to prev. A condition becomes True after
+// p.EnterPasses bad passes in a row and False after p.LeavePasses clear ones; a
+// pass in between ends either row. Unknown takes effect at once and the status
+// before it returns with the next pass. Update does not change prev.
 func Update(prev States, seen []Evaluation, now time.Time, p Policy) (States, []Transition) {
 	next := make(States, len(seen))
 	var changes []Transition
@@ -68,7 +67,7 @@ func Update(prev States, seen []Evaluation, now time.Time, p Policy) (States, []
 			next[v.Type] = h
 			continue
 		}
-		if v.Severity == Stale {
+		if v.Severity == Unknown {
 			h.condition.Reason, h.condition.Message = v.Reason, truncate(v.Message)
 		} else if h.known {
 			h.condition.Reason, h.condition.Message = h.reason, h.message
@@ -84,7 +83,7 @@ func Update(prev States, seen []Evaluation, now time.Time, p Policy) (States, []
 }
 
 func (h *debounced) count(v Evaluation, p Policy) {
-	if v.Severity == Stale { // nobody looked: the row is broken
+	if v.Severity == Unknown { // not known: passes before it do not count
 		h.bad, h.clear = 0, 0
 		return
 	}
@@ -108,8 +107,8 @@ func (h *debounced) count(v Evaluation, p Policy) {
 	case !h.known && h.bad == 0: // never seen before, and not at the limit
 		h.problem, h.known = false, true
 	}
-	// While a condition is being entered or left, a verdict does not fit what
-	// is said, and the last words stay.
+	// While a condition is about to change, an evaluation does not fit its
+	// status, and the last message stays.
 	if h.known && h.problem == (v.Severity == Bad) {
 		h.reason, h.message = v.Reason, truncate(v.Message)
 	}
@@ -117,7 +116,7 @@ func (h *debounced) count(v Evaluation, p Policy) {
 
 func (h *debounced) status(v Evaluation) corev1.ConditionStatus {
 	switch {
-	case v.Severity == Stale:
+	case v.Severity == Unknown:
 		return corev1.ConditionUnknown
 	case !h.known:
 		return h.condition.Status

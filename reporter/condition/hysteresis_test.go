@@ -18,7 +18,7 @@ var testPolicy = Policy{EnterPasses: 2, LeavePasses: 5}
 // levels are written one letter a pass: b(ad), c(lear), - (between), s(tale),
 // u(nevaluated), r(epeat of the pass before).
 func passes(letters string) []Evaluation {
-	level := map[byte]Severity{'b': Bad, 'c': Clear, '-': Between, 's': Stale, 'u': Unevaluated}
+	level := map[byte]Severity{'b': Bad, 'c': Clear, '-': Between, 's': Unknown, 'u': Unevaluated}
 	var all []Evaluation
 	at := reportertest.Noon
 	for i := range len(letters) {

@@ -11,7 +11,8 @@ import (
 	"github.com/nodetune/nodetune/internal/field"
 )
 
-// Policy says which conditions the Node gets, and how calmly.
+// Policy is which conditions the Node gets, and how many passes and how much time
+// a change takes.
 type Policy struct {
 	// Types to publish. One that nothing on this node evaluates is not published.
 	Types []corev1.NodeConditionType `json:"types"`

@@ -20,6 +20,10 @@ const (
 	KernelRefused             = "KernelRefused"
 	ContestedByWriter         = "Contested"
 	EventsUnread              = "CollectorEventsUnread"
+	InotifyUsageUnknown       = "InotifyUsageUnknown"
+	SettingsUnknown           = "SettingsUnknown"
+	LogDiskUnknown            = "LogDiskUnknown"
+	ReadersUnknown            = "ReadersUnknown"
 	PassStale                 = "PassStale"
 	PassFailed                = "PassFailed"
 )
@@ -52,10 +56,14 @@ var Reasons = []Reason{
 	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonFullSoon, "a filesystem with logs will be full soon"},
 	{LogDiskPressure, corev1.ConditionTrue, disk.ReasonUnusable, "a filesystem with logs does not answer or was shut down; nothing is logged there"},
 	{LogDiskPressure, corev1.ConditionFalse, disk.ReasonSpace, "every filesystem with logs has space"},
-	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonStalled, "a log collector stands still while a log it reads grows; a limit that is raised does not wake it, a restart does"},
+	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonStalled, "a log collector stopped reading while a log it reads grows; a raised limit does not wake it, a restart does"},
 	{LogCollectorStalled, corev1.ConditionTrue, disk.ReasonUnfollowed, "a container's log grows and no collector follows it; one that was refused a watch may need a restart"},
 	{LogCollectorStalled, corev1.ConditionTrue, EventsUnread, "a log collector does not read its inotify events; when their queue is full it misses what happens to the logs"},
 	{LogCollectorStalled, corev1.ConditionFalse, disk.ReasonReading, "the log collectors read what is written"},
+	{InotifyPressure, corev1.ConditionUnknown, InotifyUsageUnknown, "nodetune cannot see all processes or limits, so an account may be at its limit; give it the capabilities of deploy/base, or the eBPF source"},
+	{SysctlDrift, corev1.ConditionUnknown, SettingsUnknown, "none of the settings can be read; /proc/sys is hidden from nodetune"},
+	{LogDiskPressure, corev1.ConditionUnknown, LogDiskUnknown, "no filesystem with logs can be measured"},
+	{LogCollectorStalled, corev1.ConditionUnknown, ReadersUnknown, "nodetune cannot see which process reads which log; give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"},
 	{"", corev1.ConditionUnknown, PassStale, "the pass that evaluates this has not ended in time"},
 	{"", corev1.ConditionUnknown, PassFailed, "the pass that evaluates this fails"},
 }

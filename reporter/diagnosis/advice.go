@@ -9,26 +9,26 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// advice says what helps against l: what apply would do, and what no sysctl can
+// advice lists what helps against l: what apply would do, and what no sysctl can
 // cure.
 func advice(s inotify.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []string {
 	if l.Resource == inotify.NOFILE {
 		return nofileAdvice(s, u)
 	}
-	var say []string
+	var steps []string
 	switch {
 	case l.Reached && strings.HasPrefix(l.Setting, "user."):
-		say = append(say, fmt.Sprintf("%s was lowered inside user namespace %d; root in there may raise it, nodetune leaves it alone", l.Setting, l.Owner.UserNS))
+		steps = append(steps, fmt.Sprintf("%s was lowered inside user namespace %d; root in there may raise it, nodetune leaves it alone", l.Setting, l.Owner.UserNS))
 	case l.Apply != nil:
-		say = append(say, fmt.Sprintf("nodetune apply raises %s from %s to %s; it takes effect at once, nothing needs a restart", l.Apply.Key, l.Apply.From, l.Apply.To))
+		steps = append(steps, fmt.Sprintf("nodetune apply raises %s from %s to %s; it takes effect at once, nothing needs a restart", l.Apply.Key, l.Apply.From, l.Apply.To))
 	case l.Reached:
-		say = append(say, fmt.Sprintf("%s is at its floor already: see who holds it and why, or raise it in the configuration (sysctl.rules)", l.Setting))
+		steps = append(steps, fmt.Sprintf("%s is at its floor already: see which processes hold it and why, or raise it in the configuration (sysctl.rules)", l.Setting))
 	}
 	switch {
 	case l.Resource == inotify.Watches && l.Reached:
-		say = append(say, "ENOSPC (28) from inotify_add_watch(2) reads like a full disk and is none; a collector that meets it may live on and follow no new file")
+		steps = append(steps, "ENOSPC (28) from inotify_add_watch(2) reads like a full disk and is none; a collector that meets it may live on and follow no new file")
 	case l.Resource == inotify.Watches && errno == l.Errno:
-		say = append(say, "ENOSPC (28) is also what a full file system gives: see df and df -i")
+		steps = append(steps, "ENOSPC (28) is also what a full file system gives: see df and df -i")
 	}
 	if len(l.TopConsumers) > 0 && l.Owner != nil && (l.Reached || l.Percent >= adviceFromPercent) {
 		h := l.TopConsumers[0]
@@ -36,34 +36,34 @@ func advice(s inotify.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []s
 		if w := workload.Name(h.Namespace, h.Pod, h.Container, h.Unit); w != "" {
 			who += " of " + w
 		}
-		say = append(say, fmt.Sprintf("%s: %d; instances and watches come back when it ends", who, h.Used))
+		steps = append(steps, fmt.Sprintf("%s: %d; instances and watches come back when it ends", who, h.Used))
 	}
-	return say
+	return steps
 }
 
 // nofileAdvice: no sysctl raises the RLIMIT_NOFILE of a process that runs.
 func nofileAdvice(s inotify.ProcessDetail, u inotify.Usage) []string {
-	say := []string{fmt.Sprintf("no sysctl cures it, so nodetune apply does not: the soft limit belongs to the process, %d soft and %d hard", s.NOFILESoft, s.NOFILEHard)}
+	steps := []string{fmt.Sprintf("no sysctl raises it, so nodetune apply does not: the soft limit belongs to the process, %d soft and %d hard", s.NOFILESoft, s.NOFILEHard)}
 	want := int64(65536)
 	switch {
 	case s.NOFILEHard < 0:
 	case int64(s.NOFILEHard) > int64(s.NOFILESoft):
 		want = min(int64(s.NOFILEHard), max(want, 2*int64(s.NOFILESoft)))
-		say = append(say, fmt.Sprintf("now, without a restart: prlimit --pid %d --nofile=%d:%d (as the same user, or with CAP_SYS_RESOURCE)", s.PID, want, s.NOFILEHard))
+		steps = append(steps, fmt.Sprintf("now, without a restart: prlimit --pid %d --nofile=%d:%d (as the same user, or with CAP_SYS_RESOURCE)", s.PID, want, s.NOFILEHard))
 	default:
 		want = max(want, 2*int64(s.NOFILESoft))
-		say = append(say, fmt.Sprintf("now, without a restart: prlimit --pid %d --nofile=%d:%d (with CAP_SYS_RESOURCE, since the hard limit is reached)", s.PID, want, want))
+		steps = append(steps, fmt.Sprintf("now, without a restart: prlimit --pid %d --nofile=%d:%d (with CAP_SYS_RESOURCE, since the hard limit is reached)", s.PID, want, want))
 	}
 	if u.Limits.NrOpen >= 0 && want > int64(u.Limits.NrOpen) {
-		say = append(say, fmt.Sprintf("fs.nr_open is %d, the most any limit can be", u.Limits.NrOpen))
+		steps = append(steps, fmt.Sprintf("fs.nr_open is %d, the most any limit can be", u.Limits.NrOpen))
 	}
 	switch {
 	case s.Pod != "":
-		say = append(say, fmt.Sprintf("for good: containers inherit the limit of their runtime. systemctl edit containerd.service (or crio.service), [Service] LimitNOFILE=%d:%d, restart it, then delete the pod. containerd 2.0 and later leave it at systemd's 1024 soft", want, max(want, 524288)))
+		steps = append(steps, fmt.Sprintf("for good: containers inherit the limit of their runtime. systemctl edit containerd.service (or crio.service), [Service] LimitNOFILE=%d:%d, restart it, then delete the pod. containerd 2.0 and later leave it at systemd's 1024 soft", want, max(want, 524288)))
 	case s.Unit != "":
-		say = append(say, fmt.Sprintf("for good: systemctl edit %s, [Service] LimitNOFILE=%d:%d, then restart it", safetext.String(s.Unit), want, max(want, 524288)))
+		steps = append(steps, fmt.Sprintf("for good: systemctl edit %s, [Service] LimitNOFILE=%d:%d, then restart it", safetext.String(s.Unit), want, max(want, 524288)))
 	default:
-		say = append(say, fmt.Sprintf("for good: ulimit -n %d in whatever starts it, or LimitNOFILE= in its systemd unit", want))
+		steps = append(steps, fmt.Sprintf("for good: ulimit -n %d in the program that starts it, or LimitNOFILE= in its systemd unit", want))
 	}
-	return append(say, "raise it for this program only: 1024 is the default since select(2) cannot handle descriptors beyond it")
+	return append(steps, "raise it for this program only: 1024 is the default since select(2) cannot handle descriptors beyond it")
 }

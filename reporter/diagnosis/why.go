@@ -45,7 +45,7 @@ type LimitUse struct {
 	Reached  bool             `json:"reached"`
 	// Headroom is what the kernel granted to a probe, if it was asked.
 	Headroom *inotify.Headroom `json:"headroom,omitempty"`
-	// Exempt says why the limit does not hold for this process.
+	// Exempt is why the limit does not hold for this process.
 	Exempt       string        `json:"exempt,omitempty"`
 	TopConsumers []TopConsumer `json:"holders"`         // who holds the most of it
 	Apply        *LimitChange  `json:"apply,omitempty"` // what `nodetune apply` would change
@@ -76,7 +76,7 @@ const maxTopConsumers = 3
 // adviceFromPercent of a limit in use is where advice begins: below, there is nothing to do.
 const adviceFromPercent = 50
 
-// Why says which limit refuses s, or would next. With an errno only the limits
+// Why returns which limit s has hit or will hit next. With an errno only the limits
 // that the kernel reports with it are asked: 24 (EMFILE), 23 (ENFILE) or 28
 // (ENOSPC). What apply would change is read from o, the result of a pass
 // that changed nothing.

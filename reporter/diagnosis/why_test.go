@@ -36,7 +36,7 @@ func TestWhy(t *testing.T) {
 		{"the canary knows worse", 4711, 0, func(u *inotify.Usage, _ *inotify.ProcessDetail) {
 			u.Accounts[0].Headroom = &inotify.Headroom{Exact: true}
 		}, inotify.Instances, true, "", "(the kernel granted 0 more to a probe), so the next one is refused with EMFILE"},
-		{"NOFILE", 4711, 0, func(u *inotify.Usage, s *inotify.ProcessDetail) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "no sysctl cures it"},
+		{"NOFILE", 4711, 0, func(u *inotify.Usage, s *inotify.ProcessDetail) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "no sysctl raises it"},
 		{"NOFILE of a pod", 4711, 24, func(u *inotify.Usage, s *inotify.ProcessDetail) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "systemctl edit containerd.service"},
 		{"NOFILE of a unit", 812, 24, func(u *inotify.Usage, s *inotify.ProcessDetail) { s.FDs, s.LowestFD = 1000000, 1000000 }, inotify.NOFILE, true, "", "systemctl edit kubelet.service, [Service] LimitNOFILE=2000000:2000000"},
 		{"NOFILE raised without a restart", 4711, 24, func(u *inotify.Usage, s *inotify.ProcessDetail) { s.FDs, s.LowestFD = 1024, 1024 }, inotify.NOFILE, true, "", "prlimit --pid 4711 --nofile=65536:524288"},
@@ -60,7 +60,7 @@ func TestWhy(t *testing.T) {
 			u.Limits.Instances = 0
 			u.Accounts[0].InstancesLimit = 0
 		}, inotify.Instances, true, "", "uid 1000 uses 0 of 0"},
-		{"a user nothing of whom was met", 901, 24, func(u *inotify.Usage, s *inotify.ProcessDetail) {
+		{"a user without an account", 901, 24, func(u *inotify.Usage, s *inotify.ProcessDetail) {
 			u.InstancesQuality, s.FDsQuality = inotify.Estimate, inotify.Unknown
 		}, inotify.Instances, false, "", "uid 1000 uses about 0 of 128"},
 		{"unreadable processes", 901, 24, func(u *inotify.Usage, s *inotify.ProcessDetail) {
@@ -83,7 +83,7 @@ func TestWhy(t *testing.T) {
 				t.Errorf("limit %q, reached %v; want %q, %v", d.Limit, d.Reached, c.limit, c.reached)
 			}
 			if all := d.Summary + "\n" + strings.Join(d.Advice, "\n"); !strings.Contains(all, c.says) {
-				t.Errorf("%q is not said in\n%s", c.says, all)
+				t.Errorf("%q is not in\n%s", c.says, all)
 			}
 			if c.setting != "" && !strings.Contains(d.Summary, c.setting) {
 				t.Errorf("%q is not in %q", c.setting, d.Summary)

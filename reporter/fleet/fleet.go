@@ -17,14 +17,14 @@ type State string
 const (
 	OK      State = "ok"      // every condition is False
 	Silent  State = "silent"  // no condition: nodetune does not run there, may not write, or has not looked yet
-	Unknown State = "unknown" // one is Unknown, or the Node is not Ready, so that nobody renews what was said
+	Unknown State = "unknown" // one is Unknown, or the Node is not Ready, so that nothing renews its conditions
 	Problem State = "problem" // at least one is True
 )
 
 // stateRank sorts what needs a human first.
 var stateRank = map[State]int{Problem: 0, Unknown: 1, Silent: 2, OK: 3}
 
-// Node is one Node of the cluster as its object says.
+// Node is one Node of the cluster as its object shows it.
 type Node struct {
 	Name  string                 `json:"name"`
 	Ready corev1.ConditionStatus `json:"ready"`
@@ -47,7 +47,7 @@ type Condition struct {
 	Since   time.Time                `json:"since"`
 }
 
-// Summarize reads a Node. Conditions that somebody else publishes under one of
+// Summarize reads a Node. Conditions that another program publishes under one of
 // our names are not ours.
 func Summarize(n *corev1.Node) Node {
 	own, startupTaint := kube.OwnConditions(n)
@@ -86,11 +86,11 @@ func Summarize(n *corev1.Node) Node {
 	}
 	if len(s.Conditions) > 0 && s.Ready != corev1.ConditionTrue {
 		// The node lifecycle controller marks the kubelet's conditions alone.
-		said := ""
+		last := ""
 		if s.State != OK {
-			said = "; last said " + s.Reason
+			last = "; its last state is " + s.Reason
 		}
-		s.State, s.Reason = Unknown, "the node is not Ready, so nobody renews this"+said
+		s.State, s.Reason = Unknown, "the node is not Ready, so its conditions are not renewed"+last
 	}
 	return s
 }

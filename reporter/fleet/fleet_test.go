@@ -27,8 +27,8 @@ func TestSummarize(t *testing.T) {
 		{reportertest.Node("e", "True", "InotifyPressure=Unknown", "SysctlDrift=False"), Unknown, "InotifyPressure (R)", time.Hour},
 		{foreign, Silent, "no condition of nodetune", 0},
 		{reportertest.Node("g", "False"), Silent, "no condition of nodetune", 0},
-		{reportertest.Node("h", "Unknown", "SysctlDrift=False"), Unknown, "the node is not Ready, so nobody renews this", 0},
-		{reportertest.Node("i", "False", "SysctlDrift=True"), Unknown, "the node is not Ready, so nobody renews this; last said SysctlDrift (R)", time.Hour},
+		{reportertest.Node("h", "Unknown", "SysctlDrift=False"), Unknown, "the node is not Ready, so its conditions are not renewed", 0},
+		{reportertest.Node("i", "False", "SysctlDrift=True"), Unknown, "the node is not Ready, so its conditions are not renewed; its last state is SysctlDrift (R)", time.Hour},
 	} {
 		got := Summarize(tt.node)
 		if got.State != tt.state || got.Reason != tt.reason {

@@ -69,7 +69,7 @@ func summarizeUse(u *inotify.Usage) *LiveUse {
 	return l
 }
 
-// Agents says where the agents are.
+// Agents is where the agents are.
 type Agents struct {
 	Namespace string // "" is all
 	Selector  string // of labels

@@ -22,11 +22,11 @@ var (
 	diskUsable = desc("nodetune_disk_usable",
 		"1 if the filesystem answers and was not shut down, 0 if it hangs or failed: then it has no other series.", diskLabels...)
 	diskReadOnly = desc("nodetune_disk_read_only",
-		"1 if nobody can write to the filesystem, as after an error.", diskLabels...)
+		"1 if the filesystem is read-only, as after an error.", diskLabels...)
 	diskSize = desc("nodetune_disk_size_bytes",
 		"Size of the filesystem.", diskLabels...)
 	diskAvail = desc("nodetune_disk_avail_bytes",
-		"What anyone but root may still use, f_bavail, as the kubelet reckons.", diskLabels...)
+		"What anyone but root may still use, f_bavail, as the kubelet computes it.", diskLabels...)
 	diskInodes = desc("nodetune_disk_inodes",
 		"Inodes of the filesystem; absent where it makes them as needed.", diskLabels...)
 	diskInodesFree = desc("nodetune_disk_inodes_free",
@@ -34,9 +34,9 @@ var (
 	diskGrowth = desc("nodetune_disk_growth_bytes_per_second",
 		"Median speed at which available bytes shrink; negative while space comes back.", diskLabels...)
 	diskFull = desc("nodetune_disk_time_to_full_seconds",
-		"When nothing is available any more at that speed; absent where that never comes.", diskLabels...)
+		"Time until no space is available at that speed; absent if that never happens.", diskLabels...)
 	diskEviction = desc("nodetune_disk_time_to_eviction_seconds",
-		"When the kubelet evicts pods at that speed; absent where that never comes.", diskLabels...)
+		"Time until the kubelet evicts pods at that speed; absent if that never happens.", diskLabels...)
 	diskEvictionAvail = desc("nodetune_disk_eviction_avail_bytes",
 		"The kubelet evicts pods below this.", diskLabels...)
 	logBytes = desc("nodetune_log_bytes",
@@ -46,13 +46,13 @@ var (
 	logLag = desc("nodetune_log_reader_lag_bytes",
 		"Bytes of the log that the program of this name has not read; the 20 furthest behind.", logLabels...)
 	logStalled = desc("nodetune_log_readers_stalled",
-		"Readers that stand still with unread bytes while their file grows.")
+		"Readers that stopped reading, with unread bytes, while their file grows.")
 	logLoss = desc("nodetune_log_predicted_loss_bytes",
 		"What the readers would not have read after disk.readers.rotateWait at their present speed, if every log were rotated now.")
 	logUnfollowed = desc("nodetune_log_unfollowed",
-		"Live logs of containers that hold something and that nobody has open or watches.")
+		"Live logs of containers that are not empty and that no process has open or watches.")
 	logDeleted = desc("nodetune_log_deleted_open_bytes",
-		"Space of deleted files that somebody keeps open, on the filesystems above.")
+		"Space of deleted files that a process keeps open, on the filesystems above.")
 	logOrphans = desc("nodetune_log_orphans_bytes",
 		"Logs of pods that the kubelet does not have any more.")
 	logCorrupt = desc("nodetune_log_corrupt_archives",

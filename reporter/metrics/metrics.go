@@ -13,7 +13,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// Exporter are what Prometheus scrapes: a rendering of the latest Snapshot, the
+// Exporter is what Prometheus scrapes: a rendering of the latest Snapshot, the
 // progress of the tasks, and counters of what nodetune did. A scrape starts no
 // pass and waits for none.
 type Exporter struct {
@@ -27,7 +27,7 @@ type Exporter struct {
 	reloadTime   prometheus.Gauge
 }
 
-// Build is what nodetune_build_info says of the binary.
+// Build is what nodetune_build_info shows of the binary.
 type Build struct{ Version, Revision, Go string }
 
 // NewExporter returns the metrics over what snapshot and passes return.
@@ -42,7 +42,7 @@ func NewExporter(snapshot func() reporter.Snapshot, passes func() []health.Pass,
 		}, []string{"key", "result"}),
 		sysctlDrift: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_sysctl_drift_total",
-			Help: "Changes that somebody else made between two passes, by key and direction (lowered or raised).",
+			Help: "Changes that another program made between two passes, by key and direction (lowered or raised).",
 		}, []string{"key", "direction"}),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "nodetune_config_last_reload_successful",
@@ -65,7 +65,7 @@ func NewExporter(snapshot func() reporter.Snapshot, passes func() []health.Pass,
 	return m
 }
 
-// Register adds metrics that the caller counts himself.
+// Register adds metrics that the caller counts.
 func (m *Exporter) Register(c prometheus.Collector) { m.registry.MustRegister(c) }
 
 // Handler serves the metrics as Prometheus text or as OpenMetrics.
@@ -83,7 +83,7 @@ func (m *Exporter) Handler() http.Handler {
 
 // Describe sends every series that Collect may send.
 func (m *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, passDescs} {
+	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, omittedDescs, passDescs} {
 		for _, d := range all {
 			ch <- d
 		}
@@ -96,6 +96,7 @@ func (m *Exporter) Collect(ch chan<- prometheus.Metric) {
 	collectSysctl(ch, s.Sysctl)
 	collectInotify(ch, s.Inotify)
 	collectDisk(ch, s.Disk)
+	collectOmitted(ch, s.Omitted())
 	collectPasses(ch, m.passes(), time.Now())
 }
 
@@ -114,7 +115,7 @@ func (m *Exporter) CountSysctl(prev, next sysctl.PassResult) {
 	}
 }
 
-// Reloaded says what became of the configuration file at now.
+// Reloaded records whether the configuration file was accepted at now.
 func (m *Exporter) Reloaded(ok bool, now time.Time) {
 	if !ok {
 		m.reloadOK.Set(0)

@@ -26,7 +26,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// full is a node on which every family has something to say.
+// full is a node with a series of every family.
 func full(now time.Time) reporter.Snapshot {
 	status := func(k sysctl.Key, want, before, value sysctl.Value, o sysctl.Outcome) sysctl.Status {
 		return sysctl.Status{Rule: sysctl.Rule{Key: k, Op: sysctl.AtLeast, Want: want, Ceiling: sysctl.Unknown}, Before: before, Value: value, Outcome: o, Changed: before != value}
@@ -85,7 +85,7 @@ func exposition(t *testing.T, s reporter.Snapshot, passes ...health.Pass) string
 	return own.String()
 }
 
-// fullExposition is that of a node on which every family has something to say,
+// fullExposition is that of a node with a series of every family,
 // at a fixed time.
 func fullExposition(t *testing.T) string {
 	t.Helper()

@@ -11,7 +11,7 @@ var (
 	conditionDesc = desc("nodetune_condition",
 		"1 if the condition is True, 0 if it is False; left out while it is Unknown. The same that the Node shows, without an API server.", "type")
 	otherManagerDesc = desc("nodetune_condition_foreign",
-		"1 for a condition that somebody else publishes on this Node, so that nodetune does not.", "type")
+		"1 for a condition that another program publishes on this Node, so that nodetune does not.", "type")
 	conditionWritesDesc = desc("nodetune_condition_writes_total",
 		"Writes to the Node, by result; skipped is a pass that left nothing to write.", "result")
 	eventsDesc = desc("nodetune_events_total",

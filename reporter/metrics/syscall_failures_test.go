@@ -44,7 +44,7 @@ func TestRefusalsCount(t *testing.T) {
 		}
 	}
 	if n := shown["nodetune_inotify_consumer_refusals_total"]; n != topSeries {
-		t.Errorf("%d consumers are told, want %d", n, topSeries)
+		t.Errorf("%d consumers are counted, want %d", n, topSeries)
 	}
 	for labels, want := range map[string]float64{
 		"inotify_add_watch ENOENT  ":                2,

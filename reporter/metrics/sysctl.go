@@ -26,7 +26,7 @@ var (
 
 func collectSysctl(ch chan<- prometheus.Metric, r reporter.Result[sysctl.PassResult]) {
 	if r.At.IsZero() || r.Err != nil {
-		return // unknown, which no number says
+		return // unknown, which no number expresses
 	}
 	gauge(ch, sysctlPaused, boolToFloat(r.Value.Paused != ""))
 	for _, s := range r.Value.Rules {

@@ -13,11 +13,10 @@ import (
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
-	"github.com/nodetune/nodetune/reporter"
 )
 
-// DiskTable writes the filesystems, and the first rows (0: all) of who fills
-// them, who reads the logs and what nobody reads.
+// DiskTable writes the filesystems, and the first rows (0: all) of the producers,
+// the readers and the logs without a reader.
 func DiskTable(w io.Writer, u disk.Usage, rows int, colour bool) error {
 	var b strings.Builder
 	filesystemTable(&b, u.Filesystems, colour)
@@ -31,19 +30,6 @@ func DiskTable(w io.Writer, u disk.Usage, rows int, colour bool) error {
 	diskFindings(&b, u.Findings, colour)
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// diskSection is what check shows of the disk: `disk` shows more.
-func diskSection(b *strings.Builder, r reporter.Result[disk.Usage], colour bool) {
-	if r.Err != nil {
-		fmt.Fprintf(b, "\ndisk: %v\n", r.Err)
-		return
-	}
-	filesystemTable(b, r.Value.Filesystems, colour)
-	producerTable(b, r.Value.Producers, sectionRows, colour)
-	diskLeftovers(b, r.Value, colour)
-	diskAlarms(b, r.Value, colour)
-	diskFindings(b, r.Value.Findings, colour)
 }
 
 func header(names ...string) [][]cell {
@@ -200,8 +186,8 @@ func readerTable(b *strings.Builder, all []logs.Reader, rows int, colour bool) {
 }
 
 func reader(r logs.Reader) string {
-	if who := workload.Name(r.Who.Namespace, r.Who.Pod, r.Who.Container, r.Who.Unit); who != "" {
-		return r.Comm + " of " + who
+	if name := workload.Name(r.Who.Namespace, r.Who.Pod, r.Who.Container, r.Who.Unit); name != "" {
+		return r.Comm + " of " + name
 	}
 	return r.Comm
 }
@@ -228,11 +214,11 @@ func unreadLogTable(b *strings.Builder, all []logs.Unfollowed, rows int, colour 
 		return
 	}
 	b.WriteString("\n")
-	table := header("NOBODY FOLLOWS", "SIZE", "GREW", "SINCE")
+	table := header("LOG WITHOUT READER", "SIZE", "GREW", "SINCE")
 	for _, x := range first(all, rows) {
 		since := "-"
 		if x.Since != nil {
-			since = x.Since.UTC().Format(time.RFC3339)
+			since = timestamp(*x.Since)
 		}
 		table = append(table, []cell{
 			{text: safetext.String(logName(x.Workload, x.Path)), paint: yellow}, {text: field.Size(x.SizeBytes)}, {text: field.Size(x.GrewBytes)}, {text: since},
@@ -271,7 +257,7 @@ func deletedTable(b *strings.Builder, all []logs.Deleted, rows int, colour bool)
 	moreRows(b, len(all), rows, "files")
 }
 
-// diskGaps says what was not seen.
+// diskGaps lists what was not seen.
 func diskGaps(b *strings.Builder, s disk.Scan) {
 	for _, err := range s.Errors {
 		fmt.Fprintf(b, "\nnot seen: %s\n", safetext.String(err))
@@ -284,11 +270,11 @@ func diskGaps(b *strings.Builder, s disk.Scan) {
 	}
 }
 
-// diskLeftovers are what nobody looks after.
+// diskLeftovers lists logs of pods that are gone and archives that are corrupt.
 func diskLeftovers(b *strings.Builder, u disk.Usage, colour bool) {
 	for _, o := range u.Orphans {
 		fmt.Fprintf(b, "\n%s %s holds %s of a pod that this node does not have, unchanged since %s\n",
-			paint(colour, yellow, "orphan:"), safetext.String(o.Path), field.Size(o.Bytes), o.Modified.UTC().Format(time.RFC3339))
+			paint(colour, yellow, "orphan:"), safetext.String(o.Path), field.Size(o.Bytes), timestamp(o.Modified))
 	}
 	for _, c := range u.Corrupt {
 		fmt.Fprintf(b, "\n%s %s (%s): %s\n", paint(colour, yellow, "corrupt:"), safetext.String(c.Path), field.Size(c.Bytes), c.Error)

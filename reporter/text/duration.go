@@ -20,3 +20,6 @@ func HumanDuration(d time.Duration) string {
 	}
 	return strconv.FormatInt(n, 10) + unit
 }
+
+// timestamp writes a time in UTC, as kubectl describe does.
+func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -37,7 +37,7 @@ func explainKeys(b *strings.Builder, keys []diagnosis.KeyExplanation, colour boo
 		rows = append(rows, row)
 	}
 	writeRows(b, rows, colour)
-	fmt.Fprint(b, "\nnodetune explain KEY says why, and who else would set it.\n")
+	fmt.Fprint(b, "\nnodetune explain KEY shows the reason, and what else would set it.\n")
 }
 
 func bootCell(v diagnosis.BootValue) cell {
@@ -180,7 +180,7 @@ func tunedText(s sysctld.Setting) string {
 	return "sets " + value
 }
 
-// dispositionText says what becomes of a line that does not win.
+// dispositionText is what happens to a line that does not win.
 func dispositionText(s sysctld.Setting) string {
 	line := fmt.Sprintf("%s: %s", s.Place, s.Key)
 	if s.Value != "" {

@@ -11,14 +11,16 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
-	"github.com/nodetune/nodetune/reporter"
 )
 
-// HoldersTable writes who uses how much of which limit: the accounts, and the
-// first rows processes (0: all that are listed), and what is not known.
+// HoldersTable writes how much of each limit the accounts use, the first rows
+// processes (0: all that are listed), and what is not known.
 func HoldersTable(w io.Writer, u inotify.Usage, rows int, colour bool) error {
 	var b strings.Builder
-	holdersTable(&b, u, rows, colour)
+	holderRows(&b, u, rows, colour)
+	for _, note := range holderNotes(u) {
+		fmt.Fprintf(&b, "\n%s\n", note)
+	}
 	findings(&b, u, colour)
 	recentFailures(&b, u.Refusals, colour)
 	gaps(&b, u.Unknown)
@@ -26,23 +28,10 @@ func HoldersTable(w io.Writer, u inotify.Usage, rows int, colour bool) error {
 	return err
 }
 
-// sectionRows is how many users and processes check shows: `top` shows more.
+// sectionRows is how many users and processes check shows: top shows more.
 const sectionRows = 5
 
-func inotifySection(b *strings.Builder, r reporter.Result[inotify.Usage], colour bool) {
-	if r.Err != nil {
-		fmt.Fprintf(b, "inotify: %v\n", r.Err)
-		return
-	}
-	holdersTable(b, r.Value, sectionRows, colour)
-	findings(b, r.Value, colour)
-	recentFailures(b, r.Value.Refusals, colour)
-	if n := len(r.Value.Unknown); n > 0 {
-		fmt.Fprintf(b, "\n%s not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' says which\n", countNoun(n, "thing is", "things are"))
-	}
-}
-
-// findings names who is over the share that counts as pressure.
+// findings names the accounts and processes under pressure.
 func findings(b *strings.Builder, u inotify.Usage, colour bool) {
 	for _, f := range u.Findings {
 		if f.Pressure {
@@ -51,10 +40,10 @@ func findings(b *strings.Builder, u inotify.Usage, colour bool) {
 	}
 }
 
-// failureRows is how many refusals are shown: the rest is in the document.
+// failureRows is how many failed calls are shown: the rest is in the document.
 const failureRows = 5
 
-// recentFailures names whom a limit has refused.
+// recentFailures names the processes whose calls a limit made fail.
 func recentFailures(b *strings.Builder, all []inotify.SyscallFailure, colour bool) {
 	met := LimitFailures(all)
 	for _, f := range met[:min(len(met), failureRows)] {
@@ -65,26 +54,31 @@ func recentFailures(b *strings.Builder, all []inotify.SyscallFailure, colour boo
 
 func findingText(f inotify.LimitPressure) string {
 	use := fmt.Sprintf("%s of %s (%s)", FormatCount(f.Used, f.Quality), limitText(f.Limit), percentText(f.Used, f.Limit))
-	top, most := "somebody", ""
+	top, most := "a process", ""
 	if f.Top != nil {
 		top = fmt.Sprintf("%s[%d]", safetext.String(f.Top.Comm), f.Top.PID)
-		if who := workload.Name(f.Top.Namespace, f.Top.Pod, f.Top.Container, f.Top.Unit); who != "" {
-			top += " of " + who
+		if name := workload.Name(f.Top.Namespace, f.Top.Pod, f.Top.Container, f.Top.Unit); name != "" {
+			top += " of " + name
 		}
 		most = ", most of them " + top
 	}
 	switch f.Resource {
 	case inotify.NOFILE:
-		return fmt.Sprintf("%s has %s descriptors open: past that errno 24, which no sysctl cures; see 'nodetune why'", top, use)
+		return fmt.Sprintf("%s has %s descriptors open: past that errno 24, which no sysctl mends; see 'nodetune why'", top, use)
 	case inotify.OpenFiles:
-		return fmt.Sprintf("the node has %s open files%s: past that errno 23 for everybody without CAP_SYS_ADMIN", use, most)
-	case inotify.Watches:
-		return fmt.Sprintf("uid %d has %s inotify watches%s: past that errno 28, and collectors of this user follow no new file", f.Owner.UID, use, most)
+		return fmt.Sprintf("the node has %s open files%s: past that errno 23 for every process without CAP_SYS_ADMIN", use, most)
 	}
-	return fmt.Sprintf("uid %d has %s inotify instances%s: past that errno 24, and no collector of this user starts", f.Owner.UID, use, most)
+	user := fmt.Sprintf("uid %d", f.Owner.UID)
+	if !f.OfNode() {
+		user += fmt.Sprintf(" of user namespace %d, which has limits of its own,", f.Owner.UserNS)
+	}
+	if f.Resource == inotify.Watches {
+		return fmt.Sprintf("%s has %s inotify watches%s: past that errno 28, and collectors of this user follow no new file", user, use, most)
+	}
+	return fmt.Sprintf("%s has %s inotify instances%s: past that errno 24, and no collector of this user starts", user, use, most)
 }
 
-func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
+func holderRows(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	if rows <= 0 {
 		rows = max(len(u.Accounts), len(u.Processes))
 	}
@@ -134,21 +128,27 @@ func holdersTable(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 		writeRows(b, table, colour)
 	}
 	more(b, len(u.Processes)-rows, "processes")
+}
+
+// holderNotes explains where the figures are from.
+func holderNotes(u inotify.Usage) []string {
+	var notes []string
 	if u.SourceReason != "" {
-		fmt.Fprintf(b, "\nusers are counted by their processes, not by the kernel: %s\n", safetext.String(u.SourceReason))
+		notes = append(notes, "users are counted by their processes, not by the kernel: "+safetext.String(u.SourceReason))
 	}
 	if u.HoldersReason != "" && u.HoldersReason != u.SourceReason {
-		fmt.Fprintf(b, "\nprocesses are read from procfs, not from the kernel's descriptor tables: %s\n", safetext.String(u.HoldersReason))
+		notes = append(notes, "processes are read from procfs, not from the kernel's descriptor tables: "+safetext.String(u.HoldersReason))
 	}
 	if u.InstancesUnattributed > 0 {
-		fmt.Fprintf(b, "\n%s in no process: sent through a socket and not received, or made or closed meanwhile\n", countNoun(int(u.InstancesUnattributed), "instance is", "instances are"))
+		notes = append(notes, countNoun(int(u.InstancesUnattributed), "instance is", "instances are")+" in no process: sent through a socket and not received, or made or closed meanwhile")
 	}
+	return notes
 }
 
 // eventsColumn is after the watches.
 const eventsColumn = 5
 
-// eventsCell says how many events wait to be read, and of how many that may.
+// eventsCell is how many events wait to be read, of how many that may wait.
 func eventsCell(p inotify.Process) cell {
 	if p.QueuedEvents == 0 {
 		return cell{text: "0"}

@@ -33,7 +33,7 @@ PID  UID     COMM           INSTANCES  WATCHES         FDS/NOFILE   POD OR UNIT
 901  1000    other          70         9               9/1024
 ... and 1 more processes
 
-pressure: evil\x1b]0;\a[900] has 1000 of 1024 (97%) descriptors open: past that errno 24, which no sysctl cures; see 'nodetune why'
+pressure: evil\x1b]0;\a[900] has 1000 of 1024 (97%) descriptors open: past that errno 24, which no sysctl mends; see 'nodetune why'
 
 pressure: uid 0 has ≤110 of 128 (85%) inotify instances, most of them kubelet[812] of kubelet.service: past that errno 24, and no collector of this user starts
 
@@ -52,7 +52,7 @@ func TestFindingText(t *testing.T) {
 		want string
 	}{
 		{inotify.LimitPressure{Resource: inotify.Watches, Owner: owner, Used: 9, Limit: 10, Quality: inotify.Exact}, "uid 7 has 9 of 10 (90%) inotify watches: past that errno 28, and collectors of this user follow no new file"},
-		{inotify.LimitPressure{Resource: inotify.OpenFiles, Used: 9, Limit: 10, Quality: inotify.Exact, Top: &inotify.Process{PID: 5, Comm: "a\nb"}}, `the node has 9 of 10 (90%) open files, most of them a\nb[5]: past that errno 23 for everybody without CAP_SYS_ADMIN`},
+		{inotify.LimitPressure{Resource: inotify.OpenFiles, Used: 9, Limit: 10, Quality: inotify.Exact, Top: &inotify.Process{PID: 5, Comm: "a\nb"}}, `the node has 9 of 10 (90%) open files, most of them a\nb[5]: past that errno 23 for every process without CAP_SYS_ADMIN`},
 	} {
 		if got := findingText(c.f); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)

@@ -26,7 +26,7 @@ func severityColor(percent float64) string {
 	return ""
 }
 
-// FormatCount puts before a number what it is worth: nothing where it is exact.
+// FormatCount marks a number that is not exact.
 func FormatCount(n int64, q inotify.Quality) string {
 	switch q {
 	case inotify.Exact:
@@ -48,7 +48,7 @@ func UserNS(inode uint64) string {
 	return strconv.FormatUint(inode, 10)
 }
 
-// GapText says what could not be known, and why.
+// GapText is what could not be known, with the reason.
 func GapText(g inotify.Gap) string {
 	s := safetext.String(g.What) + ": " + safetext.String(g.Why)
 	if g.Processes > 0 {

@@ -6,7 +6,7 @@ import (
 	"github.com/nodetune/nodetune/reporter"
 )
 
-// StatusLine says in one line how the node is, for `systemctl status`.
+// StatusLine is the state of the node in one line, for systemctl status.
 func StatusLine(s reporter.Snapshot) string {
 	switch {
 	case s.Sysctl.Err != nil:

@@ -26,13 +26,13 @@ func LimitFailures(all []inotify.SyscallFailure) []inotify.SyscallFailure {
 	return slices.DeleteFunc(slices.Clone(all), func(f inotify.SyscallFailure) bool { return f.Resource == "" })
 }
 
-// SyscallFailureText says what was refused to whom, and how often.
+// SyscallFailureText is which call of which process failed, why and how often.
 func SyscallFailureText(f inotify.SyscallFailure) string {
-	who := fmt.Sprintf("%s[%d]", safetext.String(f.Comm), f.PID)
+	process := fmt.Sprintf("%s[%d]", safetext.String(f.Comm), f.PID)
 	if w := workload.Name(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
-		who += " of " + w
+		process += " of " + w
 	}
-	s := fmt.Sprintf("%s %s %s: %s", who, countNoun(int(f.Count), "time", "times"), f.Call, SyscallFailureReason(f))
+	s := fmt.Sprintf("%s %s %s: %s", process, countNoun(int(f.Count), "time", "times"), f.Call, SyscallFailureReason(f))
 	if f.Limit >= 0 {
 		s += fmt.Sprintf(", %d of %d", f.Used, f.Limit)
 	}
@@ -56,10 +56,10 @@ func SyscallFailureReason(f inotify.SyscallFailure) string {
 	case inotify.InstancesOrNOFILE:
 		return is + ", " + string(sysctl.MaxUserInstances) + " or its own RLIMIT_NOFILE"
 	}
-	return is + ", which is no limit"
+	return is + ", which is not a limit"
 }
 
-// settingOf names the setting, and whose it is where that is known.
+// settingOf names the setting and its account, if that is known.
 func settingOf(f inotify.SyscallFailure, key sysctl.Key, below string) string {
 	switch {
 	case f.Owner == nil:

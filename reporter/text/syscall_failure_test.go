@@ -20,7 +20,7 @@ fluent-bit[7] 9 times inotify_add_watch: ENOSPC, fs.inotify.max_user_watches of 
 x[7] 1 time inotify_init1: ENFILE, fs.file-max of the node
 x[7] 1 time inotify_add_watch: ENOMEM, memory of the kernel or of its cgroup
 [7] 1 time inotify_init1: EMFILE, fs.inotify.max_user_instances or its own RLIMIT_NOFILE
-x[7] 1 time inotify_add_watch: ENOENT, which is no limit
+x[7] 1 time inotify_add_watch: ENOENT, which is not a limit
 `
 	if got.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", got.String(), want)

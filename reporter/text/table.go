@@ -9,8 +9,8 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// Table writes s for people. Colour needs a terminal; whether w is one the
-// caller knows.
+// Table writes what apply and restore did for people. The caller knows whether w
+// is a terminal that shows colour.
 func Table(w io.Writer, s reporter.Snapshot, colour bool) error {
 	var b strings.Builder
 	if !s.Sysctl.At.IsZero() {
@@ -18,13 +18,6 @@ func Table(w io.Writer, s reporter.Snapshot, colour bool) error {
 	}
 	if s.Persist != nil {
 		persistedTable(&b, s.Persist, colour)
-	}
-	if !s.Inotify.At.IsZero() {
-		b.WriteString("\n")
-		inotifySection(&b, s.Inotify, colour)
-	}
-	if !s.Disk.At.IsZero() {
-		diskSection(&b, s.Disk, colour)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -36,6 +29,20 @@ func sysctlTable(b *strings.Builder, snapshot reporter.Snapshot, colour bool) {
 		fmt.Fprintf(b, "sysctl: %v\n", r.Err)
 		return
 	}
+	sysctlRows(b, snapshot, colour)
+	for _, s := range r.Value.Rules {
+		if s.Reason != "" && s.Outcome != sysctl.InForce {
+			fmt.Fprintf(b, "\n%s: %s\n", s.Key, s.Reason)
+		}
+	}
+	for _, warning := range r.Value.Warnings {
+		fmt.Fprintf(b, "\n%s %s\n", paint(colour, yellow, "warning:"), warning)
+	}
+}
+
+// sysctlRows writes a row for each rule.
+func sysctlRows(b *strings.Builder, snapshot reporter.Snapshot, colour bool) {
+	r := snapshot.Sysctl
 	pausedLine(b, r.Value.Paused, colour)
 	rows := [][]cell{{{text: "KEY"}, {text: "VALUE"}, {text: "WANT"}, {text: "OUTCOME"}}}
 	for _, s := range r.Value.Rules {
@@ -47,17 +54,9 @@ func sysctlTable(b *strings.Builder, snapshot reporter.Snapshot, colour bool) {
 		rows = append(rows, []cell{{text: string(s.Key)}, value, {text: wantText(s.Rule)}, outcome})
 	}
 	writeRows(b, rows, colour)
-	for _, s := range r.Value.Rules {
-		if s.Reason != "" && s.Outcome != sysctl.InForce {
-			fmt.Fprintf(b, "\n%s: %s\n", s.Key, s.Reason)
-		}
-	}
-	for _, warning := range r.Value.Warnings {
-		fmt.Fprintf(b, "\n%s %s\n", paint(colour, yellow, "warning:"), warning)
-	}
 }
 
-// pausedLine says that at, where it is not empty, stops every write.
+// pausedLine warns that the file at stops every write, if at is not empty.
 func pausedLine(b *strings.Builder, at string, colour bool) {
 	if at != "" {
 		fmt.Fprintf(b, "%s\n\n", paint(colour, yellow, "PAUSED: nodetune writes nothing while "+at+" exists"))

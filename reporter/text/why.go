@@ -31,7 +31,7 @@ func DiagnosisTable(w io.Writer, d diagnosis.Diagnosis, colour bool) error {
 		of, _, _ := strings.Cut(l.Of, ",")
 		held := consumersText(l.TopConsumers)
 		if l.Exempt != "" {
-			held = "does not hold for it: " + l.Exempt
+			held = "does not apply to it: " + l.Exempt
 		}
 		rows = append(rows, []cell{
 			{text: l.Setting},
@@ -70,7 +70,7 @@ func limitText(l inotify.Limit) string {
 	return strconv.FormatInt(int64(l), 10)
 }
 
-// percentText rounds down: 100% says that the limit is reached.
+// percentText rounds down: 100% means that the limit is reached.
 func percentText(used int64, l inotify.Limit) string {
 	if l < 0 {
 		return ""
@@ -87,7 +87,7 @@ func shareText(used int64, q inotify.Quality, l inotify.Limit) string {
 	return percentText(used, l)
 }
 
-// gaps says what could not be known, and why.
+// gaps lists what could not be known, with the reason.
 func gaps(b *strings.Builder, all []inotify.Gap) {
 	for i, g := range all {
 		if i == 0 {

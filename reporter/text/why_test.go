@@ -39,7 +39,7 @@ it is fs.inotify.max_user_instances: uid 0 uses 128 of 128, so the next one is r
 LIMIT                          OF        USED  LIMIT   %     ERRNO      MOST HELD BY
 fs.inotify.max_user_instances  uid 0     128   128     100%  24 EMFILE  evil\x1b[2J[812] 50, fluent-bit[4711] 2
 RLIMIT_NOFILE                  pid 4711  100   1024    9%    24 EMFILE  fluent-bit[4711] 100
-fs.file-max                    the node  5000  100000  5%    23 ENFILE  does not hold for it: has CAP_SYS_ADMIN
+fs.file-max                    the node  5000  100000  5%    23 ENFILE  does not apply to it: has CAP_SYS_ADMIN
 fs.inotify.max_user_watches    uid 0     400   8192    4%    28 ENOSPC  evil\x1b[2J[812] 300, fluent-bit[4711] 90
 
 What helps

@@ -29,9 +29,9 @@ const help = `  i w f g p o    sort by instances, watches, share of NOFILE, grow
   FULL IN        until the account reaches its limit if it goes on like this
 
   An instance or a watch too many fails with EMFILE (24) or ENOSPC (28) for the
-  whole account, whoever holds the others. "nodetune why PID" says which limit.`
+  whole account, also for its other processes. "nodetune why PID" names the limit.`
 
-// key obeys one key.
+// key handles one key.
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	if k.String() == "ctrl+c" {
 		return tea.Quit

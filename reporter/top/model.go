@@ -1,5 +1,5 @@
-// Package top is the live view of `nodetune top`: whom the kernel charges
-// above, who holds it below.
+// Package top is the live view of `nodetune top`: the accounts that the kernel charges
+// above, their holders below.
 //
 // It draws what its reader returns and reads nothing itself. Print a
 // [reporter.Document] for everything that is not a terminal.
@@ -78,7 +78,7 @@ type passed struct {
 	took  time.Duration
 }
 
-// due says that it is time for the pass after this one, unless the view is
+// due: it is time for the pass after this one, unless the view is
 // paused or another has been started since.
 type due int
 

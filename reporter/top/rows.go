@@ -23,7 +23,7 @@ const (
 	byName
 )
 
-// columns says for each column which key sorts by it and what is most there.
+// columns has for each column the key that sorts by it and its order.
 // Rows that are equal stay in the order of the pass: most instances first.
 var columns = [...]struct {
 	key, name string

@@ -192,7 +192,7 @@ func TestScroll(t *testing.T) {
 	}
 	press(m, "w")
 	if m.offset != 0 {
-		t.Errorf("sorted anew: offset %d", m.offset)
+		t.Errorf("sorted again: offset %d", m.offset)
 	}
 	press(m, "end")
 	m.Update(passed{usage: full(), at: noon}) // most processes are gone
@@ -201,8 +201,8 @@ func TestScroll(t *testing.T) {
 	}
 }
 
-// Where nobody holds anything, no filter is to blame.
-func TestNobody(t *testing.T) {
+// Without a holder the screen does not blame the filter.
+func TestNoHolder(t *testing.T) {
 	m := shown(t, &reading{}, 80, 24)
 	if s := ansi.Strip(m.screen()); !strings.Contains(s, "no process that could be read holds") || strings.Contains(s, "Esc") {
 		t.Error(s)
@@ -244,7 +244,7 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// What grows from pass to pass is said per minute, with the time to the limit;
+// What grows from pass to pass is shown per minute, with the time to the limit;
 // a process that took over a pid has a growth of its own.
 func TestGrowth(t *testing.T) {
 	var h inotify.History
@@ -269,7 +269,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// A pass that fails leaves what was seen on the screen and says why; one that
+// A pass that fails leaves what was seen on the screen with the reason; one that
 // hangs shows its age. There is one pass at a time, and none while paused.
 func TestPasses(t *testing.T) {
 	n := 0
@@ -302,7 +302,7 @@ func TestPasses(t *testing.T) {
 		t.Error("a pass while paused")
 	}
 	if s := m.screen(); !strings.Contains(s, "paused") {
-		t.Errorf("not said to be paused:\n%s", s)
+		t.Errorf("not shown as paused:\n%s", s)
 	}
 	if cmd := press(m, "space"); cmd == nil {
 		t.Error("no pass after the pause")

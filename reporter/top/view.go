@@ -64,30 +64,30 @@ func (m *model) title() string {
 		of(l.OpenFiles, l.FileMax, inotify.Exact) + " open files  " + m.usage.Source + " " + m.took.Round(time.Millisecond).String()
 }
 
-// state says what is wrong with what is seen, if anything is.
+// state is what limits the figures on the screen: paused, failed, old or incomplete.
 func (m *model) state() string {
-	var say []string
+	var parts []string
 	if m.paused {
-		say = append(say, warm.Render("paused"))
+		parts = append(parts, warm.Render("paused"))
 	}
 	if m.usage == nil && m.err == nil {
-		say = append(say, "reading …")
+		parts = append(parts, "reading …")
 	}
 	if m.err != nil {
-		say = append(say, hot.Render("the last pass failed: "+safetext.String(m.err.Error())))
+		parts = append(parts, hot.Render("the last pass failed: "+safetext.String(m.err.Error())))
 	}
 	if m.usage != nil {
 		if age := m.now.Sub(m.at); age > 3*m.every && age > 5*time.Second {
-			say = append(say, warm.Render("as of "+text.HumanDuration(age)+" ago"))
+			parts = append(parts, warm.Render("as of "+text.HumanDuration(age)+" ago"))
 		}
 		if n := len(m.usage.Unknown); n > 0 {
-			say = append(say, faint.Render("not known: "+itoa(int64(n))+" (u lists them)"))
+			parts = append(parts, faint.Render("not known: "+itoa(int64(n))+" (u lists them)"))
 		}
 		if met := text.LimitFailures(m.usage.Refusals); len(met) > 0 {
-			say = append(say, hot.Render("refused: "+text.SyscallFailureText(met[0])))
+			parts = append(parts, hot.Render("refused: "+text.SyscallFailureText(met[0])))
 		}
 	}
-	return strings.Join(say, "  ")
+	return strings.Join(parts, "  ")
 }
 
 // unknown lists what the last pass could not know, and why.
@@ -211,7 +211,7 @@ func heat(line string, percent float64) string {
 	return line
 }
 
-// of renders used/limit. Beyond 100 million nobody counts the digits: the
+// of renders used/limit. Beyond 100 million the digits do not matter: the
 // kernel's own INT_MAX is 2e+09, systemd's fs.file-max 9e+18.
 func of(used int64, limit inotify.Limit, q inotify.Quality) string {
 	s := text.FormatCount(used, q) + "/"
@@ -224,7 +224,7 @@ func of(used int64, limit inotify.Limit, q inotify.Quality) string {
 	return s + strconv.FormatFloat(float64(limit), 'e', 0, 64)
 }
 
-// percent rounds down: 100% says that the limit is reached.
+// percent rounds down: 100% means that the limit is reached.
 func percent(limit inotify.Limit, used int64) string {
 	switch p := limit.Percent(used); {
 	case limit < 0:

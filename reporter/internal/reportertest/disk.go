@@ -11,7 +11,7 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// FullDisk is a host on which everything about disks has something to say.
+// FullDisk is a host with one of each thing that a pass over disks reports.
 func FullDisk(now time.Time) disk.Usage {
 	number := func(v float64) *float64 { return &v }
 	evict, stalled := uint64(20<<30), now.Add(-5*time.Minute)
@@ -44,6 +44,6 @@ func FullDisk(now time.Time) disk.Usage {
 		Findings:   []disk.Finding{{Reason: disk.FindingCopyTruncate, Severity: disk.SeverityWarning, Message: "m", Do: "d"}},
 		Scan:       disk.Scan{Errors: []string{"open /srv/log: permission denied"}, Skipped: map[string]int{"denied": 3}, Processes: 512, Unreadable: 400},
 		Pressure:   disk.Assessment{Severity: disk.Bad, Reason: disk.ReasonEvictionSoon, Message: "/ has 15.0% available"},
-		Reading:    disk.Assessment{Severity: disk.Bad, Reason: disk.ReasonStalled, Message: "logging/fluent-bit-x7k2p stands still"},
+		Reading:    disk.Assessment{Severity: disk.Bad, Reason: disk.ReasonStalled, Message: "logging/fluent-bit-x7k2p stopped reading"},
 	}
 }

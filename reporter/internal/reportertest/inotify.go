@@ -31,7 +31,7 @@ func Roomy() inotify.Usage {
 		Limits: inotify.Limits{Instances: 128, Watches: 8192, FileMax: 100000, NrOpen: 1048576, OpenFiles: 5000},
 		Accounts: []inotify.Account{
 			{Owner: inotify.Owner{UserNS: inotify.InitialUserNS}, Instances: 60, InstancesLimit: 128, Watches: 400, WatchesLimit: 8192, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
-			{Owner: inotify.Owner{UserNS: 7, UID: 100000}, Instances: 3, InstancesLimit: 5, Watches: 10, WatchesLimit: 1 << 31, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
+			{Owner: inotify.Owner{UserNS: 7, UID: 100000}, Level: 1, Instances: 3, InstancesLimit: 5, Watches: 10, WatchesLimit: 1 << 31, InstancesQuality: inotify.Exact, WatchesQuality: inotify.Exact},
 		},
 		Processes: []inotify.Process{
 			{PID: 812, Comm: "kubelet", UserNS: inotify.InitialUserNS, Instances: 50, Watches: 300, FDs: 310, NOFILESoft: 1000000, NOFILEHard: 1000000, Unit: "kubelet.service"},

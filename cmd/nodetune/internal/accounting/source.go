@@ -151,7 +151,7 @@ func (h *Source) Usage(ctx context.Context) (inotify.Usage, error) {
 		u.Unknown = append(u.Unknown, inotify.Gap{What: "names of pods that started since", Why: named.Error()})
 	}
 	u.Name(h.names)
-	u.Findings = inotify.Pressure(u, h.Policy)
+	u.Findings, u.Unseen = inotify.Pressure(u, h.Policy), inotify.Unseen(u, h.Policy)
 	if h.failures != nil {
 		if _, _, err := h.failures.Read(time.Now()); err != nil {
 			u.Unknown = append(u.Unknown, inotify.Gap{What: "refusals", Why: err.Error()})

@@ -54,7 +54,7 @@ func (o *options) apply(cmd *cobra.Command, act bool) error {
 	defer cancel()
 	p, err := newSysctlPass(o.Roots, cfg, nil)
 	if err != nil {
-		return o.report(cmd.OutOrStdout(), reporter.Snapshot{
+		return o.reportChanges(cmd.OutOrStdout(), reporter.Snapshot{
 			Sysctl: reporter.Result[sysctl.PassResult]{At: time.Now(), Err: err},
 		})
 	}
@@ -62,7 +62,7 @@ func (o *options) apply(cmd *cobra.Command, act bool) error {
 	defer p.Store.Close()
 	p.Rules = withFloorsFromUsage(ctx, o.Roots, p.Rules, cfg.Inotify)
 	p.Act = act
-	return o.report(cmd.OutOrStdout(), reporter.Snapshot{
+	return o.reportChanges(cmd.OutOrStdout(), reporter.Snapshot{
 		Sysctl: reporter.Result[sysctl.PassResult]{Value: p.Run(ctx), At: time.Now()},
 		DryRun: !act,
 	})

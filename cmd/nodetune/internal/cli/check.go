@@ -19,36 +19,51 @@ import (
 )
 
 func newCheck(o *options) *cobra.Command {
-	return &cobra.Command{
+	verbose := false
+	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Say what is, what is wanted and what follows from the difference",
-		Long: `Reads the kernel's settings, changes nothing, and says for each rule what is,
-what is wanted, and what follows from a difference; then who uses most of which
-limit. The exit code is 1 where something is not in force, or where a user or a
-process uses so much of a limit that it counts as pressure (80 %, see
-inotify.pressurePercent in the configuration).`,
+		Short: "Compare kernel limits with the policy (read-only)",
+		Long: `Compares each kernel limit with the policy and explains the impact of each
+mismatch; then lists the users and processes with the most inotify instances, the
+filesystems and the largest logs. Findings follow in order of urgency, and the
+last line names the next command.
+
+The exit code is 1 if a limit is not as wanted, or if a user or a process uses so
+much of one that it counts as pressure (80 %, see inotify.pressurePercent in the
+configuration). It is 3 if nothing is wrong as far as was seen, but not all
+processes or limits could be read.`,
 		Example: `  nodetune check
+  sudo nodetune check --verbose
   nodetune check -o json | jq '.sysctl.rules[] | select(.outcome != "InForce")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.check(cmd)
+			return o.check(cmd, verbose)
 		},
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "also show findings that need nothing")
+	return cmd
 }
 
 // check runs one pass over every subsystem that changes nothing, prints the
-// report, and returns the exit code that it earns.
-func (o *options) check(cmd *cobra.Command) error {
+// report, and returns its exit code.
+func (o *options) check(cmd *cobra.Command, verbose bool) error {
 	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
+	p := newProgress(cmd.ErrOrStderr(), terminal(cmd.ErrOrStderr()))
+	defer p.stop()
 	var s reporter.Snapshot
+	p.step("counting inotify instances and watches")
 	s.Inotify = accounting.Once(cmd.Context(), o.Roots, cfg.Inotify)
 	s.Sysctl = sysctlPass(cmd.Context(), o.Roots, cfg, floorsFromUsage(s.Inotify.Value, cfg.Inotify))
+	p.step("reading filesystems and logs")
 	s.Disk = diskPass(cmd.Context(), o.Roots, cfg.Disk)
 	addGuard(&s.Sysctl.Value, o.Roots)
-	return o.report(cmd.OutOrStdout(), s)
+	p.stop()
+	return o.report(cmd.OutOrStdout(), s, func(w io.Writer) error {
+		return text.CheckReport(w, s, verbose, colour(w))
+	})
 }
 
 // sysctlPass runs one pass over the settings that changes nothing.
@@ -78,11 +93,15 @@ func newSysctlPass(roots host.Roots, cfg config.Config, needs []sysctl.Need) (sy
 	}, nil
 }
 
-// report prints s and returns its exit code as an error.
-func (o *options) report(w io.Writer, s reporter.Snapshot) error {
-	err := o.print(w, reporter.NewDocument(s), func(w io.Writer) error {
-		return text.Table(w, s, colour(w))
-	})
+// reportChanges prints what apply or restore did and returns its exit code as an
+// error.
+func (o *options) reportChanges(w io.Writer, s reporter.Snapshot) error {
+	return o.report(w, s, func(w io.Writer) error { return text.Table(w, s, colour(w)) })
+}
+
+// report prints s, as a table with table, and returns its exit code as an error.
+func (o *options) report(w io.Writer, s reporter.Snapshot, table func(io.Writer) error) error {
+	err := o.print(w, reporter.NewDocument(s), table)
 	switch {
 	case err != nil:
 		return errInput(err)
@@ -94,6 +113,8 @@ func (o *options) report(w io.Writer, s reporter.Snapshot) error {
 		return errInput(s.Disk.Err)
 	case len(s.Sysctl.Value.Unsatisfied()) > 0, !s.Persist.Met(), s.Inotify.Value.Pressed(), s.Disk.Value.Pressure.Severity == disk.Bad:
 		return errNotMet(nil)
+	case s.Inotify.Value.Unseen != "":
+		return errInput(nil) // the report has the reason
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 		done = reporter.FileRemoved
 	}
 	o.changeFile(ctx, p.Store, s.Persist, act, done, plan.Write)
-	return o.report(cmd.OutOrStdout(), s)
+	return o.reportChanges(cmd.OutOrStdout(), s)
 }
 
 // unreadableFiles says which files hide who would win.

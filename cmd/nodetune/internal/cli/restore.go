@@ -1,16 +1,13 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/spf13/cobra"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
@@ -84,7 +81,7 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 		s.Sysctl = reporter.Result[sysctl.PassResult]{}
 	}
 	// What became of the file is told even where no value could be put back.
-	reported := o.report(cmd.OutOrStdout(), s)
+	reported := o.reportChanges(cmd.OutOrStdout(), s)
 	if err == nil {
 		err = reported
 	}
@@ -142,16 +139,20 @@ func uncounted(u inotify.Usage) error {
 	return fmt.Errorf("the descriptors of %d processes could not be read (%s): run restore as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", n, reason)
 }
 
-// openFileCount reads the first number of fs.file-nr (proc_sys_fs(5)).
-func openFileCount(procfs string) (sysctl.Value, error) {
-	b, err := os.ReadFile(filepath.Join(procfs, "sys/fs/file-nr"))
+// openFileCount reads the first number of fs.file-nr (proc_sys_fs(5)) with
+// prometheus/procfs. The file has three numbers, so that the 128 bytes which the
+// library reads suffice, and it is read once in a restore.
+func openFileCount(mount string) (sysctl.Value, error) {
+	tree, err := procfs.NewFS(mount)
 	if err != nil {
 		return sysctl.Unknown, err
 	}
-	first, _, _ := bytes.Cut(b, []byte("\t"))
-	n, err := strconv.ParseInt(string(first), 10, 64)
+	numbers, err := tree.SysctlInts("fs.file-nr")
 	if err != nil {
-		return sysctl.Unknown, fmt.Errorf("read fs.file-nr: %w", err)
+		return sysctl.Unknown, err
 	}
-	return sysctl.Value(n), nil
+	if len(numbers) != 3 || numbers[0] < 0 {
+		return sysctl.Unknown, fmt.Errorf("read fs.file-nr: got %v, want three numbers", numbers)
+	}
+	return sysctl.Value(numbers[0]), nil
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -73,5 +75,36 @@ func TestUncounted(t *testing.T) {
 		if !strings.Contains(got, c.want) || c.want == "" && got != "" {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestOpenFileCount: only three numbers are a count; all else is unknown.
+func TestOpenFileCount(t *testing.T) {
+	for content, want := range map[string]sysctl.Value{
+		"3168\t0\t9223372036854775807\n": 3168,
+		"0\t0\t1\n":                      0,
+		"":                               sysctl.Unknown,
+		"\n":                             sysctl.Unknown,
+		"3168\n":                         sysctl.Unknown,
+		"3168\t0\n":                      sysctl.Unknown,
+		"-1\t0\t1\n":                     sysctl.Unknown,
+		"x\t0\t1\n":                      sysctl.Unknown,
+		"1\t0\t9223372036854775808\n":    sysctl.Unknown,
+		strings.Repeat("1\t", 1000):      sysctl.Unknown,
+	} {
+		mount := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(mount, "sys/fs"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(mount, "sys/fs/file-nr"), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got, err := openFileCount(mount)
+		if got != want || (err == nil) != want.Known() {
+			t.Errorf("%.40q: %v, %v, want %v", content, got, err, want)
+		}
+	}
+	if got, err := openFileCount(t.TempDir()); got.Known() || err == nil {
+		t.Errorf("without the file: %v, %v", got, err)
 	}
 }
