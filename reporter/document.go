@@ -19,13 +19,14 @@ type Document struct {
 	Persist    *Persisted         `json:"persist,omitempty"`
 	Inotify    *inotify.Usage     `json:"inotify,omitempty"`
 	Disk       *disk.Usage        `json:"disk,omitempty"`
+	NodePolicy *NodePolicy        `json:"nodePolicy,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
 
 // NewDocument renders s.
 func NewDocument(s Snapshot) Document {
-	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist}
+	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist, NodePolicy: s.NodePolicy}
 	d.Sysctl = section(&d, "sysctl", s.Sysctl)
 	d.Inotify = section(&d, "inotify", s.Inotify)
 	d.Disk = section(&d, "disk", s.Disk)

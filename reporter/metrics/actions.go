@@ -14,7 +14,7 @@ type DiskActions struct {
 
 // NewDiskActions returns counters at zero.
 func NewDiskActions() *DiskActions {
-	return &DiskActions{
+	c := &DiskActions{
 		acts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_disk_acts_total",
 			Help: "What was done to log files, by act and result: done, refused (not a file to act upon) or error.",
@@ -28,6 +28,14 @@ func NewDiskActions() *DiskActions {
 			Help: "Bytes that went before a reader had them, since the policy said so and nothing else was left.",
 		}),
 	}
+	// An increase from nothing to 1 is none for Prometheus.
+	for _, act := range []string{logdir.ActionRotate, logdir.ActionCompress, logdir.ActionRemove, logdir.ActionRepair, logdir.ActionPunch} {
+		c.acts.WithLabelValues(act, "done")
+		c.acts.WithLabelValues(act, "error")
+		c.bytes.WithLabelValues(act)
+	}
+	c.acts.WithLabelValues(logdir.ActionSkip, "refused")
+	return c
 }
 
 // Count adds one act.

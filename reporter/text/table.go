@@ -26,6 +26,10 @@ func Table(w io.Writer, s reporter.Snapshot, colour bool) error {
 	if !s.Disk.At.IsZero() {
 		diskSection(&b, s.Disk, colour)
 	}
+	if s.WorstCase != nil {
+		fmt.Fprintf(&b, "\nmemory: %s\n", s.WorstCase)
+	}
+	nodePolicyLine(&b, s.NodePolicy, colour)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -43,6 +47,10 @@ func sysctlTable(b *strings.Builder, snapshot reporter.Snapshot, colour bool) {
 		if snapshot.DryRun && s.Outcome == sysctl.Drifted && r.Value.Paused == "" {
 			value.text = fmt.Sprintf("%s -> %s", s.Value, s.Want)
 			outcome.text += " (would change)"
+		}
+		if s.Op == sysctl.Restore && s.Outcome == sysctl.Drifted && s.Reason == "" {
+			value.text = fmt.Sprintf("%s -> %s", s.Value, s.Want)
+			outcome.text = "would be restored"
 		}
 		rows = append(rows, []cell{{text: string(s.Key)}, value, {text: wantText(s.Rule)}, outcome})
 	}

@@ -108,6 +108,7 @@ func (a *Agent) Run(ctx context.Context, hup <-chan os.Signal) {
 		go a.server.serve(ctx, addr, a.handler(), a.log)
 	}
 	go a.kube.run(ctx, a.config.Load, a.evaluateConditions)
+	go a.proveNodePolicy(ctx)
 	go a.watchdog(ctx)
 	go a.watchSurges(ctx)
 	go a.reload(ctx, a.file, hup)
