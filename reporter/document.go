@@ -20,14 +20,15 @@ type Document struct {
 	Inotify    *inotify.Usage     `json:"inotify,omitempty"`
 	Disk       *disk.Usage        `json:"disk,omitempty"`
 	// Omitted is what the passes left out, the most first.
-	Omitted []Omitted `json:"omitted,omitempty"`
+	Omitted    []Omitted   `json:"omitted,omitempty"`
+	NodePolicy *NodePolicy `json:"nodePolicy,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
 
 // NewDocument renders s.
 func NewDocument(s Snapshot) Document {
-	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist}
+	d := Document{APIVersion: APIVersion, Kind: "Report", Persist: s.Persist, NodePolicy: s.NodePolicy}
 	d.Sysctl = section(&d, "sysctl", s.Sysctl)
 	d.Inotify = section(&d, "inotify", s.Inotify)
 	d.Disk = section(&d, "disk", s.Disk)

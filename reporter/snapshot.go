@@ -23,6 +23,11 @@ type Snapshot struct {
 	Disk    Result[disk.Usage]
 	// Persist is the file for the next boot; nil without --persist.
 	Persist *Persisted
+	// NodePolicy is what the API server lets this agent's token write; nil without
+	// an API server.
+	NodePolicy *NodePolicy
+	// WorstCase is what the limits in force let users pin; nil where it is unknown.
+	WorstCase *sysctl.WorstCase
 	// DryRun: this stands for an apply that may not write: the table
 	// shows what it would.
 	DryRun bool

@@ -39,6 +39,13 @@ func NewDiskActions() *DiskActions {
 		}, []string{"namespace", "pod", "container"}),
 	}
 	c.unread.WithLabelValues("", "", "")
+	// An increase from nothing to 1 is none for Prometheus.
+	for _, act := range []string{logdir.ActionRotate, logdir.ActionCompress, logdir.ActionRemove, logdir.ActionRepair, logdir.ActionPunch} {
+		c.acts.WithLabelValues(act, "done")
+		c.acts.WithLabelValues(act, "error")
+		c.bytes.WithLabelValues(act)
+	}
+	c.acts.WithLabelValues(logdir.ActionSkip, "refused")
 	return c
 }
 

@@ -83,7 +83,7 @@ func (m *Exporter) Handler() http.Handler {
 
 // Describe sends every series that Collect may send.
 func (m *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, omittedDescs, passDescs} {
+	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, omittedDescs, passDescs, nodePolicyDescs} {
 		for _, d := range all {
 			ch <- d
 		}
@@ -97,6 +97,7 @@ func (m *Exporter) Collect(ch chan<- prometheus.Metric) {
 	collectInotify(ch, s.Inotify)
 	collectDisk(ch, s.Disk)
 	collectOmitted(ch, s.Omitted())
+	collectNodePolicy(ch, s.NodePolicy)
 	collectPasses(ch, m.passes(), time.Now())
 }
 
@@ -106,6 +107,15 @@ func (m *Exporter) CountSysctl(prev, next sysctl.PassResult) {
 		m.sysctlDrift.WithLabelValues(string(d.Key), d.Direction()).Inc()
 	}
 	for _, s := range next.Rules {
+		if s.Op != sysctl.Report {
+			// An increase from nothing to 1 is none for Prometheus.
+			for _, result := range []string{"success", "error"} {
+				m.sysctlWrites.WithLabelValues(string(s.Key), result)
+			}
+			for _, direction := range []string{"lowered", "raised"} {
+				m.sysctlDrift.WithLabelValues(string(s.Key), direction)
+			}
+		}
 		switch {
 		case s.Changed:
 			m.sysctlWrites.WithLabelValues(string(s.Key), "success").Inc()

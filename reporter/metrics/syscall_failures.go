@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/safetext"
@@ -30,13 +31,19 @@ var consumerFailures = desc("nodetune_inotify_consumer_refusals_total",
 
 // NewSyscallFailures returns counters at zero.
 func NewSyscallFailures() *SyscallFailures {
-	return &SyscallFailures{
+	c := &SyscallFailures{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_inotify_refusals_total",
 			Help: "Calls of inotify that failed, by errno and by what was used up, which is empty where no limit was.",
 		}, []string{"call", "errno", "resource"}),
 		consumers: make(map[failingConsumer]int64),
 	}
+	// What inotify(7) documents that a used-up limit causes. An increase from
+	// nothing to 1 is none for Prometheus.
+	for _, known := range knownFailures {
+		c.calls.WithLabelValues(known.Call, text.ErrnoName(known.Errno), string(known.Resource))
+	}
+	return c
 }
 
 // Count adds f.
@@ -85,4 +92,13 @@ func (c *SyscallFailures) Collect(ch chan<- prometheus.Metric) {
 	for _, k := range all[:min(len(all), topSeries)] {
 		ch <- prometheus.MustNewConstMetric(consumerFailures, prometheus.CounterValue, float64(c.consumers[k]), k.namespace, k.pod, k.container, k.comm, k.resource)
 	}
+}
+
+// knownFailures are the calls that fail where a limit is used up.
+var knownFailures = []inotify.SyscallFailure{
+	{Call: "inotify_init1", Errno: int(unix.EMFILE), Resource: inotify.Instances},
+	{Call: "inotify_init1", Errno: int(unix.EMFILE), Resource: inotify.NOFILE},
+	{Call: "inotify_init1", Errno: int(unix.EMFILE), Resource: inotify.InstancesOrNOFILE},
+	{Call: "inotify_init1", Errno: int(unix.ENFILE), Resource: inotify.OpenFiles},
+	{Call: "inotify_add_watch", Errno: int(unix.ENOSPC), Resource: inotify.Watches},
 }

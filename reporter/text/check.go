@@ -36,6 +36,10 @@ func CheckReport(w io.Writer, s reporter.Snapshot, verbose, colour bool) error {
 	if quiet > 0 {
 		fmt.Fprintf(&b, "\n%s: --verbose shows them\n", countNoun(quiet, "more finding needs nothing", "more findings need nothing"))
 	}
+	if s.WorstCase != nil {
+		fmt.Fprintf(&b, "\nmemory: %s\n", s.WorstCase)
+	}
+	nodePolicyLine(&b, s.NodePolicy, colour)
 	b.WriteString("\n" + verdict(s) + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -51,6 +51,10 @@ func sysctlRows(b *strings.Builder, snapshot reporter.Snapshot, colour bool) {
 			value.text = fmt.Sprintf("%s -> %s", s.Value, s.Want)
 			outcome.text += " (would change)"
 		}
+		if s.Op == sysctl.Restore && s.Outcome == sysctl.Drifted && s.Reason == "" {
+			value.text = fmt.Sprintf("%s -> %s", s.Value, s.Want)
+			outcome.text = "would be restored"
+		}
 		rows = append(rows, []cell{{text: string(s.Key)}, value, {text: wantText(s.Rule)}, outcome})
 	}
 	writeRows(b, rows, colour)

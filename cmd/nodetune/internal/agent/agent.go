@@ -116,6 +116,7 @@ func (a *Agent) Run(ctx context.Context, hup <-chan os.Signal) {
 		go a.server.Serve(ctx, addr, a.webHandlers, a.log)
 	}
 	go a.kube.run(ctx, a.config.Load, a.evaluateConditions)
+	go a.proveNodePolicy(ctx)
 	go a.watchdog(ctx)
 	go a.watchSurges(ctx)
 	go a.reload(ctx, a.file, hup)

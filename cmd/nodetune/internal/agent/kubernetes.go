@@ -18,6 +18,8 @@ import (
 // kubernetes settles the conditions, and tells the API server if there is one.
 type kubernetes struct {
 	log    *slog.Logger
+	client *kube.Client // nil without an API server
+	name   string       // of the Node
 	node   *kube.Publisher
 	events *kube.Events // nil without an API server
 	pods   podDemands
@@ -27,7 +29,7 @@ type kubernetes struct {
 }
 
 func newKube(log *slog.Logger, client *kube.Client, name string, p config.ReporterPolicy) *kubernetes {
-	k := &kubernetes{log: log}
+	k := &kubernetes{log: log, client: client, name: name}
 	if client == nil {
 		k.node = kube.NewPublisher(nil, name, p.Conditions, kube.Hooks{})
 		return k

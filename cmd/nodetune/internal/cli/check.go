@@ -14,6 +14,7 @@ import (
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/kube"
 	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -59,12 +60,57 @@ func (o *options) check(cmd *cobra.Command, verbose bool) error {
 	s.Sysctl = sysctlPass(cmd.Context(), o.Roots, cfg, floorsFromUsage(s.Inotify.Value, cfg.Inotify))
 	p.step("reading filesystems and logs")
 	s.Disk = diskPass(cmd.Context(), o.Roots, cfg.Disk)
+	s.WorstCase = worstCase(o.Roots)
+	s.NodePolicy = nodePolicy(cmd.Context())
 	addGuard(&s.Sysctl.Value, o.Roots)
 	p.stop()
 	return o.report(cmd.OutOrStdout(), s, func(w io.Writer) error {
 		return text.CheckReport(w, s, verbose, colour(w))
 	})
 }
+
+// worstCase returns what the limits in force let users pin, or nil where one of
+// them cannot be read.
+func worstCase(roots host.Roots) *sysctl.WorstCase {
+	m, err := sysctl.ReadMachine(roots.Procfs)
+	if err != nil {
+		return nil
+	}
+	tree, err := sysctl.OpenTree(roots.Procfs)
+	if err != nil {
+		return nil
+	}
+	defer tree.Close()
+	w, known := sysctl.WorstCaseOf([]sysctl.Reading{
+		tree.Read(sysctl.MaxUserWatches), tree.Read(sysctl.MaxUserInstances), tree.Read(sysctl.MaxQueuedEvents),
+	}, m)
+	if !known {
+		return nil
+	}
+	return &w
+}
+
+// nodePolicy proves the policy about Nodes with the token of the pod that check runs
+// in, or returns nil where it runs in none of the agent's.
+func nodePolicy(ctx context.Context) *reporter.NodePolicy {
+	flags := kubeFlags{}
+	client, err := flags.client()
+	if client == nil && err == nil {
+		return nil
+	}
+	p := reporter.NodePolicy{State: reporter.NodePolicyUnknown}
+	if err != nil {
+		p.Reason = err.Error()
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, nodePolicyTimeout)
+		defer cancel()
+		p = kube.ProveNodePolicy(ctx, client.Nodes(), flags.nodeName)
+	}
+	return &p
+}
+
+// nodePolicyTimeout bounds how long check waits for an API server.
+const nodePolicyTimeout = 5 * time.Second
 
 // sysctlPass runs one pass over the settings that changes nothing.
 func sysctlPass(ctx context.Context, roots host.Roots, cfg config.Config, needs []sysctl.Need) reporter.Result[sysctl.PassResult] {

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
 	"github.com/nodetune/nodetune/reporter/diagnosis"
 	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/sysctl"
@@ -25,7 +28,7 @@ and line, for systemd-sysctl and for procps' sysctl --system), the kernel memory
 if all of it were used, and what breaks at which count. Without KEY: every key
 of the configuration, a line each.
 
-KEY may be dotted or a path below /proc/sys. The exit code is 3 where a file
+KEY may be dotted, or a path with or without /proc/sys/. The exit code is 3 where a file
 that could change the answer cannot be read.`,
 		Example: `  nodetune explain
   nodetune explain fs.inotify.max_user_watches
@@ -97,7 +100,7 @@ func rulesOf(rules []sysctl.Rule, args []string) ([]sysctl.Rule, error) {
 	if len(args) == 0 {
 		return rules, nil
 	}
-	key, err := sysctl.ParseKey(args[0])
+	key, err := sysctl.ParseKey(strings.TrimPrefix(args[0], "/proc/sys/"))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func rulesOf(rules []sysctl.Rule, args []string) ([]sysctl.Rule, error) {
 		return rules[i : i+1], nil
 	}
 	if err := sysctl.CheckKey(key); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%s", err, config.SuggestKey(string(key)))
 	}
 	return []sysctl.Rule{{Key: key, Op: sysctl.Report, Want: sysctl.Unknown, Ceiling: sysctl.Unknown, Why: "the configuration has no rule for it"}}, nil
 }

@@ -45,6 +45,9 @@ raises what is too low, never lowers, and proves it by reading back.`,
 			return nil
 		},
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
+	})
 	root.SetVersionTemplate("{{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")

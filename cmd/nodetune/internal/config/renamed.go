@@ -45,7 +45,7 @@ func ReclaimClass(flag, name string) (c reclaim.Class, warning string, err error
 	internal, warning := translate(classWords, flag, name)
 	c = reclaim.Class(internal)
 	if !slices.Contains(reclaim.Classes, c) {
-		return c, "", fmt.Errorf("%s %s: is not a class: write one of %s%s", flag, short(name), strings.Join(ReclaimClassNames(), ", "), didYouMean(name, ReclaimClassNames()))
+		return c, "", fmt.Errorf("%s: %q is not a class: write one of %s%s", flag, name, strings.Join(ReclaimClassNames(), ", "), didYouMean(name, ReclaimClassNames()))
 	}
 	return c, warning, nil
 }

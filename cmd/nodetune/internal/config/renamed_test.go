@@ -67,7 +67,7 @@ func TestReclaimClassOfAFlag(t *testing.T) {
 		{"other-archives", "", "", reclaim.ClassOtherArchives},
 		{"foreign-archives", "--class: foreign-archives is the old name of other-archives", "", reclaim.ClassOtherArchives},
 		{"activelogs", "", "; did you mean active-logs?", ""},
-		{"", "", `--class "": is not a class: write one of ballast, archives, other-archives, rotated, orphans, journal, deleted, active-logs, cores, unread`, ""},
+		{"", "", `--class: "" is not a class: write one of ballast, archives, other-archives, rotated, orphans, journal, deleted, active-logs, cores, unread`, ""},
 	} {
 		c, warning, err := ReclaimClass("--class", test.in)
 		if test.err != "" {
