@@ -214,7 +214,7 @@ func (t *guardTask) fail(err error, now time.Time) {
 	t.failed = err.Error()
 	level := slog.LevelWarn
 	if t.agent.config.Load().Sysctl.Guard == sysctl.GuardDefault && errors.Is(err, errors.ErrUnsupported) {
-		level = slog.LevelInfo // nobody has asked for it
+		level = slog.LevelInfo // the configuration does not ask for it
 	}
 	t.agent.log.Log(context.Background(), level, "the sysctl guard is off; the settings are read every half minute", "reason", err)
 }
