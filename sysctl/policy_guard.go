@@ -3,6 +3,7 @@ package sysctl
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // GuardMode is the field sysctl.guard: what the agent does about writes of the
@@ -35,7 +36,7 @@ func (m *GuardMode) UnmarshalJSON(b []byte) error {
 	case `"hold"`:
 		*m = GuardHold
 	default:
-		return fmt.Errorf("%s is not a mode of the guard: want off, observe or hold, or leave the field out", brief(s))
+		return fmt.Errorf("%s is not a mode of the guard: want off, observe or hold, or leave the field out", brief(strings.Trim(s, `"`)))
 	}
 	return nil
 }

@@ -135,6 +135,9 @@ the pool stand above those of the chart, and rules of sysctl go by key. */}}
 {{- $all = list "SYS_PTRACE" "DAC_READ_SEARCH" }}
 {{- if .Values.bpf }}
 {{- $all = concat $all (list "BPF" "PERFMON") }}
+{{- if has .Values.sysctl.guard (list "observe" "hold") }}
+{{- $all = append $all "NET_ADMIN" }}
+{{- end }}
 {{- end }}
 {{- if ne .Values.disk.mode "observe" }}
 {{- $all = concat $all (list "LEASE" "CHOWN" "FOWNER" "DAC_OVERRIDE") }}
@@ -172,6 +175,11 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- end }}
 {{- if and (dig "inotify" "refusals" false $written) (not .Values.refusals) }}
 {{- fail "config.inotify.refusals alone lacks what it needs: set refusals and bpf, which also give the mount and capabilities" }}
+{{- end }}
+{{- if has (dig "sysctl" "guard" "" $written) (list "observe" "hold") }}
+{{- if ne (dig "sysctl" "guard" "" $written) .Values.sysctl.guard }}
+{{- fail "config.sysctl.guard alone lacks what it needs: set sysctl.guard and bpf, which also give the mount and capabilities" }}
+{{- end }}
 {{- end }}
 {{- if and (dig "reporter" "openGate" false $written) (not .Values.startupTaint) }}
 {{- fail "config.reporter.openGate alone lacks what it needs: set startupTaint, which also grants patch of nodes" }}
@@ -211,6 +219,12 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- fail "refusals needs bpf and scan: BPF programs report them" }}
 {{- end }}
 {{- $_ := mergeOverwrite $config (dict "inotify" (dict "refusals" true)) }}
+{{- end }}
+{{- if .Values.sysctl.guard }}
+{{- if and (ne .Values.sysctl.guard "off") (not (and .Values.bpf .Values.scan)) }}
+{{- fail "sysctl.guard needs bpf and scan: a BPF program sees the writes" }}
+{{- end }}
+{{- $_ := mergeOverwrite $config (dict "sysctl" (dict "guard" .Values.sysctl.guard)) }}
 {{- end }}
 {{- if .Values.startupTaint }}
 {{- $_ := mergeOverwrite $config (dict "reporter" (dict "openGate" true)) }}

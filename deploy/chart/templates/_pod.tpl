@@ -151,6 +151,11 @@ containers:
         mountPath: /sys/kernel/tracing
         readOnly: true
       {{- end }}
+      {{- if has $.Values.sysctl.guard (list "observe" "hold") }}
+      - name: cgroup
+        mountPath: /host/root/sys/fs/cgroup
+        readOnly: true
+      {{- end }}
       {{- with $.Values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -220,6 +225,12 @@ volumes:
   - name: tracing
     hostPath:
       path: /sys/kernel/tracing
+      type: Directory
+  {{- end }}
+  {{- if has $.Values.sysctl.guard (list "observe" "hold") }}
+  - name: cgroup
+    hostPath:
+      path: /sys/fs/cgroup
       type: Directory
   {{- end }}
   {{- with $.Values.extraVolumes }}

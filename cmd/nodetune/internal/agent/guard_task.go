@@ -37,10 +37,10 @@ const (
 	unnamedFor = 3 * time.Second
 )
 
-// raiseAgain is when a pass looks at a key whose write the guard has seen. The
+// raiseAgain is when passes look again at a key that was raised at once. The
 // guard sees the write before it takes effect, and the kernel may stop the writer
 // in between.
-var raiseAgain = []time.Duration{0, 2 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}
+var raiseAgain = []time.Duration{2 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}
 
 // guardTask keeps the sysctl guard in the mode that is configured, and reports
 // the writes that it sees.
@@ -214,7 +214,7 @@ func (t *guardTask) fail(err error, now time.Time) {
 	t.failed = err.Error()
 	level := slog.LevelWarn
 	if t.agent.config.Load().Sysctl.Guard == sysctl.GuardDefault && errors.Is(err, errors.ErrUnsupported) {
-		level = slog.LevelInfo // nobody has asked for it
+		level = slog.LevelInfo // the configuration does not ask for it
 	}
 	t.agent.log.Log(context.Background(), level, "the sysctl guard is off; the settings are read every half minute", "reason", err)
 }
@@ -279,7 +279,7 @@ func (t *guardTask) read(ctx context.Context, g *guard.Guard) {
 		w, err := g.Read(ctx)
 		switch {
 		case err == nil:
-			t.seen(w)
+			t.seen(ctx, w)
 			continue
 		case ctx.Err() != nil || errors.Is(err, os.ErrClosed):
 			return
@@ -294,13 +294,14 @@ func (t *guardTask) read(ctx context.Context, g *guard.Guard) {
 }
 
 // seen has the setting raised again, and then reports the write.
-func (t *guardTask) seen(w guard.Write) {
+func (t *guardTask) seen(ctx context.Context, w guard.Write) {
 	now := time.Now()
 	below := belowFloor(t.agent.latest.Snapshot().Sysctl.Value.Rules, w.Key, w.New)
 	t.mu.Lock()
 	raise := below && !w.Held && t.immediate.Allow(canonicalKey(w.Key), now)
 	t.mu.Unlock()
 	if raise {
+		t.agent.raiseNow(ctx) // in this goroutine: each one that it waits for may wait for a processor
 		for _, after := range raiseAgain {
 			time.AfterFunc(after, t.agent.sysctlTask.requestPass)
 		}

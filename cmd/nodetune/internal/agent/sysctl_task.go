@@ -24,7 +24,7 @@ type sysctlTask struct {
 	act    bool
 
 	mu          sync.Mutex          // a surge does not wait for the task
-	unpublished []sysctl.PassResult // what now has seen, and nobody has told yet
+	unpublished []sysctl.PassResult // results of writeNow that no pass has published
 	tree        *sysctl.Tree
 	machine     sysctl.Machine
 	last        sysctl.PassResult
@@ -61,7 +61,7 @@ func (f *sysctlTask) pass(ctx context.Context) error {
 	return nil
 }
 
-// writeNow writes what is asked for in the goroutine of whoever cannot wait, and
+// writeNow writes what is asked for in the goroutine of a caller that cannot wait, and
 // leaves the rest of a pass to the next one. It reports whether it has changed
 // anything.
 func (f *sysctlTask) writeNow(ctx context.Context) bool {

@@ -71,26 +71,35 @@ func TestGuardObserves(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(rootfs) })
+	privtest.Set(t, "fs.epoll.max_user_watches", "524288") // put back at the end
 	s := guardedAgent(t, rootfs, "", "observe")
 	if got := s.series(`nodetune_sysctl_writes_observed_total{direction="lowered",key="` + guardKey + `"}`); got != 0 {
 		t.Errorf("before any write the counter is %v, want 0", got)
 	}
+	// One that raises a key is recorded, and left alone.
+	privtest.Set(t, "fs.inotify.max_queued_events", "131072")
 	var took []time.Duration
 	for range 3 {
-		lower(t, "128")
-		began := time.Now()
-		for !holds(instancesFile, "8192") {
-			if time.Since(began) > 10*time.Second {
-				t.Fatalf("not raised within 10 s; before it took %v\n%s", took, s.log)
+		for _, key := range []string{guardKey, "fs.inotify.max_user_watches", "fs.epoll.max_user_watches"} {
+			file := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
+			floor := privtest.Get(t, key)
+			if err := os.WriteFile(file, []byte("128"), 0); err != nil {
+				t.Fatal(err)
 			}
-			time.Sleep(50 * time.Microsecond)
+			began := time.Now()
+			for !holds(file, floor) {
+				if time.Since(began) > 10*time.Second {
+					t.Fatalf("%s is not raised to %s within 10 s; before it took %v\n%s", key, floor, took, s.log)
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+			took = append(took, time.Since(began))
+			time.Sleep(50 * time.Millisecond) // passes that look again have ended
 		}
-		took = append(took, time.Since(began))
-		time.Sleep(50 * time.Millisecond) // passes that look again have ended
 	}
 	t.Logf("raised again after %v", took)
 	slices.Sort(took)
-	if took[1] > 50*time.Millisecond {
+	if took[len(took)/2] > 50*time.Millisecond {
 		t.Errorf("raised again after %v, want a median below 50 ms", took)
 	}
 	lower(t, "128")
@@ -99,8 +108,6 @@ func TestGuardObserves(t *testing.T) {
 	if !holds(instancesFile, "128") {
 		t.Error("it is raised a fourth time at once")
 	}
-	// One that raises another key is recorded, and left alone.
-	privtest.Set(t, "fs.inotify.max_queued_events", "131072")
 	writer := fmt.Sprintf("cli.test[%d]", os.Getpid())
 	by := "lowered 4 times in the last hour by " + writer
 	s.until("it has counted the writes", func() bool {
