@@ -31,6 +31,7 @@ type Source struct {
 	Policy   inotify.Policy
 	names    *workload.Index
 	failures *FailureTracer // or nil
+	bpfErrs  []error        // why BPF is not the source, or not the only one
 }
 
 func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
@@ -54,15 +55,40 @@ func (h *Source) openKernelSources(procfs string) {
 	types := bpf.NewTypes()
 	defer types.Close()
 	if h.Accounts, err = bpf.Open(procfs, types); err != nil {
+		h.bpfErrs = append(h.bpfErrs, err)
 		h.scanner.SetAccountSource(inotify.Unavailable{Why: err})
 	} else {
 		h.scanner.SetAccountSource(h.Accounts)
 	}
 	if h.walk, err = bpf.OpenWalk(procfs, types); err != nil {
+		h.bpfErrs = append(h.bpfErrs, err)
 		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
 	} else {
 		h.scanner.SetHolderSource(h.walk)
 	}
+}
+
+const (
+	// temporaryRetry is when BPF that failed for a reason that passes is tried
+	// again. Opening takes some 100 ms of CPU.
+	temporaryRetry = 3 * time.Minute
+	// otherRetry is when BPF that failed otherwise is tried again: a lockdown mode
+	// or a permission may change while the agent runs.
+	otherRetry = time.Hour
+)
+
+// RetryAfter returns when to open the source again because BPF failed, or 0.
+func (h *Source) RetryAfter() time.Duration { return retryAfter(h.bpfErrs) }
+
+func retryAfter(failed []error) time.Duration {
+	d := time.Duration(0)
+	for _, err := range failed {
+		if errors.Is(err, bpf.ErrTemporary) {
+			return temporaryRetry
+		}
+		d = otherRetry
+	}
+	return d
 }
 
 // bpfUnavailableReason says why the kernel is not to be asked by itself.
