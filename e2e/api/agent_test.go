@@ -300,6 +300,7 @@ func TestNodesLive(t *testing.T) {
 		says      string // instead of an answer
 	}{
 		{name: "plain", scheme: corev1.URISchemeHTTP},
+		{name: "closed", scheme: corev1.URISchemeHTTP, says: "web.report: open"},
 		{name: "tls", scheme: corev1.URISchemeHTTPS, web: tls},
 		// bcrypt of "test", out of exporter-toolkit's documentation.
 		{
@@ -311,6 +312,14 @@ func TestNodesLive(t *testing.T) {
 			n := makeNode(t, "live-"+tt.name)
 			address, port := outside(t)
 			args := []string{"--dry-run", "--web.listen-address", net.JoinHostPort(address, port)}
+			if tt.says != "web.report: open" {
+				file := filepath.Join(t.TempDir(), "config.yaml")
+				text := "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\nweb: {report: open}\n"
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--config", file)
+			}
 			if tt.web != "" {
 				file := filepath.Join(t.TempDir(), "web.yaml")
 				if err := os.WriteFile(file, []byte(tt.web), 0o600); err != nil {

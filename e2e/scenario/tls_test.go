@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
@@ -34,7 +35,9 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	installText(t, node.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "overlays/tls"))+"\n---\n"+string(b))
+	text := node.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "overlays/tls"))
+	text = strings.Replace(text, "    kind: Configuration\n", "    kind: Configuration\n    web: {report: open}\n", 1)
+	installText(t, text+"\n---\n"+string(b))
 	cluster.Eventually(t, "nodes --live has an answer", func(ctx context.Context) error {
 		out, err := nodetune(ctx, "nodes", "--live", "-o", "json", "--kubeconfig="+node.Kubeconfig)
 		if err != nil {

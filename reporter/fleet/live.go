@@ -160,6 +160,9 @@ func queryAgent(ctx context.Context, client *kube.Client, pod agentPod) *LiveUse
 	if apierrors.IsUnauthorized(err) { // the API server has let us list pods
 		return &LiveUse{Error: fmt.Sprintf("pod %s/%s wants a password, which the API server does not pass on: use TLS without basic_auth_users in --web.config.file, and a NetworkPolicy", pod.namespace, pod.name)}
 	}
+	if apierrors.IsNotFound(err) {
+		return &LiveUse{Error: fmt.Sprintf("pod %s/%s does not answer with its report: set web.report: open in its configuration", pod.namespace, pod.name)}
+	}
 	if err != nil {
 		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -63,13 +64,23 @@ var (
 	}
 )
 
-func collectInotify(ch chan<- prometheus.Metric, r reporter.Result[inotify.Usage]) {
+// inotifySeries remembers which accounts and names have a series. Two scrapes may
+// come at once.
+type inotifySeries struct {
+	mu                             sync.Mutex
+	accounts                       topSet[inotify.Owner]
+	instances, watches, queue, fds topSet[[4]string]
+}
+
+func (t *inotifySeries) collect(ch chan<- prometheus.Metric, r reporter.Result[inotify.Usage]) {
 	if r.At.IsZero() || r.Err != nil {
 		return
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	u := r.Value
-	collectOwners(ch, u.Accounts)
-	collectConsumers(ch, u.Processes)
+	t.collectOwners(ch, u.Accounts)
+	t.collectConsumers(ch, u.Processes)
 	gauge(ch, openFiles, float64(u.Limits.OpenFiles))
 	limit(ch, openFilesLimit, u.Limits.FileMax)
 	if u.Source == inotify.SourceKernel {
@@ -91,9 +102,20 @@ func collectInotify(ch chan<- prometheus.Metric, r reporter.Result[inotify.Usage
 	gauge(ch, scanUnreadable, float64(unreadable))
 }
 
-// collectOwners sends the accounts, which come with the fullest first.
-func collectOwners(ch chan<- prometheus.Metric, accounts []inotify.Account) {
-	for _, a := range accounts[:min(len(accounts), topSeries)] {
+// collectOwners sends the accounts, which come with the fullest first. Those of user
+// namespaces below the node's are left out: any process can make more of them.
+func (t *inotifySeries) collectOwners(ch chan<- prometheus.Metric, accounts []inotify.Account) {
+	var ranked []inotify.Owner
+	for _, a := range accounts {
+		if a.Level == 0 {
+			ranked = append(ranked, a.Owner)
+		}
+	}
+	shown := t.accounts.pick(ranked)
+	for _, a := range accounts {
+		if a.Level != 0 || !shown[a.Owner] {
+			continue
+		}
 		labels := []string{strconv.FormatUint(a.UserNS, 10), strconv.FormatUint(uint64(a.UID), 10)}
 		if a.InstancesQuality != inotify.Unknown {
 			gauge(ch, ownerInstances, float64(a.Instances), labels...)
@@ -141,32 +163,37 @@ func consumers(processes []inotify.Process) []consumer {
 	return all
 }
 
-func collectConsumers(ch chan<- prometheus.Metric, processes []inotify.Process) {
+func (t *inotifySeries) collectConsumers(ch chan<- prometheus.Metric, processes []inotify.Process) {
 	all := consumers(processes)
-	top := func(more func(a, b consumer) int) []consumer {
+	top := func(set *topSet[[4]string], more func(a, b consumer) int) []consumer {
 		slices.SortFunc(all, func(a, b consumer) int {
 			return cmp.Or(more(a, b), slices.Compare(a.name[:], b.name[:]))
 		})
-		return all[:min(len(all), topSeries)]
+		ranked := make([][4]string, len(all))
+		for i, c := range all {
+			ranked[i] = c.name
+		}
+		shown := set.pick(ranked)
+		return slices.DeleteFunc(slices.Clone(all), func(c consumer) bool { return !shown[c.name] })
 	}
-	for _, c := range top(func(a, b consumer) int { return cmp.Compare(b.instances, a.instances) }) {
+	for _, c := range top(&t.instances, func(a, b consumer) int { return cmp.Compare(b.instances, a.instances) }) {
 		if c.instances > 0 {
 			gauge(ch, consumerInstances, float64(c.instances), c.name[:]...)
 		}
 	}
-	for _, c := range top(func(a, b consumer) int { return cmp.Compare(b.watches, a.watches) }) {
+	for _, c := range top(&t.watches, func(a, b consumer) int { return cmp.Compare(b.watches, a.watches) }) {
 		if c.watches > 0 && c.watchesKnown {
 			gauge(ch, consumerWatches, float64(c.watches), c.name[:]...)
 		}
 	}
-	for _, c := range top(func(a, b consumer) int { return cmp.Compare(b.queue, a.queue) }) {
+	for _, c := range top(&t.queue, func(a, b consumer) int { return cmp.Compare(b.queue, a.queue) }) {
 		if c.queue > 0 {
 			gauge(ch, consumerQueue, float64(c.queue), c.name[:]...)
 			gauge(ch, consumerQueueLimit, float64(c.queueLimit), c.name[:]...)
 		}
 	}
 	nearest := func(a, b consumer) int { return cmp.Compare(b.nofile.Percent(b.fds), a.nofile.Percent(a.fds)) }
-	for _, c := range top(nearest) {
+	for _, c := range top(&t.fds, nearest) {
 		if c.nofile >= 0 {
 			gauge(ch, fdUsed, float64(c.fds), c.name[:]...)
 			gauge(ch, fdLimit, float64(c.nofile), c.name[:]...)

@@ -17,6 +17,7 @@ import (
 // progress of the tasks, and counters of what nodetune did. A scrape starts no
 // pass and waits for none.
 type Exporter struct {
+	inotify  inotifySeries
 	snapshot func() reporter.Snapshot
 	passes   func() []health.Pass
 	registry *prometheus.Registry
@@ -94,7 +95,7 @@ func (m *Exporter) Describe(ch chan<- *prometheus.Desc) {
 func (m *Exporter) Collect(ch chan<- prometheus.Metric) {
 	s := m.snapshot()
 	collectSysctl(ch, s.Sysctl)
-	collectInotify(ch, s.Inotify)
+	m.inotify.collect(ch, s.Inotify)
 	collectDisk(ch, s.Disk)
 	collectOmitted(ch, s.Omitted())
 	collectNodePolicy(ch, s.NodePolicy)

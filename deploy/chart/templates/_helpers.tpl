@@ -187,6 +187,12 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- if and (dig "reporter" "podDemands" "enabled" false $written) (not .Values.podDemands.enabled) }}
 {{- fail "config.reporter.podDemands.enabled alone lacks what it needs: set podDemands.enabled, which also grants list and watch of pods" }}
 {{- end }}
+{{- if and (eq (dig "web" "report" "closed" $written) "authorised") (ne .Values.report "authorised") }}
+{{- fail "config.web.report: authorised alone lacks what it needs: set report, which also grants create of tokenreviews and subjectaccessreviews" }}
+{{- end }}
+{{- if and (eq .Values.report "authorised") (not .Values.kubernetes) }}
+{{- fail "report: authorised needs kubernetes: the API server is asked about each token" }}
+{{- end }}
 {{- if and (dig "inotify" "raiseNOFILE" (list) $written) (not (or .Values.hostPID .Values.exact)) }}
 {{- fail "config.inotify.raiseNOFILE needs hostPID: prlimit(2) takes the pid of the host" }}
 {{- end }}
@@ -231,6 +237,9 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- end }}
 {{- if .Values.podDemands.enabled }}
 {{- $_ := mergeOverwrite $config (dict "reporter" (dict "podDemands" (dict "enabled" true "namespaces" .Values.podDemands.namespaces))) }}
+{{- end }}
+{{- if ne .Values.report "closed" }}
+{{- $_ := mergeOverwrite $config (dict "web" (dict "report" .Values.report)) }}
 {{- end }}
 {{- toYaml $config }}
 {{- end }}

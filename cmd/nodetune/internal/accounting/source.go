@@ -19,7 +19,6 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/inotify/procscan"
-	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
 
@@ -29,8 +28,9 @@ type Source struct {
 	Accounts *bpf.Table // or nil
 	walk     *bpf.Walk  // or nil
 	Policy   inotify.Policy
-	names    *workload.Index
+	names    *names
 	failures *FailureTracer // or nil
+	bpfErrs  []error        // why BPF is not the source, or not the only one
 }
 
 func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
@@ -38,7 +38,7 @@ func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Source{scanner: scanner, Policy: p, names: workload.NewIndex(roots.Rootfs)}
+	h := &Source{scanner: scanner, Policy: p, names: newNames(roots.Rootfs)}
 	h.openKernelSources(roots.Procfs)
 	return h, nil
 }
@@ -54,15 +54,40 @@ func (h *Source) openKernelSources(procfs string) {
 	types := bpf.NewTypes()
 	defer types.Close()
 	if h.Accounts, err = bpf.Open(procfs, types); err != nil {
+		h.bpfErrs = append(h.bpfErrs, err)
 		h.scanner.SetAccountSource(inotify.Unavailable{Why: err})
 	} else {
 		h.scanner.SetAccountSource(h.Accounts)
 	}
 	if h.walk, err = bpf.OpenWalk(procfs, types); err != nil {
+		h.bpfErrs = append(h.bpfErrs, err)
 		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
 	} else {
 		h.scanner.SetHolderSource(h.walk)
 	}
+}
+
+const (
+	// temporaryRetry is when BPF that failed for a reason that passes is tried
+	// again. Opening takes some 100 ms of CPU.
+	temporaryRetry = 3 * time.Minute
+	// otherRetry is when BPF that failed otherwise is tried again: a lockdown mode
+	// or a permission may change while the agent runs.
+	otherRetry = time.Hour
+)
+
+// RetryAfter returns when to open the source again because BPF failed, or 0.
+func (h *Source) RetryAfter() time.Duration { return retryAfter(h.bpfErrs) }
+
+func retryAfter(failed []error) time.Duration {
+	d := time.Duration(0)
+	for _, err := range failed {
+		if errors.Is(err, bpf.ErrTemporary) {
+			return temporaryRetry
+		}
+		d = otherRetry
+	}
+	return d
 }
 
 // bpfUnavailableReason says why the kernel is not to be asked by itself.
@@ -100,7 +125,7 @@ func (h *Source) RefreshNames() error { return h.names.Refresh() }
 
 // Find returns the processes whose program, pod or unit is called name.
 func (h *Source) Find(ctx context.Context, name string) ([]procscan.ProcessName, error) {
-	return h.scanner.Find(ctx, name, h.names)
+	return h.scanner.Find(ctx, name, h.names.last)
 }
 
 // Probe makes the next pass take instances in the name of the user of a process,
@@ -119,7 +144,7 @@ func (h *Source) Probe(pid int) error {
 func (h *Source) Inspect(pid int, u inotify.Usage) (inotify.ProcessDetail, error) {
 	s, err := h.scanner.Inspect(pid, u)
 	if err == nil {
-		s.Name(h.names)
+		s.Name(h.names.last)
 	}
 	return s, err
 }
@@ -150,7 +175,7 @@ func (h *Source) Usage(ctx context.Context) (inotify.Usage, error) {
 	if named != nil {
 		u.Unknown = append(u.Unknown, inotify.Gap{What: "names of pods that started since", Why: named.Error()})
 	}
-	u.Name(h.names)
+	u.Name(h.names.last)
 	u.Findings, u.Unseen = inotify.Pressure(u, h.Policy), inotify.Unseen(u, h.Policy)
 	if h.failures != nil {
 		if _, _, err := h.failures.Read(time.Now()); err != nil {

@@ -47,6 +47,8 @@ type inotifyTask struct {
 
 	source       *accounting.Source
 	surges       *surgeWatcher
+	stopClosing  func() bool // of the notifier, when the agent ends
+	retrySource  time.Time   // when BPF that failed is tried again; zero: never
 	history      inotify.History
 	heldBack     map[string]string // why a limit is not raised, as it was logged
 	cost         time.Duration     // CPU time of the last pass
@@ -110,7 +112,12 @@ var errNoProcesses = errors.New("no processes")
 // count makes one pass with the policy in force.
 func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 	policy := t.agent.config.Load().Inotify
-	if t.source != nil && !reflect.DeepEqual(t.source.Policy, policy) {
+	retry := t.source != nil && !t.retrySource.IsZero() && time.Now().After(t.retrySource)
+	if t.source != nil && (retry || !reflect.DeepEqual(t.source.Policy, policy)) {
+		if t.stopClosing != nil {
+			t.stopClosing() // it would keep the notifier's mappings
+			t.stopClosing = nil
+		}
 		t.surges.setSource(nil)
 		t.source.Close()
 		t.source = nil
@@ -124,6 +131,10 @@ func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 			return inotify.Usage{}, err
 		}
 		t.source = h
+		t.retrySource = time.Time{}
+		if d := h.RetryAfter(); d > 0 {
+			t.retrySource = time.Now().Add(jitter(d))
+		}
 		if h.Accounts != nil {
 			t.surges.setSource(h.Accounts)
 			t.startNotifier(ctx, h.Accounts)
@@ -139,7 +150,7 @@ func (t *inotifyTask) startNotifier(ctx context.Context, table *bpf.Table) {
 		t.agent.log.Info("no BPF notification of surges; polling ten times a second", "err", err)
 		return
 	}
-	context.AfterFunc(ctx, func() { _ = alarm.Close() })
+	t.stopClosing = context.AfterFunc(ctx, func() { _ = alarm.Close() })
 	t.surges.start(ctx, alarm)
 }
 
