@@ -11,8 +11,8 @@ import (
 )
 
 // CopyAttributes gives to what from has beside its content: owner, POSIX ACL,
-// SELinux label, user attributes, and last the mode, so that nobody gets at the
-// file before it is as closed as the old one was.
+// SELinux label, user attributes, and last the mode, so that no other user
+// can open the file before it is as closed as the old one was.
 func CopyAttributes(to, from *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(from.Fd()), &st); err != nil {

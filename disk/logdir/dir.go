@@ -13,8 +13,8 @@ import (
 )
 
 // Dir is an open directory of logs. Whatever is done to a file in it is done
-// through this descriptor and a plain name, so that nobody who swaps
-// directories and links meanwhile leads it elsewhere.
+// through this descriptor and a plain name, so that a program
+// that swaps directories and links meanwhile cannot lead it elsewhere.
 type Dir struct {
 	FD   int
 	Path string // for messages
@@ -54,8 +54,8 @@ func OpenDir(rootfs hostfs.Root, logPaths []string, dir string) (*Dir, error) {
 	return d, nil
 }
 
-// checkOwner refuses a directory in which somebody else could exchange a file under
-// our hands, as logrotate does without su.
+// checkOwner refuses a directory in which another user could exchange a file
+// during a rotation, as logrotate does without su.
 func (d *Dir) checkOwner() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(d.FD, &st); err != nil {
@@ -151,8 +151,8 @@ func (d *Dir) IsFile(name string, f *os.File) (bool, error) {
 	return a.Ino == b.Ino && a.Dev == b.Dev, nil
 }
 
-// Create makes a new file that only root can read: whoever opened it while its
-// owner and mode are still being set would keep it open.
+// Create makes a new file that only root can read: a process that opened it while
+// its owner and mode are still being set would keep it open.
 func (d *Dir) Create(name string) (*os.File, error) {
 	return d.openLocked(name, unix.O_EXCL)
 }
@@ -172,8 +172,8 @@ func (d *Dir) openLocked(name string, flags int) (*os.File, error) {
 }
 
 // Lock takes the lock of the file name that is being worked on, flock(2): what
-// is not locked was left behind by a run that was killed. Whoever else had the
-// lock until now may have renamed or removed the file: then f is not ours.
+// is not locked was left behind by a run that was killed. The process that had
+// the lock until now may have renamed or removed the file: then f is not ours.
 func (d *Dir) Lock(name string, f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -190,8 +190,8 @@ func (d *Dir) Lock(name string, f *os.File) error {
 }
 
 // LockLog lets one nodetune at a time rotate the log base, until release. The lock
-// is a file that nobody but root can open: a lock of the log itself is for anybody
-// who may read it, and would keep it from ever being rotated.
+// is a file that only root can open: any reader of the log could lock the log
+// itself, and would keep it from ever being rotated.
 func (d *Dir) LockLog(base string) (release func(), err error) {
 	name := "." + base + LockSuffix
 	f, err := d.openLocked(name, unix.O_NONBLOCK)
@@ -204,8 +204,8 @@ func (d *Dir) LockLog(base string) (release func(), err error) {
 	}, nil
 }
 
-// RemoveStale removes what a killed run has left under name, of no use to anybody:
-// nobody works on it, and nobody has it open.
+// RemoveStale removes what a killed run has left under name, which is of no
+// use: no run works on it, and no process has it open.
 func (d *Dir) RemoveStale(name string) error {
 	f, _, err := d.OpenFile(name, unix.O_RDONLY)
 	if errors.Is(err, unix.ENOENT) {
@@ -221,8 +221,8 @@ func (d *Dir) RemoveStale(name string) error {
 	return d.Remove(name)
 }
 
-// RemoveStaleEmpty is abandoned for a file that was to become a log and, unless
-// somebody has found it already, has no line.
+// RemoveStaleEmpty is RemoveStale for a file that was to become a log and, unless
+// a writer has found it already, has no line.
 func (d *Dir) RemoveStaleEmpty(name string) error {
 	var st unix.Statx_t
 	if err := hostfs.Statx(d.FD, []byte(name+"\x00"), &st); err != nil || st.Size > 0 {
@@ -235,8 +235,8 @@ func (d *Dir) RemoveStaleEmpty(name string) error {
 func (d *Dir) Rename(from, to string) error {
 	err := unix.Renameat2(d.FD, from, d.FD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) {
-		// FUSE, NFS and others take no flags, rename(2). Between look and rename
-		// nobody else makes this name: own has refused such a directory.
+		// FUSE, NFS and others take no flags, rename(2). Between check and
+		// rename no other user makes this name: checkOwner has refused such a directory.
 		var st unix.Statx_t
 		if err = hostfs.Statx(d.FD, []byte(to+"\x00"), &st); err == nil {
 			err = unix.EEXIST
@@ -311,8 +311,8 @@ const (
 	LockSuffix = ".lock" // empty: the log is being rotated
 )
 
-// ErrInUse says that an archive cannot be touched yet.
-var ErrInUse = errors.New("somebody has it open")
+// ErrInUse means that an archive cannot be changed yet.
+var ErrInUse = errors.New("another process has it open")
 
 func CheckUnused(f *os.File) error {
 	idle, err := Probe(int(f.Fd()))
@@ -341,7 +341,7 @@ func (d *Dir) OpenSubdir(name string) (*Dir, error) {
 }
 
 // CheckNotOpen returns an error unless name is a link, which is not followed (Docker's
-// logs are), or a file that nobody has open.
+// logs are), or a file that no process has open.
 func (d *Dir) CheckNotOpen(name string) error {
 	var st unix.Statx_t
 	if err := hostfs.Statx(d.FD, []byte(name+"\x00"), &st); err != nil {

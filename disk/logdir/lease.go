@@ -10,11 +10,11 @@ import (
 // Usage says who else has a file open.
 type Usage int
 
-// The answers of a lease, from bad to good for whoever wants to remove the file.
+// The answers of a lease, from bad to good for a removal of the file.
 const (
-	UsedByWriter Usage = iota // somebody may write to it
-	UsedByReader              // somebody reads it, nobody writes
-	Unused                    // nobody else has it open
+	UsedByWriter Usage = iota // a process may write to it
+	UsedByReader              // a process reads it, none writes
+	Unused                    // no other process has it open
 )
 
 func (i Usage) String() string { return [...]string{"written", "held", "unheld"}[i] }
@@ -25,8 +25,8 @@ var ErrNoLease = errors.New("no lease")
 
 // Probe asks the kernel whether anybody but fd has this inode open, in any
 // mount namespace and under any name, without looking at a single process:
-// fcntl(2) F_SETLEASE grants a read lease only where nobody has it open for
-// writing, a write lease only where nobody else has it open at all. A shared
+// fcntl(2) F_SETLEASE grants a read lease only where no process has it open
+// for writing, a write lease only where no other process has it open at all. A shared
 // writable mapping counts as open for writing; what is opened with O_PATH does
 // not count.
 //
@@ -56,7 +56,7 @@ func noLease(err error) error {
 }
 
 // lease takes, and F_UNLCK gives back, a lease of the kind. It goes to the
-// kernel without telling the scheduler: the call never sleeps.
+// kernel without notifying the scheduler: the call never sleeps.
 func lease(fd, kind int) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETLEASE, uintptr(kind))
 	if errno != 0 {

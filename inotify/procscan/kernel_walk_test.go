@@ -9,7 +9,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 )
 
-// told is a walk that found what it says.
+// fixedHolders is a walk with a given result.
 type fixedHolders struct{ held inotify.DescriptorTableScan }
 
 func (t fixedHolders) Holders() (inotify.DescriptorTableScan, error) { return t.held, nil }

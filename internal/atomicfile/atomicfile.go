@@ -28,7 +28,7 @@ func write(dir *os.Root, name, temp string, content []byte, perm fs.FileMode) er
 	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// O_EXCL does not follow a link that somebody put there.
+	// O_EXCL does not follow a link that another user put there.
 	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err

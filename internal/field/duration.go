@@ -22,7 +22,7 @@ func (Duration) JSONSchema() string {
 	return `{"type":"string","pattern":"^[0-9]"}`
 }
 
-// UnmarshalJSON reads "30s". A bare number is refused: nobody can see its unit.
+// UnmarshalJSON reads "30s". A bare number is refused: it does not show its unit.
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {

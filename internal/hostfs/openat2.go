@@ -125,8 +125,8 @@ func openat2(dir int, path []byte, how unix.OpenHow) (int, error) {
 		if errno == 0 {
 			return int(fd), nil
 		}
-		// EAGAIN: a rename or mount raced with the lookup, openat2(2). Whoever
-		// keeps renaming must not keep us.
+		// EAGAIN: a rename or mount raced with the lookup, openat2(2). A
+		// program that keeps renaming must not delay this one for ever.
 		if errno != unix.EINTR && (errno != unix.EAGAIN || tries > 16) {
 			return -1, errno
 		}
@@ -173,8 +173,8 @@ type Inode struct{ Dev, Ino uint64 }
 
 func Time(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 
-// Born returns when the file began; filesystems without a birth time tell at
-// least when it last changed.
+// Born returns when the file began; filesystems without a birth time
+// give the time of its last change.
 func Born(st *unix.Statx_t) unix.StatxTimestamp {
 	if st.Mask&unix.STATX_BTIME == 0 {
 		return st.Ctime

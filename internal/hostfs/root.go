@@ -76,7 +76,7 @@ func WithEtc(procfs string, host Root) (Root, func(), error) {
 }
 
 // Device names the filesystem that a directory lies on as mountinfo does, ""
-// where that cannot be told.
+// where it is not known.
 func (r Root) Device(dir string) string {
 	fd, err := r.OpenDir(dir, unix.O_PATH)
 	if err != nil {
@@ -161,7 +161,7 @@ func Open(rootfs string) (Root, error) {
 
 func (r Root) Close() error { return unix.Close(int(r)) }
 
-// Below returns what follows dir in p: "" for dir itself, "a/b" below it.
+// Below returns the path of p relative to dir: "" for dir itself, "a/b" below it.
 func Below(p, dir string) (rel string, ok bool) {
 	if dir == "/" {
 		return strings.TrimPrefix(p, "/"), true

@@ -1,4 +1,4 @@
-// Package instances tells inotify instances apart and reads their watches
+// Package instances distinguishes inotify instances and reads their watches
 // without doing harm: descriptors that share one count once, and a record is
 // read only when it is known not to be too large for the owner, who is held up
 // meanwhile, and for this process, whose memory cgroup is charged.

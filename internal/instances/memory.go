@@ -110,7 +110,7 @@ func (m memory) freeInHierarchy(root, path, limit, usage, reclaimable string) in
 
 // bound returns how many watches the kernel memory of a cgroup has room for,
 // at 80 bytes for a mark (struct inotify_inode_mark since 2.6.31 has never
-// been smaller on 64 bits), which are charged to whoever adds the watch. It is
+// been smaller on 64 bits), which are charged to the process that adds the watch. It is
 // a very large number where the cgroup has no accounting of kernel memory,
 // which is what 0 says: every process has a kernel stack.
 func (m memory) bound(cgroup string) int64 {

@@ -45,11 +45,11 @@ const (
 	// the lock of the instance: 1.9 to 2.2 µs were measured.
 	watchCost = 2 * time.Microsecond
 	// largeWatches hold up the owner for 20 ms. An instance that has them is
-	// read so seldom that it is held up for one part in seldom of the time,
+	// read so rarely that it is held up for one part in rarely of the time,
 	// and one that may have more than maxRead is not read where this many
 	// are to be expected.
 	largeWatches = 10_000
-	seldom       = 1000
+	rarely       = 1000
 	// watchesPerTick is what a tick (10 ms) of CPU time is enough for: an
 	// inotify_add_watch(2) was measured with 4.5 µs.
 	watchesPerTick = 2500
@@ -84,7 +84,7 @@ func (r *readBudget) allow(c candidate) bool {
 		r.tooMuch++
 	case c.watches > r.maxRead, most > r.maxRead && expected > min(largeWatches, r.maxRead):
 		r.tooLarge++
-	case c.watches > largeWatches && c.age < time.Duration(c.watches)*watchCost*seldom, r.credit <= 0:
+	case c.watches > largeWatches && c.age < time.Duration(c.watches)*watchCost*rarely, r.credit <= 0:
 		r.later++
 	default:
 		return true

@@ -59,7 +59,7 @@ func TestRationLastOneIsKnownUnread(t *testing.T) {
 }
 
 func TestRationReadsWhatIsNotTooLarge(t *testing.T) {
-	// 30,000 at most, whoever has them.
+	// 30,000 at most, in whichever instance.
 	read := play(newRation(30_050), []candidate{{effort: 7}, {effort: 0}, {effort: 1}}, []int64{30_000, 20, 10})
 	if len(read) != 3 {
 		t.Errorf("read %v", read)

@@ -14,7 +14,7 @@ import (
 )
 
 // TestReader counts the instances of this process: a small one in every pass,
-// a large one seldom, and both through any of their descriptors.
+// a large one rarely, and both through any of their descriptors.
 func TestReader(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_watches", "192536")

@@ -137,12 +137,17 @@ func (p *Process) FDCount() (n int, ok bool) {
 	return int(st.Size), true
 }
 
-// StatFD returns stat(2) of the file behind a descriptor. It asks the file
-// system: do not use it for descriptors on one that may hang.
+// StatFD returns the device, inode, mode, size and owner of the file behind a
+// descriptor, as [Process.StatxFD] reads them: it does not hang on a dead mount.
 func (p *Process) StatFD(fd int) (unix.Stat_t, error) {
-	var st unix.Stat_t
-	err := fstatat(p.table, p.fdName("fd/", fd), &st)
-	return st, err
+	var x unix.Statx_t
+	if err := p.StatxFD(fd, &x); err != nil {
+		return unix.Stat_t{}, err
+	}
+	return unix.Stat_t{
+		Dev: unix.Mkdev(x.Dev_major, x.Dev_minor), Ino: x.Ino, Mode: uint32(x.Mode), Size: int64(x.Size),
+		Uid: x.Uid, Gid: x.Gid,
+	}, nil
 }
 
 // StatxFD fills st for the file behind a descriptor with what the kernel has in
@@ -181,7 +186,7 @@ func (p *Process) FDInfo(fd int) (FDInfo, error) {
 // some 2 µs a watch, in a buffer of the next power of two above 120 to 170
 // bytes a watch that is charged to the memory cgroup of the reader, under a
 // lock that inotify_add_watch(2) of the owner waits for. With 190,000 watches
-// that is 400 ms, 32 MiB, and 170 ms at worst. Whoever calls this bounds it.
+// that is 400 ms, 32 MiB, and 170 ms at worst. The caller bounds it.
 func (p *Process) Watches(fd int, each func(Watch)) (int, error) {
 	f, err := openat(p.table, p.fdName("fdinfo/", fd), unix.O_RDONLY)
 	if err != nil {

@@ -23,7 +23,7 @@ func openat(dir int, name []byte, flags int) (int, error) {
 }
 
 // readlinkat reads the NUL-terminated link name below dir. Links of /proc are
-// made from memory and never wait for a device, so the scheduler is not told.
+// made from memory and never wait for a device, so the scheduler is not notified.
 func readlinkat(dir int, name, buf []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_READLINKAT, uintptr(dir), uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0)
 	if errno != 0 {

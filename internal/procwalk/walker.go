@@ -79,7 +79,7 @@ func (w *Walker) Close() error {
 // InHostPIDNamespace reports whether the pids in this procfs are the ones that this process
 // would hand to the kernel. They are not where another pid namespace's procfs
 // is mounted, as with a hostPath of /proc in a pod without hostPID; calls
-// that take a pid would then reach somebody else.
+// that take a pid would then reach another process.
 func (w *Walker) InHostPIDNamespace() bool { return w.ours }
 
 // Self is the pid that this process has in this procfs, which is not
@@ -109,7 +109,7 @@ func (w *Walker) givesFDCount() bool {
 	return fstatat(w.root, []byte("self/fd\x00"), &st) == nil && st.Size > 0
 }
 
-// Visitor is told what a walk passes. Functions that are nil are not called.
+// Visitor is called with what a walk meets. Functions that are nil are not called.
 type Visitor struct {
 	// Enter is called for every table, before its descriptors. Where it
 	// returns false they are not read; a nil Enter wants them all.

@@ -16,7 +16,7 @@ const (
 type Log struct {
 	Workload
 	Restart int    // N of N.log: how often the container had restarted
-	Rotated string // what follows N.log: "", .20060102-150405, .20060102-150405.gz, …
+	Rotated string // the suffix after N.log: "", .20060102-150405, .20060102-150405.gz, …
 }
 
 // ParseLogPath returns whose log this absolute path of the host is: below

@@ -6,8 +6,8 @@
 // (POD_NAMESPACE_CONTAINER-ID.log). No link is followed and no log is opened.
 // uid 0 without capabilities suffices: the kubelet keeps /var/log/pods 0750.
 //
-// The names are hints for people and labels, not proof of identity: whoever
-// owns a delegated cgroup names what is below it. So the outermost pod of a
+// The names are hints for people and labels, not proof of identity: the
+// owner of a delegated cgroup names what is below it. So the outermost pod of a
 // path counts, which is the one this node's kubelet made, and nothing below
 // user.slice is ever taken for a pod. Do not act upon a file because of them.
 package workload
