@@ -24,6 +24,8 @@ func TestCoreDumps(t *testing.T) {
 	proc, root := t.TempDir(), t.TempDir()
 	disktest.Must(t, os.MkdirAll(filepath.Join(proc, "sys/kernel"), 0o755))
 	disktest.WriteFile(t, filepath.Join(proc, "sys/kernel/core_pattern"), "/var/cores/core.%e.%p\n")
+	disktest.Must(t, os.MkdirAll(filepath.Join(proc, "self"), 0o755))
+	disktest.WriteFile(t, filepath.Join(proc, "self/mountinfo"), disktest.ReadFile(t, "/proc/self/mountinfo"))
 	cores := filepath.Join(root, "var/cores")
 	disktest.Must(t, os.MkdirAll(cores, 0o755))
 	disktest.Must(t, os.MkdirAll(filepath.Join(root, "var/log"), 0o755))

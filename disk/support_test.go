@@ -134,7 +134,7 @@ func TestSupport(t *testing.T) {
 			"root/etc/systemd/system/k3s.service":                                    "[Service]\nExecStart=/usr/local/bin/k3s \\\n server\n",
 		}, procs: []fakeProcess{{comm: "k3s-server", cgroup: "/system.slice/k3s.service", cmdline: "/usr/local/bin/k3s"}}}, nodefs: "8%"},
 		"k3s on OpenRC": {layout: layout{procs: []fakeProcess{{comm: "k3s-agent", cgroup: "/", cmdline: "/usr/local/bin/k3s"}}},
-			nodefs: "5%", finding: "KubeletValueRejected k3s hides its command line"},
+			nodefs: "5%", finding: "NotSeen k3s hides its command line"},
 		"RKE2": {layout: layout{files: map[string]string{"root/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00.conf": config},
 			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/rke2-server.service", cmdline: "kubelet --config-dir=/var/lib/rancher/rke2/agent/etc/kubelet.conf.d"}}}, nodefs: "12%"},
 		"k0s": {layout: layout{files: map[string]string{"root/run/k0s/kubelet.yaml": config, pods("/var/lib/k0s/kubelet"): ""},
