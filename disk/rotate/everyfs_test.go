@@ -221,7 +221,7 @@ func losesLines(t *testing.T, dir string, inPlace bool) int {
 // writer with it.
 func TestRotateKilledWithoutExchange(t *testing.T) {
 	privtest.Root(t)
-	dir := disktest.Subdir(t, filesystem{kind: "fuse", size: 64 << 20}.mount(t))
+	dir := disktest.Subdir(t, filesystem{kind: "fuse", size: 256 << 20}.mount(t))
 	file := filepath.Join(dir, "app.log")
 	w := disktest.StartWriter(t, file, "RATE=10000", "REOPEN=1")
 	disktest.Must(t, os.Chmod(file, 0o604))
