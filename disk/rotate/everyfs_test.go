@@ -28,13 +28,13 @@ type filesystem struct {
 }
 
 var everyFilesystem = []filesystem{
-	{"ext4", 64 << 20, true, true},
-	{"ext3", 64 << 20, true, false},
+	{"ext4", 256 << 20, true, true},
+	{"ext3", 256 << 20, true, false},
 	{"xfs", 320 << 20, true, true},
-	{"btrfs", 128 << 20, true, false},
-	{"tmpfs", 64 << 20, true, false},
-	{"overlay", 64 << 20, true, true}, // on an ext4
-	{"fuse", 64 << 20, false, false},  // the ext4 of fuse2fs(1)
+	{"btrfs", 256 << 20, true, false},
+	{"tmpfs", 256 << 20, true, false},
+	{"overlay", 256 << 20, true, true}, // on an ext4
+	{"fuse", 256 << 20, false, false},  // the ext4 of fuse2fs(1)
 }
 
 // mount makes a new filesystem and returns where it is.
