@@ -52,6 +52,10 @@ func Compress(ctx context.Context, d *logdir.Dir, name string, c Compression) (e
 	if err := logdir.CheckUnused(src); err != nil {
 		return err
 	}
+	// What it becomes is not known: a fifth, or as much as it is.
+	if err := CheckRoom(src, min(st.Size, st.Blocks*512, RoomStep)); err != nil {
+		return err
+	}
 	part := "." + name + c.Suffix() + logdir.PartSuffix
 	if err := d.RemoveStale(part); err != nil {
 		return err
@@ -69,7 +73,7 @@ func Compress(ctx context.Context, d *logdir.Dir, name string, c Compression) (e
 	sum := crc32.NewIEEE()
 	var n int64
 	err = idleIO(func() error {
-		n, err = encode(ctx, dst, io.TeeReader(src, sum), c)
+		n, err = encode(ctx, &roomyFile{File: dst}, io.TeeReader(src, sum), c)
 		return err
 	})
 	if err == nil {

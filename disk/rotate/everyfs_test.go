@@ -28,13 +28,13 @@ type filesystem struct {
 }
 
 var everyFilesystem = []filesystem{
-	{"ext4", 64 << 20, true, true},
-	{"ext3", 64 << 20, true, false},
+	{"ext4", 256 << 20, true, true},
+	{"ext3", 256 << 20, true, false},
 	{"xfs", 320 << 20, true, true},
-	{"btrfs", 128 << 20, true, false},
-	{"tmpfs", 64 << 20, true, false},
-	{"overlay", 64 << 20, true, true}, // on an ext4
-	{"fuse", 64 << 20, false, false},  // the ext4 of fuse2fs(1)
+	{"btrfs", 256 << 20, true, false},
+	{"tmpfs", 256 << 20, true, false},
+	{"overlay", 256 << 20, true, true}, // on an ext4
+	{"fuse", 256 << 20, false, false},  // the ext4 of fuse2fs(1)
 }
 
 // mount makes a new filesystem and returns where it is.
@@ -221,7 +221,7 @@ func losesLines(t *testing.T, dir string, inPlace bool) int {
 // writer with it.
 func TestRotateKilledWithoutExchange(t *testing.T) {
 	privtest.Root(t)
-	dir := disktest.Subdir(t, filesystem{kind: "fuse", size: 64 << 20}.mount(t))
+	dir := disktest.Subdir(t, filesystem{kind: "fuse", size: 256 << 20}.mount(t))
 	file := filepath.Join(dir, "app.log")
 	w := disktest.StartWriter(t, file, "RATE=10000", "REOPEN=1")
 	disktest.Must(t, os.Chmod(file, 0o604))

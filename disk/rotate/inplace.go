@@ -58,6 +58,13 @@ func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, who []logdir
 	if cut <= 0 {
 		return "", logdir.Skipf("%s has %d bytes: less than a block is not worth a copy", path.Join(d.Path, base), st.Size())
 	}
+	var head unix.Stat_t // a hole is not copied
+	if err := unix.Fstat(int(live.Fd()), &head); err != nil {
+		return "", d.PathError("stat", base, err)
+	}
+	if err := archive.CheckRoom(live, uint64(min(cut, head.Blocks*512))); err != nil {
+		return "", fmt.Errorf("%s stays as it is: %w", path.Join(d.Path, base), err)
+	}
 	part := "." + archiveName + logdir.CopySuffix
 	dst, err := d.Create(part)
 	if err != nil {
@@ -164,8 +171,11 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 		if err != nil {
 			return err
 		}
-		if to = min(to, n); from >= to {
+		if to = min(to, n, from+archive.RoomStep); from >= to {
 			break
+		}
+		if err := archive.CheckRoom(dst, uint64(to-from)); err != nil {
+			return err
 		}
 		part := &archive.Interruptible{Ctx: ctx, Reader: io.NewSectionReader(src, from, to-from)}
 		m, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(dst, from)}, part, buf)
