@@ -179,8 +179,8 @@ func TestAgent(t *testing.T) {
 	}
 }
 
-// Pods ask for floors, within what the configuration allows, and are told where
-// it does not.
+// Pods request floors within what the configuration permits. A pod gets an Event
+// for a request that is not permitted.
 func TestPodsAsk(t *testing.T) {
 	n := makeNode(t, "pods-ask")
 	for _, ns := range []string{"logging", "elsewhere"} {
@@ -199,16 +199,16 @@ func TestPodsAsk(t *testing.T) {
 	wait(t, "what the pod asks for", value("9001"))
 	over := makePod(t, n.Name, "logging", "greedy", map[string]string{kube.FloorAnnotation: "fs.inotify.max_user_instances=999999"})
 	wait(t, "the ceiling", value("131072"))
-	told(t, over, kube.DemandOverCeiling)
-	told(t, makePod(t, n.Name, "elsewhere", "stranger", map[string]string{kube.InstancesAnnotation: "64"}), kube.DemandNotAllowed)
-	told(t, makePod(t, n.Name, "logging", "wrong", map[string]string{kube.FloorAnnotation: "many, please"}), kube.DemandInvalid)
+	waitEvent(t, over, kube.DemandOverCeiling)
+	waitEvent(t, makePod(t, n.Name, "elsewhere", "stranger", map[string]string{kube.InstancesAnnotation: "64"}), kube.DemandNotAllowed)
+	waitEvent(t, makePod(t, n.Name, "logging", "wrong", map[string]string{kube.FloorAnnotation: "many, please"}), kube.DemandInvalid)
 
 	forbidden := makePod(t, n.Name, "logging", "lakefs", nil)
 	forbidden.Status.Phase, forbidden.Status.Reason = corev1.PodFailed, "SysctlForbidden" // what the kubelet writes
 	if _, err := server.Client.CoreV1().Pods("logging").UpdateStatus(t.Context(), forbidden, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	told(t, forbidden, kube.NodeWideSysctl)
+	waitEvent(t, forbidden, kube.NodeWideSysctl)
 
 	for _, p := range []*corev1.Pod{pod, over} {
 		if err := server.Client.CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, *metav1.NewDeleteOptions(0)); err != nil {
@@ -273,8 +273,8 @@ func makePod(t *testing.T, node, namespace, name string, annotations map[string]
 	return made
 }
 
-// told waits for an Event on pod.
-func told(t *testing.T, pod *corev1.Pod, reason string) {
+// waitEvent waits for an Event on pod.
+func waitEvent(t *testing.T, pod *corev1.Pod, reason string) {
 	t.Helper()
 	wait(t, reason+" on pod "+pod.Name, func() bool {
 		l, err := server.Client.CoreV1().Events(pod.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(pod.UID) + ",reason=" + reason})

@@ -151,7 +151,7 @@ func (s *speaker) say(level condition.Severity, reason, message string, all ...c
 	s.Update(seen, time.Now())
 }
 
-// wait waits until what is said is written.
+// wait waits until ok, and names what it waits for.
 func wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	cluster.Eventually(t, what, func(context.Context) error {

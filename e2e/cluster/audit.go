@@ -18,7 +18,7 @@ rules:
   - level: None
 `
 
-// A Request is what somebody asked the API server for.
+// A Request is one request to the API server, from its audit log.
 type Request struct {
 	User      string
 	Verb      string

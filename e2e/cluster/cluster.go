@@ -29,7 +29,7 @@ type Cluster struct {
 
 // Options change the node.
 type Options struct {
-	// Progress is told of each part that is up, and how long that took.
+	// Progress gets each part that is up, and how long that took.
 	Progress func(part string, took time.Duration)
 }
 

@@ -137,7 +137,7 @@ func together(t *testing.T, what string, base, first, second map[string]string, 
 	}
 }
 
-// lines returns those of an object as JSON, without what follows a value.
+// lines returns those of an object as JSON, without the text after a value.
 func lines(text string) map[string]bool {
 	all := map[string]bool{}
 	for line := range strings.Lines(text) {

@@ -135,8 +135,8 @@ func (r *run) remove() error {
 	return errors.Join(err, r.lock.Close())
 }
 
-// removeDir removes a run's directory, and the lock after all else: whoever
-// finds a directory without a lock has no right to it.
+// removeDir removes a run's directory, and the lock last: a process that finds a
+// directory without a lock must not use it.
 func removeDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -270,7 +270,7 @@ func Sweep() error {
 	return sweep()
 }
 
-// sweep removes the directories nobody has locked, and what goes with them.
+// sweep removes the directories that no process has locked, and what belongs to them.
 func sweep() error {
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
 	if err != nil {

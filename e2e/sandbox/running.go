@@ -29,7 +29,7 @@ func live() ([]string, error) {
 		lock, err := tryLock(dir)
 		switch {
 		case err == nil:
-			_ = lock.Close() // nobody's: the next run sweeps it
+			_ = lock.Close() // the next run sweeps it
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			locked = append(locked, dir)
 		case !errors.Is(err, fs.ErrNotExist): // being removed

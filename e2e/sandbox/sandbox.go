@@ -4,7 +4,7 @@
 // [Run] starts this same executable again in new mount, PID, network, IPC and
 // UTS namespaces. Inside, /run, /var/lib and /var/log are empty directories of
 // the run, the host name is node1, and the only network is loopback: fixed
-// paths and ports collide with nobody. When the starter dies, by SIGKILL too,
+// paths and ports cannot collide. When the starter dies, by SIGKILL too,
 // the kernel kills every process of the PID namespace (shims and pods with it),
 // and with the last of them go mounts, bridges and loop devices.
 //

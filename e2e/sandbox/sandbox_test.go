@@ -96,8 +96,8 @@ func TestRunLeavesNothing(t *testing.T) {
 	nothingLeft(t, dir, was)
 }
 
-// Nobody gets to clean up after a SIGKILL: the kernel ends the processes, and
-// the next sweep does the rest.
+// After a SIGKILL the starter cannot clean up: the kernel ends the processes, and
+// the next sweep removes the rest.
 func TestKillLeavesNothing(t *testing.T) {
 	was := clean(t)
 	cmd, dir, _ := start(t, "wait")

@@ -58,9 +58,9 @@ func app(t *testing.T, ns, name string) *corev1.Pod {
 }
 
 // A user's watches run out, and rsyslog goes on alive and blind: it follows
-// neither a log that it has open nor a new one. The conditions tell of it, also
-// while nodetune is paused; nodetune raises the watches, and says of rsyslog,
-// which never asks again, that it needs a restart.
+// neither a log that it has open nor a new one. The conditions report it, also
+// while nodetune is paused. nodetune raises the watches, and reports that rsyslog,
+// which never tries again, needs a restart.
 func TestSilentBlindness(t *testing.T) {
 	holdKernel(t)
 	set(t, maxWatches, fmt.Sprint(fewWatches))
@@ -75,7 +75,7 @@ func TestSilentBlindness(t *testing.T) {
 		t.Fatalf("rsyslog is not blind, or more than blind; it received %q", got)
 	}
 
-	// It tells of what it may not mend.
+	// It reports what it may not correct.
 	pause(t)
 	installText(t, promptly(t, "pod-demands"))
 	pressure := waitCondition(t, "InotifyPressure", corev1.ConditionTrue)
@@ -93,8 +93,8 @@ func TestSilentBlindness(t *testing.T) {
 	resume(t)
 	waitValue(t, maxWatches, "524288")
 	waitCondition(t, "InotifyPressure", corev1.ConditionFalse)
-	told(t, ns, "blind", "CollectorStalled", "restart it")
-	told(t, ns, "blind", "LimitRaised", "fs.inotify.max_user_watches was too low; nodetune has raised it: a collector that does not ask again")
+	waitEvent(t, ns, "blind", "CollectorStalled", "restart it")
+	waitEvent(t, ns, "blind", "LimitRaised", "fs.inotify.max_user_watches was too low; nodetune has raised it: a collector that does not ask again")
 	before := strings.Count(node.Logs(t, ns, "app-after"), "\n")
 	grown(t, ns, "app-after", before+10)
 	if got := received(t, blind); strings.Contains(got, "app-after") {

@@ -29,7 +29,7 @@ func TestBurst(t *testing.T) {
 	holdKernel(t)
 	install(t, "assist")
 	ns := node.Namespace(t, nil)
-	// 40 MB, then 15 MB when it is told to.
+	// 40 MB, then 15 MB on a signal.
 	const first, second = 800_000, 300_000
 	node.Create(t, cluster.Shell(ns, "burst", fmt.Sprintf(
 		`until [ -e /tmp/1 ]; do sleep 0.1; done; seq 1 %d; sleep 2; seq %d %d; touch /tmp/1.done
@@ -40,7 +40,7 @@ func TestBurst(t *testing.T) {
 	burst := func(n string) { node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "touch", "/tmp/"+n) }
 	waitLog(t, "rotating container logs")
 
-	// What the agent knows of the kubelet is what the kubelet was told.
+	// The agent reads the kubelet's configuration as it was given to the kubelet.
 	var report struct {
 		Disk struct {
 			Kubelet struct {
@@ -67,7 +67,7 @@ func TestBurst(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = follow.Process.Kill() })
 	burst("1")
-	// Whoever opens a log to look into it is a reader, and is waited for.
+	// A process that opens a log is a reader, and rotation waits for it.
 	node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "sh", "-c", "until [ -e /tmp/1.done ]; do sleep 0.1; done")
 	waitLine(t, dir, first)
 	byUs := 0
@@ -261,7 +261,7 @@ func complete(t *testing.T, dir string, n int) (split int) {
 		}
 		parts = append(parts, b)
 	}
-	// The names do not tell the order: the kubelet's have full seconds only.
+	// The names have no order: those of the kubelet have full seconds only.
 	slices.SortStableFunc(parts, func(a, b []byte) int { return began(a).Compare(began(b)) })
 	all := bytes.Join(parts, nil)
 	text := messages(t, all)

@@ -45,7 +45,7 @@ func TestCrashLoop(t *testing.T) {
 	if got := get(t, maxInstances); got != "8192" {
 		t.Errorf("%s is %s, want 8192", maxInstances, got)
 	}
-	toldNode(t, "LimitRaised", "pod "+ns+"/"+after.Name+": the log of container collector ends with errno 24 (EMFILE), and "+maxInstances+" was too low; nodetune has raised it")
+	waitNodeEvent(t, "LimitRaised", "pod "+ns+"/"+after.Name+": the log of container collector ends with errno 24 (EMFILE), and "+maxInstances+" was too low; nodetune has raised it")
 	want := `nodetune_sysctl_writes_total{key="fs.inotify.max_user_instances",result="success"} 1`
 	cluster.Eventually(t, "the metrics say what was written, and what root uses", func(context.Context) error {
 		got := metrics(t)

@@ -103,7 +103,7 @@ func (p *part) line(l *lines, line []byte) {
 }
 
 // join adds the lines at the ends of parts that follow each other. The names of
-// files do not tell their order: the kubelet's have full seconds only.
+// files have no order: those of the kubelet have full seconds only.
 func (l *lines) join(parts []*part) {
 	slices.SortStableFunc(parts, func(a, b *part) int { return a.begun.Compare(b.begun) })
 	var cut []byte
@@ -149,12 +149,12 @@ func (l *lines) onDisk(t *testing.T, dir string) (names []string) {
 }
 
 // A follower collects one container's log as Fluent Bit does: an inotify watch
-// tells it of the log, it opens what has the name, and goes on with a rotated
-// file for rotateWait, whatever is unread by then.
+// reports the log, it opens the file of that name, and continues with a rotated
+// file for rotateWait, also if data is unread after that.
 type follower struct {
 	lines
 	name    string
-	stalled atomic.Bool // it stands still, as a collector does whose output is down
+	stalled atomic.Bool // it stops reading, as a collector whose output is down
 	stop    func()      // ends it when it has read what is there; then lines may be read
 
 	mu    sync.Mutex
@@ -171,7 +171,7 @@ type followed struct {
 	until time.Time // it was rotated, and is given up then
 }
 
-const rotateWait = time.Second // Fluent Bit's Rotate_Wait is 5 s unless told
+const rotateWait = time.Second // Fluent Bit's Rotate_Wait is 5 s by default
 
 // follow starts a collector of the log at name, of so many lines.
 func follow(t *testing.T, name string, most int) *follower {

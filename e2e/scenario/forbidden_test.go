@@ -28,7 +28,7 @@ func TestSysctlForbidden(t *testing.T) {
 	}
 
 	install(t, "pod-demands")
-	told(t, ns, "lakefs", "NodeWideSysctl", "nodetune.io/sysctl-floor")
+	waitEvent(t, ns, "lakefs", "NodeWideSysctl", "nodetune.io/sysctl-floor")
 
 	pod = cluster.Shell(ns, "annotated", "exec sleep 1000")
 	pod.Annotations = map[string]string{"nodetune.io/sysctl-floor": maxInstances + "=9000"}
@@ -40,9 +40,9 @@ func TestSysctlForbidden(t *testing.T) {
 	pod = cluster.Shell(ns, "greedy", "exec sleep 1000")
 	pod.Annotations = map[string]string{"nodetune.io/sysctl-floor": maxInstances + "=100000000"}
 	node.Create(t, pod)
-	told(t, ns, "greedy", "DemandOverCeiling", "")
+	waitEvent(t, ns, "greedy", "DemandOverCeiling", "")
 
-	// Who leaves lowers nothing.
+	// A pod that ends lowers nothing.
 	node.MustKubectl(t, "", "-n", ns, "delete", "pod", "annotated", "greedy", "--now")
 	set(t, maxInstances, "128")
 	cluster.Eventually(t, "the admin's floor holds", func(context.Context) error {

@@ -190,7 +190,7 @@ func TestGrantProc(t *testing.T) {
 	if !strings.HasPrefix(out, "nodetune ") {
 		t.Errorf("exec: %s", out)
 	}
-	// Its exit code tells of what minimal cannot see.
+	// Its exit code reports what minimal cannot see.
 	out, _ = node.Kubectl(t.Context(), "-n", namespace, "exec", agent.Name, "--", "/nodetune", "check", "-o", "json", "--path.procfs=/host/proc", "--path.rootfs=/host/root")
 	for _, r := range parse(t, out).Sysctl.Rules {
 		if strings.HasPrefix(r.Key, "user.") && (r.Outcome != "Failed" || !strings.HasPrefix(r.Reason, "the host's /proc/sys/user is not mounted")) {
@@ -218,7 +218,9 @@ func TestGrantsOfToken(t *testing.T) {
 		{row: "token: patch `nodes/status`", overlay: "default", right: "nodes/status patch", says: "API server rejected the update"},
 		{
 			row: "token: create, patch `events`", overlay: "default", right: "events create", says: "API server rejected Events",
-			works: func(t *testing.T) { toldNode(t, "LimitRaised", maxInstances+" was below its floor, and is raised") },
+			works: func(t *testing.T) {
+				waitNodeEvent(t, "LimitRaised", maxInstances+" was below its floor, and is raised")
+			},
 		},
 		{
 			row: "token: patch `nodes` (startup-taint)", overlay: "startup-taint", right: "nodes patch", says: `cannot patch resource \"nodes\" in API group`,
@@ -251,7 +253,7 @@ func TestGrantsOfToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			node.MustKubectl(t, "", "-n", namespace, "delete", "pod", "--selector=app.kubernetes.io/component=agent", "--wait=true")
-			set(t, maxInstances, "128") // something to raise, and to tell, which the old one leaves alone
+			set(t, maxInstances, "128") // something to raise and to report, which the old one leaves alone
 			waitLog(t, g.says)
 			waitValue(t, maxInstances, "8192") // and it works on
 		})

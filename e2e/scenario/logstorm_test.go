@@ -21,8 +21,8 @@ const (
 	// A disk that one pod fills in seconds, so that the kubelet comes too late
 	// on a slow machine, too.
 	diskBytes = 256 << 20
-	// stormKubelet is what a kubelet does without being told, but for how long it
-	// goes on to call a disk full that is not any more: that is five minutes.
+	// stormKubelet is a kubelet's default configuration. Only the time for which it
+	// reports pressure after the disk has space again is shorter: the default is five minutes.
 	stormKubelet = `evictionHard:
   memory.available: 50Mi
   nodefs.available: 10%
@@ -73,7 +73,7 @@ func lowest(t *testing.T) (stop func() float64) {
 // A pod writes as fast as it can where the kubelet's files and the logs share a
 // small disk. The kubelet's own rotation comes too late: it evicts the pod, and
 // with the pod go the lines that no collector has read. With assist neither
-// happens, also while the collector stands still for a moment and the API server
+// happens, also while the collector is stopped for a moment and the API server
 // is away.
 func TestLogStorm(t *testing.T) {
 	begin := time.Now()
@@ -96,7 +96,7 @@ func TestLogStorm(t *testing.T) {
 	waitCondition(t, corev1.NodeDiskPressure, corev1.ConditionFalse)
 	phase("the disk is free again")
 	t.Run("with assist", func(t *testing.T) {
-		// One pass is enough to tell: the disk would be full before a second. And a
+		// One pass must be enough: the disk would be full before a second. And a
 		// single node needs not be spread among others.
 		assist := node.MustKubectl(t, "", "kustomize", filepath.Join(deploy, "overlays/assist"))
 		installText(t, strings.Replace(assist, "profile: default\n", "profile: default\n    reporter: {conditions: {enterPasses: 1, jitter: 0s}}\n", 1))

@@ -258,18 +258,13 @@ func waitCondition(t *testing.T, kind corev1.NodeConditionType, want corev1.Cond
 	return last
 }
 
-// told waits for an Event of nodetune on a pod.
-func told(t *testing.T, ns, pod, reason, says string) {
-	t.Helper()
-	waitEvent(t, ns, pod, reason, says)
-}
-
-// toldNode waits for one on the Node.
-func toldNode(t *testing.T, reason, says string) {
+// waitNodeEvent waits for an Event of nodetune on the Node.
+func waitNodeEvent(t *testing.T, reason, says string) {
 	t.Helper()
 	waitEvent(t, metav1.NamespaceDefault, sandbox.Hostname, reason, says)
 }
 
+// waitEvent waits for an Event of nodetune on an object, such as a pod.
 func waitEvent(t *testing.T, ns, object, reason, says string) {
 	t.Helper()
 	cluster.Eventually(t, fmt.Sprintf("an Event %s on %s", reason, object), func(ctx context.Context) error {

@@ -53,7 +53,7 @@ func TestRefused(t *testing.T) {
 		return fmt.Errorf("it is %+v", p.Status.ContainerStatuses)
 	})
 	why := "inotify_init1 was refused with EMFILE, " + maxInstances + " of uid 0"
-	toldNode(t, "InotifyRefused", "of "+ns+"/"+pod.Name+":collector: "+why)
+	waitNodeEvent(t, "InotifyRefused", "of "+ns+"/"+pod.Name+":collector: "+why)
 	for _, want := range []string{
 		`nodetune_inotify_refusals_total{call="inotify_init1",errno="EMFILE",resource="inotify_instances"} `,
 		`nodetune_inotify_consumer_refusals_total{comm="inotifywait",container="collector",namespace="` + ns + `",pod="` + pod.Name + `",resource="inotify_instances"} `,
@@ -70,7 +70,7 @@ const (
 	refusedImage = "nodetune.test/refused:1"
 )
 
-// refused is a pod whose two containers, each of a user that nobody else is,
+// refused is a pod whose two containers, each with a user of its own,
 // are refused refusedTimes instances, by the limit of the user and by their own
 // RLIMIT_NOFILE, with each SIGUSR1.
 func refused(ns string) *corev1.Pod {
@@ -100,9 +100,9 @@ func refused(ns string) *corev1.Pod {
 	return p
 }
 
-// With Events on pods granted, the pod is told: once for each limit, however
-// often it was refused, and nothing of the past again by an agent that is
-// started anew. `top` shows it while it happens.
+// With the right to write Events on pods, the pod gets one Event for each limit,
+// however often it was refused. An agent that restarts does not repeat them. `top`
+// shows the refusals while they happen.
 func TestRefusedOnPod(t *testing.T) {
 	inTable(t, "token: list, watch `pods`; create, patch `events` everywhere (pod-demands)")
 	holdKernel(t)
@@ -124,8 +124,8 @@ func TestRefusedOnPod(t *testing.T) {
 	refuse(t, ns, "nofile")
 	ofUser := "perl in container instances: inotify_init1 was refused with EMFILE, " + maxInstances + " of uid 70555"
 	ofNOFILE := "perl in container nofile: inotify_init1 was refused with EMFILE, its own RLIMIT_NOFILE"
-	told(t, ns, "refused", "InotifyRefused", ofUser)
-	told(t, ns, "refused", "InotifyRefused", ofNOFILE)
+	waitEvent(t, ns, "refused", "InotifyRefused", ofUser)
+	waitEvent(t, ns, "refused", "InotifyRefused", ofNOFILE)
 	waitRefused(t, ns, "instances", "inotify_instances", 1)
 	waitRefused(t, ns, "nofile", "nofile", 1)
 	writes := 0

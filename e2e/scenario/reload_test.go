@@ -19,9 +19,9 @@ import (
 	"github.com/nodetune/nodetune/e2e/cluster"
 )
 
-// A deployment is rolled twenty times under a collector. What nodetune says
-// nobody follows is at each step what the collector's own watches say: while it
-// does not look, the new pod's log; when it has looked, nothing.
+// A deployment is rolled twenty times under a collector. At each step,
+// nodetune reports the logs that the collector does not watch: the new pod's log
+// before the collector lists the directory, and no log after that.
 func TestPodReload(t *testing.T) {
 	holdKernel(t)
 	ns := node.Namespace(t, nil)
@@ -101,8 +101,8 @@ spec:
 	return name
 }
 
-// agree waits until nodetune and the collector's own watches say the same of
-// which pods' logs nobody follows, and right is true of it.
+// agree waits until nodetune and the collector's own watches name the same pods
+// whose logs have no reader, and right is true of them.
 func agree(t *testing.T, collector int, right func(unfollowed []string) bool) {
 	t.Helper()
 	cluster.Eventually(t, "nodetune and the collector's watches agree", func(ctx context.Context) error {

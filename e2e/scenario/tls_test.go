@@ -24,7 +24,7 @@ func TestTLS(t *testing.T) {
 	}
 	data := map[string]string{}
 	for _, name := range []string{"crt", "key"} {
-		b, err := os.ReadFile(filepath.Join(sandbox.Dir(), "cluster/pki", "apiserver."+name)) // whose it is nobody asks
+		b, err := os.ReadFile(filepath.Join(sandbox.Dir(), "cluster/pki", "apiserver."+name)) // any certificate serves
 		if err != nil {
 			t.Fatal(err)
 		}

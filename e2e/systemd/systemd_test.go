@@ -153,7 +153,7 @@ WantedBy=multi-user.target
 		t.Fatalf("without nodetune the kubelet saw %s, want 128", got)
 	}
 	h.install(t)
-	// Whoever does not wait for it is first now.
+	// A service that does not wait for it is first now.
 	h.write(t, "etc/systemd/system/nodetune-apply.service.d/slow.conf", "[Service]\nExecStartPre=/bin/sleep 1\n")
 	h.off()
 	lower(t)
@@ -275,7 +275,7 @@ func (h *host) pod(t *testing.T) (cmd *exec.Cmd, out string) {
 	return cmd, out
 }
 
-// Whoever comes second says so, ends, and changes nothing; the first goes on.
+// The agent that starts second reports that, ends, and changes nothing; the first continues.
 func TestBesideDaemonSet(t *testing.T) {
 	lower(t)
 	h := newHost(t)
@@ -344,7 +344,7 @@ var attempts = []struct{ what, try string }{
 	{"become another user", "setpriv --reuid 1 --clear-groups true"},
 }
 
-// tolerated is said in the unit. /run is mounted nosuid by a systemd that
+// The unit names what is tolerated. /run is mounted nosuid by a systemd that
 // mounts it.
 const tolerated = "nodetune can make a setuid program"
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/nodetune/nodetune/internal/goldentest"
 )
 
 func page(t *testing.T, name string) string {
@@ -46,9 +48,10 @@ func TestPageShowsWhatCheckPrints(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, want, ok := strings.Cut(string(script), "-- want --\n")
-	if !ok || !strings.Contains(page(t, "docs/sysctls.md"), "$ nodetune check\n"+want) {
-		t.Errorf("docs/sysctls.md does not show what check prints:\n%s", want)
+	if !ok {
+		t.Fatal("check.txtar has no file want")
 	}
+	goldentest.CompareSection(t, filepath.Join(repository(t), "docs/sysctls.md"), "$ nodetune check\n", "```\n", want)
 }
 
 // The README is the front door: one can read it in one sitting.
