@@ -71,7 +71,7 @@ var arrows = []struct{ from, to string }{
 	{"disk/filesystem", "disk/hostconfig internal/field internal/hostfs"},
 	{"disk/journal", "internal/hostfs"},
 	{"disk/logdir", "disk/hostconfig internal/hostfs internal/procwalk internal/workload"},
-	{"disk/archive", "disk/journal disk/logdir"},
+	{"disk/archive", "disk/journal disk/logdir internal/field"},
 	{"disk/logs", "disk/archive disk/filesystem disk/hostconfig disk/logdir internal/field internal/hostfs internal/instances internal/procwalk internal/workload"},
 	{"disk/rotate", "disk/archive disk/hostconfig disk/logdir internal/field internal/hostfs internal/procwalk internal/safetext internal/workload"},
 	{"disk/containerlog", "disk/archive disk/filesystem disk/hostconfig disk/logdir disk/rotate internal/field internal/hostfs internal/workload"},
