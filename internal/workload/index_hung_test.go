@@ -3,6 +3,8 @@ package workload
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -10,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"os"
-	"path/filepath"
 )
 
 // A directory that hangs costs one deadline. The names known before stay, the

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -39,7 +40,7 @@ type connection struct {
 
 // Accept is of [net.Listener].
 func (c *connections) Accept() (net.Conn, error) {
-	raw, err := c.Listener.Accept()
+	raw, err := c.accept()
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +62,19 @@ func (c *connections) Accept() (net.Conn, error) {
 		_ = victim.Conn.Close()
 	}
 	return conn, nil
+}
+
+// accept waits for a connection. Descriptors and epoll watches may be used up on a
+// node that nodetune is to help (EMFILE, ENFILE, ENOSPC): it goes on until the
+// listener is closed.
+func (c *connections) accept() (net.Conn, error) {
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		raw, err := c.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return raw, err
+		}
+		time.Sleep(wait)
+	}
 }
 
 // victim returns the connection to close for the last one.
@@ -99,12 +113,6 @@ func (c *connections) remove(conn *connection) {
 	}
 }
 
-func (c *connections) len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.open)
-}
-
 // stateChanged is a [http.Server.ConnState].
 func stateChanged(conn net.Conn, state http.ConnState) {
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // of TLS
@@ -131,9 +139,9 @@ const tlsHandshake = 22
 
 // isTLS waits until deadline for the first byte.
 func (c *connection) isTLS(deadline time.Time) (bool, error) {
-	_ = c.Conn.SetReadDeadline(deadline)
+	_ = c.SetReadDeadline(deadline)
 	_, err := c.Conn.Read(c.first[:])
-	_ = c.Conn.SetReadDeadline(time.Time{})
+	_ = c.SetReadDeadline(time.Time{})
 	c.pending = err == nil
 	return c.first[0] == tlsHandshake, err
 }

@@ -354,6 +354,7 @@ func TestKeepAlive(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
 		if string(b) != "alive" {
 			t.Errorf("got %q", b)
 		}

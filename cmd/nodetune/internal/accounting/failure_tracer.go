@@ -19,7 +19,7 @@ type FailureTracer struct {
 		Close() error
 	}
 	Source string
-	names  *names
+	names  *workload.Index
 	recent *inotify.RecentFailures
 	// unnamed are of containers that have no name yet.
 	unnamed []inotify.SyscallFailure
@@ -28,7 +28,7 @@ type FailureTracer struct {
 // OpenFailureTracer begins to trace: by BPF, which knows of each call what it met, or
 // else by the kernel's own tracing. It adds to lately what has failed.
 func OpenFailureTracer(roots host.Roots, p inotify.Policy, lately *inotify.RecentFailures) (*FailureTracer, error) {
-	r := &FailureTracer{Source: "ebpf", names: newNames(roots.Rootfs), recent: lately}
+	r := &FailureTracer{Source: "ebpf", names: workload.NewIndex(roots.Rootfs), recent: lately}
 	if err := requireOwnKernel(roots.Procfs); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (r *FailureTracer) Read(now time.Time) (all, fresh []inotify.SyscallFailure
 		_ = r.names.Refresh() // without it there is no name
 	}
 	for i, f := range more {
-		f.Name(r.names.last)
+		f.Name(r.names)
 		if w := workload.FromCgroupPath(f.Cgroup); i >= late && f.Container == "" && w.PodUID != "" && w.ContainerID != "" {
 			r.unnamed = append(r.unnamed, f)
 			continue

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // fakeReader is what was refused, a slice for each Read.
@@ -30,7 +31,7 @@ func TestRefusalsWaitForTheName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := FailureTracer{reader: &fakeReader{{f}, {f}, nil, nil}, names: newNames(root), recent: &inotify.RecentFailures{}}
+	r := FailureTracer{reader: &fakeReader{{f}, {f}, nil, nil}, names: workload.NewIndex(root), recent: &inotify.RecentFailures{}}
 	read := func() []inotify.SyscallFailure {
 		all, _, err := r.Read(time.Now())
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/inotify/procscan"
+	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
 
@@ -28,7 +29,7 @@ type Source struct {
 	Accounts *bpf.Table // or nil
 	walk     *bpf.Walk  // or nil
 	Policy   inotify.Policy
-	names    *names
+	names    *workload.Index
 	failures *FailureTracer // or nil
 	bpfErrs  []error        // why BPF is not the source, or not the only one
 }
@@ -38,7 +39,7 @@ func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Source{scanner: scanner, Policy: p, names: newNames(roots.Rootfs)}
+	h := &Source{scanner: scanner, Policy: p, names: workload.NewIndex(roots.Rootfs)}
 	h.openKernelSources(roots.Procfs)
 	return h, nil
 }
@@ -125,7 +126,7 @@ func (h *Source) RefreshNames() error { return h.names.Refresh() }
 
 // Find returns the processes whose program, pod or unit is called name.
 func (h *Source) Find(ctx context.Context, name string) ([]procscan.ProcessName, error) {
-	return h.scanner.Find(ctx, name, h.names.last)
+	return h.scanner.Find(ctx, name, h.names)
 }
 
 // Probe makes the next pass take instances in the name of the user of a process,
@@ -144,7 +145,7 @@ func (h *Source) Probe(pid int) error {
 func (h *Source) Inspect(pid int, u inotify.Usage) (inotify.ProcessDetail, error) {
 	s, err := h.scanner.Inspect(pid, u)
 	if err == nil {
-		s.Name(h.names.last)
+		s.Name(h.names)
 	}
 	return s, err
 }
@@ -175,7 +176,7 @@ func (h *Source) Usage(ctx context.Context) (inotify.Usage, error) {
 	if named != nil {
 		u.Unknown = append(u.Unknown, inotify.Gap{What: "names of pods that started since", Why: named.Error()})
 	}
-	u.Name(h.names.last)
+	u.Name(h.names)
 	u.Findings, u.Unseen = inotify.Pressure(u, h.Policy), inotify.Unseen(u, h.Policy)
 	if h.failures != nil {
 		if _, _, err := h.failures.Read(time.Now()); err != nil {

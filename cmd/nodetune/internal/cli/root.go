@@ -39,7 +39,7 @@ raises what is too low, never lowers, and proves it by reading back.`,
 			if err := o.validate(); err != nil || !readsHost(cmd) {
 				return err
 			}
-			if err := o.FromEnvironment(cmd.Flags(), os.Getenv); err != nil {
+			if err := rootsFromEnvironment(&o.Roots, cmd.Flags(), os.Getenv); err != nil {
 				return errInput(err)
 			}
 			return nil
@@ -52,7 +52,7 @@ raises what is too low, never lowers, and proves it by reading back.`,
 	f := root.PersistentFlags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
 	f.StringVar(&o.config, "config", "", "configuration `file`, or a directory whose *.yaml files are merged (default: the built-in one, see 'nodetune config print-default')")
-	o.Register(f)
+	addRootFlags(&o.Roots, f)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(

@@ -151,15 +151,14 @@ func (k *checker) root(text string) {
 	}
 }
 
-// at notes that the field path is written at n, and returns the place.
-func (k *checker) at(path string, n *yamlnode.Node) place {
+// at notes that the field path is written at n.
+func (k *checker) at(path string, n *yamlnode.Node) {
 	p, known := k.of[n]
 	if !known {
 		p = place{k.name, n.Line}
 		k.of[n] = p
 	}
 	k.places[path] = p
-	return p
 }
 
 func (k *checker) errorf(path, format string, args ...any) {

@@ -107,7 +107,7 @@ func TestLogPaths(t *testing.T) {
 func TestSuggest(t *testing.T) {
 	names := []string{"atLeast", "ceiling", "exactly", "allowLower", "reportOnly", "memoryPercent"}
 	for word, want := range map[string]string{
-		"atleast": "atLeast", "at_least": "atLeast", "celing": "ceiling", "exaclty": "exactly", "memorypercnet": "memoryPercent",
+		"atleast": "atLeast", "at_least": "atLeast", "celing": "ceiling", "exactlly": "exactly", "memorypercnet": "memoryPercent",
 		"reportonly": "reportOnly", "xyz": "", "": "", "a": "", strings.Repeat("atLeast", 100): "", "minimum": "",
 	} {
 		if got := Suggest(word, names); got != want {

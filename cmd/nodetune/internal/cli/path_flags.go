@@ -1,10 +1,12 @@
-package host
+package cli
 
 import (
 	"fmt"
 	"os"
 
 	"github.com/spf13/pflag"
+
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 )
 
 // rootFlag is a flag that names one root, and the environment variable that
@@ -15,7 +17,7 @@ type rootFlag struct {
 	name, variable, path, help string
 }
 
-func (r *Roots) flags() []rootFlag {
+func rootFlags(r *host.Roots) []rootFlag {
 	return []rootFlag{
 		{&r.Procfs, "path.procfs", "NODETUNE_PATH_PROCFS", "/proc", "procfs mount point"},
 		{&r.Sysfs, "path.sysfs", "NODETUNE_PATH_SYSFS", "/sys", "sysfs mount point"},
@@ -23,9 +25,9 @@ func (r *Roots) flags() []rootFlag {
 	}
 }
 
-// Register adds the flags --path.* to flags.
-func (r *Roots) Register(flags *pflag.FlagSet) {
-	for _, f := range r.flags() {
+// addRootFlags adds the flags --path.* to flags.
+func addRootFlags(r *host.Roots, flags *pflag.FlagSet) {
+	for _, f := range rootFlags(r) {
 		help := f.help
 		if f.root == &r.Rootfs {
 			help += "; /etc, /run and /usr/lib are looked up below it"
@@ -34,11 +36,11 @@ func (r *Roots) Register(flags *pflag.FlagSet) {
 	}
 }
 
-// FromEnvironment takes each root whose flag was not given from its variable.
+// rootsFromEnvironment takes each root whose flag was not given from its variable.
 // An empty variable counts as unset. The error of a variable that names no
 // directory starts with the name of the variable.
-func (r *Roots) FromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
-	for _, f := range r.flags() {
+func rootsFromEnvironment(r *host.Roots, flags *pflag.FlagSet, getenv func(string) string) error {
+	for _, f := range rootFlags(r) {
 		value := getenv(f.variable)
 		if value == "" || flags.Changed(f.name) {
 			continue
