@@ -45,7 +45,7 @@ func programs(t *testing.T) int {
 	if err != nil {
 		t.Fatalf("bpftool: %v\n%s", err, out)
 	}
-	return strings.Count(string(out), "name init_refused") + strings.Count(string(out), "name watch_refused")
+	return strings.Count(string(out), "name init_exit ") + strings.Count(string(out), "name add_watch_exit ")
 }
 
 // Each refusal is told in the log, in the metrics and in the report, and nothing
