@@ -197,13 +197,14 @@ func missing(names []string) []string {
 	return gone
 }
 
+// Actions returns what was done to the archives of the log file, one action each.
 func (s Finished) Actions(file string) []logdir.Action {
 	var acts []logdir.Action
 	for _, p := range s.Repaired {
 		acts = append(acts, logdir.Action{Verb: logdir.ActionRepair, Path: p, Reason: "left by a run that was killed"})
 	}
 	for _, a := range s.Compressed {
-		acts = append(acts, logdir.Action{Verb: logdir.ActionCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that nobody has open"})
+		acts = append(acts, logdir.Action{Verb: logdir.ActionCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that no process has open"})
 	}
 	for _, a := range s.Removed {
 		acts = append(acts, logdir.Action{Verb: logdir.ActionRemove, Path: a.Path, Bytes: a.Bytes, Unread: a.Unread, Reason: "beyond what is kept of " + file})

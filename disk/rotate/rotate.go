@@ -31,8 +31,9 @@ type Options struct {
 	Grace      time.Duration // an archive is left alone for so long after it was last written
 	Force      bool          // also where a reader is behind, whose lines may be lost to it
 
-	// Asked is told who was asked to reopen the log, and how; nil for nobody.
-	Asked func(who string)
+	// Asked is called with the process that was asked to reopen the log, and how
+	// it was asked. It may be nil.
+	Asked func(process string)
 }
 
 // Rotator rotates the logs of one host. It is for one goroutine.
@@ -70,7 +71,7 @@ type ReaderLagError struct {
 
 func (b *ReaderLagError) Error() string {
 	if b.Reader.PID == 0 {
-		return b.Path + ": whoever reads it has not opened the new file yet; wait for it, or rotate all the same with force"
+		return b.Path + ": the reader has not opened the new file yet; wait for it, or rotate all the same with force"
 	}
 	return fmt.Sprintf("%s: its reader %s[%d] has %d bytes to go; wait for it, or rotate all the same with force",
 		b.Path, b.Reader.Comm, b.Reader.PID, b.LagBytes)
@@ -130,7 +131,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 		case how.Reopen.IsZero():
 			return "", logdir.Skipf("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, openerNames(who[at]))
 		case !r.Host.Walker.InHostPIDNamespace():
-			return "", logdir.Skipf("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(who[at]))
+			return "", logdir.Skipf("%s is written by %s, which cannot be asked to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(who[at]))
 		}
 		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, who[at]); err != nil {
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
@@ -179,8 +180,8 @@ func openerNames(all []logdir.Opener) string {
 	return "a process that cannot be seen from here, which takes CAP_SYS_PTRACE and the pids of the host"
 }
 
-// ErrReplaced says that somebody else has rotated the log.
-var ErrReplaced = errors.New("it was replaced by somebody else meanwhile")
+// ErrReplaced means that another process rotated the log first.
+var ErrReplaced = errors.New("another process replaced it in the meantime")
 
 // ReplaceLog makes an empty file like live and exchanges the two.
 func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
@@ -197,7 +198,7 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 		return undo(err)
 	}
 	archive.SetOwn(fresh, false)
-	archive.SetUnread(fresh, false) // the kubelet gives an archive its log's name back where nobody reopens it
+	archive.SetUnread(fresh, false) // the kubelet gives an archive its log's name back where the runtime does not reopen it
 	if err := d.Exchange(archiveName, base); err != nil {
 		return undo(err)
 	}

@@ -96,6 +96,9 @@ func lastAt(at string, now time.Time) time.Time {
 	return today
 }
 
+// Validate calls wrong for each field of the rule, with whether it is right. at is
+// where the rule is in the configuration; logPaths are the directories in which a
+// rule may name files.
 func (r Rule) Validate(at string, logPaths []string, wrong func(ok bool, at, format string, args ...any)) {
 	wrong(len(r.Paths) > 0, at+".paths", "is empty: name at least one file, for example /var/log/app/*.log")
 	for i, p := range r.Paths {
