@@ -11,7 +11,7 @@ import (
 	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
-// list reads d anew from the open fd, whose state st is.
+// list reads d again from the open fd, whose state is st.
 func (t *Tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) error {
 	t.Listed++
 	t.relist(d)
