@@ -178,7 +178,7 @@ func unwatched(k *hostconfig.Kubelet, all []filesystem.Filesystem) []Finding {
 		if slices.Contains(f.Roles, filesystem.RoleLogs) && !slices.Contains(f.Roles, filesystem.RoleKubelet) && f.Measured() {
 			found = append(found, Finding{
 				Reason: FindingLogsUnwatched, Severity: SeverityWarning, Path: f.Path,
-				Message: fmt.Sprintf("logs are on %s, and the kubelet watches the filesystem of %s only: it evicts nobody when %s is full", f.Path, k.RootDir, f.Path),
+				Message: fmt.Sprintf("logs are on %s, and the kubelet watches the filesystem of %s only: it evicts no pod when %s is full", f.Path, k.RootDir, f.Path),
 				Do:      "alert on nodetune's LogDiskPressure for it, and keep disk.pressure.availPercent above what a burst needs",
 			})
 		}

@@ -105,8 +105,10 @@ func TestSupport(t *testing.T) {
 		absent  string // a reason that must not be there
 		log     string // a container of Docker whose log is seen
 	}{
-		"kubeadm": {layout: layout{files: map[string]string{"root/var/lib/kubelet/config.yaml": config, pods("/var/lib/kubelet"): ""},
-			procs: kubelet("--config=/var/lib/kubelet/config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf")}, nodefs: "12%"},
+		"kubeadm": {layout: layout{
+			files: map[string]string{"root/var/lib/kubelet/config.yaml": config, pods("/var/lib/kubelet"): ""},
+			procs: kubelet("--config=/var/lib/kubelet/config.yaml --kubeconfig=/etc/kubernetes/kubelet.conf"),
+		}, nodefs: "12%"},
 		"EKS: JSON and drop-ins": {layout: layout{files: map[string]string{
 			"root/etc/kubernetes/kubelet/config.json":             `{"apiVersion":"kubelet.config.k8s.io/v1beta1","kind":"KubeletConfiguration","evictionHard":{"nodefs.available":"10%","memory.available":"100Mi"}}`,
 			"root/etc/kubernetes/kubelet/config.json.d/00-a.conf": `{"apiVersion":"kubelet.config.k8s.io/v1beta1","kind":"KubeletConfiguration","evictionHard":{"nodefs.available":"14%"}}`,
@@ -120,35 +122,53 @@ func TestSupport(t *testing.T) {
 		"the kubelet is stopped": {layout: layout{files: map[string]string{"root/var/lib/kubelet/config.yaml": config}}, nodefs: "12%"},
 		"flags alone":            {layout: layout{files: map[string]string{pods("/var/lib/kubelet"): ""}, procs: kubelet("--v=2")}, nodefs: ""},
 		"no such file":           {layout: layout{procs: kubelet("--config=/none")}, nodefs: "10%", finding: "NotSeen kubelet configuration /none"},
-		"a wrong file": {layout: layout{files: map[string]string{"root/k": "{"}, procs: kubelet("--config=/k")},
-			nodefs: "10%", finding: "NotSeen not a KubeletConfiguration"},
-		"a file that is too large": {layout: layout{files: map[string]string{"root/k": hostfstest.KubeletHead + strings.Repeat("#\n", hostfs.MaxConfigBytes/2)}, procs: kubelet("--config=/k")},
-			nodefs: "10%", finding: "NotSeen larger than"},
-		"a hostile file": {layout: layout{files: map[string]string{"root/k": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n"},
-			procs: kubelet("--config=/k")}, nodefs: "10%", finding: "NotSeen not a KubeletConfiguration"},
-		"a value out of range": {layout: layout{files: map[string]string{"root/k": hostfstest.KubeletHead + "containerLogMaxSize: 1k\n"}, procs: kubelet("--config=/k")},
-			nodefs: "10%", finding: "KubeletValueRejected less than 1 MiB"},
+		"a wrong file": {
+			layout: layout{files: map[string]string{"root/k": "{"}, procs: kubelet("--config=/k")},
+			nodefs: "10%", finding: "NotSeen not a KubeletConfiguration",
+		},
+		"a file that is too large": {
+			layout: layout{files: map[string]string{"root/k": hostfstest.KubeletHead + strings.Repeat("#\n", hostfs.MaxConfigBytes/2)}, procs: kubelet("--config=/k")},
+			nodefs: "10%", finding: "NotSeen larger than",
+		},
+		"a hostile file": {layout: layout{
+			files: map[string]string{"root/k": "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n"},
+			procs: kubelet("--config=/k"),
+		}, nodefs: "10%", finding: "NotSeen not a KubeletConfiguration"},
+		"a value out of range": {
+			layout: layout{files: map[string]string{"root/k": hostfstest.KubeletHead + "containerLogMaxSize: 1k\n"}, procs: kubelet("--config=/k")},
+			nodefs: "10%", finding: "KubeletValueRejected less than 1 MiB",
+		},
 		"k3s": {layout: layout{files: map[string]string{
 			"root/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 5%}\n",
 			"root/etc/rancher/k3s/config.yaml":                                       "kubelet-arg: [eviction-hard=nodefs.available<8%]\n",
 			"root/etc/systemd/system/k3s.service":                                    "[Service]\nExecStart=/usr/local/bin/k3s \\\n server\n",
 		}, procs: []fakeProcess{{comm: "k3s-server", cgroup: "/system.slice/k3s.service", cmdline: "/usr/local/bin/k3s"}}}, nodefs: "8%"},
-		"k3s on OpenRC": {layout: layout{procs: []fakeProcess{{comm: "k3s-agent", cgroup: "/", cmdline: "/usr/local/bin/k3s"}}},
-			nodefs: "5%", finding: "NotSeen k3s hides its command line"},
-		"RKE2": {layout: layout{files: map[string]string{"root/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00.conf": config},
-			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/rke2-server.service", cmdline: "kubelet --config-dir=/var/lib/rancher/rke2/agent/etc/kubelet.conf.d"}}}, nodefs: "12%"},
-		"k0s": {layout: layout{files: map[string]string{"root/run/k0s/kubelet.yaml": config, pods("/var/lib/k0s/kubelet"): ""},
-			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/k0sworker.service", cmdline: "/var/lib/k0s/bin/kubelet --root-dir=/var/lib/k0s/kubelet --config=/run/k0s/kubelet.yaml"}}}, nodefs: "12%"},
+		"k3s on OpenRC": {
+			layout: layout{procs: []fakeProcess{{comm: "k3s-agent", cgroup: "/", cmdline: "/usr/local/bin/k3s"}}},
+			nodefs: "5%", finding: "NotSeen k3s hides its command line",
+		},
+		"RKE2": {layout: layout{
+			files: map[string]string{"root/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00.conf": config},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/rke2-server.service", cmdline: "kubelet --config-dir=/var/lib/rancher/rke2/agent/etc/kubelet.conf.d"}},
+		}, nodefs: "12%"},
+		"k0s": {layout: layout{
+			files: map[string]string{"root/run/k0s/kubelet.yaml": config, pods("/var/lib/k0s/kubelet"): ""},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/k0sworker.service", cmdline: "/var/lib/k0s/bin/kubelet --root-dir=/var/lib/k0s/kubelet --config=/run/k0s/kubelet.yaml"}},
+		}, nodefs: "12%"},
 		"MicroK8s": {layout: layout{
 			files: map[string]string{"root/var/snap/microk8s/7229/args/kubelet": "--eviction-hard=\"nodefs.available<1Gi\"\n"},
 			links: map[string]string{"root/var/snap/microk8s/current": "7229"},
 			procs: []fakeProcess{{comm: "kubelite", cgroup: "/system.slice/snap.microk8s.daemon-kubelite.service", cmdline: "/snap/microk8s/7229/kubelite"}},
 		}, nodefs: "1Gi"},
-		"kind on a laptop": {layout: layout{files: map[string]string{"node/var/lib/kubelet/config.yaml": config},
-			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/docker-" + cid + ".scope/kubelet.slice/kubelet.service", cmdline: "kubelet --config=/var/lib/kubelet/config.yaml", root: "node"}}}, nodefs: "-"},
+		"kind on a laptop": {layout: layout{
+			files: map[string]string{"node/var/lib/kubelet/config.yaml": config},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/docker-" + cid + ".scope/kubelet.slice/kubelet.service", cmdline: "kubelet --config=/var/lib/kubelet/config.yaml", root: "node"}},
+		}, nodefs: "-"},
 		"k3d on a laptop": {layout: layout{procs: []fakeProcess{{comm: "k3s-server", cgroup: "/docker/" + cid, cmdline: "k3s", root: "node", nsPIDs: "\t1"}}, files: map[string]string{"node/x": ""}}, nodefs: "-"},
-		"a pod called kubelet": {layout: layout{files: map[string]string{podLog: "x\n"},
-			procs: []fakeProcess{{comm: "kubelet", cgroup: "/../../pod" + uid + "/" + cid, cmdline: "kubelet --eviction-hard=nodefs.available<99%"}}}, nodefs: "-", finding: "NotSeen no kubelet was found"},
+		"a pod called kubelet": {layout: layout{
+			files: map[string]string{podLog: "x\n"},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/../../pod" + uid + "/" + cid, cmdline: "kubelet --eviction-hard=nodefs.available<99%"}},
+		}, nodefs: "-", finding: "NotSeen no kubelet was found"},
 		"no kubelet, and pods": {layout: layout{files: map[string]string{podLog: "x\n"}}, nodefs: "-", finding: "NotSeen no kubelet was found"},
 		"a plain host":         {layout: layout{files: map[string]string{"root/var/log/syslog": "x\n"}}, nodefs: "-", absent: "NotSeen"},
 
@@ -158,18 +178,24 @@ func TestSupport(t *testing.T) {
 		"journald, a namespace": {layout: layout{files: map[string]string{"root/var/log/journal/" + id + ".n/x": "", "root/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n"}}, nodefs: "-", finding: "JournalWithoutBudget journald@n.conf.d"},
 		"journald, masked":      {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/usr/lib/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n"}, links: map[string]string{"root/etc/systemd/journald.conf": "/dev/null"}}, nodefs: "-", finding: "JournalWithoutBudget SystemMaxUse="},
 
-		"logrotate without size": {layout: layout{files: map[string]string{"root/etc/logrotate.conf": "weekly\ninclude /etc/logrotate.d\n", "root/etc/logrotate.d/a": "/var/log/a.log {\n compress # maxsize\n}\n", "root/var/log/a.log": large}},
-			nodefs: "-", finding: "LogrotateWithoutSize /var/log/a.log weekly"},
+		"logrotate without size": {
+			layout: layout{files: map[string]string{"root/etc/logrotate.conf": "weekly\ninclude /etc/logrotate.d\n", "root/etc/logrotate.d/a": "/var/log/a.log {\n compress # maxsize\n}\n", "root/var/log/a.log": large}},
+			nodefs: "-", finding: "LogrotateWithoutSize /var/log/a.log weekly",
+		},
 		"logrotate with maxsize": {layout: layout{files: map[string]string{"root/etc/logrotate.d/a": "/var/log/a.log {\n daily\n maxsize 1M\n}\n", "root/var/log/a.log": large}}, nodefs: "-", absent: "LogrotateWithoutSize"},
 		"logrotate of openSUSE":  {layout: layout{files: map[string]string{"root/usr/etc/logrotate.conf": "include /usr/etc/logrotate.d\n", "root/usr/etc/logrotate.d/a": "/var/log/a.log {\n copytruncate\n}\n"}}, nodefs: "-", finding: "LogrotateCopyTruncate /usr/etc/logrotate.d/a:1"},
-		"logrotate with an error": {layout: layout{files: map[string]string{"root/etc/logrotate.d/a": "/var/log/a.log {\n rotate 4 # four\n copytruncate\n}\n"}},
-			nodefs: "-", finding: "NotSeen /etc/logrotate.d/a:2", absent: "LogrotateCopyTruncate"},
+		"logrotate with an error": {
+			layout: layout{files: map[string]string{"root/etc/logrotate.d/a": "/var/log/a.log {\n rotate 4 # four\n copytruncate\n}\n"}},
+			nodefs: "-", finding: "NotSeen /etc/logrotate.d/a:2", absent: "LogrotateCopyTruncate",
+		},
 
 		"Docker":            {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": ""}}, nodefs: "-", finding: "DockerLogsUnbounded /etc/docker/daemon.json"},
 		"Docker, bounded":   {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": "", "root/etc/docker/daemon.json": `{"log-opts":{"max-size":"10m"}}`}}, nodefs: "-", absent: "DockerLogsUnbounded"},
 		"Docker, data-root": {layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n", "root/etc/docker/daemon.json": `{"data-root":"/mnt/d"}`}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound", log: "/mnt/d/containers/"},
-		"Docker, by flag": {log: "/mnt/d/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, procs: []fakeProcess{{comm: "dockerd", cgroup: "/system.slice/docker.service", cmdline: "/usr/bin/dockerd --data-root=/mnt/d"}}},
-			nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
+		"Docker, by flag": {
+			log: "/mnt/d/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, procs: []fakeProcess{{comm: "dockerd", cgroup: "/system.slice/docker.service", cmdline: "/usr/bin/dockerd --data-root=/mnt/d"}}},
+			nodefs: "-", finding: "DockerLogsUnbounded grow without bound",
+		},
 		"Docker, a link": {log: "/var/lib/docker/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, links: map[string]string{"root/var/lib/docker": "/mnt/d"}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
 		"Docker, broken": {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": "", "root/etc/docker/daemon.json": `{`}}, nodefs: "-", finding: "NotSeen not a daemon.json", absent: "DockerLogsUnbounded"},
 	} {
