@@ -110,9 +110,9 @@ func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string,
 		if err := recreateLog(d, base, a.Name, f); err != nil {
 			return err
 		}
-		who, err := r.Host.Openers(ctx, base, at)
+		openers, err := r.Host.Openers(ctx, base, at)
 		if err == nil {
-			err = r.requestReopen(how, at, who[at], now)
+			err = r.requestReopen(how, at, openers[at], now)
 		}
 		return err
 	}

@@ -27,10 +27,10 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, who []logdir.Opener, now time.Time) (string, error) {
-	for _, o := range who {
+func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, openers []logdir.Opener, now time.Time) (string, error) {
+	for _, o := range openers {
 		if o.Writes && !o.Appends {
-			return "", logdir.Skipf("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
+			return "", logdir.Skipf("%s is written by %s[%d] without O_APPEND: the writer would continue at its old offset, behind a hole",
 				path.Join(d.Path, base), o.Comm, o.PID)
 		}
 	}

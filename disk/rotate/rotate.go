@@ -104,11 +104,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 		return "", nil
 	}
 	at := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
-	who, err := r.Host.Openers(ctx, base, at)
+	openers, err := r.Host.Openers(ctx, base, at)
 	if err != nil {
 		return "", err
 	}
-	o, behind := logdir.Behind(who[at], &st, logdir.ReadMargin)
+	o, behind := logdir.Behind(openers[at], &st, logdir.ReadMargin)
 	if behind && !how.Force {
 		return "", &ReaderLagError{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	}
@@ -116,11 +116,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	if err != nil {
 		return "", fmt.Errorf("probe %s: %w", file, err)
 	}
-	if idle != logdir.Unused && len(who[at]) == 0 && (idle == logdir.UsedByWriter || !how.Force) {
-		return "", logdir.Skipf("%s is %s by %s: whether it may be rotated is not known", file, idle, openerNames(nil))
+	if idle != logdir.Unused && len(openers[at]) == 0 && (idle == logdir.UsedByWriter || !how.Force) {
+		return "", logdir.Skipf("%s is %s by %s: nodetune does not know whether it may rotate it", file, idle, openerNames(nil))
 	}
 	if how.InPlace {
-		archiveName, err := rotateInPlace(ctx, d, base, who[at], now)
+		archiveName, err := rotateInPlace(ctx, d, base, openers[at], now)
 		if err != nil {
 			return "", err
 		}
@@ -129,11 +129,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	if idle == logdir.UsedByWriter {
 		switch {
 		case how.Reopen.IsZero():
-			return "", logdir.Skipf("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, openerNames(who[at]))
+			return "", logdir.Skipf("%s is written by %s: name the unit or the process that is to reopen it, or rotate it in place", file, openerNames(openers[at]))
 		case !r.Host.Walker.InHostPIDNamespace():
-			return "", logdir.Skipf("%s is written by %s, which cannot be asked to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(who[at]))
+			return "", logdir.Skipf("%s is written by %s, which cannot be asked to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(openers[at]))
 		}
-		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, who[at]); err != nil {
+		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, openers[at]); err != nil {
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
 	}
@@ -150,7 +150,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 		archive.SetUnread(live, true)
 	}
 	if idle == logdir.UsedByWriter {
-		if err := r.requestReopen(how, at, who[at], now); err != nil {
+		if err := r.requestReopen(how, at, openers[at], now); err != nil {
 			return path.Join(d.Path, archiveName), err
 		}
 	}
@@ -221,14 +221,14 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 // ReopenInterval is how long a writer may take to reopen before it is asked again.
 const ReopenInterval = 10 * time.Second
 
-func (r *Rotator) requestReopen(how Options, at hostfs.Inode, who []logdir.Opener, now time.Time) error {
+func (r *Rotator) requestReopen(how Options, at hostfs.Inode, openers []logdir.Opener, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < ReopenInterval && !now.Before(last) {
 		return nil
 	}
-	if !slices.ContainsFunc(who, func(o logdir.Opener) bool { return o.Writes }) {
+	if !slices.ContainsFunc(openers, func(o logdir.Opener) bool { return o.Writes }) {
 		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
-	asked, err := how.Reopen.request(r.Host.Walker, r.Host.Procfs, who)
+	asked, err := how.Reopen.request(r.Host.Walker, r.Host.Procfs, openers)
 	if err == nil {
 		r.asked[at] = now
 		if how.Asked != nil {
