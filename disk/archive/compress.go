@@ -121,7 +121,7 @@ func RemoveCompressed(d *logdir.Dir, name string, src *os.File, n int64) error {
 		return err
 	}
 	if st, err := src.Stat(); err != nil || !same || st.Size() != n {
-		return errors.Join(err, fmt.Errorf("remove %s: it is not any more what was compressed: %w", name, logdir.ErrInUse))
+		return errors.Join(err, fmt.Errorf("remove %s: it has changed since it was compressed: %w", name, logdir.ErrInUse))
 	}
 	if err := d.Remove(name); err != nil {
 		return err
@@ -148,7 +148,7 @@ func encoder(dst io.Writer, c Compression) (io.WriteCloser, error) {
 	case Zstd:
 		return zstd.NewWriter(dst, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	}
-	return nil, fmt.Errorf("%q compresses nothing", c)
+	return nil, fmt.Errorf("%q is not a way to compress", c)
 }
 
 // verify reads back from f what encode must have written for n bytes with the
