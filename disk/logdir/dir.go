@@ -22,9 +22,9 @@ type Dir struct {
 }
 
 // OpenDir opens the directory dir of the host for acting in it. logPaths are
-// the configured log directories: the way to one of them is the administrator's
-// and may hold links, the way below it is anybody's and may not. Of several log
-// directories above dir the nearest counts. A mount below a log directory is the
+// the configured log directories. The administrator makes the path to one of them,
+// which may have links. Other users may change the directories below it, so those
+// may have none. Of several log directories above dir the nearest counts. A mount below a log directory is the
 // administrator's, and a log directory too.
 func OpenDir(rootfs hostfs.Root, logPaths []string, dir string) (*Dir, error) {
 	top, rel, found := "", "", false

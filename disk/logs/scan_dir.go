@@ -166,7 +166,7 @@ func (l *listing) entry(name []byte, kind byte) {
 		g.grow(size, st.Size)
 		g.kept = g.kept || !old
 	case l.tree.at.IsZero() || nanos(hostfs.Born(st)) <= l.since:
-		// It was there before anybody looked, or was moved here.
+		// It was there before the first pass, or was moved here.
 	case !old:
 		g.written += st.Size
 	case len(base) > 0 && archive.SuffixLen(plain) == 0:
