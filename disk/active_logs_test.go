@@ -53,9 +53,9 @@ func (r readingProcess) rest(t *testing.T) string {
 	return strings.TrimSpace(s)
 }
 
-// Of an oversized log that is being written, what its reader has read goes and
-// nothing else; one that a rotation names is rotated; what logrotate has, what
-// nobody reads and what is no text stays.
+// Of an oversized log that is being written, nodetune removes only what the reader
+// has read. It rotates a log that a rule names. A log of logrotate, a log without a
+// reader and a file that is no text stay.
 func TestReclaimLiveForReal(t *testing.T) {
 	privtest.Root(t)
 	if !disktest.EveryProcessSeen(t) {

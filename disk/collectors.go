@@ -8,10 +8,10 @@ import (
 	"github.com/nodetune/nodetune/internal/field"
 )
 
-// assessReaders judges the readers: one that stands still while its file grows, or a
-// container's log that grows while nobody follows it. The second counts only on
-// a node where somebody has followed some container's log: without a collector
-// there is nothing to be stalled.
+// assessReaders judges the readers. It reports a reader that has stopped reading
+// while its file grows, and a container's log that grows while no process follows
+// it. The second counts only on a node where a process has followed the log of some
+// container: without a collector, nothing is stalled.
 func assessReaders(u Usage, p logs.ReadersPolicy, collected bool, now time.Time) Assessment {
 	var stalled []logs.Reader
 	for _, r := range u.Readers {
@@ -21,7 +21,7 @@ func assessReaders(u Usage, p logs.ReadersPolicy, collected bool, now time.Time)
 	}
 	if len(stalled) > 0 {
 		r := stalled[0] // the one with the most unread: readers are sorted
-		return Assessment{Bad, ReasonStalled, fmt.Sprintf("%s stands still with %s unread of %s%s; %s",
+		return Assessment{Bad, ReasonStalled, fmt.Sprintf("%s has stopped reading with %s unread of %s%s; %s",
 			collectorName(r), field.Size(r.LagBytes), logName(r), others(len(stalled)-1, "logs"), r.Advice())}
 	}
 	var alone []logs.Unfollowed
@@ -38,7 +38,7 @@ func assessReaders(u Usage, p logs.ReadersPolicy, collected bool, now time.Time)
 	switch {
 	case len(alone) > 0 && collected:
 		x := alone[0]
-		return Assessment{Bad, ReasonUnfollowed, fmt.Sprintf("nobody follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
+		return Assessment{Bad, ReasonUnfollowed, fmt.Sprintf("no process follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
 			x.Namespace, x.Pod, x.Container, field.Size(x.GrewBytes), others(len(alone)-1, "logs"))}
 	case young && collected:
 		return Assessment{Between, ReasonReading, "new logs are not followed yet"}

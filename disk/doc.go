@@ -5,7 +5,7 @@
 // of the filesystems that carry logs, the kubelet, the container runtime or the
 // journal; names and sizes (never content) below the log directories; the
 // headers of journal files, compressed archives and core dumps; PROC/PID/fd and
-// fdinfo of whoever holds a log; PROC/sys/kernel/core_pattern; and the
+// fdinfo of the processes that have a log open; PROC/sys/kernel/core_pattern; and the
 // configuration files of the kubelet, journald, logrotate and Docker.
 //
 // In the mode observe, the default, it writes nothing. It needs

@@ -81,13 +81,13 @@ func findings(c hostConf, all []filesystem.Filesystem) []Finding {
 	}
 	add(c.etc != nil, Finding{
 		Reason: FindingNotSeen, Severity: SeverityInfo, Path: "/etc",
-		Message: fmt.Sprintf("how journald, logrotate and Docker keep logs is not known: %v", c.etc),
+		Message: fmt.Sprintf("nodetune does not know how journald, logrotate and Docker keep logs: %v", c.etc),
 		Do:      "mount the host's /etc read-only below --path.rootfs, or its /proc with CAP_SYS_PTRACE",
 	})
 	if k := c.kubelet; k != nil && k.Error != "" {
 		add(true, Finding{
 			Reason: FindingNotSeen, Severity: SeverityInfo, Path: k.Config,
-			Message: fmt.Sprintf("how the kubelet rotates logs and when it evicts is not known, its defaults are assumed: %s", k.Error),
+			Message: fmt.Sprintf("nodetune does not know how the kubelet rotates logs and when it evicts, and assumes the kubelet's defaults: %s", k.Error),
 			Do:      "mount the file read-only below --path.rootfs, or the host's /proc with CAP_SYS_PTRACE",
 		})
 	} else if k != nil {
@@ -169,7 +169,7 @@ func unwatched(k *hostconfig.Kubelet, all []filesystem.Filesystem) []Finding {
 	if !slices.ContainsFunc(all, func(f filesystem.Filesystem) bool { return slices.Contains(f.Roles, filesystem.RoleKubelet) }) {
 		return []Finding{{
 			Reason: FindingNotSeen, Severity: SeverityInfo, Path: k.RootDir,
-			Message: fmt.Sprintf("%s cannot be seen: whether the kubelet watches the filesystems with logs, and when it evicts, is not known", k.RootDir),
+			Message: fmt.Sprintf("nodetune cannot see %s: it does not know whether the kubelet watches the filesystems with logs, and when it evicts", k.RootDir),
 			Do:      "mount it read-only below --path.rootfs, or the host's /proc with CAP_SYS_PTRACE",
 		}}
 	}
@@ -178,7 +178,7 @@ func unwatched(k *hostconfig.Kubelet, all []filesystem.Filesystem) []Finding {
 		if slices.Contains(f.Roles, filesystem.RoleLogs) && !slices.Contains(f.Roles, filesystem.RoleKubelet) && f.Measured() {
 			found = append(found, Finding{
 				Reason: FindingLogsUnwatched, Severity: SeverityWarning, Path: f.Path,
-				Message: fmt.Sprintf("logs are on %s, and the kubelet watches the filesystem of %s only: it evicts nobody when %s is full", f.Path, k.RootDir, f.Path),
+				Message: fmt.Sprintf("logs are on %s, and the kubelet watches the filesystem of %s only: it evicts no pod when %s is full", f.Path, k.RootDir, f.Path),
 				Do:      "alert on nodetune's LogDiskPressure for it, and keep disk.pressure.availPercent above what a burst needs",
 			})
 		}
@@ -237,7 +237,7 @@ func noKubelet(u Usage) []Finding {
 	}
 	return []Finding{{
 		Reason: FindingNotSeen, Severity: SeverityWarning, Path: "/var/log/pods",
-		Message: "there are logs of pods, and no kubelet was found: when it evicts and how it rotates is not known, and nodetune rotates no container's log",
+		Message: "there are logs of pods, and no kubelet was found: nodetune does not know when it evicts and how it rotates, and rotates no container's log",
 		Do:      "run nodetune in the host's pid namespace (hostPID) with CAP_SYS_PTRACE, or mount the kubelet's configuration read-only below --path.rootfs",
 	}}
 }

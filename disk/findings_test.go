@@ -89,7 +89,7 @@ func TestFindings(t *testing.T) {
 			t.Errorf("%s: %+v", want, got)
 		}
 	}
-	// A host without any of them has nothing to be told.
+	// A host without any of them has no findings.
 	if got := findings(hostConf{}, []filesystem.Filesystem{disk("/var/log", filesystem.RoleLogs)}); len(got) != 0 {
 		t.Errorf("a plain host: %+v", got)
 	}
@@ -105,7 +105,7 @@ func TestReadHost(t *testing.T) {
 	}
 }
 
-// What a pod does not see is said, and nothing is assumed of it.
+// nodetune reports what a pod does not see, and assumes nothing about it.
 func TestFindingsOfWhatIsNotSeen(t *testing.T) {
 	logs := filesystem.Filesystem{Path: "/var/log", Source: "/dev/x", State: filesystem.StateOK, SizeBytes: 100 << 30, AvailBytes: 50 << 30, Roles: []filesystem.Role{filesystem.RoleLogs}}
 	both := logs
@@ -130,7 +130,7 @@ func TestFindingsOfWhatIsNotSeen(t *testing.T) {
 	}
 }
 
-// What keeps the mode from being carried out is said before anything is due.
+// nodetune reports what keeps it from carrying out the mode before anything is due.
 func TestFindingsOfMissingGrants(t *testing.T) {
 	for name, tt := range map[string]struct {
 		conf hostConf

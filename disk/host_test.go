@@ -157,8 +157,8 @@ func TestHungMountForReal(t *testing.T) {
 	}
 }
 
-// Who has a container's log open for a moment is no collector, so that logs
-// which nobody follows are no alarm on a node that collects none.
+// A process that has a container's log open for a moment is no collector. On a node
+// without a collector, logs that no process follows raise no alarm.
 func TestLookingIsNotCollecting(t *testing.T) {
 	privtest.Root(t)
 	host := t.TempDir()
@@ -261,7 +261,7 @@ input(type="imfile" File=%q Tag="pod")
 		t.Errorf("%+v", r)
 	}
 
-	// It stands still while its log grows.
+	// It stops reading while its log grows.
 	disktest.Stop(t, rsyslog)
 	disktest.Append(t, filepath.Join(host, logA), 777)
 	u = until(t, o, "stalled", func(u Usage) bool {

@@ -28,8 +28,8 @@ import (
 )
 
 // Observer sees one host, pass after pass. What a later pass adds (growth,
-// bytes per second, readers that stand still) is absent from the first. It is
-// for one goroutine.
+// bytes per second, readers that have stopped reading) is absent from the
+// first. It is for one goroutine.
 type Observer struct {
 	// WalkEvery is how often /proc is walked for who reads what. It is most of
 	// what a pass costs: passes between two walks repeat what the last one saw.
@@ -534,5 +534,5 @@ func (o *Observer) kubeletRoot() (host hostfs.Root, done func()) {
 			return root, func() { _ = unix.Close(int(root)) }
 		}
 	}
-	return hostfs.Root(o.rootfs), func() {}
+	return o.rootfs, func() {}
 }

@@ -15,7 +15,7 @@ func TestDefaultPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.Mode != Observe {
-		t.Errorf("the default mode is %q: nobody asked nodetune to act", p.Mode)
+		t.Errorf("the default mode is %q: no configuration asked nodetune to act", p.Mode)
 	}
 	b, err := json.Marshal(p)
 	if err != nil {

@@ -73,7 +73,7 @@ func cannotAct(c hostConf) []Finding {
 	if len(c.lacks) > 0 {
 		found = append(found, Finding{
 			Reason: FindingCannotAct, Severity: SeverityInfo, Do: do,
-			Message: fmt.Sprintf("disk.mode is %s, without %s: what takes one of them, as logs that do not belong to root or whose writers do not, is left alone", c.mode, strings.Join(c.lacks, ", ")),
+			Message: fmt.Sprintf("disk.mode is %s, without %s: nodetune does not touch files that take one of them, for example logs that do not belong to root, or whose writers do not run as root", c.mode, strings.Join(c.lacks, ", ")),
 		})
 	}
 	return found

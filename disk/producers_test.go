@@ -12,8 +12,8 @@ import (
 	"github.com/nodetune/nodetune/internal/disktest"
 )
 
-// Docker keeps a container's log under its id; the link that the kubelet makes
-// tells whose it is.
+// Docker keeps a container's log under its id. The link that the kubelet makes names
+// the container.
 func TestDockerProducer(t *testing.T) {
 	host := t.TempDir()
 	id := strings.Repeat("0123456789abcdef", 4)

@@ -18,8 +18,8 @@ type Usage struct {
 	Corrupt     []logs.Corrupt          `json:"corrupt"`
 	Findings    []Finding               `json:"findings"`
 	Pressure    Assessment              `json:"pressure"` // of the filesystems that hold logs
-	Reading     Assessment              `json:"reading"`  // of whoever reads the logs
-	Collected   bool                    `json:"-"`        // somebody has followed a container's log since the start
+	Reading     Assessment              `json:"reading"`  // of the processes that read the logs
+	Collected   bool                    `json:"-"`        // a process has followed a container's log since the start
 	Kubelet     *hostconfig.Kubelet     `json:"kubelet,omitempty"`
 	Scan        Scan                    `json:"scan"`
 }

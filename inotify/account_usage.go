@@ -57,6 +57,7 @@ func (u *Usage) UseAccounts(all []AccountUsage) {
 	SortAccounts(u.Accounts)
 }
 
+// SortAccounts sorts the accounts by instances, then by watches, the most first.
 func SortAccounts(all []Account) {
 	slices.SortFunc(all, func(a, b Account) int {
 		return cmp.Or(cmp.Compare(b.Instances, a.Instances), cmp.Compare(b.Watches, a.Watches),

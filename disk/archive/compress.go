@@ -30,6 +30,7 @@ const (
 	Zstd Compression = "zstd"
 )
 
+// Suffix returns what the compression adds to the name of an archive.
 func (c Compression) Suffix() string {
 	switch c {
 	case Gzip:
@@ -41,8 +42,8 @@ func (c Compression) Suffix() string {
 }
 
 // Compress replaces the archive name by its compressed form. The archive is
-// removed only when the other is complete, on the disk under its name, and
-// nobody has the archive open; until then a crash leaves the archive.
+// removed only when the compressed form is complete and on the disk under its name,
+// and no process has the archive open. A crash before that leaves the archive.
 func Compress(ctx context.Context, d *logdir.Dir, name string, c Compression) (err error) {
 	src, st, err := d.OpenFile(name, unix.O_RDONLY)
 	if err != nil {
@@ -110,7 +111,7 @@ func Compress(ctx context.Context, d *logdir.Dir, name string, c Compression) (e
 }
 
 // RemoveCompressed removes the archive name once its compressed form is durable, if it is
-// still the file that was compressed and nobody has come to it since.
+// still the file that was compressed and no process has opened it since.
 func RemoveCompressed(d *logdir.Dir, name string, src *os.File, n int64) error {
 	if err := logdir.CheckUnused(src); err != nil {
 		return err
@@ -120,7 +121,7 @@ func RemoveCompressed(d *logdir.Dir, name string, src *os.File, n int64) error {
 		return err
 	}
 	if st, err := src.Stat(); err != nil || !same || st.Size() != n {
-		return errors.Join(err, fmt.Errorf("remove %s: it is not any more what was compressed: %w", name, logdir.ErrInUse))
+		return errors.Join(err, fmt.Errorf("remove %s: it has changed since it was compressed: %w", name, logdir.ErrInUse))
 	}
 	if err := d.Remove(name); err != nil {
 		return err
@@ -147,7 +148,7 @@ func encoder(dst io.Writer, c Compression) (io.WriteCloser, error) {
 	case Zstd:
 		return zstd.NewWriter(dst, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	}
-	return nil, fmt.Errorf("%q compresses nothing", c)
+	return nil, fmt.Errorf("%q is not a way to compress", c)
 }
 
 // verify reads back from f what encode must have written for n bytes with the
@@ -259,8 +260,8 @@ func (r *Interruptible) Read(b []byte) (int, error) {
 	return r.Reader.Read(b)
 }
 
-// idleIO runs do with the I/O class idle, ioprio_set(2): whoever writes logs
-// comes first. The class is of the thread. Schedulers that know no classes (none,
+// idleIO runs do with the I/O class idle, ioprio_set(2): processes that
+// write logs come first. The class is of the thread. Schedulers that know no classes (none,
 // mq-deadline before 5.14) ignore it.
 func idleIO(do func() error) error {
 	const (

@@ -10,17 +10,19 @@ import (
 // what may become of it.
 type ReadState int
 
+// The states of an archive.
 const (
-	StateRead    ReadState = iota // to its end, by whoever reads the log: it may go
-	StateUnknown                  // it goes by number, as with the kubelet
-	StateUnread                   // somebody has still to read it: it stays
+	StateRead    ReadState = iota // the readers of the log have read it to its end: it may be removed
+	StateUnknown                  // it is removed by its number, as the kubelet does
+	StateUnread                   // a reader has not read all of it: it stays
 )
 
-// unreadMark is an attribute of an archive that somebody has still to read, and of
-// its compressed form: fates are forgotten when a run ends, and archives that have
-// none go by number.
+// unreadMark is an attribute of an archive that a reader has not read to its end, and
+// of its compressed form. nodetune forgets the states when it ends, and removes
+// archives without a state by their number.
 const unreadMark = "user.nodetune.unread"
 
+// IsUnread reports whether f has the mark.
 func IsUnread(f *os.File) bool {
 	_, err := unix.Fgetxattr(int(f.Fd()), unreadMark, nil)
 	return err == nil
@@ -30,7 +32,7 @@ func IsUnread(f *os.File) bool {
 // to come does not know what this one does.
 func SetUnread(f *os.File, unread bool) {
 	switch {
-	case unread == IsUnread(f): // a change is an event for whoever watches the file
+	case unread == IsUnread(f): // a change is an event for each process that watches the file
 	case unread:
 		_ = unix.Fsetxattr(int(f.Fd()), unreadMark, nil, 0)
 	default:

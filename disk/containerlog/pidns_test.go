@@ -17,8 +17,8 @@ import (
 )
 
 // In a pod without hostPID the host's procfs counts other pids than the kernel
-// takes from us: we do not take ourselves for a reader that is behind, and
-// signal nobody.
+// takes from us. nodetune does not take itself for a reader that is behind, and
+// signals no process.
 func TestOthersPIDs(t *testing.T) {
 	privtest.Root(t)
 	if disktest.IsHelper(t) {
@@ -27,7 +27,7 @@ func TestOthersPIDs(t *testing.T) {
 	}
 	root := t.TempDir()
 	_, file := disktest.PodLog(t, root, "web")
-	disktest.WriteFile(t, file, strings.Repeat("a line that nobody has read\n", 3*logdir.ReadMargin/28))
+	disktest.WriteFile(t, file, strings.Repeat("a line that remains unread.\n", 3*logdir.ReadMargin/28))
 	app := filepath.Join(root, "var/log/app.log")
 	disktest.Must(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
 	disktest.WriteFile(t, app, "")
@@ -40,7 +40,7 @@ func TestOthersPIDs(t *testing.T) {
 	_ = w.Cmd.Process.Signal(syscall.SIGTERM)
 	<-w.Done
 	if all, _ := filepath.Glob(app + ".*"); len(all) > 0 {
-		t.Errorf("rotated, though its writer cannot be told: %q", all)
+		t.Errorf("rotated, though its writer cannot be asked: %q", all)
 	}
 }
 

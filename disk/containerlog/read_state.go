@@ -132,12 +132,12 @@ func (r *finisher) refreshReadStates(ctx context.Context, d *logdir.Dir, base st
 	for _, h := range ask {
 		files = append(files, h.at)
 	}
-	who, err := r.host.Openers(ctx, base, files...)
+	openers, err := r.host.Openers(ctx, base, files...)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range ask {
-		if _, late := logdir.FurthestBehind(who[h.at], h.size, 0); !late && slices.ContainsFunc(who[h.at], logdir.Opener.Reads) {
+		if _, late := logdir.FurthestBehind(openers[h.at], h.size, 0); !late && slices.ContainsFunc(openers[h.at], logdir.Opener.Reads) {
 			h.State = archive.StateRead
 			f.set(path.Join(d.Path, h.Name), archive.StateRead)
 		}

@@ -76,7 +76,7 @@ func TestBurstsKeepWhatIsUnread(t *testing.T) {
 		b.FinishRotations(t.Context(), now)
 	}
 	if n := archives(); n != 3 {
-		t.Errorf("%d archives are left, want the 3 that nobody has read", n)
+		t.Errorf("%d archives are left, want the 3 that no process has read", n)
 	}
 	write()
 	now = now.Add(followedFor)
@@ -164,7 +164,7 @@ func TestLearnWhileTheKubeletRotates(t *testing.T) {
 		}
 	}
 	if got := rotate.Expired(all, rotate.Options{Archives: 1, KeepSize: 1}, time.Now()); len(got) != 0 {
-		t.Errorf("%+v go, and nobody has read them", got)
+		t.Errorf("%+v go, and no process has read them", got)
 	}
 }
 
@@ -210,7 +210,7 @@ func TestBurstsLearnWhatIsRead(t *testing.T) {
 		pass(true) // ours, and newer
 	}
 	if !there() {
-		t.Fatal("removed, and nobody has read it to its end")
+		t.Fatal("removed, and no process has read it to its end")
 	}
 	reader, end := disktest.HoldOpen(t, theirs)
 	_, err = reader.Seek(0, io.SeekEnd)
@@ -264,6 +264,6 @@ func TestBurstsSeeNewPods(t *testing.T) {
 	// own directories may come after that.
 	acts := b.Pass(t.Context(), true, now.Add(relistSoon))
 	if len(acts) != 1 || acts[0].Err != nil || !strings.Contains(acts[0].Path, "/new/") {
-		t.Errorf("%+v, want the new pod's log rotated, and nothing said of one that has ended", acts)
+		t.Errorf("%+v, want the new pod's log rotated, and no report of the one that has ended", acts)
 	}
 }

@@ -18,8 +18,9 @@ import (
 )
 
 // CRI-O's order, with the monitor that writes its containers' logs and without
-// CRI-O itself, which Debian does not have: the log is renamed, and conmon, told
-// through its ctl FIFO as CRI-O does, renames a new file to where it was.
+// CRI-O itself, which Debian does not have: the test renames the log,
+// and asks conmon through its ctl FIFO, as CRI-O does. conmon then renames a new file
+// to where the log was.
 func TestRotateThroughConmon(t *testing.T) {
 	privtest.Root(t)
 	root := t.TempDir()

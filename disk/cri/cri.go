@@ -1,8 +1,8 @@
 // Package cri asks the container runtime of a node, over its CRI socket, whose
-// log a file is, and tells it to open that file again.
+// log a file is, and asks it to open that file again.
 //
-// It needs the socket, for example /run/containerd/containerd.sock, and whoever
-// may speak to that owns the node. Nothing but ListContainers, ContainerStatus,
+// It needs the socket, for example /run/containerd/containerd.sock. A process that
+// may use this socket controls the node. Nothing but ListContainers, ContainerStatus,
 // ListPodSandbox, Version and ReopenContainerLog is ever called (CRI v1: containerd 1.6, CRI-O
 // 1.23).
 //

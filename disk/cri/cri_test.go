@@ -44,7 +44,7 @@ func TestContainerd(t *testing.T) {
 	if id, err := c.Container(context.Background(), l, "/var/log/pods/x/web/0.log"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("found %q, %v", id, err)
 	}
-	if err := c.Reopen(context.Background(), "nobody"); err == nil {
+	if err := c.Reopen(context.Background(), "no-container"); err == nil {
 		t.Error("it reopened the log of no container")
 	}
 }

@@ -212,8 +212,8 @@ func (n *node) start(t *testing.T, name, script string) *container {
 	return c
 }
 
-// tell makes the file /tmp/name, which the container's script waits for.
-func (c *container) tell(t *testing.T, name string) {
+// touch makes the file /tmp/name, which the container's script waits for.
+func (c *container) touch(t *testing.T, name string) {
 	t.Helper()
 	r, err := c.n.runtime.ExecSync(t.Context(), &runtime.ExecSyncRequest{ContainerId: c.id, Cmd: []string{"/bin/touch", "/tmp/" + name}, Timeout: 60})
 	if err != nil || r.ExitCode != 0 {

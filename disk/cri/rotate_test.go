@@ -41,7 +41,7 @@ func TestRotateThroughContainerd(t *testing.T) {
 			t.Errorf("the runtime's pods are %v, %v", uids, err)
 		}
 		acts := n.rotateUntil(t, limit, 0, func(rotations int) bool { return rotations >= 20 })
-		c.tell(t, "stop")
+		c.touch(t, "stop")
 		await(t, "the last line", func() bool { return c.has(t, "end") })
 		lines, parts := c.complete(t, numbered)
 		t.Logf("%d lines, %d rotations, %d archives compressed meanwhile, %d lines in two archives", lines, count(acts, logdir.ActionRotate), count(acts, logdir.ActionCompress), parts)
@@ -50,7 +50,7 @@ func TestRotateThroughContainerd(t *testing.T) {
 	t.Run("long lines", func(t *testing.T) {
 		c := n.start(t, "long", `x=$(head -c 39991 /dev/zero | tr '\0' x); i=1; until [ -e /tmp/stop ]; do printf '%08d:%s\n' $i $x; i=$((i+1)); done; echo end; exec sleep 1000`)
 		n.rotateUntil(t, limit, 0, func(rotations int) bool { return rotations >= 3 })
-		c.tell(t, "stop")
+		c.touch(t, "stop")
 		await(t, "the last line", func() bool { return c.has(t, "end") })
 		lines, parts := c.complete(t, long)
 		t.Logf("%d lines in %d parts", lines, parts)
@@ -66,7 +66,7 @@ func TestRotateThroughContainerd(t *testing.T) {
 		if s, err := out.ReadString('\n'); s != "ready\n" {
 			t.Fatalf("reader: %q, %v", s, err)
 		}
-		c.tell(t, "go")
+		c.touch(t, "go")
 		received := make(chan string, 1)
 		go func() {
 			s, _ := out.ReadString('\n')
@@ -101,10 +101,10 @@ func TestRotateThroughContainerd(t *testing.T) {
 			t.Fatalf("the rotating process ended by itself: %v", cmd.ProcessState)
 		}
 		if st, err := os.Stat(filepath.Join(c.dir, "0.log")); err != nil || st.Size() != 0 {
-			t.Fatalf("the log that nobody writes yet: %+v, %v", st, err)
+			t.Fatalf("the log that no process writes yet: %+v, %v", st, err)
 		}
 		n.repair(t)
-		c.tell(t, "stop")
+		c.touch(t, "stop")
 		c.awaitLive(t)
 		if lines, _ := c.complete(t, numbered); lines != 50_000 {
 			t.Errorf("%d lines are there", lines)
@@ -132,15 +132,15 @@ func TestRotateThroughContainerd(t *testing.T) {
 			_ = cmd.Wait()
 		}
 		n.repair(t)
-		c.tell(t, "stop")
+		c.touch(t, "stop")
 		c.awaitLive(t)
 		lines, parts := c.complete(t, numbered)
 		t.Logf("%d kills, %d rotations and those cut short, %d lines, %d of them in two archives", kills, rotations, lines, parts)
 	})
 }
 
-// endless writes numbered lines, so many at a time and then a pause, until it is
-// told to stop.
+// endless writes numbered lines, so many at a time and then a pause, until the
+// test makes the file stop.
 func endless(batch int, pause string) string {
 	return fmt.Sprintf("i=0; until [ -e /tmp/stop ]; do seq $((i*%[1]d+1)) $((i*%[1]d+%[1]d)); sleep %[2]s; i=$((i+1)); done; echo end; exec sleep 1000", batch, pause)
 }
@@ -160,8 +160,8 @@ var longTail = strings.Repeat("x", 39991)
 
 func long(n int) string { return fmt.Sprintf("%08d:%s", n, longTail) }
 
-// rotateUntil makes pass after pass until done, which is told how often it has
-// rotated.
+// rotateUntil makes pass after pass until done, which gets the number of
+// rotations so far, returns true.
 func (n *node) rotateUntil(t *testing.T, limit int64, wait time.Duration, done func(rotations int) bool) []logdir.Action {
 	t.Helper()
 	b, err := n.bursts(limit, wait, n.client.Reopen)
@@ -327,8 +327,8 @@ func (c *container) complete(t *testing.T, line func(int) string) (lines, parts 
 	return lines, parts
 }
 
-// What follows runs in processes of its own: one that is killed, and one that
-// reads.
+// The functions below run in processes of their own: one that is killed, and one
+// that reads.
 
 const helperEnv = "NODETUNE_TEST_HELPER"
 

@@ -40,6 +40,7 @@ func setEviction(f *Filesystem, thresholds ...map[string]string) {
 // five minutes.
 const AboveEviction = 5
 
+// Within reports whether seconds is known and shorter than horizon.
 func Within(seconds *float64, horizon time.Duration) bool {
 	return seconds != nil && *seconds < horizon.Seconds()
 }

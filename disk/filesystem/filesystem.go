@@ -63,6 +63,7 @@ func (f Filesystem) AvailPercent() float64 { return Percent(f.AvailBytes, f.Size
 // filesystem makes them as needed.
 func (f Filesystem) InodesFreePercent() float64 { return Percent(f.InodesFree, f.Inodes) }
 
+// Percent returns part as a percentage of whole, or 100 where whole is 0.
 func Percent(part, whole uint64) float64 {
 	if whole == 0 {
 		return 100

@@ -67,12 +67,13 @@ func secondsUntil(avail, floor uint64, bytesPerSecond float64) *float64 {
 	return &s
 }
 
-// GrowthTracker keep the window of each filesystem between passes.
+// GrowthTracker keeps the window of each filesystem between passes.
 type GrowthTracker struct {
 	span    time.Duration
 	windows map[string]*window // by device
 }
 
+// NewGrowthTracker returns a tracker whose windows are span long.
 func NewGrowthTracker(span time.Duration) *GrowthTracker {
 	return &GrowthTracker{span: span, windows: map[string]*window{}}
 }

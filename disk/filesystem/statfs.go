@@ -32,6 +32,7 @@ type Prober struct {
 	stuck map[string]time.Time // since when, by path
 }
 
+// NewProber returns a Prober of the filesystems below rootfs.
 func NewProber(rootfs hostfs.Root) *Prober {
 	return &Prober{rootfs: rootfs, probe: statfs, stuck: map[string]time.Time{}}
 }

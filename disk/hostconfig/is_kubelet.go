@@ -25,12 +25,14 @@ type KubeletCandidate struct {
 // Tristate is yes, no, or not known.
 type Tristate int
 
+// The values of Tristate.
 const (
 	Unknown Tristate = iota
 	Yes
 	No
 )
 
+// Is returns Yes for true and No for false.
 func Is(b bool) Tristate {
 	if b {
 		return Yes

@@ -14,6 +14,7 @@ type JournalConf struct {
 	Values    map[string]string
 }
 
+// The directories in which journald keeps its files.
 const (
 	PersistentJournal = "/var/log/journal"
 	VolatileJournal   = "/run/log/journal"

@@ -103,10 +103,10 @@ type Docker struct {
 	Graph     string            `json:"graph"` // its name before 17.05
 }
 
-const (
-	dockerConf    = "/etc/docker/daemon.json"
-	DockerDataDir = "/var/lib/docker"
-)
+const dockerConf = "/etc/docker/daemon.json"
+
+// DockerDataDir is Docker's data-root where it is not configured.
+const DockerDataDir = "/var/lib/docker"
 
 func parseDocker(b []byte) (Docker, error) {
 	c := Docker{LogDriver: "json-file"} // Docker's default
@@ -139,7 +139,7 @@ func ReadDocker(host hostfs.HostFiles, cmdline []byte) (c Docker, conf string, e
 		c, err = parseDocker(b)
 	}
 	if err != nil {
-		err = fmt.Errorf("Docker's configuration %s: %w", conf, err)
+		err = fmt.Errorf("read Docker's configuration %s: %w", conf, err)
 		c = Docker{}
 	}
 	c.applyArgs(args)

@@ -65,6 +65,7 @@ var defaultEviction = map[string]string{
 	SignalNodefsAvailable: "10%", SignalNodefsInodesFree: "5%", SignalImagefsAvailable: "15%", SignalImagefsInodesFree: "5%",
 }
 
+// DefaultKubelet returns the configuration of a kubelet that has no settings.
 func DefaultKubelet() Kubelet {
 	return Kubelet{
 		RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", EvictionHard: maps.Clone(defaultEviction),
@@ -73,6 +74,8 @@ func DefaultKubelet() Kubelet {
 }
 
 const (
+	// DefaultLogMaxSize is the kubelet's containerLogMaxSize in bytes, where it is
+	// not configured.
 	DefaultLogMaxSize = 10 << 20
 	// minLogMaxSize is the least size limit that is acted upon. With less the
 	// kubelet's few archives hold moments of a log, and nodetune would rotate
@@ -83,10 +86,7 @@ const (
 // RuntimeSocket returns the path of the socket in RuntimeEndpoint, "" where
 // there is none: unix:///path, unix:/path and a bare path are accepted.
 func (k Kubelet) RuntimeSocket() string {
-	p := strings.TrimPrefix(k.RuntimeEndpoint, "unix:")
-	if strings.HasPrefix(p, "//") {
-		p = p[2:]
-	}
+	p := strings.TrimPrefix(strings.TrimPrefix(k.RuntimeEndpoint, "unix:"), "//")
 	if !path.IsAbs(p) {
 		return ""
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"path"
 	"strings"
 	"time"
@@ -251,7 +250,7 @@ func (k *Kubelet) setLogMaxSize(s string) {
 	number, negative := strings.CutPrefix(s, "-")
 	b, err := field.ParseBytes(strings.TrimPrefix(number, "+"))
 	switch {
-	case err != nil || b > math.MaxInt64:
+	case err != nil:
 		k.warn("containerLogMaxSize is %.40q, which is no quantity of bytes: nodetune takes %s", s, field.Size(uint64(max(k.LogMaxSizeBytes, 0))))
 	case negative && b > 0:
 		k.LogMaxSizeBytes = -1

@@ -82,7 +82,7 @@ func (k *Kubelet) applyFlags(flags kubeletFlags) {
 		{"eviction-minimum-reclaim", "=", &k.EvictionMinimumReclaim},
 	} {
 		if values, ok := flags.pairs(m.name, m.separator, func(pair string) {
-			k.warn("--%s has %.60q, which is not a pair with %q: nodetune passes over it", m.name, pair, m.separator)
+			k.warn("--%s has %.60q, which is not a pair with %q: nodetune ignores it", m.name, pair, m.separator)
 		}); ok {
 			*m.to = values
 		}

@@ -207,7 +207,7 @@ func FuzzKubelet(f *testing.F) {
 		if !ok || !k.Running {
 			t.Fatalf("%+v, %v", k, ok)
 		}
-		// pflag takes what follows a flag without '=' for its value.
+		// pflag takes the argument after a flag without '=' for its value.
 		if !strings.Contains(flag, "--") && k.LogMaxFiles != 7 {
 			t.Fatalf("LogMaxFiles %d, the flag says 7", k.LogMaxFiles)
 		}

@@ -46,6 +46,7 @@ type logrotateConf struct {
 	Problems []Problem
 }
 
+// Problem is what could not be read in the file Path, and why.
 type Problem struct{ Path, Message string }
 
 // defaultRotation is logrotate's before any directive.

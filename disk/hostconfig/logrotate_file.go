@@ -153,13 +153,13 @@ func (f *logrotateFile) fatal(format string, args ...any) {
 // that is still open at the end of the file it keeps, as far as it has read it.
 func (f *logrotateFile) skipBlock(why string) {
 	for f.i < len(f.b) {
-		switch c := f.b[f.i]; {
-		case c == '}':
+		switch f.b[f.i] {
+		case '}':
 			f.i++
 			f.block.Skipped = why
 			f.add()
 			return
-		case c == '\n':
+		case '\n':
 			f.line++
 			f.i++
 		default:

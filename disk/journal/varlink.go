@@ -13,6 +13,8 @@ import (
 // has nothing else to do.
 const callTimeout = 10 * time.Second
 
+// Call calls a method of journald without parameters, over its Varlink socket, and
+// returns the error that journald answers with.
 func Call(ctx context.Context, socket, method string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

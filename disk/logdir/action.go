@@ -27,6 +27,7 @@ const (
 	ActionSkip     = "refuse"
 )
 
+// WithError returns a with err. An action that was skipped gets the verb ActionSkip.
 func (a Action) WithError(err error) Action {
 	if err != nil {
 		a.Err, a.Error = err, err.Error()

@@ -22,9 +22,9 @@ type Dir struct {
 }
 
 // OpenDir opens the directory dir of the host for acting in it. logPaths are
-// the configured log directories: the way to one of them is the administrator's
-// and may hold links, the way below it is anybody's and may not. Of several log
-// directories above dir the nearest counts. A mount below a log directory is the
+// the configured log directories. The administrator makes the path to one of them,
+// which may have links. Other users may change the directories below it, so those
+// may have none. Of several log directories above dir the nearest counts. A mount below a log directory is the
 // administrator's, and a log directory too.
 func OpenDir(rootfs hostfs.Root, logPaths []string, dir string) (*Dir, error) {
 	top, rel, found := "", "", false
@@ -69,8 +69,10 @@ func (d *Dir) checkOwner() error {
 	return nil
 }
 
+// Close closes the directory.
 func (d *Dir) Close() { _ = unix.Close(d.FD) }
 
+// PathError returns err as the failure of op upon name in d, or nil for no error.
 func (d *Dir) PathError(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -92,6 +94,7 @@ type SkippedError struct{ Reason string }
 
 func (r *SkippedError) Error() string { return r.Reason }
 
+// Skipf returns a SkippedError with that reason.
 func Skipf(format string, args ...any) error { return &SkippedError{fmt.Sprintf(format, args...)} }
 
 // OpenFile opens the regular file name, which must have no second name and no
@@ -314,6 +317,7 @@ const (
 // ErrInUse means that an archive cannot be changed yet.
 var ErrInUse = errors.New("another process has it open")
 
+// CheckUnused returns an error that wraps ErrInUse if another process has f open.
 func CheckUnused(f *os.File) error {
 	idle, err := Probe(int(f.Fd()))
 	if err != nil {

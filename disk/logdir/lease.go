@@ -23,7 +23,7 @@ func (i Usage) String() string { return [...]string{"written", "held", "unheld"}
 // not a no: nothing may be concluded.
 var ErrNoLease = errors.New("no lease")
 
-// Probe asks the kernel whether anybody but fd has this inode open, in any
+// Probe asks the kernel whether another descriptor than fd has this inode open, in any
 // mount namespace and under any name, without looking at a single process:
 // fcntl(2) F_SETLEASE grants a read lease only where no process has it open
 // for writing, a write lease only where no other process has it open at all. A shared

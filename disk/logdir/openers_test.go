@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// Somebody who watches with kubectl logs -f holds nothing up; a process of a pod
-// that calls itself so is a reader like any other.
+// A user who watches with kubectl logs -f delays no rotation. A process of a pod that
+// calls itself kubelet is a reader like any other.
 func TestBehindPassesOverTheKubelet(t *testing.T) {
 	k := Opener{Comm: "kubelet"}
 	if _, ok := FurthestBehind([]Opener{k}, 10<<20, 0); ok {

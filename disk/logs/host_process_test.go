@@ -42,10 +42,10 @@ func TestSameDir(t *testing.T) {
 	}
 	at := func(s string) string { return filepath.Join(top, s) }
 	for name, tt := range map[string]struct{ got, want hostconfig.Tristate }{
-		"the same":     {sameDir(at("host"), at("host"), "/var/lib/kubelet"), hostconfig.Yes},
-		"another one":  {sameDir(at("node"), at("host"), "/var/lib/kubelet"), hostconfig.No},
-		"missing":      {sameDir(at("node"), at("empty"), "/var/lib/kubelet"), hostconfig.No},
-		"a root":       {sameDir(at("none"), at("host"), "/var/lib/kubelet"), hostconfig.Unknown},
+		"the same":     {sameKubeletDir(at("host"), at("host")), hostconfig.Yes},
+		"another one":  {sameKubeletDir(at("node"), at("host")), hostconfig.No},
+		"missing":      {sameKubeletDir(at("node"), at("empty")), hostconfig.No},
+		"a root":       {sameKubeletDir(at("none"), at("host")), hostconfig.Unknown},
 		"links":        {sameLink("/proc/self/ns/mnt", "/proc/self/ns/mnt"), hostconfig.Yes},
 		"other links":  {sameLink("/proc/self/ns/mnt", "/proc/self/ns/pid"), hostconfig.No},
 		"no such link": {sameLink("/proc/self/ns/mnt", at("none")), hostconfig.Unknown},

@@ -152,10 +152,13 @@ func NewReaderTracker(collectedFor time.Duration) *ReaderTracker {
 // what was seen lately.
 func (f *ReaderTracker) Collected(now time.Time) bool { return f.collected.holds(now) }
 
+// NewSnapshot returns an empty snapshot for one walk of the processes. pods names the
+// pod of a process.
 func (f *ReaderTracker) NewSnapshot(pods *workload.Index) *ProcSnapshot {
 	return &ProcSnapshot{follow: f, pods: pods, names: map[string]string{}, opened: map[openedFile]int{}, Omitted: map[string]int{}, same: sameInstance}
 }
 
+// Visitor returns what the walk calls to fill the snapshot.
 func (s *ProcSnapshot) Visitor() *procwalk.Visitor {
 	return &procwalk.Visitor{Enter: s.enter, FD: s.descriptor}
 }

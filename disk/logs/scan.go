@@ -80,7 +80,7 @@ type group struct {
 	written  uint64 // since the first pass
 
 	// While listing: a live file is still the one it was, and the bytes of
-	// archives that nobody knew. Archives that appear beside a live log that
+	// archives that no pass saw before. Archives that appear beside a live log that
 	// was kept are copies of it (copytruncate); where the log was replaced they
 	// are logs that began and were rotated since the last pass.
 	kept  bool
@@ -231,9 +231,9 @@ func (t *Tree) visit(base int, path []byte, d *dir, now time.Time, full bool, de
 	}
 	known := !full && d.ino != 0 && !d.racy
 	if known && len(d.live) == 0 && len(d.children) == 1 && len(path) > 1 && !bytes.ContainsRune(path, '/') {
-		// A pod's directory, with nothing but its container's: one call
-		// instead of four tells that nothing happened. A single name that is
-		// not followed cannot lead anywhere.
+		// A pod's directory with one container's directory: one call instead of
+		// four shows that nothing changed. The call does not follow a link of
+		// this single name, so it cannot leave the directory.
 		if err := hostfs.Statx(base, path, &t.st); err == nil && d.same(&t.st) {
 			t.Files += d.files
 			below := append(append(make([]byte, 0, 512), path[:len(path)-1]...), '/')

@@ -11,7 +11,7 @@ import (
 	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
-// list reads d anew from the open fd, whose state st is.
+// list reads d again from the open fd, whose state is st.
 func (t *Tree) list(fd int, d *dir, st *unix.Statx_t, now time.Time, depth int) error {
 	t.Listed++
 	t.relist(d)
@@ -166,7 +166,7 @@ func (l *listing) entry(name []byte, kind byte) {
 		g.grow(size, st.Size)
 		g.kept = g.kept || !old
 	case l.tree.at.IsZero() || nanos(hostfs.Born(st)) <= l.since:
-		// It was there before anybody looked, or was moved here.
+		// It was there before the first pass, or was moved here.
 	case !old:
 		g.written += st.Size
 	case len(base) > 0 && archive.SuffixLen(plain) == 0:

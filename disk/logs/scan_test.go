@@ -326,7 +326,7 @@ func TestTreeRefusesLinks(t *testing.T) {
 	}
 }
 
-// Somebody swaps a directory and a link for as long as the scan goes on.
+// An attacker swaps a directory and a link for as long as the scan goes on.
 func TestTreeSwap(t *testing.T) {
 	host := t.TempDir()
 	root := hostfs.Root(disktest.OpenRoot(t, host))

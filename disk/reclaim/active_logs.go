@@ -22,7 +22,7 @@ func (r *Reclaimer) executeActiveLog(ctx context.Context, s Step, a logdir.Actio
 	if rule, ok := rotate.RuleFor(r.policy.Rotations, s.Path); ok {
 		how := rule.Options()
 		how.Force = true
-		how.Asked = func(who string) { a.Asked = who }
+		how.Asked = func(process string) { a.Asked = process }
 		archiveName, err := r.Rotate(ctx, s.Path, how, now)
 		a.Verb, a.Archive, a.Bytes = logdir.ActionRotate, archiveName, s.Bytes
 		return a.WithError(err)
@@ -35,14 +35,14 @@ func (r *Reclaimer) executeActiveLog(ctx context.Context, s Step, a logdir.Actio
 		}
 		defer func() { _ = f.Close() }()
 		if (hostfs.Inode{Dev: d.Dev, Ino: st.Ino}) != s.inode {
-			return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, logdir.ErrInUse)
+			return fmt.Errorf("%s was replaced a moment ago: %w", s.Path, logdir.ErrInUse)
 		}
-		who, err := r.host.Openers(ctx, name, s.inode)
+		openers, err := r.host.Openers(ctx, name, s.inode)
 		if err != nil {
 			return err
 		}
 		read, readers := st.Size, 0
-		for _, o := range who[s.inode] {
+		for _, o := range openers[s.inode] {
 			if !o.Writes {
 				read = min(read, o.OffsetBytes)
 				readers++

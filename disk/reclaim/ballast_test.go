@@ -11,8 +11,8 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// The ballast is made once, where there is room, and made whole where whoever
-// made it was killed.
+// nodetune makes the ballast once, where there is room, and completes it where the run
+// that made it was killed.
 func TestBallast(t *testing.T) {
 	privtest.Root(t)
 	root, policy := host(t, 512<<20)

@@ -66,8 +66,8 @@ func (c CoreDir) matches(name string) bool {
 	return false
 }
 
-// Each visits the core dumps in c. The directory may be anybody's, /tmp for
-// example: a name is not enough, the file's own header must say so.
+// Each visits the core dumps in c. Every user may write to the directory, /tmp for
+// example. A name is not enough: the file's own header must show a core dump.
 func (c CoreDir) Each(rootfs hostfs.Root, visit func(name string, st *unix.Statx_t)) {
 	fd, err := rootfs.OpenDir(c.Dir, unix.O_RDONLY)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// Orphans are what the kubelet does not have and nobody has touched for an hour,
-// whatever the number of their containers.
+// Orphans are the logs of pods that the kubelet does not have and that no process has
+// changed for an hour, whatever the number of their containers.
 func TestOrphans(t *testing.T) {
 	root := t.TempDir()
 	host := hostfs.Root(disktest.OpenRoot(t, root))

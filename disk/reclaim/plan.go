@@ -52,6 +52,7 @@ type Policy struct {
 	MaxBytes field.Bytes `json:"maxBytes"`
 }
 
+// DefaultPolicy returns the policy of a node that configures none.
 func DefaultPolicy() Policy {
 	return Policy{
 		Classes: []Class{ClassArchives, ClassRotated}, // nodetune made them
@@ -70,6 +71,7 @@ func DefaultPolicy() Policy {
 // Has reports whether the class is switched on.
 func (p Policy) Has(c Class) bool { return slices.Contains(p.Classes, c) }
 
+// Validate calls wrong for each field of the policy, with whether it is right.
 func (p Policy) Validate(wrong func(ok bool, at, format string, args ...any)) {
 	for i, c := range p.Classes {
 		wrong(slices.Contains(Classes, c), field.Index("reclaim.classes", i), "%q is not a class: write one of %v", c, Classes)

@@ -30,7 +30,7 @@ func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 		return 0, &os.PathError{Op: "stat", Path: c.Path, Err: err}
 	}
 	if (hostfs.Inode{Dev: st.Dev, Ino: st.Ino}) != c.inode || st.Nlink != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, logdir.ErrInUse)
+		return 0, fmt.Errorf("%s: the process that had it open has closed it: %w", c.Path, logdir.ErrInUse)
 	}
 	idle, err := logdir.Probe(ro)
 	if err != nil {
@@ -45,7 +45,7 @@ func (r *Reclaimer) punchDeleted(c Candidate) (uint64, error) {
 	}
 	defer func() { _ = unix.Close(rw) }()
 	if err := unix.Fstat(rw, &st); err != nil || (hostfs.Inode{Dev: st.Dev, Ino: st.Ino}) != c.inode {
-		return 0, fmt.Errorf("%s: its holder has another file there now: %w", c.Path, logdir.ErrInUse)
+		return 0, fmt.Errorf("%s: the process that had it open has closed it: %w", c.Path, logdir.ErrInUse)
 	}
 	return r.punch(rw, c.Path, c.below)
 }

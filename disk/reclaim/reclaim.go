@@ -68,7 +68,7 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 	}
 	device := filesystem.Device(r.host.Rootfs, top, mounts)
 	if device == "" {
-		return out, fmt.Errorf("which filesystem %s lies on is not known: it cannot be opened, or its mount is not in %s/self/mountinfo", top, r.host.Procfs)
+		return out, fmt.Errorf("nodetune does not know the filesystem of %s: the path cannot be opened, or its mount is not in %s/self/mountinfo", top, r.host.Procfs)
 	}
 	// The kubelet's directory may be a link to another disk, or lie elsewhere.
 	r.socket = u.Kubelet.RuntimeSocket()
@@ -193,7 +193,7 @@ func (r *Reclaimer) removeFile(s Step, below []string) error {
 	}
 	defer func() { _ = f.Close() }()
 	if (hostfs.Inode{Dev: d.Dev, Ino: st.Ino}) != s.inode {
-		return fmt.Errorf("%s is another file than a moment ago: %w", s.Path, logdir.ErrInUse)
+		return fmt.Errorf("%s was replaced a moment ago: %w", s.Path, logdir.ErrInUse)
 	}
 	if err := logdir.CheckUnused(f); err != nil {
 		return err
@@ -305,7 +305,7 @@ func (r *Reclaimer) removeOrphan(ctx context.Context, p string) error {
 }
 
 // Until returns the goal that used percent of the filesystem under top are in
-// use at most, of what anyone but root may use.
+// use at most, of the space that processes without root may use.
 func (r *Reclaimer) Until(top string, used float64) (filesystem.Goal, error) {
 	if !(used > 0 && used < 100) { // nor NaN, which ParseFloat takes
 		return filesystem.Goal{}, fmt.Errorf("%v%% in use is no goal: write a percentage between 0 and 100", used)

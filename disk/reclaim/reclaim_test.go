@@ -85,8 +85,8 @@ func TestReclaimForReal(t *testing.T) {
 	}
 }
 
-// The logs of a pod that is gone go when nobody has them open, and only what
-// the kubelet puts there.
+// nodetune removes the logs of a pod that is gone when no process has them open, and
+// only the files that the kubelet puts there.
 func TestRemoveOrphanForReal(t *testing.T) {
 	privtest.Root(t)
 	root, policy := host(t, 64<<20)

@@ -36,7 +36,7 @@ func TestWatermarksForReal(t *testing.T) {
 	}{
 		{"reader alive", 200 << 20, time.Second, false},
 		{"reader slow", 1 << 20, time.Hour, true},
-		{"nobody reads", 0, 0, false},
+		{"no reader", 0, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root, policy := host(t, 200<<20)

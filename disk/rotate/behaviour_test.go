@@ -268,8 +268,8 @@ func TestRotateStrangeNames(t *testing.T) {
 	}
 }
 
-// What has the archive's name already is nobody's to replace, and no link there
-// is followed.
+// A rotation replaces no file that has the archive's name already, and follows no
+// link there.
 func TestRotateCollides(t *testing.T) {
 	for name, inTheWay := range map[string]func(p string) error{
 		"file":      func(p string) error { return os.WriteFile(p, []byte("precious"), 0o600) },
@@ -346,7 +346,8 @@ func TestRotateSparse(t *testing.T) {
 	}
 }
 
-// Whoever may read a log may lock it, and keeps nobody from rotating it.
+// A process that may read a log may lock it. The lock does not keep nodetune from
+// rotating the log.
 func TestRotateLockedByOthers(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		r, logs := hostDir(t)
@@ -369,8 +370,8 @@ func TestRotateLockedByOthers(t *testing.T) {
 }
 
 // A run was killed after it had copied the head of the log, and before it had cut
-// it off. The log is rotated before anybody has settled that: once the log has
-// changed, nobody could tell.
+// it off. The next run settles that before it rotates the log: once the log has
+// changed, no run can find out.
 func TestRotateAfterKilledCopy(t *testing.T) {
 	for _, inPlace := range []bool{true, false} {
 		dir := t.TempDir()

@@ -30,7 +30,7 @@ func TestHelperAct(t *testing.T) {
 	if err == nil && os.Getenv("SETTLE") == "" {
 		_, err = r.Rotate(t.Context(), file, how, time.Now())
 	}
-	fmt.Fprintf(os.Stdout, "said: %v\n", err)
+	fmt.Fprintf(os.Stdout, "result: %v\n", err)
 }
 
 // acting is what acting upon logs of others takes, as docs/permissions.md lists.
@@ -78,7 +78,7 @@ func TestActWithoutCapability(t *testing.T) {
 				disktest.Must(t, unix.Setxattr(p, "user.team", []byte("blue"), 0))
 			}
 			own(file)
-			// Somebody with no privileges writes it.
+			// A process without privileges writes the log.
 			w := exec.Command("setpriv", "--reuid=1234", "--regid=2345", "--clear-groups", "--", "sleep", "300")
 			log, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
 			disktest.Must(t, err)
@@ -107,7 +107,7 @@ func TestActWithoutCapability(t *testing.T) {
 			t.Log(got)
 			changed := inodes(t, dir) != before
 			switch {
-			case c.want == "" && (got != "said: <nil>" || !changed):
+			case c.want == "" && (got != "result: <nil>" || !changed):
 				t.Errorf("%s; changed: %v", got, changed)
 			case c.want != "" && (!strings.Contains(got, c.want) || changed):
 				t.Errorf("%s; want %s; before:\n%safter:\n%s", got, c.want, before, inodes(t, dir))
@@ -117,7 +117,8 @@ func TestActWithoutCapability(t *testing.T) {
 }
 
 // without runs a helper with what acting takes, less the capability, and returns
-// what it said. "+" after it names one that it has besides.
+// what the helper printed. "+" after the capability names one that the helper has
+// besides.
 func without(t *testing.T, capability, helper string, env []string) string {
 	t.Helper()
 	capability, besides, _ := strings.Cut(capability, "+")
@@ -135,8 +136,8 @@ func without(t *testing.T, capability, helper string, env []string) string {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	said, _, _ := strings.Cut(string(out), "\nPASS")
-	return said
+	printed, _, _ := strings.Cut(string(out), "\nPASS")
+	return printed
 }
 
 // inodes lists a directory as far as a rotation changes it.

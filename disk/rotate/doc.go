@@ -10,5 +10,5 @@
 //
 // It refuses containers' logs, logs that logrotate rotates, and logs whose writer
 // it cannot identify or ask. It does not rotate a log whose reader is behind,
-// unless it is told to.
+// unless Options.Force is set.
 package rotate

@@ -112,7 +112,7 @@ func (f filesystem) isAsDocumented(t *testing.T, dir string) {
 		disktest.Must(t, err)
 		defer ro.Close()
 		if got, err := logdir.Probe(int(ro.Fd())); got != logdir.Unused || err != nil {
-			t.Errorf("a lease of what nobody has open: %v, %v", got, err)
+			t.Errorf("a lease of a file that no process has open: %v, %v", got, err)
 		}
 		rw, err := os.OpenFile(file, os.O_RDWR, 0)
 		disktest.Must(t, err)
@@ -257,7 +257,7 @@ func TestRotateKilledWithoutExchange(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("killed at renameat %d: nobody writes the log: %v", when, disktest.List(t, dir))
+				t.Fatalf("killed at renameat %d: no process writes the log: %v", when, disktest.List(t, dir))
 			}
 		}
 	}

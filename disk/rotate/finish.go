@@ -21,7 +21,7 @@ type Finished struct {
 	Compressed []Archive // with what they had before
 	Removed    []Archive // beyond the number or age that is kept, with what that freed
 	Repaired   []string  // left behind by a run that was killed
-	Waiting    int       // somebody writes or reads them, or did a moment ago
+	Waiting    int       // a process writes or reads them, or did a moment ago
 }
 
 // Archive is an archive that something was done to.
@@ -34,7 +34,7 @@ type Archive struct {
 // FinishRotation brings the archives of the log at the path file to where the policy
 // wants them, whatever a run before has left behind: it asks a writer who still
 // has an archive open to reopen, drops what is half done, compresses what
-// nobody has open any more, and removes what is too many or too old. What has
+// no process has open any more, and removes what is too many or too old. What has
 // to wait waits for the next call. One archive that fails does not stop the
 // others.
 func (r *Rotator) FinishRotation(ctx context.Context, file string, how Options, now time.Time) (Finished, error) {
@@ -71,6 +71,9 @@ func (r *Rotator) finishRotation(ctx context.Context, in *listing, base string, 
 	return s, errors.Join(append(errs, ctx.Err())...)
 }
 
+// FinishArchive finishes one archive of the log base in d, and adds to s what it
+// did: it removes stale parts, completes or drops a copy that a killed run left
+// behind, and compresses the archive once no process has it open.
 func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string, a *archive.Archived, how Options, now time.Time, s *Finished) error {
 	repaired := func(name string) { s.Repaired = append(s.Repaired, path.Join(d.Path, name)) }
 	for _, p := range a.Parts {
@@ -107,9 +110,9 @@ func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string,
 		if err := recreateLog(d, base, a.Name, f); err != nil {
 			return err
 		}
-		who, err := r.Host.Openers(ctx, base, at)
+		openers, err := r.Host.Openers(ctx, base, at)
 		if err == nil {
-			err = r.requestReopen(how, at, who[at], now)
+			err = r.requestReopen(how, at, openers[at], now)
 		}
 		return err
 	}
@@ -251,8 +254,8 @@ func Expired(all []archive.Archived, how Options, now time.Time) []archive.Archi
 	return gone
 }
 
-// RemoveExcess removes the archives that are too many or too old, unless somebody has
-// one open.
+// RemoveExcess removes the archives that are too many or too old,
+// except those that a process has open.
 func RemoveExcess(d *logdir.Dir, all []archive.Archived, how Options, now time.Time, s *Finished) error {
 	var errs []error
 	for _, a := range Expired(all, how, now) {
@@ -274,8 +277,8 @@ func RemoveExcess(d *logdir.Dir, all []archive.Archived, how Options, now time.T
 	return errors.Join(errs...)
 }
 
-// removeArchive removes an archive that nobody has open, and returns how many bytes
-// that freed.
+// removeArchive removes an archive that no process has open, and returns how many
+// bytes that freed.
 func removeArchive(d *logdir.Dir, name string) (uint64, error) {
 	f, st, err := d.OpenFile(name, unix.O_RDONLY)
 	if err != nil {

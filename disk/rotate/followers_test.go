@@ -54,7 +54,7 @@ ruleset(name="r") { action(type="omfile" file=%q template="raw") }
 			how := Options{Reopen: Reopen{PID: w.Cmd.Process.Pid}, Compress: archive.Gzip, Grace: time.Second}
 			rotations := 0
 			for range 6 {
-				// Nobody rotates before the followers of the last file have come over.
+				// The test rotates only after the followers have opened the last new file.
 				disktest.WaitUntil(t, "a burst in the new file and its follower", func() bool {
 					st, err := os.Stat(file)
 					return err == nil && st.Size() > 0 && disktest.HasOpen(follower.Process.Pid, st) &&

@@ -27,8 +27,8 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// Somebody exchanges the directory, or the log in it, for a link that leads out,
-// again and again: nothing outside is ever touched, and nothing made there.
+// An attacker exchanges the directory, or the log in it, for a link that leads
+// out, again and again. nodetune touches nothing outside and makes nothing there.
 func TestRotateSwap(t *testing.T) {
 	for _, what := range []string{"directory", "log"} {
 		t.Run(what, func(t *testing.T) {
@@ -94,7 +94,7 @@ func try(r *Rotator, top, dir, archiveName string) error {
 	return err
 }
 
-// Paths beyond PATH_MAX cannot be named, and nobody comes to harm.
+// Paths beyond PATH_MAX cannot be named, and nodetune does no harm there.
 func TestRotateLongPath(t *testing.T) {
 	dir := t.TempDir()
 	long := dir
@@ -123,18 +123,18 @@ func TestRotateImmutable(t *testing.T) {
 	}
 }
 
-// TestHelperOnce settles, rotates and settles, once; with AWAIT, when SIGUSR1
-// tells it to.
+// TestHelperOnce settles, rotates and settles, once; with AWAIT, after it has
+// received SIGUSR1.
 func TestHelperOnce(t *testing.T) {
 	if !disktest.IsHelper(t) {
 		return // it is started by other tests
 	}
 	runtime.LockOSThread() // strace counts system calls by thread
 	if os.Getenv("AWAIT") != "" {
-		told := make(chan os.Signal, 1)
-		signal.Notify(told, unix.SIGUSR1)
+		asked := make(chan os.Signal, 1)
+		signal.Notify(asked, unix.SIGUSR1)
 		fmt.Fprintln(os.Stdout, "ready")
-		<-told
+		<-asked
 	}
 	file := os.Getenv("FILE")
 	r := newRotator(t, filepath.Dir(file))
@@ -166,8 +166,8 @@ func once(t *testing.T, file string, how Options, arg ...string) string {
 	if s, err := bufio.NewReader(out).ReadString('\n'); s != "ready\n" {
 		t.Fatalf("helper: %q, %v", s, err)
 	}
-	said := filepath.Join(t.TempDir(), "strace")
-	trace := exec.CommandContext(ctx, "strace", append(arg, "-f", "-o", said, "-p", fmt.Sprint(cmd.Process.Pid))...)
+	traceFile := filepath.Join(t.TempDir(), "strace")
+	trace := exec.CommandContext(ctx, "strace", append(arg, "-f", "-o", traceFile, "-p", fmt.Sprint(cmd.Process.Pid))...)
 	var complaint bytes.Buffer
 	trace.Stderr = &complaint
 	disktest.Must(t, trace.Start())
@@ -185,7 +185,7 @@ func once(t *testing.T, file string, how Options, arg ...string) string {
 	if strings.Contains(stderr.String(), "panic: ") {
 		t.Fatalf("strace %q: %s", arg, &stderr)
 	}
-	b, err := os.ReadFile(said)
+	b, err := os.ReadFile(traceFile)
 	disktest.Must(t, err)
 	return string(b)
 }

@@ -27,10 +27,10 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, who []logdir.Opener, now time.Time) (string, error) {
-	for _, o := range who {
+func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, openers []logdir.Opener, now time.Time) (string, error) {
+	for _, o := range openers {
 		if o.Writes && !o.Appends {
-			return "", logdir.Skipf("%s is written by %s[%d] without O_APPEND: it would go on at its old offset, behind a hole",
+			return "", logdir.Skipf("%s is written by %s[%d] without O_APPEND: the writer would continue at its old offset, behind a hole",
 				path.Join(d.Path, base), o.Comm, o.PID)
 		}
 	}
@@ -121,8 +121,9 @@ func nextName(d *logdir.Dir, live *os.File, base string, now time.Time) (archive
 		if a.Copy == "" {
 			continue
 		}
-		// Left behind: nobody else makes one now. Whether it has been cut off the
-		// log can be told only until the log changes again.
+		// A killed run left the copy behind: the lock keeps others from making
+		// one now. Whether its lines have been cut off the log can be found out
+		// only until the log changes again.
 		if err := recoverInPlace(d, base, a); err != nil {
 			return "", err
 		}
@@ -180,7 +181,7 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 		part := &archive.Interruptible{Ctx: ctx, Reader: io.NewSectionReader(src, from, to-from)}
 		m, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(dst, from)}, part, buf)
 		if err == nil && m != to-from {
-			err = fmt.Errorf("%s was truncated by somebody else meanwhile: %w", src.Name(), io.ErrUnexpectedEOF)
+			err = fmt.Errorf("another process truncated %s during the copy: %w", src.Name(), io.ErrUnexpectedEOF)
 		}
 		if err != nil {
 			return err
@@ -231,8 +232,8 @@ func copyUntilCaughtUp(ctx context.Context, dst, live *os.File, at, most int64) 
 
 // waitForWriter waits for the end of a write(2) to f. Writes and changes of
 // attributes exclude each other in every filesystem of Linux (i_rwsem), and this
-// one is of an attribute that is not there: it changes nothing, as chown(2) to
-// nobody would, which takes the set-user-ID bit.
+// one is of an attribute that is not there, so it changes nothing. A chown(2) that
+// keeps the owner would not do: it clears the set-user-ID bit.
 func waitForWriter(f *os.File) { _ = unix.Fremovexattr(int(f.Fd()), "user.nodetune.none") }
 
 // recoverInPlace finishes or undoes a shorten that did not come to its end. The copy

@@ -259,7 +259,7 @@ func TestLossKilled(t *testing.T) {
 				_ = cmd.Process.Kill()
 				_ = cmd.Wait()
 			}
-			// Whoever was killed before it asked, its successor asks.
+			// Where a run was killed before it asked, the next run asks.
 			r := newRotator(t, dir)
 			finish(t, r, file, how)
 			_ = writer.Cmd.Process.Signal(unix.SIGTERM)

@@ -79,7 +79,7 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 
 func (r *Rotator) rotateDue(ctx context.Context, f hostLog, how Options, why string, now time.Time) []logdir.Action {
 	a := logdir.Action{Verb: logdir.ActionRotate, Path: f.path, Bytes: f.size, Reason: why}
-	how.Asked = func(who string) { a.Asked = who }
+	how.Asked = func(process string) { a.Asked = process }
 	var err error
 	if a.Archive, err = r.Rotate(ctx, f.path, how, now); a.Archive == "" && err == nil {
 		return nil // it has become empty meanwhile
@@ -197,13 +197,14 @@ func missing(names []string) []string {
 	return gone
 }
 
+// Actions returns what was done to the archives of the log file, one action each.
 func (s Finished) Actions(file string) []logdir.Action {
 	var acts []logdir.Action
 	for _, p := range s.Repaired {
 		acts = append(acts, logdir.Action{Verb: logdir.ActionRepair, Path: p, Reason: "left by a run that was killed"})
 	}
 	for _, a := range s.Compressed {
-		acts = append(acts, logdir.Action{Verb: logdir.ActionCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that nobody has open"})
+		acts = append(acts, logdir.Action{Verb: logdir.ActionCompress, Path: a.Path, Bytes: a.Bytes, Reason: "an archive of " + file + " that no process has open"})
 	}
 	for _, a := range s.Removed {
 		acts = append(acts, logdir.Action{Verb: logdir.ActionRemove, Path: a.Path, Bytes: a.Bytes, Unread: a.Unread, Reason: "beyond what is kept of " + file})
@@ -217,7 +218,7 @@ func (s Finished) Actions(file string) []logdir.Action {
 func (r *Rotator) Logrotate() (func(file string) bool, error) {
 	managed, err := hostconfig.LogrotatePaths(r.Host.Procfs, r.Host.Rootfs)
 	if err != nil {
-		return nil, logdir.Skipf("whether logrotate rotates a log is not known: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
+		return nil, logdir.Skipf("nodetune does not know whether logrotate rotates a log: %v; it takes CAP_SYS_PTRACE, or the host's /etc below --path.rootfs", err)
 	}
 	return managed, nil
 }

@@ -27,6 +27,7 @@ type Reopen struct {
 	Signal string `json:"signal,omitempty"`
 }
 
+// IsZero reports whether r names no process to ask.
 func (r Reopen) IsZero() bool { return r.Unit == "" && r.PID == 0 }
 
 func (r Reopen) signal() (unix.Signal, error) {
@@ -43,7 +44,7 @@ func (r Reopen) signal() (unix.Signal, error) {
 }
 
 // check returns why those of the writers that r names could not be asked. A log
-// that nobody would write any more is not rotated.
+// that no process would write any more is not rotated.
 func (r Reopen) check(w *procwalk.Walker, procfs string, writers []logdir.Opener) error {
 	sig, err := r.signal()
 	if err != nil {
@@ -134,8 +135,8 @@ func listWriters(all []logdir.Opener) string {
 	return strings.Join(s, ", ")
 }
 
-// signalProcess signals o and nobody else: the pidfd is of whoever has the pid
-// now, so its start time is compared after it is held.
+// signalProcess signals o and no other process. The pidfd is that of the process
+// which has the pid now, so its start time is compared once the pidfd is open.
 func signalProcess(w *procwalk.Walker, o logdir.Opener, sig unix.Signal) error {
 	if !w.InHostPIDNamespace() {
 		return fmt.Errorf("signal %s[%d]: the pids here are those of another pid namespace: run with hostPID", safetext.String(o.Comm), o.PID)

@@ -31,8 +31,9 @@ type Options struct {
 	Grace      time.Duration // an archive is left alone for so long after it was last written
 	Force      bool          // also where a reader is behind, whose lines may be lost to it
 
-	// Asked is told who was asked to reopen the log, and how; nil for nobody.
-	Asked func(who string)
+	// Asked is called with the process that was asked to reopen the log, and how
+	// it was asked. It may be nil.
+	Asked func(process string)
 }
 
 // Rotator rotates the logs of one host. It is for one goroutine.
@@ -70,7 +71,7 @@ type ReaderLagError struct {
 
 func (b *ReaderLagError) Error() string {
 	if b.Reader.PID == 0 {
-		return b.Path + ": whoever reads it has not opened the new file yet; wait for it, or rotate all the same with force"
+		return b.Path + ": the reader has not opened the new file yet; wait for it, or rotate all the same with force"
 	}
 	return fmt.Sprintf("%s: its reader %s[%d] has %d bytes to go; wait for it, or rotate all the same with force",
 		b.Path, b.Reader.Comm, b.Reader.PID, b.LagBytes)
@@ -103,11 +104,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 		return "", nil
 	}
 	at := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
-	who, err := r.Host.Openers(ctx, base, at)
+	openers, err := r.Host.Openers(ctx, base, at)
 	if err != nil {
 		return "", err
 	}
-	o, behind := logdir.Behind(who[at], &st, logdir.ReadMargin)
+	o, behind := logdir.Behind(openers[at], &st, logdir.ReadMargin)
 	if behind && !how.Force {
 		return "", &ReaderLagError{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
 	}
@@ -115,11 +116,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	if err != nil {
 		return "", fmt.Errorf("probe %s: %w", file, err)
 	}
-	if idle != logdir.Unused && len(who[at]) == 0 && (idle == logdir.UsedByWriter || !how.Force) {
-		return "", logdir.Skipf("%s is %s by %s: whether it may be rotated is not known", file, idle, openerNames(nil))
+	if idle != logdir.Unused && len(openers[at]) == 0 && (idle == logdir.UsedByWriter || !how.Force) {
+		return "", logdir.Skipf("%s is %s by %s: nodetune does not know whether it may rotate it", file, idle, openerNames(nil))
 	}
 	if how.InPlace {
-		archiveName, err := rotateInPlace(ctx, d, base, who[at], now)
+		archiveName, err := rotateInPlace(ctx, d, base, openers[at], now)
 		if err != nil {
 			return "", err
 		}
@@ -128,11 +129,11 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 	if idle == logdir.UsedByWriter {
 		switch {
 		case how.Reopen.IsZero():
-			return "", logdir.Skipf("%s is written by %s: say who is to reopen it (a unit or a process), or rotate it in place", file, openerNames(who[at]))
+			return "", logdir.Skipf("%s is written by %s: name the unit or the process that is to reopen it, or rotate it in place", file, openerNames(openers[at]))
 		case !r.Host.Walker.InHostPIDNamespace():
-			return "", logdir.Skipf("%s is written by %s, which cannot be told to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(who[at]))
+			return "", logdir.Skipf("%s is written by %s, which cannot be asked to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(openers[at]))
 		}
-		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, who[at]); err != nil {
+		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, openers[at]); err != nil {
 			return "", fmt.Errorf("%s stays as it is: %w", file, err)
 		}
 	}
@@ -149,7 +150,7 @@ func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time
 		archive.SetUnread(live, true)
 	}
 	if idle == logdir.UsedByWriter {
-		if err := r.requestReopen(how, at, who[at], now); err != nil {
+		if err := r.requestReopen(how, at, openers[at], now); err != nil {
 			return path.Join(d.Path, archiveName), err
 		}
 	}
@@ -179,8 +180,8 @@ func openerNames(all []logdir.Opener) string {
 	return "a process that cannot be seen from here, which takes CAP_SYS_PTRACE and the pids of the host"
 }
 
-// ErrReplaced says that somebody else has rotated the log.
-var ErrReplaced = errors.New("it was replaced by somebody else meanwhile")
+// ErrReplaced means that another process rotated the log first.
+var ErrReplaced = errors.New("another process replaced it in the meantime")
 
 // ReplaceLog makes an empty file like live and exchanges the two.
 func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
@@ -197,7 +198,7 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 		return undo(err)
 	}
 	archive.SetOwn(fresh, false)
-	archive.SetUnread(fresh, false) // the kubelet gives an archive its log's name back where nobody reopens it
+	archive.SetUnread(fresh, false) // the kubelet gives an archive its log's name back where the runtime does not reopen it
 	if err := d.Exchange(archiveName, base); err != nil {
 		return undo(err)
 	}
@@ -220,14 +221,14 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 // ReopenInterval is how long a writer may take to reopen before it is asked again.
 const ReopenInterval = 10 * time.Second
 
-func (r *Rotator) requestReopen(how Options, at hostfs.Inode, who []logdir.Opener, now time.Time) error {
+func (r *Rotator) requestReopen(how Options, at hostfs.Inode, openers []logdir.Opener, now time.Time) error {
 	if last, ok := r.asked[at]; ok && now.Sub(last) < ReopenInterval && !now.Before(last) {
 		return nil
 	}
-	if !slices.ContainsFunc(who, func(o logdir.Opener) bool { return o.Writes }) {
+	if !slices.ContainsFunc(openers, func(o logdir.Opener) bool { return o.Writes }) {
 		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
 	}
-	asked, err := how.Reopen.request(r.Host.Walker, r.Host.Procfs, who)
+	asked, err := how.Reopen.request(r.Host.Walker, r.Host.Procfs, openers)
 	if err == nil {
 		r.asked[at] = now
 		if how.Asked != nil {

@@ -152,8 +152,8 @@ func TestRotateRefuses(t *testing.T) {
 	})
 }
 
-// A writer that nobody can ask keeps its log, and one that is asked in vain
-// keeps its archive as it is.
+// The log of a writer that cannot be asked is not rotated. Where a writer is asked
+// in vain, the archive stays as it is.
 func TestRotateWriterUnknown(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "app.log")
@@ -352,7 +352,8 @@ func TestExcess(t *testing.T) {
 	}
 }
 
-// What nobody has read stays, and what somebody else rotated goes by number.
+// Unread archives stay. Archives that another program rotated are removed by their
+// number.
 func TestExcessByFate(t *testing.T) {
 	all := []archive.Archived{
 		{Name: "a", State: archive.StateUnread}, {Name: "b", State: archive.StateUnknown}, {Name: "c", State: archive.StateRead}, {Name: "d", State: archive.StateUnread}, {Name: "e"}, {Name: "f"},
@@ -380,7 +381,7 @@ func TestExcessByFate(t *testing.T) {
 }
 
 // The kubelet rotates between a look at the log and the exchange: its new log
-// keeps its name, nothing is left behind, and nobody has to hear of it.
+// keeps its name, nothing is left behind, and nodetune reports nothing.
 func TestReplaceReplaced(t *testing.T) {
 	root := t.TempDir()
 	rel, file := disktest.PodLog(t, root, "web")

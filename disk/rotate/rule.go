@@ -96,6 +96,9 @@ func lastAt(at string, now time.Time) time.Time {
 	return today
 }
 
+// Validate calls wrong for each field of the rule, with whether it is right. at is
+// where the rule is in the configuration; logPaths are the directories in which a
+// rule may name files.
 func (r Rule) Validate(at string, logPaths []string, wrong func(ok bool, at, format string, args ...any)) {
 	wrong(len(r.Paths) > 0, at+".paths", "is empty: name at least one file, for example /var/log/app/*.log")
 	for i, p := range r.Paths {
@@ -109,7 +112,7 @@ func (r Rule) Validate(at string, logPaths []string, wrong func(ok bool, at, for
 			field.Index(at+".paths", i), "%q is not an absolute path with a pattern in its last element only", p)
 		wrong(below, field.Index(at+".paths", i), "%q is in none of disk.logPaths", p)
 	}
-	wrong(r.MaxSize > 0 || r.MaxAge > 0 || r.At != "", at, "says not when: set maxSize, maxAge or at")
+	wrong(r.MaxSize > 0 || r.MaxAge > 0 || r.At != "", at, "does not say when to rotate: set maxSize, maxAge or at")
 	wrong(r.MaxSize >= 0, at+".maxSize", "%v is negative", r.MaxSize)
 	wrong(r.MaxAge >= 0, at+".maxAge", "%v is negative", r.MaxAge)
 	wrong(r.KeepFor >= 0, at+".keepFor", "%v is negative", r.KeepFor)

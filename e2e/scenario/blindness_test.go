@@ -83,7 +83,7 @@ func TestSilentBlindness(t *testing.T) {
 		t.Errorf("InotifyPressure says %s: %s", pressure.Reason, pressure.Message)
 	}
 	stalled := waitCondition(t, "LogCollectorStalled", corev1.ConditionTrue)
-	if stalled.Reason != "CollectorStalled" || !strings.Contains(stalled.Message, ns+"/blind stands still") || !strings.Contains(stalled.Message, "restart it") {
+	if stalled.Reason != "CollectorStalled" || !strings.Contains(stalled.Message, ns+"/blind has stopped reading") || !strings.Contains(stalled.Message, "restart it") {
 		t.Errorf("LogCollectorStalled says %s: %s", stalled.Reason, stalled.Message)
 	}
 	if got := get(t, maxWatches); got != fmt.Sprint(fewWatches) {

@@ -72,7 +72,7 @@ func RunCollector(t *testing.T) {
 					k := 0
 					for _, c := range line[:10] {
 						if k = k*10 + int(c-'0'); c < '0' || c > '9' {
-							t.Fatalf("a line that nobody wrote: %q", line)
+							t.Fatalf("a line that the writer did not write: %q", line)
 						}
 					}
 					if seen[k] {

@@ -10,8 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Noon is a time at noon, UTC.
 var Noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
+// WriteFile writes the file, or fails the test.
 func WriteFile(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o640); err != nil {
@@ -19,6 +21,7 @@ func WriteFile(t testing.TB, path, content string) {
 	}
 }
 
+// ReadFile returns what is in the file, or fails the test.
 func ReadFile(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -28,6 +31,7 @@ func ReadFile(t testing.TB, path string) string {
 	return string(b)
 }
 
+// List returns the names in dir, sorted, or fails the test.
 func List(t testing.TB, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -41,6 +45,7 @@ func List(t testing.TB, dir string) []string {
 	return all
 }
 
+// Must fails the test if err is not nil.
 func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -48,6 +53,8 @@ func Must(t testing.TB, err error) {
 	}
 }
 
+// Append appends n zero bytes to the file. It makes the file and its directory where
+// they are missing.
 func Append(t testing.TB, path string, n int) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -65,6 +72,7 @@ func Append(t testing.TB, path string, n int) {
 	}
 }
 
+// Open opens the file until the test ends, and returns the file descriptor.
 func Open(t testing.TB, path string, flags int) int {
 	t.Helper()
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
@@ -75,6 +83,7 @@ func Open(t testing.TB, path string, flags int) int {
 	return fd
 }
 
+// Subdir makes a directory in dir that every user may enter, and returns its path.
 func Subdir(t *testing.T, dir string) string {
 	t.Helper()
 	d, err := os.MkdirTemp(dir, "")
@@ -83,8 +92,10 @@ func Subdir(t *testing.T, dir string) string {
 	return d
 }
 
+// Ptr returns a pointer to a copy of v.
 func Ptr[T any](v T) *T { return &v }
 
+// Epoch is the time at which tests with a clock of their own begin.
 var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Fill writes n MiB that no filesystem shrinks, last written at the time.

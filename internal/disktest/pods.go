@@ -6,6 +6,7 @@ import (
 	"testing"
 )
 
+// The log directories of two containers, below /var/log/pods.
 const (
 	PodA = "prod_web-7d4b9_11111111-2222-3333-4444-555555555555/app"
 	PodB = "prod_db-0_99999999-2222-3333-4444-555555555555/db"

@@ -40,7 +40,7 @@ func Start(t testing.TB, name string, args ...string) *exec.Cmd {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, out.String())
+			t.Logf("output of %s:\n%s", name, out.String())
 		}
 	})
 	return cmd
@@ -85,7 +85,8 @@ func HoldOpen(t testing.TB, file string) (reader *os.File, end func()) {
 	return f, end
 }
 
-// The experiments take minutes at full size: make loss asks for it.
+// Scale returns the size of an experiment: full with `make loss`, which takes
+// minutes, and otherwise a tenth.
 func Scale(full int) int {
 	if os.Getenv("NODETUNE_TEST_LOSS") == "full" {
 		return full
@@ -106,16 +107,19 @@ func Helper(t testing.TB, name string, env ...string) *exec.Cmd {
 	return cmd
 }
 
+// IsHelper reports whether this process is the helper that runs the test t.
 func IsHelper(t *testing.T) bool {
 	t.Helper()
 	return os.Getenv("NODETUNE_TEST_HELPER") == t.Name()
 }
 
+// EnvInt returns the number in the environment variable name, or 0.
 func EnvInt(name string) int {
 	n, _ := strconv.Atoi(os.Getenv(name))
 	return n
 }
 
+// HasOpen reports whether the process pid has file open.
 func HasOpen(pid int, file os.FileInfo) bool {
 	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	return slices.ContainsFunc(fds, func(fd string) bool {
@@ -124,6 +128,7 @@ func HasOpen(pid int, file os.FileInfo) bool {
 	})
 }
 
+// WaitUntil waits for ok to return true. After 30 seconds it fails the test.
 func WaitUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
@@ -154,7 +159,7 @@ func EveryProcessSeen(t *testing.T) bool {
 }
 
 // CPUTime reports the processor time of the benchmark, children included: on a
-// busy machine the wall clock compares whoever had luck.
+// busy machine the wall clock also measures the other processes.
 func CPUTime(b *testing.B) func() {
 	used := func() (ns int64) {
 		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {

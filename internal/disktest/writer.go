@@ -29,6 +29,8 @@ type Writer struct {
 	Done chan int // the number of lines
 }
 
+// StartWriter starts TestHelperWriter on file and waits until it is ready. env is
+// added to the environment of the writer.
 func StartWriter(t testing.TB, file string, env ...string) *Writer {
 	t.Helper()
 	cmd := Helper(t, "TestHelperWriter", append(env, "FILE="+file)...)
@@ -86,7 +88,7 @@ func Count(t testing.TB, dir, base string, lines int) Tally {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		switch filepath.Ext(n) {
 		case ".gz":
 			z, err := gzip.NewReader(f)
@@ -108,6 +110,8 @@ func Count(t testing.TB, dir, base string, lines int) Tally {
 	return CountLines(t, io.MultiReader(all...), lines)
 }
 
+// CountLines reads the numbered lines in from, and compares them with the lines that
+// were written.
 func CountLines(t testing.TB, from io.Reader, lines int) Tally {
 	t.Helper()
 	seen := make([]uint8, lines)

@@ -1,5 +1,5 @@
 // Package errnotest makes calls of inotify fail, each in the way that the
-// kernel has for it, for tests of who tells such failures.
+// kernel has for it, for tests of the code that reports such failures.
 package errnotest
 
 import (
@@ -69,7 +69,7 @@ func Cgroup(t *testing.T) []string {
 		}
 		t.Error(err)
 	})
-	if err := os.WriteFile(filepath.Join(dir, "memory.oom_control"), []byte("1"), 0); err != nil { // kill nobody
+	if err := os.WriteFile(filepath.Join(dir, "memory.oom_control"), []byte("1"), 0); err != nil { // the kernel kills no process
 		t.Fatal(err)
 	}
 	return []string{cgroupEnv + "=" + dir}
@@ -192,8 +192,8 @@ func noFiles() (restore func() error, err error) {
 }
 
 // noMemory makes the kernel charge what this process asks for to a cgroup that
-// may have nothing, until restore. Who touches a new page meanwhile waits for it
-// until somebody else gives it.
+// may have nothing, until restore. A thread that touches a new page meanwhile waits
+// until restore is called.
 func noMemory() (restore func() error, err error) {
 	cgroup := os.Getenv(cgroupEnv)
 	limit, err := unix.Open(filepath.Join(cgroup, "memory.limit_in_bytes"), unix.O_WRONLY|unix.O_CLOEXEC, 0)

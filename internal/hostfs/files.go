@@ -18,6 +18,7 @@ type HostFiles struct {
 // configuration has.
 const MaxConfigBytes = 1 << 20
 
+// Files returns the functions that read configuration files below r.
 func (r Root) Files() HostFiles {
 	return HostFiles{Read: r.ReadFile, List: r.List, Kind: r.kind}
 }

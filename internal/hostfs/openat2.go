@@ -61,6 +61,7 @@ func Dirents(b []byte, visit func(name []byte, kind byte)) {
 	}
 }
 
+// OpenDirectory are the flags that open a directory and no link to one.
 const OpenDirectory = unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NOFOLLOW
 
 // OpenDir opens dir, a path of the host, below r.
@@ -171,6 +172,7 @@ func openEach(dir int, rel string, flags int, mounts bool) (int, error) {
 // mount namespace.
 type Inode struct{ Dev, Ino uint64 }
 
+// Time returns a time of statx(2) as a time.Time.
 func Time(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 
 // Born returns when the file began; filesystems without a birth time

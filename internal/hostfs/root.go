@@ -159,6 +159,7 @@ func Open(rootfs string) (Root, error) {
 	return Root(fd), nil
 }
 
+// Close closes the root directory.
 func (r Root) Close() error { return unix.Close(int(r)) }
 
 // Below returns the path of p relative to dir: "" for dir itself, "a/b" below it.

@@ -14,6 +14,7 @@ import (
 	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
+// MakeFile writes s to file, and makes the directory where it is missing.
 func MakeFile(t *testing.T, file, s string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -63,10 +64,12 @@ func (f Files) kind(p string) (fs.FileMode, error) {
 	return 0, &os.PathError{Op: "open", Path: p, Err: os.ErrNotExist}
 }
 
+// Files returns the functions that read configuration files from f.
 func (f Files) Files() hostfs.HostFiles {
 	return hostfs.HostFiles{Read: f.read, List: f.list, Kind: f.kind}
 }
 
+// KubeletHead is how a configuration file of the kubelet begins.
 const KubeletHead = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
 // Cmdline returns a command line as /proc/PID/cmdline has it.

@@ -105,7 +105,7 @@ func (h *Herd) Start(specs ...Spec) [][]Holder {
 		var i int
 		var h Holder
 		if _, err := fmt.Sscan(lines.Text(), &i, &h.PID, &h.TID); err != nil {
-			t.Fatalf("holder said %q: %v", lines.Text(), err)
+			t.Fatalf("holder printed %q: %v", lines.Text(), err)
 		}
 		holders[i] = append(holders[i], h)
 	}

@@ -280,7 +280,7 @@ func (b *Boot) parse(r io.Reader, f File) {
 			continue
 		}
 		for _, path := range b.paths {
-			if why := b.Loader.whyIneffective(string(in.text), a, ok, path); why != "" {
+			if why := b.Loader.whyIneffective(string(in.text), ok, path); why != "" {
 				b.ineffective(path, at, string(in.text), a, ok, why)
 				break
 			}

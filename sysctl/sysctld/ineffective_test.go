@@ -129,7 +129,7 @@ func FuzzWhyIneffective(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, loader := range Loaders {
 			a, ok, _ := loader.parseLine(text)
-			why := loader.whyIneffective(text, a, ok, key)
+			why := loader.whyIneffective(text, ok, key)
 			if why != "" && !mentions(text, key) {
 				t.Errorf("%s: %q: %s", loader, text, why)
 			}

@@ -37,9 +37,9 @@ func partOfName(c byte) bool {
 const byteOrderMark = "\ufeff"
 
 // whyIneffective returns why a line that mentions path does not set it, or ""
-// where the line does not mention it or is a comment. a is what the loader makes
-// of text; assigned says whether that is an assignment.
-func (l Loader) whyIneffective(text string, a assignment, assigned bool, path string) string {
+// where the line does not mention it or is a comment. assigned is whether the
+// loader takes text for an assignment.
+func (l Loader) whyIneffective(text string, assigned bool, path string) string {
 	text = strings.Trim(text, " \t\r\n\v\f") // a no-break space stays
 	if text == "" {
 		return ""

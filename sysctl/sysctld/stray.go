@@ -125,7 +125,7 @@ func (b *Boot) readStray(t *tree, s stray) {
 		text := string(in.text)
 		a, ok, _ := b.Loader.parseLine(text)
 		for _, path := range b.paths {
-			if ok && a.sets(path) && !isGlob(a.name) || b.Loader.whyIneffective(text, a, ok, path) != "" {
+			if ok && a.sets(path) && !isGlob(a.name) || b.Loader.whyIneffective(text, ok, path) != "" {
 				b.ineffective(path, Place{s.path, in.number}, text, a, ok, s.why)
 				break
 			}
