@@ -15,7 +15,7 @@ import (
 	"github.com/nodetune/nodetune/reporter/kube"
 )
 
-// kubernetes settles the conditions, and tells the API server if there is one.
+// kubernetes settles the conditions, and publishes them where there is an API server.
 type kubernetes struct {
 	log    *slog.Logger
 	client *kube.Client // nil without an API server
@@ -56,7 +56,7 @@ func newKube(log *slog.Logger, client *kube.Client, name string, p config.Report
 }
 
 // staleCheckInterval is how often the conditions are settled when no pass ends: they
-// become Unknown, because nobody knows.
+// become Unknown when the state behind them is stale.
 const staleCheckInterval = 30 * time.Second
 
 // run speaks until ctx is done. say is called when no pass has for a while, or
@@ -122,8 +122,8 @@ func (k *kubernetes) reconfigure(p config.ReporterPolicy) {
 	}
 }
 
-// recordPodEvent tells a pod, where the agent may write Events on pods, and its Node
-// otherwise.
+// recordPodEvent writes an Event on a pod where the agent may do that, and on its
+// Node otherwise.
 func (k *kubernetes) recordPodEvent(e kube.Event, p kube.DemandPolicy, now time.Time) {
 	if k.events == nil {
 		return

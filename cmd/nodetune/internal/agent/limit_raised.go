@@ -18,7 +18,7 @@ import (
 // (the kubelet's longest back-off).
 const maxErrorAge = 24 * time.Hour
 
-// raisedKeys are the limits that were raised since somebody looked who had met them.
+// raisedKeys are the limits raised since the last search for pods that had met them.
 type raisedKeys struct {
 	mu   sync.Mutex
 	keys []sysctl.Key
@@ -40,8 +40,8 @@ func (r *raisedKeys) takeAll() []sysctl.Key {
 	return keys
 }
 
-// notifyLimitRaised tells of the floors that a pass has put in force, and asks the
-// disks' task, which may wait for a disk, who had met the limits.
+// notifyLimitRaised writes Events for the floors that a pass has put in force. It asks
+// the disk task, which may wait for a disk, to find the pods that had met the limits.
 func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResult) {
 	look := false
 	for _, s := range seen.Rules {
@@ -57,8 +57,8 @@ func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResu
 	}
 }
 
-// notifyAffectedPods tells the containers whose log ends with the error of a limit that
-// was raised.
+// notifyAffectedPods writes an Event for each container whose log ends with the error
+// of a limit that was raised.
 func (a *Agent) notifyAffectedPods(ctx context.Context, rootfs string, now time.Time) {
 	keys := a.raisedKeys.takeAll()
 	if len(keys) == 0 {
