@@ -21,7 +21,7 @@ type kubeFlags struct {
 
 func (f *kubeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.nodeName, "node-name", "", "`name` of this machine's Node, to publish conditions and Events for (default $NODE_NAME; empty: without Kubernetes)")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that says where the API server is (default: the pod's service account)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` of the API server (default: the pod's service account)")
 }
 
 // client returns a client for the API server, or nil where none is wanted.
@@ -41,7 +41,7 @@ func (f *kubeFlags) client() (*kube.Client, error) {
 		return nil, nil // a pod without a service account's token has no such wish
 	}
 	if err != nil {
-		return nil, fmt.Errorf("speak for node %s: %w", f.nodeName, err)
+		return nil, fmt.Errorf("publish for node %s: %w", f.nodeName, err)
 	}
 	return kube.NewClient(c)
 }
