@@ -6,8 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// StartupTaint keeps collectors off a node whose floors do not hold yet. Whoever
-// registers the node puts it there (kubelet --register-with-taints); nodetune
+// StartupTaint keeps collectors off a node whose floors do not hold yet. The
+// kubelet adds it when it registers the node (--register-with-taints). nodetune
 // removes it and never adds it, so that a node that was ready stays open.
 const StartupTaint = "nodetune.io/not-ready"
 
