@@ -72,4 +72,5 @@ func (r *FailureTracer) Read(now time.Time) (all, fresh []inotify.SyscallFailure
 	return all, r.recent.Add(all, now), err
 }
 
+// Close stops tracing.
 func (r *FailureTracer) Close() { _ = r.reader.Close() }
