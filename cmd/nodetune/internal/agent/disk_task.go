@@ -44,7 +44,7 @@ type diskTask struct {
 	missingPrivileges []disk.Finding // that were missing in the pass before
 }
 
-// logMissingPrivileges says what newly keeps disk.mode from being carried out.
+// logMissingPrivileges logs each new reason why disk.mode cannot be carried out.
 func (t *diskTask) logMissingPrivileges(all []disk.Finding) {
 	var missing []disk.Finding
 	for _, f := range all {

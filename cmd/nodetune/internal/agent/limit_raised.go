@@ -13,9 +13,9 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// maxErrorAge is how old the last words of a container may be. A collector that
-// went blind says so once; one that crashes says so every five minutes at least
-// (the kubelet's longest back-off).
+// maxErrorAge is how old the last log lines of a container may be. A collector that
+// no longer sees new files logs that once; one that crashes logs it at least every
+// five minutes (the kubelet's longest back-off).
 const maxErrorAge = 24 * time.Hour
 
 // raisedKeys are the limits raised since the last search for pods that had met them.
