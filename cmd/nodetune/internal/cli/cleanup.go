@@ -28,8 +28,8 @@ func newCleanup(o *options) *cobra.Command {
 		Short: "Remove nodetune's conditions from the Node, or from all",
 		Long: `Removes the conditions that nodetune has written, according to the managedFields
 of the Node, and nothing else: a condition of the same type that another program
-publishes stays. Run it when nodetune is uninstalled, after its pods have ended: a running
-agent writes them again. Limits stay as they are; see 'nodetune restore'.
+publishes stays. Run it when nodetune is uninstalled, after its pods have ended: a
+running agent writes them again. Limits stay as they are; see 'nodetune restore'.
 
 --all removes them from every Node, including those of dead machines. It needs
 the right to list nodes and to patch nodes/status.`,

@@ -13,7 +13,7 @@ import (
 	"github.com/nodetune/nodetune/reporter/kube"
 )
 
-// kubeFlags say whether and as whom to speak to an API server.
+// kubeFlags select the API server, if any, and the Node to publish for.
 type kubeFlags struct {
 	nodeName   string
 	kubeconfig string
@@ -58,8 +58,8 @@ func (f *kubeFlags) config() (*rest.Config, error) {
 		return nil, err
 	}
 	c.UserAgent = "nodetune/" + version.Read().Version
-	// One node has little to say: whatever goes wrong here, 5,000 of them must
-	// not be felt by the API server.
+	// One node publishes little. Whatever goes wrong here, 5,000 nodes together must
+	// not overload the API server.
 	c.QPS, c.Burst = 2, 5
 	c.DisableCompression = true // a gzip window for each watch costs more than a Node's few kilobytes
 	c.WarningHandler = rest.NoWarnings{}
