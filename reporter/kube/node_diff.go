@@ -62,7 +62,7 @@ func differ(v *nodeView, want []corev1.NodeCondition, configured []corev1.NodeCo
 	return d
 }
 
-// key identifies what d would say, apart from wording and time.
+// key identifies what d would write, apart from messages and times.
 func (d difference) key() string {
 	var b strings.Builder
 	for _, c := range d.set {

@@ -119,7 +119,8 @@ func (n *Publisher) Update(seen []condition.Evaluation, now time.Time) []conditi
 	return changes
 }
 
-// RemoveStartupTaint says that the floors hold: the taint of the startup gate may go.
+// RemoveStartupTaint makes the publisher remove the startup taint. The caller has
+// verified that the floors hold.
 func (n *Publisher) RemoveStartupTaint() {
 	n.mu.Lock()
 	n.removeStartupTaint = true
