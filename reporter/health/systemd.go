@@ -22,8 +22,8 @@ func (Systemd) Ready(status string) { notify(daemon.SdNotifyReady, "STATUS="+one
 func (Systemd) Status(status string) { notify("STATUS=" + oneLine(status)) }
 
 // Reloading says that the configuration is being read again, until Ready. The
-// time is what Type=notify-reload (systemd 253) needs to tell one reload from
-// another.
+// time is what Type=notify-reload (systemd 253) needs to distinguish one reload
+// from another.
 func (Systemd) Reloading() {
 	notify(daemon.SdNotifyReloading, strings.TrimSuffix(daemon.SdNotifyMonotonicUsec(), "\n"))
 }

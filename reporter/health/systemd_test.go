@@ -48,7 +48,7 @@ func TestSystemdIsTold(t *testing.T) {
 	} {
 		tt.say()
 		if got := receive(); !regexp.MustCompile(tt.want).MatchString(got) {
-			t.Errorf("systemd was told %q, want %s", got, tt.want)
+			t.Errorf("systemd received %q, want %s", got, tt.want)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func TestWatchdogIsSilentWhenNothingProgresses(t *testing.T) {
 	}
 	Systemd{}.Status("after") // the next message is this one, and no third WATCHDOG
 	if got := receive(); got != "STATUS=after" {
-		t.Errorf("the watchdog was told of a stuck agent: %q", got)
+		t.Errorf("a stuck agent renewed the watchdog: %q", got)
 	}
 	cancel()
 	if err := <-ended; err != nil {

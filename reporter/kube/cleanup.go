@@ -16,8 +16,8 @@ import (
 type Cleaned struct {
 	Node    string                     `json:"node"`
 	Removed []corev1.NodeConditionType `json:"removed"` // with dryRun: would be
-	// Gate: the Node carries the taint of the startup gate, which nobody will
-	// remove once nodetune is gone. Whoever put it there has to.
+	// StartupTaint: the Node has the startup taint, which only a running agent
+	// removes. Without one, an administrator has to remove it.
 	StartupTaint bool   `json:"gate,omitempty"`
 	Error        string `json:"error,omitempty"`
 }

@@ -99,7 +99,7 @@ func TestEventsAreLimited(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		// What was written while the others were said has made room.
+		// Events that were written while the others waited have made room.
 		got := len(listEvents(t, c, "default"))
 		if got < eventsRecent || got > eventsRecent+eventBurst {
 			t.Errorf("%d in a day, want %d, or a few more", got, eventsRecent)
@@ -267,9 +267,9 @@ func TestEventsForbidden(t *testing.T) {
 			}
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no rule"))
 		})
-		var told []string
+		var rejected []string
 		e := NewEvents(eventsOf(c), "n1", known, nil, func(namespace string, err error) {
-			told = append(told, namespace)
+			rejected = append(rejected, namespace)
 			if !strings.Contains(err.Error(), "no rule") {
 				t.Errorf("the reason is lost: %v", err)
 			}
@@ -285,11 +285,11 @@ func TestEventsForbidden(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			slices.Sort(told)
+			slices.Sort(rejected)
 		}
 		say()
-		if !slices.Equal(told, []string{"default", "logging"}) {
-			t.Fatalf("told of %q", told)
+		if !slices.Equal(rejected, []string{"default", "logging"}) {
+			t.Fatalf("reported rejections in %q", rejected)
 		}
 		forbidden = false
 		say()
@@ -299,8 +299,8 @@ func TestEventsForbidden(t *testing.T) {
 		forbidden = true
 		time.Sleep(2 * time.Hour)
 		say()
-		if len(told) != 4 {
-			t.Errorf("told of %q", told)
+		if len(rejected) != 4 {
+			t.Errorf("reported rejections in %q", rejected)
 		}
 	})
 }

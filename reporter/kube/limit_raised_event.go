@@ -23,7 +23,8 @@ func LimitRaisedMessage(s sysctl.Status, configured []sysctl.Rule) string {
 	return fmt.Sprintf("%s is raised, because an account came near it or a pod asks for it", s.Key)
 }
 
-// AffectedPodEvent tells the pod of a container that had met one of the limits raised.
+// AffectedPodEvent is the Event on the pod of a container that had met one of the
+// raised limits.
 func AffectedPodEvent(w logerrors.Ending, raised []sysctl.Key) (Event, bool) {
 	var key sysctl.Key
 	var then string

@@ -23,9 +23,9 @@ type difference struct {
 
 func (d difference) empty() bool { return len(d.set) == 0 && len(d.remove) == 0 }
 
-// differ compares the Node with what is wanted. A condition of somebody else is
-// left alone; one that is ours and no longer configured is removed; one that is
-// configured and not yet settled stays as it is. With a heartbeat, one whose
+// differ compares the Node with what is wanted. It leaves the condition of another
+// manager alone, and removes one of ours that is no longer configured. One that is
+// configured and not yet evaluated stays as it is. With a heartbeat, one whose
 // LastHeartbeatTime is older is due again.
 func differ(v *nodeView, want []corev1.NodeCondition, configured []corev1.NodeConditionType, now time.Time, heartbeat time.Duration) difference {
 	var d difference
@@ -62,7 +62,7 @@ func differ(v *nodeView, want []corev1.NodeCondition, configured []corev1.NodeCo
 	return d
 }
 
-// key identifies what d would say, apart from wording and time.
+// key identifies what d would write, apart from messages and times.
 func (d difference) key() string {
 	var b strings.Builder
 	for _, c := range d.set {

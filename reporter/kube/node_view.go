@@ -58,7 +58,7 @@ func (v *nodeView) foreign(t corev1.NodeConditionType) (managers []string, ok bo
 }
 
 // adoptable returns the conditions to go on from: those that nodetune wrote, and
-// those of our names that nobody is recorded for, since the API server does not
+// those of our types that have no recorded manager, since the API server does not
 // track an object whose managedFields were once cleared.
 func (v *nodeView) adoptable() []corev1.NodeCondition {
 	var all []corev1.NodeCondition

@@ -136,8 +136,8 @@ type Ceilings map[sysctl.Key]sysctl.Value
 //	min(ceiling, max(pods' floors, the largest sum per owner of
 //	                 what undeclared processes use and what pods declare))
 //
-// Whoever applies them takes the maximum with the administrator's floor. u may
-// be empty: then nobody is known to use anything.
+// The caller takes the maximum with the administrator's floor. u may be empty: then
+// no use is known.
 func ResolveDemands(demands []PodDemand, u inotify.Usage, p DemandPolicy, ceilings Ceilings) ([]Floor, []RejectedDemand) {
 	want := make(map[sysctl.Key]sysctl.Value)
 	var refused []RejectedDemand

@@ -95,7 +95,7 @@ func TestMerge(t *testing.T) {
 		want    string
 		refused string
 	}{
-		{"nobody asks", nil, usage(process("", 0, 500)), "", ""},
+		{"no pod asks", nil, usage(process("", 0, 500)), "", ""},
 		{"the largest floor", []PodDemand{pod("a", 0, Floor{instances, 200}), pod("b", 0, Floor{instances, 300})}, usage(), "fs.inotify.max_user_instances=300", ""},
 		{"the ceiling", []PodDemand{pod("a", 0, Floor{instances, 2000}, Floor{watches, 7})}, usage(), "fs.inotify.max_user_instances=1000 fs.inotify.max_user_watches=7", "DemandOverCeiling"},
 		{"another namespace", []PodDemand{{Namespace: "default", Pod: "a", Floors: []Floor{{instances, 200}}, Instances: 5}}, usage(), "", "DemandNotAllowed"},

@@ -59,8 +59,8 @@ func TestPodEvents(t *testing.T) {
 	}
 }
 
-// A collector is told once, however many logs it stands still on.
-func TestStalledCollectorsAreTold(t *testing.T) {
+// A stalled collector gets one Event, however many logs it has stopped reading.
+func TestStalledCollectorGetsOneEvent(t *testing.T) {
 	now := time.Now()
 	who := workload.Workload{Namespace: "logging", Pod: "rsyslog-x8z2k", Container: "rsyslog", PodUID: "uid"}
 	s := reporter.Snapshot{Disk: reporter.Result[disk.Usage]{Value: disk.Usage{Readers: []logs.Reader{

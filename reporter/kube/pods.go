@@ -153,7 +153,7 @@ func podReference(namespace, name string, uid types.UID) corev1.ObjectReference 
 	return corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name, UID: uid}
 }
 
-// RejectedDemandEvent tells the pod's owner.
+// RejectedDemandEvent is the Event on a pod whose demand was rejected.
 func RejectedDemandEvent(r RejectedDemand) Event {
 	return Event{
 		Object: podReference(r.Demand.Namespace, r.Demand.Pod, r.Demand.UID),

@@ -47,7 +47,7 @@ func (p DemandPolicy) Validate() error {
 
 // EventsPolicy says which Events are written.
 type EventsPolicy struct {
-	Disabled []string `json:"disabled"` // reasons that are not told
+	Disabled []string `json:"disabled"` // reasons of Events that are not written
 }
 
 // DefaultDemandPolicy applies without a configuration: no pod may ask.

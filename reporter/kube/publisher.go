@@ -51,7 +51,7 @@ type NodeClient interface {
 type Hooks struct {
 	// Wrote follows every attempt to write; err is nil where it worked.
 	Wrote func(Write)
-	// Foreign is called once for each condition that somebody else owns and
+	// Foreign is called once for each condition that another manager owns and
 	// nodetune therefore does not publish.
 	Foreign func(t corev1.NodeConditionType, managers []string)
 	// Reached follows when the API server stops or starts to answer the watch.
@@ -119,7 +119,8 @@ func (n *Publisher) Update(seen []condition.Evaluation, now time.Time) []conditi
 	return changes
 }
 
-// RemoveStartupTaint says that the floors hold: the taint of the startup gate may go.
+// RemoveStartupTaint makes the publisher remove the startup taint. The caller has
+// verified that the floors hold.
 func (n *Publisher) RemoveStartupTaint() {
 	n.mu.Lock()
 	n.removeStartupTaint = true
@@ -318,7 +319,7 @@ func (n *Publisher) patch(ctx context.Context, kind types.PatchType, body []byte
 	return err
 }
 
-// finish counts and tells what became of a write.
+// finish counts the result of a write and reports it.
 func (n *Publisher) finish(p *writeSchedule, w Write, key string) {
 	n.mu.Lock()
 	if w.Err == nil {
@@ -336,8 +337,8 @@ func (n *Publisher) finish(p *writeSchedule, w Write, key string) {
 	}
 }
 
-// newForeign notes which conditions belong to somebody else and returns those
-// that were not known to. It is called with the lock held and a view.
+// newForeign records which conditions belong to another manager and returns those
+// that are new. It is called with the lock held and a view.
 func (n *Publisher) newForeign() []corev1.NodeConditionType {
 	was := n.stats.Foreign
 	n.stats.Foreign = make(map[corev1.NodeConditionType][]string)

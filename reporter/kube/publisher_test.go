@@ -123,7 +123,7 @@ func (c *cluster) taints(t *testing.T) (keys []string) {
 	return keys
 }
 
-// write is somebody else's strategic merge patch of the status.
+// write is a strategic merge patch of the status by another manager.
 func (c *cluster) write(t *testing.T, manager, body string) {
 	t.Helper()
 	_, err := c.CoreV1().Nodes().Patch(context.Background(), "n1", types.StrategicMergePatchType, []byte(body),
@@ -268,9 +268,9 @@ func TestNodeLeavesForeignConditions(t *testing.T) {
 		c := newCluster(t)
 		c.write(t, "npd-plus", `{"status":{"conditions":[{"type":"FileDescriptorPressure","status":"Unknown","reason":"Theirs"}]}}`)
 		writes := c.count()
-		var told []string
+		var foreign []string
 		n, stop := c.speak(Hooks{Foreign: func(t corev1.NodeConditionType, managers []string) {
-			told = append(told, string(t)+" "+strings.Join(managers, ","))
+			foreign = append(foreign, string(t)+" "+strings.Join(managers, ","))
 		}})
 		defer stop()
 		for range 10 {
@@ -279,8 +279,8 @@ func TestNodeLeavesForeignConditions(t *testing.T) {
 		if got := c.conditions(t)[condition.FileDescriptorPressure]; got.Reason != "Theirs" || c.count() != writes {
 			t.Errorf("%+v after %d writes", got, c.count()-writes)
 		}
-		if !slices.Equal(told, []string{"FileDescriptorPressure npd-plus"}) {
-			t.Errorf("told %q", told)
+		if !slices.Equal(foreign, []string{"FileDescriptorPressure npd-plus"}) {
+			t.Errorf("reported foreign conditions %q", foreign)
 		}
 		say(n, condition.Clear, "R", "m", time.Minute, condition.InotifyPressure) // and theirs is not removed either
 		if got := c.conditions(t); len(got) != 3 {
@@ -296,7 +296,7 @@ func TestNodeAssertsItself(t *testing.T) {
 		defer stop()
 		say(n, condition.Clear, "R", "m", time.Minute, condition.SysctlDrift)
 		before, theirs := c.count(), 0
-		for range 360 { // somebody overwrites it at once, for an hour
+		for range 360 { // another manager overwrites it at once, for an hour
 			if c.conditions(t)[condition.SysctlDrift].Status == "False" {
 				c.write(t, "kubectl-edit", `{"status":{"conditions":[{"type":"SysctlDrift","status":"True"}]}}`)
 				theirs++
@@ -334,7 +334,7 @@ func TestNodeRetries(t *testing.T) {
 				c.fail(tt.err)
 				n, stop := c.speak(Hooks{Wrote: func(w Write) {
 					if w.Err != nil && w.Retry != tt.again {
-						t.Errorf("told that there is a retry: %t", w.Retry)
+						t.Errorf("reported Retry %t", w.Retry)
 					}
 				}})
 				defer stop()

@@ -6,9 +6,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// StartupTaint keeps collectors off a node whose floors do not hold yet. Whoever
-// registers the node puts it there (kubelet --register-with-taints); nodetune
-// removes it and never adds it, so that a node that was ready stays open.
+// StartupTaint keeps collectors off a node whose floors do not hold yet. The
+// kubelet adds it when it registers the node (--register-with-taints), or the program
+// that creates the node. nodetune removes it and never adds it, so that a node that was ready stays open.
 const StartupTaint = "nodetune.io/not-ready"
 
 // startupTaintIndex returns where the taint of the startup gate stands, or -1.

@@ -9,14 +9,14 @@ import (
 	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 )
 
-// A pod's refusal is told to the pod, others' to the Node, and none that is no
-// limit's. Equal ones are equal: no number that changes is in them.
+// A failure in a pod gets an Event on the pod, any other one on the Node; an error that
+// no limit causes gets none. Equal failures have equal Events: no number in them changes.
 func TestRefusedEvents(t *testing.T) {
 	e := &Events{host: "node1"}
 	for i, f := range reportertest.RefusedOfEachKind {
 		ev, ok := e.SyscallFailureEvent(f, true)
 		if ok != (f.Resource != "") {
-			t.Errorf("%+v: told %v", f, ok)
+			t.Errorf("%+v: event %v", f, ok)
 		}
 		if !ok {
 			continue

@@ -51,7 +51,8 @@ func OpenFailureTracer(roots host.Roots, p inotify.Policy, lately *inotify.Recen
 
 // Read returns what was refused since the last time, and what of it is new. A
 // collector that fails at once may do so before the kubelet has made the link in
-// /var/log/containers that names its container: it is told the next time.
+// /var/log/containers that names its container: such a failure is reported by the
+// next Read.
 func (r *FailureTracer) Read(now time.Time) (all, fresh []inotify.SyscallFailure, err error) {
 	late := len(r.unnamed)
 	more, err := r.reader.Read()
@@ -71,4 +72,5 @@ func (r *FailureTracer) Read(now time.Time) (all, fresh []inotify.SyscallFailure
 	return all, r.recent.Add(all, now), err
 }
 
+// Close stops tracing.
 func (r *FailureTracer) Close() { _ = r.reader.Close() }

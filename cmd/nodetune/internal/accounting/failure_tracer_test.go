@@ -21,7 +21,8 @@ func (r *fakeReader) Read() ([]inotify.SyscallFailure, error) {
 
 func (r *fakeReader) Close() error { return nil }
 
-// A container whose name is not known yet is told the next time, named or not.
+// A failure of a container whose name is not known yet is reported the next time,
+// with a name or without.
 func TestRefusalsWaitForTheName(t *testing.T) {
 	const pod, container = "12345678-1234-1234-1234-123456789abc", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	f := inotify.SyscallFailure{Call: inotify.CallInit, Errno: 24, Resource: inotify.Instances, Count: 7, Cgroup: "/kubepods/besteffort/pod" + pod + "/" + container}

@@ -34,6 +34,8 @@ type Source struct {
 	bpfErrs  []error        // why BPF is not the source, or not the only one
 }
 
+// Open opens the best available source of inotify usage on the host at roots. Close
+// releases it.
 func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
 	scanner, err := procscan.New(roots.Procfs, roots.Sysfs, p)
 	if err != nil {
@@ -91,7 +93,7 @@ func retryAfter(failed []error) time.Duration {
 	return d
 }
 
-// bpfUnavailableReason says why the kernel is not to be asked by itself.
+// bpfUnavailableReason returns why BPF cannot be a source, and nil where it can be tried.
 func bpfUnavailableReason(procfs string, p inotify.Policy) error {
 	if !p.KernelCounters {
 		return errors.New("inotify.kernelCounters is false")
@@ -99,7 +101,8 @@ func bpfUnavailableReason(procfs string, p inotify.Policy) error {
 	return requireOwnKernel(procfs)
 }
 
-// requireOwnKernel says whether pids and settings are those of this kernel.
+// requireOwnKernel returns an error unless procfs shows the processes and settings of
+// the running kernel.
 func requireOwnKernel(procfs string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
@@ -108,6 +111,7 @@ func requireOwnKernel(procfs string) error {
 	return nil
 }
 
+// Close releases the files and BPF programs of the source.
 func (h *Source) Close() {
 	_ = h.scanner.Close()
 	if h.Accounts != nil {
@@ -156,7 +160,7 @@ func (h *Source) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
 	return h.scanner.RaiseNOFILE(r)
 }
 
-// TraceFailures makes every pass from now on say which calls of inotify failed.
+// TraceFailures makes every later pass report the inotify calls that failed.
 func (h *Source) TraceFailures(roots host.Roots) error {
 	r, err := OpenFailureTracer(roots, h.Policy, &inotify.RecentFailures{})
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/nodetune/nodetune/reporter/condition"
 )
 
-// TestStoppedCollector: whoever does not read its events is found by the queue,
-// long before that is full, and is not found any more when it reads on.
+// TestStoppedCollector: a collector that does not read its events is found by its
+// queue, long before that is full, and no longer once it reads again.
 func TestStoppedCollector(t *testing.T) {
 	privtest.Root(t)
 	dir := t.TempDir()

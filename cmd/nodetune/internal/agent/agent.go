@@ -31,7 +31,7 @@ import (
 )
 
 // Agent is what the tasks of `nodetune run` share. Each task replaces its own
-// part of latest; whoever reports reads latest and waits for nobody.
+// part of latest; readers load latest without blocking.
 type Agent struct {
 	log           *slog.Logger
 	file          *config.File[config.Config]
@@ -150,8 +150,8 @@ func (a *Agent) evaluateConditions() {
 	}
 }
 
-// recordNodeEvent tells the Node's readers, if there is an API server. Messages carry no
-// number, so that equal ones are counted and not repeated.
+// recordNodeEvent writes an Event on the Node, if there is an API server. Messages carry
+// no number, so that equal ones are counted and not repeated.
 func (a *Agent) recordNodeEvent(kind, reason, message string) {
 	if e := a.kube.events; e != nil {
 		e.Record(e.OnNode(kind, reason, message), time.Now())

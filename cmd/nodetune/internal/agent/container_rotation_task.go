@@ -84,8 +84,8 @@ func (t *containerRotationTask) pass(ctx context.Context) error {
 	return nil
 }
 
-// open connects to the runtime, and begins anew when the kubelet was configured
-// anew.
+// open connects to the runtime, and connects again when the configuration of the
+// kubelet has changed.
 func (t *containerRotationTask) open(ctx context.Context, k hostconfig.Kubelet, wait time.Duration, now time.Time) error {
 	if t.rotator != nil && (reflect.DeepEqual(k, t.kubelet) && wait == t.wait || t.finishing.Load()) {
 		return nil

@@ -23,9 +23,9 @@ const (
 	maxDiskCPUShare = 0.005
 )
 
-// Who reads the logs is looked up in a walk of /proc, which is most of what a
-// pass costs (60 ms of CPU with 500 processes and 10,000 watches): seldom while
-// every log is read and no disk fills, soon otherwise, and soon after the start.
+// A pass finds the readers of logs in a walk of /proc, which is most of its cost
+// (60 ms of CPU with 500 processes and 10,000 watches). The interval is long while
+// every log is read and no disk fills, and short otherwise and after the start.
 const (
 	readersIdleInterval = 2 * time.Minute
 	readersBusyInterval = 30 * time.Second
@@ -44,7 +44,7 @@ type diskTask struct {
 	missingPrivileges []disk.Finding // that were missing in the pass before
 }
 
-// logMissingPrivileges says what newly keeps disk.mode from being carried out.
+// logMissingPrivileges logs each new reason why disk.mode cannot be carried out.
 func (t *diskTask) logMissingPrivileges(all []disk.Finding) {
 	var missing []disk.Finding
 	for _, f := range all {
@@ -60,13 +60,13 @@ func (t *diskTask) logMissingPrivileges(all []disk.Finding) {
 }
 
 func (t *diskTask) interval() time.Duration {
-	seldom := maxInterval
+	longest := maxInterval
 	if t.agent.config.Load().Disk.Mode != disk.Observe {
-		// Nothing is done upon an older look, and what is done meanwhile, which
-		// the process's CPU time has too, must not keep it from being taken.
-		seldom = maxUsageAge / 2
+		// Nothing is done upon an older measurement. The cost includes the CPU
+		// time of actions, which must not delay the next measurement beyond that.
+		longest = maxUsageAge / 2
 	}
-	return min(max(diskInterval, time.Duration(float64(t.cost)/maxDiskCPUShare)), seldom)
+	return min(max(diskInterval, time.Duration(float64(t.cost)/maxDiskCPUShare)), longest)
 }
 
 func (t *diskTask) pass(ctx context.Context) error {
@@ -91,8 +91,8 @@ func (t *diskTask) pass(ctx context.Context) error {
 	return err
 }
 
-// observe makes one pass with the policy in force. A new policy begins anew:
-// growth and stalls are known again after some passes.
+// observe makes one pass with the policy in force. A new policy starts a new
+// observer: growth and stalls are known again after some passes.
 func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, error) {
 	policy := t.agent.config.Load().Disk
 	if t.observer != nil && !reflect.DeepEqual(t.policy, policy) {
@@ -108,7 +108,7 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 	}
 	u, err := t.observer.Observe(ctx, now)
 	t.observer.WalkEvery = readersIdleInterval
-	// It takes two looks to see that somebody stands still.
+	// It takes two walks to see that a reader has stopped.
 	young := now.Sub(t.since) < 2*readersBusyInterval
 	if young || u.Pressure.Severity != disk.Clear || u.Reading.Severity != disk.Clear {
 		t.observer.WalkEvery = readersBusyInterval

@@ -21,7 +21,7 @@ const (
 	failureRetryInterval = time.Minute
 )
 
-// failureTask tells what inotify has refused, if the configuration asks for it.
+// failureTask reports inotify calls that failed, if the configuration asks for it.
 type failureTask struct {
 	agent  *Agent
 	roots  host.Roots
@@ -101,8 +101,8 @@ func (t *failureTask) stop() {
 	}
 }
 
-// notifySyscallFailure tells whose it was, if there is an API server. Events on pods are
-// granted with what pods may ask for.
+// notifySyscallFailure writes an Event on the pod or Node whose call failed, if there
+// is an API server. The right to write Events on pods comes with podDemands.
 func (a *Agent) notifySyscallFailure(f inotify.SyscallFailure, now time.Time) {
 	events := a.kube.events
 	if events == nil {

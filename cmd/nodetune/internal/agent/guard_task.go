@@ -203,7 +203,7 @@ func (t *guardTask) is(wish guardWish, limits []string) {
 	t.agent.log.Info("sysctl guard", "mode", t.mode, "reason", t.reason, "limits", t.limits)
 }
 
-// fail closes the guard, and says once why there is none.
+// fail closes the guard, and logs the reason once.
 func (t *guardTask) fail(err error, now time.Time) {
 	t.close()
 	t.retry = now.Add(guardRetryInterval)

@@ -26,13 +26,13 @@ const (
 	// limit. A pass over 500 processes and 10,000 watches takes some 80 ms of CPU
 	// (BenchmarkAgent), 0.07 % of a core.
 	idleInterval = 2 * time.Minute
-	// busyInterval is how often where somebody is near a limit, or will be, and where
-	// holders are read from the kernel's descriptor tables: that takes 0.01 of it.
+	// busyInterval applies where an account is near a limit, or will be, and where
+	// holders are read from the kernel's descriptor tables, at 0.01 of the cost.
 	busyInterval = 30 * time.Second
 	// nearPercent of a limit in use is near it.
 	nearPercent = 50
 	// maxCPUShare bounds what counting costs on a larger node, as a share of a
-	// core: where a pass takes more than 150 ms of CPU, it comes seldomer.
+	// core: where a pass takes more than 150 ms of CPU, the interval grows.
 	maxCPUShare = 0.005
 	// maxInterval is the longest pause between two passes: with a tenth of jitter
 	// and a slow pass it must stay below the five minutes after which conditions
@@ -52,7 +52,7 @@ type inotifyTask struct {
 	history      inotify.History
 	heldBack     map[string]string // why a limit is not raised, as it was logged
 	cost         time.Duration     // CPU time of the last pass
-	near         bool              // somebody is near a limit, or a condition says so
+	near         bool              // an account is near a limit, or a condition says so
 	walked       bool              // holders are read from the kernel
 	noProcesses  sync.Once
 	loggedSource string // of the figures, as it was logged

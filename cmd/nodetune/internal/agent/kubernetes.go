@@ -15,7 +15,7 @@ import (
 	"github.com/nodetune/nodetune/reporter/kube"
 )
 
-// kubernetes settles the conditions, and tells the API server if there is one.
+// kubernetes settles the conditions, and publishes them where there is an API server.
 type kubernetes struct {
 	log    *slog.Logger
 	client *kube.Client // nil without an API server
@@ -55,13 +55,13 @@ func newKube(log *slog.Logger, client *kube.Client, name string, p config.Report
 	return k
 }
 
-// staleCheckInterval is how often the conditions are settled when no pass ends: they
-// become Unknown, because nobody knows.
+// staleCheckInterval is how often the conditions are evaluated when no pass ends: they
+// become Unknown when the state behind them is stale.
 const staleCheckInterval = 30 * time.Second
 
-// run speaks until ctx is done. say is called when no pass has for a while, or
-// when pods ask for something else.
-func (k *kubernetes) run(ctx context.Context, current func() *config.Config, say func()) {
+// run publishes until ctx is done. It calls publish every staleCheckInterval, and when
+// the demands of pods have changed.
+func (k *kubernetes) run(ctx context.Context, current func() *config.Config, publish func()) {
 	if k.events != nil {
 		go k.node.Run(ctx)
 		go k.events.Run(ctx)
@@ -87,7 +87,7 @@ func (k *kubernetes) run(ctx context.Context, current func() *config.Config, say
 			case <-time.After(time.Second):
 			}
 		}
-		say()
+		publish()
 	}
 }
 
@@ -122,8 +122,8 @@ func (k *kubernetes) reconfigure(p config.ReporterPolicy) {
 	}
 }
 
-// recordPodEvent tells a pod, where the agent may write Events on pods, and its Node
-// otherwise.
+// recordPodEvent writes an Event on a pod where the agent may do that, and on its
+// Node otherwise.
 func (k *kubernetes) recordPodEvent(e kube.Event, p kube.DemandPolicy, now time.Time) {
 	if k.events == nil {
 		return

@@ -13,12 +13,12 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// maxErrorAge is how old the last words of a container may be. A collector that
-// went blind says so once; one that crashes says so every five minutes at least
-// (the kubelet's longest back-off).
+// maxErrorAge is how old the last log lines of a container may be. A collector that
+// no longer sees new files logs that once; one that crashes logs it at least every
+// five minutes (the kubelet's longest back-off).
 const maxErrorAge = 24 * time.Hour
 
-// raisedKeys are the limits that were raised since somebody looked who had met them.
+// raisedKeys are the limits raised since the last search for pods that had met them.
 type raisedKeys struct {
 	mu   sync.Mutex
 	keys []sysctl.Key
@@ -40,8 +40,8 @@ func (r *raisedKeys) takeAll() []sysctl.Key {
 	return keys
 }
 
-// notifyLimitRaised tells of the floors that a pass has put in force, and asks the
-// disks' task, which may wait for a disk, who had met the limits.
+// notifyLimitRaised writes Events for the floors that a pass has put in force. It asks
+// the disk task, which may wait for a disk, to find the pods that had met the limits.
 func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResult) {
 	look := false
 	for _, s := range seen.Rules {
@@ -57,8 +57,8 @@ func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResu
 	}
 }
 
-// notifyAffectedPods tells the containers whose log ends with the error of a limit that
-// was raised.
+// notifyAffectedPods writes an Event for each container whose log ends with the error
+// of a limit that was raised.
 func (a *Agent) notifyAffectedPods(ctx context.Context, rootfs string, now time.Time) {
 	keys := a.raisedKeys.takeAll()
 	if len(keys) == 0 {

@@ -23,11 +23,11 @@ func TestAFailureIsLoggedOnce(t *testing.T) {
 	cancel()
 	err = context.Canceled
 	_ = pass(ctx)
-	var said []string
+	var messages []string
 	for line := range strings.Lines(out.String()) {
-		said = append(said, line[strings.Index(line, "msg="):len(line)-1])
+		messages = append(messages, line[strings.Index(line, "msg="):len(line)-1])
 	}
-	if got := strings.Join(said, "\n"); got != "msg=cannot err=denied\nmsg=cannot err=full\nmsg=cannot err=full" {
+	if got := strings.Join(messages, "\n"); got != "msg=cannot err=denied\nmsg=cannot err=full\nmsg=cannot err=full" {
 		t.Errorf("logged:\n%s", got)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// logSysctl logs what is other than after the pass before. A pass that changes
-// nothing says nothing.
+// logSysctl logs what differs from the previous pass. A pass that changes
+// nothing logs nothing.
 func logSysctl(log *slog.Logger, prev, next sysctl.PassResult) {
 	before := make(map[sysctl.Key]sysctl.Status, len(prev.Rules))
 	for _, s := range prev.Rules {

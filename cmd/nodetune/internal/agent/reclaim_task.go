@@ -81,8 +81,8 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// PodSandboxes asks the container runtime, where there is one to be reached, of which
-// pods it has a sandbox. That is seldom asked: for an orphan that is to be removed.
+// PodSandboxes asks the container runtime, where it can be reached, which pods have
+// a sandbox. It is asked only when an orphan is about to be removed.
 func PodSandboxes(rootfs string) func(context.Context, string) (map[string]bool, error) {
 	return func(ctx context.Context, socket string) (map[string]bool, error) {
 		c, err := cri.Dial(ctx, rootfs, socket)

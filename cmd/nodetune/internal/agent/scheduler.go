@@ -32,8 +32,8 @@ func (t task) requestPass() {
 	}
 }
 
-// shutdownGrace is how long a pass in progress may take to notice that it is
-// told to stop. Nothing is lost without it: every write nodetune does is one
+// shutdownGrace is how long a pass in progress may take to notice that it has
+// to stop. Nothing is lost without it: every write nodetune does is one
 // pwrite(2) or one rename(2).
 const shutdownGrace = 2 * time.Second
 

@@ -20,9 +20,9 @@ const (
 
 // surgeWatcher looks at the kernel's counters between two passes, and as soon as the
 // kernel rings an alarm. Where an account uses so much of a limit that it is to
-// be raised, it asks for a pass over the processes, which can tell growth from a
-// leak. In a surge that would come too late: what nobody can have leaked is
-// raised at once.
+// be raised, it asks for a pass over the processes, which can distinguish growth
+// from a leak. In a surge that pass would come too late: a limit is raised at once
+// for use that cannot be a leak.
 type surgeWatcher struct {
 	policy      func() inotify.Policy
 	lastUsage   func() inotify.Usage // what the last pass has seen
@@ -117,7 +117,7 @@ func (l *surgeWatcher) requestPassIfNear(accounts []inotify.AccountUsage, now ti
 	near := false
 	for _, a := range accounts {
 		if a.Level > 0 {
-			continue // has limits of its own namespace, which nobody raises
+			continue // has limits of its own namespace, which nodetune does not raise
 		}
 		near = l.instances.needsPass(a.Instances, a.InstancesLimit, share, now) || near
 		near = l.watches.needsPass(a.Watches, a.WatchesLimit, share, now) || near
@@ -174,7 +174,7 @@ func (l *surgeWatcher) listen(ctx context.Context, alarm *bpf.ThresholdNotifier)
 const (
 	// surgePolls is how often a surge is looked at once it has begun, or once
 	// something was raised, at least surgeLook apart: the first look may come
-	// when the agent has just taken the CPU from whoever it looks for.
+	// when the agent has just taken the CPU from the process that it looks for.
 	surgePolls        = 3
 	surgePollInterval = time.Millisecond
 )

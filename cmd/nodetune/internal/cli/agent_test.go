@@ -187,9 +187,9 @@ func startProcess(t testing.TB, addr string, argv ...string) *agentProcess {
 	return p
 }
 
-// fs.file-max is used up: nothing can be opened any more by whoever lacks
-// CAP_SYS_ADMIN (fs/file_table.c). The agent lacks it, has what it needs open,
-// and mends the very key that is used up.
+// fs.file-max is used up: a process without CAP_SYS_ADMIN cannot open any more
+// files (fs/file_table.c). The agent lacks it, has the files it needs open, and
+// raises the very key that is used up.
 func TestFileMaxExhausted(t *testing.T) {
 	untouched(t)
 	bin := build(t)
@@ -285,7 +285,7 @@ func TestAgentKilled(t *testing.T) {
 			file := filepath.Join(procfs, "sys/fs/inotify/max_user_instances")
 			flags := []string{"--path.procfs", procfs, "--path.rootfs", rootfs, "--web.listen-address="}
 			cmd := exec.Command("strace", append([]string{
-				// -D: the agent and not strace is our child, to be told to end.
+				// -D: the agent and not strace is our child, so that we can stop it.
 				"-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
 				"-e", "inject=" + call + ":signal=SIGKILL:when=" + strconv.Itoa(n), bin, "run",
 			}, flags...)...)
@@ -347,7 +347,7 @@ func read(t testing.TB, name string) string {
 }
 
 // A /proc entry whose open never returns, as a FUSE mount behind a path can do:
-// the task that meets it is stuck, and nobody else is.
+// the task that meets it is stuck, and no other task is.
 func TestFrozenProcEntry(t *testing.T) {
 	procfs, rootfs := machine(t)
 	if err := os.MkdirAll(filepath.Join(procfs, "self/ns"), 0o755); err != nil {

@@ -16,15 +16,15 @@ func newApply(o *options) *cobra.Command {
 	var dryRun, persist bool
 	cmd := &cobra.Command{
 		Use:   "apply",
-		Short: "Raise what is too low, and prove it by reading back",
-		Long: `Does what check does, then writes what is too low and reads it back. It never
-lowers, unless the configuration says exactly and allowLower. A second run
+		Short: "Raise sysctls below their floor and verify the result",
+		Long: `Compares each sysctl with the policy, raises each one that is below its floor, and
+reads it back. It lowers a value only for a rule with exactly and allowLower. A second run
 writes nothing. The value found before the first change is kept in
 /run/nodetune for restore.
 
 --persist also writes /etc/sysctl.d/90-nodetune.conf for the next boot, with the
-keys that neither the kernel nor another file gives enough of. A file that would
-still win is named, and the exit code is 1.
+keys that neither the kernel nor another file sets high enough. If another file
+would still override it, the command names that file and exits with 1.
 
 Needs uid 0 and a writable /proc/sys, but no capability.`,
 		Example: `  sudo nodetune apply

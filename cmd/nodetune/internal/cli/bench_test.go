@@ -111,7 +111,7 @@ func BenchmarkOneShot(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				// check exits with 1 where somebody on this machine is under pressure.
+				// check exits with 1 where an account of this machine is under pressure.
 				if err := exec.Command(args[0], args[1:]...).Run(); err != nil && args[1] != "check" {
 					b.Fatalf("%v: %v", args, err)
 				}

@@ -26,12 +26,12 @@ func newCleanup(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove nodetune's conditions from the Node, or from all",
-		Long: `Removes the conditions that nodetune has written, as the Node's managedFields
-say, and nothing else: what another program publishes under one of our names
-stays. Run it when nodetune is uninstalled, after its pods have ended: a running
-agent writes them again. Limits stay as they are; see 'nodetune restore'.
+		Long: `Removes the conditions that nodetune has written, according to the managedFields
+of the Node, and nothing else: a condition of the same type that another program
+publishes stays. Run it when nodetune is uninstalled, after its pods have ended: a
+running agent writes them again. Limits stay as they are; see 'nodetune restore'.
 
---all removes them from every Node, those of dead machines included. It needs
+--all removes them from every Node, including those of dead machines. It needs
 the right to list nodes and to patch nodes/status.`,
 		Example: `  nodetune cleanup --all --dry-run
   nodetune cleanup --node-name worker-7`,
@@ -82,20 +82,20 @@ func (d cleanupDoc) table(w io.Writer) error {
 	if d.DryRun {
 		verb = "would remove"
 	}
-	said := false
+	printed := false
 	for _, n := range d.Nodes {
-		said = said || len(n.Removed) > 0 || n.StartupTaint
+		printed = printed || len(n.Removed) > 0 || n.StartupTaint
 		if n.Error != "" {
 			fmt.Fprintf(w, "%s: failed: %s\n", n.Node, n.Error)
 		} else if len(n.Removed) > 0 {
 			fmt.Fprintf(w, "%s: %s %s\n", n.Node, verb, joinTypes(n.Removed))
 		}
 		if n.StartupTaint {
-			fmt.Fprintf(w, "%s: carries the taint %s; once nodetune is gone nobody removes it: kubectl taint node %s %s-\n",
+			fmt.Fprintf(w, "%s: has the taint %s; if nodetune no longer runs there, remove the taint: kubectl taint node %s %s-\n",
 				n.Node, kube.StartupTaint, n.Node, kube.StartupTaint)
 		}
 	}
-	if !said {
+	if !printed {
 		fmt.Fprintln(w, "nothing to remove: no condition of nodetune is there")
 	}
 	return nil

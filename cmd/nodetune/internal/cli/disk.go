@@ -26,15 +26,15 @@ func newDisk(o *options) *cobra.Command {
 	f := &diskFlags{}
 	cmd := &cobra.Command{
 		Use:   "disk",
-		Short: "Say who fills the logs' disk, who reads the logs, and when it is full",
-		Long: `Shows the filesystems that hold logs, images or the kubelet's files; who fills
-them, by container, by log file or by systemd unit; who reads which log and how
-far behind it is; container logs that nobody follows; deleted files that still
-take space; and what about this host's configuration will fill a disk or lose
-lines. Without a command after it it changes nothing.
+		Short: "Show which logs fill the disk, which processes read them, and when it is full",
+		Long: `Shows the filesystems that hold logs, images or the kubelet's files; the
+containers, log files and systemd units that fill them; the readers of each log
+and how far they are behind; container logs without a reader; deleted files that
+still take space; and settings of this host that will fill a disk or lose lines.
+Without a subcommand it changes nothing.
 
-Bytes per second and growth need two looks, so it looks again after --window.
-A running agent knows them from its passes, see its /report.`,
+Bytes per second and growth need two measurements, --window apart. A running agent
+has them from its passes: see its /report.`,
 		Example: `  sudo nodetune disk
   sudo nodetune disk --watch --window 10s
   sudo nodetune disk -o json | jq '.disk.producers[:10]'`,
@@ -43,8 +43,8 @@ A running agent knows them from its passes, see its /report.`,
 			return f.run(cmd, o)
 		},
 	}
-	cmd.Flags().DurationVar(&f.window, "window", time.Second, "time between the two looks; 0 looks once and shows no rates")
-	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "look again and again, --window apart, until interrupted")
+	cmd.Flags().DurationVar(&f.window, "window", time.Second, "time between the two measurements; 0 measures once and shows no rates")
+	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "measure again every --window until interrupted")
 	cmd.Flags().IntVar(&f.rows, "rows", 15, "how many rows of each table; 0 shows all")
 	cmd.AddCommand(newDiskRotate(o), newDiskReclaim(o))
 	return cmd

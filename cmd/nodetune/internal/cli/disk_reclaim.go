@@ -31,18 +31,21 @@ func newDiskReclaim(o *options) *cobra.Command {
 	f := &diskReclaimFlags{}
 	cmd := &cobra.Command{
 		Use:   "reclaim",
-		Short: "Free space on a disk of logs, what nobody misses first",
-		Long: `Frees space until no more than --until of the filesystem is in use, one safe
-step after another, and looks at the disk again after each: compressed archives,
-oldest first and never the last of a log; archives to compress; oversized logs
-that disk.rotations names; and, only where they are named in disk.reclaim.classes
-or --class, archives of others, logs of pods that are gone, archived journals,
-deleted files and other oversized logs below every reader's offset, core dumps.
-What somebody has open stays. What is unread goes only with --class unread
---critical, and the loss is said.
+		Short: "Free space on a log disk, least valuable data first",
+		Long: `Frees space until no more than --until of the filesystem is in use. It takes one
+safe step after another, and measures the disk again after each. It removes
+compressed archives, oldest first and never the last of a log; compresses
+archives; and rotates oversized logs that disk.rotations names.
 
-With --dry-run it touches nothing and shows the steps, also those whose class
-is not switched on. Interrupt it at any time: each step is whole or not begun.`,
+Other classes need disk.reclaim.classes or --class: archives of other programs,
+logs of deleted pods, archived journals, deleted files and other oversized logs
+below every reader's offset, and core dumps. A file that a process has open stays.
+Unread lines are removed only with --class unread --critical, and the loss is
+reported.
+
+With --dry-run it changes nothing and shows the steps, including those whose class
+is not switched on. You can interrupt it at any time: each step is complete or not
+begun.`,
 		Example: `  sudo nodetune disk reclaim --until 80% --dry-run
   sudo nodetune disk reclaim --until 80% --class other-archives,journal`,
 		Args: cobra.NoArgs,
@@ -52,9 +55,9 @@ is not switched on. Interrupt it at any time: each step is whole or not begun.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.until, "until", "", "stop when so much of the filesystem is in use, for example 80%")
-	fl.StringVar(&f.path, "path", "", "which filesystem: that of this log `directory` (default: the first of disk.logPaths)")
-	fl.StringSliceVar(&f.classes, "class", nil, "switch these classes on too: "+strings.Join(config.ReclaimClassNames(), ", "))
-	fl.BoolVar(&f.critical, "critical", false, "the last reserves may go: the ballast, and the class unread")
+	fl.StringVar(&f.path, "path", "", "log `directory` whose filesystem is meant (default: the first of disk.logPaths)")
+	fl.StringSliceVar(&f.classes, "class", nil, "also switch on these classes: "+strings.Join(config.ReclaimClassNames(), ", "))
+	fl.BoolVar(&f.critical, "critical", false, "also give up the last reserves: the ballast, and the class unread")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the steps, do none")
 	_ = cmd.MarkFlagRequired("until")
 	return cmd
@@ -99,12 +102,12 @@ func (f *diskReclaimFlags) run(cmd *cobra.Command, o *options) error {
 	goal.Critical = f.critical
 	seen := diskPass(cmd.Context(), o.Roots, p) // an error leaves out orphans and deleted files
 	out := cmd.OutOrStdout()
-	tell := func(a logdir.Action) {
+	report := func(a logdir.Action) {
 		if o.output == "table" {
 			printAct(out, a)
 		}
 	}
-	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value.ReclaimInput(), f.dryRun, time.Now(), tell)
+	got, err := r.Reclaim(cmd.Context(), f.path, goal, seen.Value.ReclaimInput(), f.dryRun, time.Now(), report)
 	doc := struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
@@ -154,7 +157,7 @@ func (f *diskReclaimFlags) show(w io.Writer, got reclaim.Result) error {
 		_, err := fmt.Fprintf(w, "%s: %s available, %s\n", safetext.String(f.path), field.Size(got.Filesystem.AvailBytes), state)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s: freed %s, %s available, %s; %d skipped, since somebody has them open\n",
+	_, err := fmt.Fprintf(w, "%s: freed %s, %s available, %s; %d skipped, since a process has them open\n",
 		safetext.String(f.path), field.Size(got.Freed), field.Size(got.Filesystem.AvailBytes), state, got.Skipped)
 	return err
 }

@@ -33,19 +33,18 @@ func newDiskRotate(o *options) *cobra.Command {
 	f := &diskRotateFlags{}
 	cmd := &cobra.Command{
 		Use:   "rotate FILE...",
-		Short: "Give logs a new file without losing a line",
-		Long: `Gives each log a new, empty file with owner, mode, ACL and label of the old one,
-in one step, so that its path is never missing; asks the writer to open it
-again; waits until nobody has the old file open; compresses it; and removes the
-archives beyond --archives. A reader that is far behind keeps the log from being
-rotated, unless with --force.
+		Short: "Rotate logs without losing lines",
+		Long: `Gives each log a new, empty file with the owner, mode, ACL and label of the old
+one, in one step, so that its path is never missing. Then it asks the writer to
+open the log again, waits until no process has the old file open, compresses it,
+and removes the archives beyond --archives. A log whose reader is far behind is
+not rotated without --force.
 
-The writer is named by --unit, --pid or disk.rotations of the configuration, and
-gets the signal only if it really has the log open. For a writer that cannot
-reopen, --in-place copies the log and cuts its head off.
+Name the writer with --unit, --pid or disk.rotations of the configuration. It gets
+the signal only if it really has the log open. For a writer that cannot reopen,
+--in-place copies the log and cuts off what was copied.
 
-Interrupt it at any time: what is half done, it puts right when it is called
-again.`,
+You can interrupt it at any time: the next call completes an unfinished rotation.`,
 		Example: `  sudo nodetune disk rotate --unit nginx.service --signal USR1 /var/log/nginx/access.log
   sudo nodetune disk rotate --in-place /var/log/app/app.log`,
 		Args: requireArgs("disk rotate: which logs? Give their paths", 0),
@@ -56,10 +55,10 @@ again.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.unit, "unit", "", "systemd `unit` that writes the log")
 	fl.IntVar(&f.pid, "pid", 0, "`process` that writes the log")
-	fl.StringVar(&f.signal, "signal", "HUP", "what makes it reopen: HUP, USR1, USR2 or WINCH")
+	fl.StringVar(&f.signal, "signal", "HUP", "signal that makes the writer reopen: HUP, USR1, USR2 or WINCH")
 	fl.BoolVar(&f.inPlace, "in-place", false, "the writer cannot reopen: copy the log, and cut off what was copied")
 	fl.StringVar(&f.compress, "compress", "gzip", "gzip, zstd or none")
-	fl.IntVar(&f.archives, "archives", 0, "how many archives are kept; 0 keeps all")
+	fl.IntVar(&f.archives, "archives", 0, "how many archives to keep; 0 keeps all")
 	fl.DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait for the writer and the readers to leave the old file")
 	fl.BoolVar(&f.force, "force", false, "rotate also where a reader is behind, which may lose lines to it")
 	cmd.MarkFlagsMutuallyExclusive("unit", "pid", "in-place")
@@ -93,7 +92,7 @@ func (f *diskRotateFlags) rotateOptions(cmd *cobra.Command, p disk.Policy, file 
 		return how, fmt.Errorf("--compress %q: want gzip, zstd or none", f.compress)
 	}
 	if set("signal") && !set("unit") && !set("pid") {
-		return how, errors.New("--signal alone reaches nobody: name the writer with --unit or --pid")
+		return how, errors.New("--signal needs a process to send it to: name the writer with --unit or --pid")
 	}
 	if how.Archives < 0 || f.pid < 0 || f.wait < 0 {
 		return how, errors.New("--archives, --pid and --wait cannot be negative")
@@ -147,7 +146,7 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 		}
 	}
 	if failed > 0 {
-		return errNotMet(fmt.Errorf("%d of %d logs are not rotated, or their archives not settled", failed, len(files)))
+		return errNotMet(fmt.Errorf("%d of %d logs are not rotated, or their archives are not finished", failed, len(files)))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // exitError carries the exit code of an error that is not a usage error. With
-// a nil err nothing is printed: the report has said it.
+// a nil err nothing is printed: the report has the reason.
 type exitError struct {
 	code int
 	err  error

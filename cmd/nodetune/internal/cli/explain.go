@@ -21,12 +21,12 @@ import (
 func newExplain(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain [KEY]",
-		Short: "Say why a key has its value, and who sets it at the next boot",
-		Long: `Says of a key its running value, the floor and why it is that number, the
-kernel's own default on this machine, who would set what at the next boot (file
-and line, for systemd-sysctl and for procps' sysctl --system), the kernel memory
-if all of it were used, and what breaks at which count. Without KEY: every key
-of the configuration, a line each.
+		Short: "Explain a sysctl: value, floor, and which file sets it at boot",
+		Long: `Shows for a key its running value; its floor and the reason for that number; the
+kernel's own default on this machine; the file and line that set it at the next
+boot, for systemd-sysctl and for procps' sysctl --system; the kernel memory if all
+of it were used; and what breaks at which count. Without KEY it prints one line
+for each key of the configuration.
 
 KEY may be dotted, or a path with or without /proc/sys/. The exit code is 3 where a file
 that could change the answer cannot be read.`,

@@ -30,8 +30,8 @@ func withFloorsFromUsage(ctx context.Context, roots host.Roots, rules []sysctl.R
 }
 
 // mayExceedFloor reports whether some account could use so much that its limit is
-// to be above the floor that rules give it. A walk over /proc, which can tell,
-// costs more than all else that apply does: 0.1 ms for each process.
+// to be above the floor that rules give it. It avoids a walk over /proc, which
+// costs more than the rest of apply: 0.1 ms for each process.
 func mayExceedFloor(roots host.Roots, rules []sysctl.Rule, p inotify.Policy) bool {
 	instances, watches, ok := procscan.UpperBound(roots.Procfs, roots.Sysfs)
 	if !ok {

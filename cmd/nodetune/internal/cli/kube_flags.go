@@ -13,7 +13,7 @@ import (
 	"github.com/nodetune/nodetune/reporter/kube"
 )
 
-// kubeFlags say whether and as whom to speak to an API server.
+// kubeFlags select the API server, if any, and the Node to publish for.
 type kubeFlags struct {
 	nodeName   string
 	kubeconfig string
@@ -21,7 +21,7 @@ type kubeFlags struct {
 
 func (f *kubeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.nodeName, "node-name", "", "`name` of this machine's Node, to publish conditions and Events for (default $NODE_NAME; empty: without Kubernetes)")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that says where the API server is (default: the pod's service account)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` of the API server (default: the pod's service account)")
 }
 
 // client returns a client for the API server, or nil where none is wanted.
@@ -41,7 +41,7 @@ func (f *kubeFlags) client() (*kube.Client, error) {
 		return nil, nil // a pod without a service account's token has no such wish
 	}
 	if err != nil {
-		return nil, fmt.Errorf("speak for node %s: %w", f.nodeName, err)
+		return nil, fmt.Errorf("publish for node %s: %w", f.nodeName, err)
 	}
 	return kube.NewClient(c)
 }
@@ -58,8 +58,8 @@ func (f *kubeFlags) config() (*rest.Config, error) {
 		return nil, err
 	}
 	c.UserAgent = "nodetune/" + version.Read().Version
-	// One node has little to say: whatever goes wrong here, 5,000 of them must
-	// not be felt by the API server.
+	// One node publishes little. Whatever goes wrong here, 5,000 nodes together must
+	// not overload the API server.
 	c.QPS, c.Burst = 2, 5
 	c.DisableCompression = true // a gzip window for each watch costs more than a Node's few kilobytes
 	c.WarningHandler = rest.NoWarnings{}

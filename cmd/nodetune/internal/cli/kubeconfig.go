@@ -21,7 +21,7 @@ type kubeconfigFlags struct {
 
 func (f *kubeconfigFlags) register(flags *pflag.FlagSet) {
 	f.rules = *clientcmd.NewDefaultClientConfigLoadingRules()
-	flags.StringVar(&f.rules.ExplicitPath, "kubeconfig", "", "`file` that says where the API server is (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
+	flags.StringVar(&f.rules.ExplicitPath, "kubeconfig", "", "kubeconfig `file` of the API server (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	names := clientcmd.RecommendedConfigOverrideFlags("")
 	names.ContextOverrideFlags.Namespace.LongName = "" // nodes have none
 	clientcmd.BindOverrideFlags(&f.overrides, flags, names)

@@ -18,7 +18,7 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
-// proberUID is an account that nobody else uses.
+// proberUID is an account that no other test uses.
 const proberUID = 70201
 
 // untouched gives the machine the kernel's own limits.
@@ -229,8 +229,8 @@ func TestApplySaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// What the kernel did not take is not on record: whoever sets it later is not
-// nodetune.
+// What the kernel did not take is not on record: if the value appears later,
+// another program has set it.
 func TestWhatTheKernelDoesNotTakeIsNotRecorded(t *testing.T) {
 	privtest.Host(t)
 	privtest.Keep(t, "kernel.pid_max")

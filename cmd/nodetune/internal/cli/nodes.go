@@ -41,13 +41,13 @@ func newNodes(o *options) *cobra.Command {
 	f := &nodesFlags{}
 	cmd := &cobra.Command{
 		Use:   "nodes [NAME...]",
-		Short: "Show what nodetune says about every node of the cluster",
+		Short: "Show nodetune's conditions of every node of the cluster",
 		Long: `Shows nodetune's conditions of every Node, from the API alone. It needs the right
 to list nodes. STATE is
 
   ok       every condition is False
   problem  at least one is True
-  unknown  one is Unknown, or the node is not Ready: nobody renews what it said
+  unknown  one is Unknown, or the node is not Ready: its conditions are stale
   silent   no condition: nodetune does not run there, may not write, or has only
            just begun
 
@@ -55,7 +55,7 @@ to list nodes. STATE is
 server's pod proxy and with your own rights (get pods/proxy), over TLS where the
 probes of its pod say so. USE is the share of the fullest account's limit.
 
-Installed as kubectl-nodetune it is 'kubectl nodetune'.`,
+A copy named kubectl-nodetune in $PATH makes it 'kubectl nodetune'.`,
 		Example: `  nodetune nodes
   nodetune nodes --state problem,unknown -o json
   kubectl nodetune --live --sort use -l node-role.kubernetes.io/worker=`,

@@ -56,9 +56,10 @@ func (o *options) applyAndPersist(cmd *cobra.Command, act bool) error {
 	return o.reportChanges(cmd.OutOrStdout(), s)
 }
 
-// unreadableFiles says which files hide who would win.
+// unreadableFiles names the files that could not be read, so that the file that sets
+// a key at boot is unknown.
 func unreadableFiles(problems []sysctld.Problem) error {
-	errs := []error{errors.New("nothing was written: who would win at the next boot cannot be told; mend or move these, or leave out --persist")}
+	errs := []error{errors.New("nothing was written, because these files could not be read and one may set the keys at the next boot; repair or move them, or leave out --persist")}
 	for _, p := range problems {
 		errs = append(errs, fmt.Errorf("%q, line %d: %s", p.File, p.Line, p.Problem))
 	}

@@ -48,9 +48,9 @@ func programs(t *testing.T) int {
 	return strings.Count(string(out), "name init_exit ") + strings.Count(string(out), "name add_watch_exit ")
 }
 
-// Each refusal is told in the log, in the metrics and in the report, and nothing
-// goes on being traced when the agent ends, or is told to stop.
-func TestRefusalsAreTold(t *testing.T) {
+// The log, the metrics and the report show each failed call. Tracing stops when the
+// agent ends, and when the configuration switches it off.
+func TestSyscallFailuresAreReported(t *testing.T) {
 	untouched(t)
 	mountTracefs(t)
 	bin := build(t)
@@ -97,7 +97,7 @@ func TestRefusalsAreTold(t *testing.T) {
 			put(t, cfg, head+more)
 			s.hup()
 			gone := func() bool { return len(instancesOf(t, pid)) == 0 && programs(t) <= before }
-			s.until("it stops when it is told to", gone)
+			s.until("it stops when the configuration says so", gone)
 			put(t, cfg, head+"  refusals: true\n"+more)
 			s.hup()
 			s.until("it traces again", func() bool { return !gone() })

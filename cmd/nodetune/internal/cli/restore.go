@@ -23,11 +23,11 @@ func newRestore(o *options) *cobra.Command {
 	var dryRun, persist bool
 	cmd := &cobra.Command{
 		Use:   "restore",
-		Short: "Put back what was there before nodetune's first change",
+		Short: "Restore the original sysctl values",
 		Long: `Writes back the values found before nodetune's first change since the boot,
 where the current value is still the one nodetune wrote and no more is in use
-than the old value allows. It refuses while an agent runs. Nothing else ever
-puts a value back: not an exit, not a removal.
+than the old value allows. It refuses while an agent runs. No other command puts
+a value back, and neither does the end or the removal of the agent.
 
 --persist also removes /etc/sysctl.d/90-nodetune.conf, where nodetune wrote it.`,
 		Example: `  nodetune restore --dry-run
@@ -38,7 +38,7 @@ puts a value back: not an exit, not a removal.
 			return o.restore(cmd, !dryRun, persist)
 		},
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be put back, write nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be restored, write nothing")
 	cmd.Flags().BoolVar(&persist, "persist", false, "also remove "+sysctld.PersistFile)
 	return cmd
 }
@@ -80,7 +80,7 @@ func (o *options) restore(cmd *cobra.Command, act, persist bool) error {
 		fmt.Fprintln(cmd.OutOrStdout(), "nothing to restore: no value is on record that nodetune changed since the boot")
 		s.Sysctl = reporter.Result[sysctl.PassResult]{}
 	}
-	// What became of the file is told even where no value could be put back.
+	// What became of the file is reported even where no value could be put back.
 	reported := o.reportChanges(cmd.OutOrStdout(), s)
 	if err == nil {
 		err = reported

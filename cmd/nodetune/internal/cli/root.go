@@ -24,13 +24,14 @@ func newRoot() *cobra.Command {
 		Use:   "nodetune",
 		Short: "Keep a Linux node from starving its log collectors",
 		Long: `Log collectors die with errno=24 because all of a node's root processes share
-128 inotify instances, and go blind without a word when the watches run out.
-nodetune holds the inotify and file-descriptor sysctls above safe floors: it
-raises what is too low, never lowers, and proves it by reading back.`,
-		Example: `  nodetune check            what is, what is wanted, what follows from it
-  sudo nodetune apply       raise what is too low
-  sudo nodetune top         who uses how much of which limit
-  sudo nodetune why PID     which limit a process has met
+128 inotify instances, and silently stop seeing new files when the watches run
+out. nodetune keeps the inotify and file-descriptor sysctls at or above safe
+floors: it raises values that are too low, never lowers one, and reads each value
+back to verify it.`,
+		Example: `  nodetune check            compare kernel limits with the policy
+  sudo nodetune apply       raise sysctls below their floor
+  sudo nodetune top         show usage by user and process
+  sudo nodetune why PID     find the limit that a process has hit
   nodetune explain fs.inotify.max_user_instances`,
 		Version:       version.Read().String(),
 		SilenceUsage:  true,

@@ -28,19 +28,18 @@ func newRun(o *options) *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Hold the floors for as long as it runs, and say how the node is",
-		Long: `Does what apply does again and again: reads every key, raises what is too low,
-and reads it back. It never lowers, and puts nothing back when it ends.
+		Short: "Run the agent: enforce floors, publish conditions and metrics",
+		Long: `Repeats what apply does: reads every key, raises each one that is below its floor,
+and reads it back. It never lowers a value, and restores none when it ends.
 
-Needs nothing but uid 0 and a writable /proc/sys: no configuration, no network,
-no Kubernetes. With --node-name it also publishes conditions and Events of that
-Node, and holds the floors just as well while the API server is away. It serves
-metrics for Prometheus, /livez and /readyz, and tells systemd when the floors
-hold.
+The agent needs uid 0 and a writable /proc/sys, but no configuration, network or
+Kubernetes. With --node-name it also publishes conditions and Events of that Node;
+it enforces the floors also while the API server is unavailable. It serves metrics
+for Prometheus, /livez and /readyz, and notifies systemd when the floors hold.
 
 The agent reads the configuration again on SIGHUP, and within 20 seconds of a
-change of the file or directory. An invalid configuration is rejected, and so is
-one that another user could change: the previous one stays in force.`,
+change of the file or directory. It rejects an invalid configuration, and one that
+another user could change: the previous one stays in force.`,
 		Example: `  sudo nodetune run
   sudo nodetune run --config /etc/nodetune.yaml --log.format json
   curl -s localhost:9409/metrics | grep nodetune_sysctl`,

@@ -184,7 +184,7 @@ func TestRunHoldsTheFloors(t *testing.T) {
 		}
 	}
 
-	// Somebody lowers it, and SIGHUP asks for a pass before the period is over.
+	// Another program lowers it, and SIGHUP asks for a pass before the period is over.
 	put(t, instances, "128\n")
 	s.hup()
 	s.until("it is raised again", func() bool { return holds(instances, "8192") })
@@ -268,7 +268,7 @@ func TestASecondAgentEnds(t *testing.T) {
 	}
 }
 
-// An address that somebody else has keeps the agent from being watched, and
+// An address that another process has keeps the agent from being watched, and
 // not from holding the floors.
 func TestRunWithoutItsAddress(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -281,11 +281,11 @@ func TestRunWithoutItsAddress(t *testing.T) {
 	s.until("the floor holds", func() bool {
 		return holds(filepath.Join(procfs, "sys/fs/inotify/max_user_instances"), "8192")
 	})
-	s.until("the log says why nobody can scrape", func() bool {
+	s.until("the log shows why there is no metrics server", func() bool {
 		return strings.Contains(s.log.String(), "address already in use")
 	})
 	if n := strings.Count(s.log.String(), "cannot serve"); n != 1 {
-		t.Errorf("it is said %d times", n)
+		t.Errorf("it is logged %d times", n)
 	}
 }
 

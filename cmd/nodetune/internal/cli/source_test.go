@@ -9,8 +9,8 @@ import (
 	"github.com/nodetune/nodetune/internal/privtest"
 )
 
-// TestNextSource: what is not to be had is replaced by the next best, and check
-// says so.
+// TestNextSource: a source that is unavailable is replaced by the next best, and
+// check reports that.
 func TestNextSource(t *testing.T) {
 	privtest.Root(t)
 	bin := build(t)

@@ -19,12 +19,12 @@ func newTop(o *options) *cobra.Command {
 	var rows int
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "Show who uses how much of which limit, as it changes",
+		Short: "Show live inotify and descriptor usage by user and process",
 		Long: `Shows the accounts that the kernel charges (user namespace and uid), and below
 them the processes that hold inotify instances, watches and descriptors, with
 their pod and container or systemd unit. ? lists the keys.
 
-Where the output is no terminal, and with -o json or yaml, it prints once. The
+Where the output is not a terminal, and with -o json or yaml, it prints once. The
 document is the .inotify section of check.
 
 As root it sees all processes; without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH

@@ -74,7 +74,7 @@ func (s terminalSession) seeText(text string) string {
 	return s.see(text, func(screen string) bool { return strings.Contains(screen, text) })
 }
 
-// watcher starts an inotifywait that goes by name and watches one directory.
+// watcher starts an inotifywait under the given name that watches one directory.
 func watcher(t *testing.T, name string) (pid int) {
 	t.Helper()
 	exe, err := exec.LookPath("inotifywait")
@@ -86,7 +86,7 @@ func watcher(t *testing.T, name string) (pid int) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(filepath.Join(dir, name), "-m", dir)
-	said, err := cmd.StderrPipe()
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func watcher(t *testing.T, name string) (pid int) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed
 	})
-	lines := bufio.NewScanner(said)
+	lines := bufio.NewScanner(stderr)
 	for lines.Scan() && !strings.Contains(lines.Text(), "established") {
 	}
 	if err := lines.Err(); err != nil {

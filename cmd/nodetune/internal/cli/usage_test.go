@@ -123,7 +123,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		holder := inotifytest.New(t, 0).Start(inotifytest.Spec{Kind: inotifytest.Plain, Processes: 1, UID: 70211, Instances: 128})[0][0].PID
 		v := newVictim(t, 70211, someInstances, 1024)
 		if _, errno := v.take(1); errno != 24 {
-			t.Fatalf("the kernel said %d, want 24", errno)
+			t.Fatalf("the kernel returned %d, want 24", errno)
 		}
 		code, d := diagnose(t, v.String(), "--errno=24", "--probe", rootfs)
 		l := d.Limits[0]
@@ -161,7 +161,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		privtest.Root(t)
 		v := newVictim(t, 0, someFiles, 64)
 		if _, errno := v.take(100); errno != 24 {
-			t.Fatalf("the kernel said %d, want 24", errno)
+			t.Fatalf("the kernel returned %d, want 24", errno)
 		}
 		code, d := diagnose(t, v.String(), rootfs)
 		if code != 1 || d.Limit != inotify.NOFILE || !d.Reached || d.Process.FDs < 64 || d.Process.NOFILESoft != 64 || d.Process.NOFILEHard != 4096 {
@@ -197,7 +197,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		of1, exempt := diagnose(t, strconv.Itoa(os.Getpid()), "--errno=23", rootfs)
 		privtest.Set(t, "fs.file-max", strconv.Itoa(used*4)) // at once: others open files too
 		if errno != 23 {
-			t.Fatalf("the kernel said %d, want 23", errno)
+			t.Fatalf("the kernel returned %d, want 23", errno)
 		}
 		if code != 1 || d.Limit != inotify.OpenFiles || !d.Reached || len(d.Limits) != 4 || d.Limits[2].Apply == nil {
 			t.Errorf("exit %d: %s: %+v", code, d.Summary, d.Limits)
@@ -217,7 +217,7 @@ func TestWhyNamesTheLimit(t *testing.T) {
 		watch := exec.Command("inotifywait", "-t", "1", "/etc/passwd")
 		watch.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 70214, Gid: 70214}}
 		if out, err := watch.CombinedOutput(); err == nil || !strings.Contains(string(out), "upper limit on inotify watches") {
-			t.Fatalf("inotifywait said %v: %s", err, out)
+			t.Fatalf("inotifywait returned %v: %s", err, out)
 		}
 		code, d := diagnose(t, strconv.Itoa(holder), "--errno=ENOSPC", rootfs)
 		if code != 1 || d.Limit != inotify.Watches || !d.Reached || d.Limits[0].Used != n || d.Limits[0].Apply == nil {

@@ -59,7 +59,7 @@ func beVictim(role string) {
 	os.Exit(0)
 }
 
-// victim is a process that asks the kernel for something when it is told to.
+// victim is a process that uses up a kernel limit on request.
 type victim struct {
 	t   *testing.T
 	pid int

@@ -23,18 +23,18 @@ func newWhy(o *options) *cobra.Command {
 	var probe bool
 	cmd := &cobra.Command{
 		Use:   "why PID | COMM | POD | UNIT",
-		Short: "Say which limit a process has met, or would meet next",
-		Long: `For a process that fails with errno 24 (EMFILE), 23 (ENFILE) or 28 (ENOSPC): says
-which limit it is, since the message of the kernel does not. That is one of
+		Short: "Diagnose the limit a process has hit or will hit next",
+		Long: `For a process that fails with errno 24 (EMFILE), 23 (ENFILE) or 28 (ENOSPC):
+shows which limit it has hit, since the error itself does not. The limit is one of
 
   the inotify instances of its user   24  fs.inotify.max_user_instances
-  the descriptors of the process      24  RLIMIT_NOFILE, which no sysctl cures
+  the descriptors of the process      24  RLIMIT_NOFILE, which no sysctl raises
   the open files of the node          23  fs.file-max
   the inotify watches of its user     28  fs.inotify.max_user_watches
 
-with the use and the value of each, who holds the most, what 'nodetune apply'
-would change, and what else helps. It is found by its pid, its comm, its pod
-([NAMESPACE/]POD[:CONTAINER]) or its systemd unit.
+It also shows the use and the value of each, the largest users, what 'nodetune
+apply' would change, and what else helps. Name the process by its pid, its comm,
+its pod ([NAMESPACE/]POD[:CONTAINER]) or its systemd unit.
 
 The exit code is 1 where a limit is reached.`,
 		Example: `  sudo nodetune why fluent-bit
@@ -135,7 +135,7 @@ func findProcess(cmd *cobra.Command, h *accounting.Source, name string) (int, er
 	case err != nil:
 		return 0, errInput(err)
 	case len(found) == 0:
-		return 0, fmt.Errorf("no process, pod or unit goes by %q; 'nodetune top --once --rows 0' lists who holds something", name)
+		return 0, fmt.Errorf("no process, pod or unit matches %q; 'nodetune top --once --rows 0' lists the processes that use inotify", name)
 	case len(found) > 1:
 		return 0, ambiguous(name, found)
 	}

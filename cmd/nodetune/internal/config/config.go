@@ -71,7 +71,7 @@ func (e *ReadError) Unwrap() error { return e.Err }
 func Load(name string) (Config, error) { return load(name, trustOwn()) }
 
 // Check reads the named file or directory for a command that only reports what is
-// wrong with it, whoever could change it.
+// wrong with it. It accepts a file that other users could change.
 func Check(name string) (Config, error) { return load(name, trust{any: true}) }
 
 func load(name string, trust trust) (Config, error) {
