@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,7 +75,7 @@ func TestRightsAreThoseUsed(t *testing.T) {
 				again(wrong)
 				wrong = !wrong
 				var unused []right
-				used := used(t, requests(t)[len(before):], rules)
+				used, _ := used(t, requests(t)[len(before):], rules, n.Name)
 				for r := range rules {
 					if !used[r] {
 						unused = append(unused, r)
@@ -81,6 +83,12 @@ func TestRightsAreThoseUsed(t *testing.T) {
 				}
 				if len(unused) > 0 {
 					return fmt.Errorf("granted and not used: %+v", unused)
+				}
+				return nil
+			})
+			cluster.Eventually(t, "the agent has proved the policy of its token", func(context.Context) error {
+				if _, proofs := used(t, requests(t)[len(before):], rules, n.Name); proofs == 0 {
+					return errors.New("no dry-run patch of another node's status")
 				}
 				return nil
 			})
@@ -182,14 +190,21 @@ func requests(t *testing.T) []cluster.Request {
 	return all
 }
 
-// used returns which of rules the requests of the agent have used, and fails t
-// where one was refused.
-func used(t *testing.T, all []cluster.Request, rules map[right]bool) map[right]bool {
+// used returns which of rules the requests of the agent of node have used, and how
+// many of them prove its policy. It fails t where another request was refused.
+func used(t *testing.T, all []cluster.Request, rules map[right]bool, node string) (used map[right]bool, proofs int) {
 	t.Helper()
-	used := map[right]bool{}
+	used = map[right]bool{}
 	for _, r := range all {
+		if provesPolicy(r, node) {
+			if r.User != agentAccount || r.Code != http.StatusUnprocessableEntity && r.Code != http.StatusForbidden {
+				t.Fatalf("the API server did not refuse the proof: %+v", r)
+			}
+			proofs++
+			continue
+		}
 		if r.User != agentAccount || r.Refused {
-			t.Fatalf("refused, or of somebody else: %+v", r)
+			t.Fatalf("refused, or of another account: %+v", r)
 		}
 		is := right{r.Namespace, r.Resource, r.Verb}
 		if !rules[is] {
@@ -200,7 +215,35 @@ func used(t *testing.T, all []cluster.Request, rules map[right]bool) map[right]b
 		}
 		used[is] = true
 	}
-	return used
+	return used, proofs
+}
+
+// provesPolicy reports whether r is the patch that the agent of node tries at its
+// start, and that the API server must refuse: a dry run, of the status of another node.
+func provesPolicy(r cluster.Request, node string) bool {
+	return r.DryRun && r.Verb == "patch" && r.Resource == "nodes/status" && r.Name != "" && r.Name != node
+}
+
+func TestProvesPolicy(t *testing.T) {
+	proof := cluster.Request{Verb: "patch", Resource: "nodes/status", Name: "b", DryRun: true, Refused: true}
+	for _, tt := range []struct {
+		name   string
+		change func(*cluster.Request)
+		want   bool
+	}{
+		{"the proof", func(*cluster.Request) {}, true},
+		{"stored", func(r *cluster.Request) { r.DryRun = false }, false},
+		{"its own node", func(r *cluster.Request) { r.Name = "a" }, false},
+		{"no name", func(r *cluster.Request) { r.Name = "" }, false},
+		{"the node, not its status", func(r *cluster.Request) { r.Resource = "nodes" }, false},
+		{"another verb", func(r *cluster.Request) { r.Verb = "update" }, false},
+	} {
+		r := proof
+		tt.change(&r)
+		if got := provesPolicy(r, "a"); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
 }
 
 // configurationOf is the overlay's, with less patience.

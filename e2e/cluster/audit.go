@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,6 +25,9 @@ type Request struct {
 	Verb      string
 	Resource  string // with its subresource; a path where there is none
 	Namespace string
+	Name      string
+	DryRun    bool // dryRun=All: the API server stores nothing
+	Code      int  // the HTTP status of the answer
 	// Refused says that there is no right to it. An API server that starts serves
 	// before it has read the roles, and refuses what there is a right to: that is
 	// left out.
@@ -45,7 +49,7 @@ func (a *API) Requests() ([]Request, error) {
 		var e struct {
 			Verb, RequestURI string
 			User             struct{ Username string }
-			ObjectRef        *struct{ Resource, Subresource, Namespace string }
+			ObjectRef        *struct{ Resource, Subresource, Namespace, Name string }
 			ResponseStatus   struct{ Code int }
 			Annotations      map[string]string
 			At               time.Time `json:"requestReceivedTimestamp"`
@@ -53,9 +57,12 @@ func (a *API) Requests() ([]Request, error) {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return nil, err
 		}
-		r := Request{User: e.User.Username, Verb: e.Verb, Resource: e.RequestURI}
+		r := Request{User: e.User.Username, Verb: e.Verb, Resource: e.RequestURI, Code: e.ResponseStatus.Code}
+		if u, err := url.Parse(e.RequestURI); err == nil {
+			r.DryRun = u.Query().Get("dryRun") == "All"
+		}
 		if o := e.ObjectRef; o != nil {
-			r.Resource, r.Namespace = o.Resource, o.Namespace
+			r.Resource, r.Namespace, r.Name = o.Resource, o.Namespace, o.Name
 			if o.Subresource != "" {
 				r.Resource += "/" + o.Subresource
 			}

@@ -166,6 +166,8 @@ func TestChartKnobs(t *testing.T) {
 		{`metrics.prometheusRule.enabled=true,metrics.prometheusRule.selector=namespace="x"`, `nodetune_condition{namespace="x",`},
 		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.overrides.NodetuneSysctlDrift.for=99m", "for: 99m"},
 		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.additionalRules[0].record=mine,metrics.prometheusRule.additionalRules[0].expr=up", "record: mine"},
+		{"disk.mode=exclusive", "mode: exclusive"},
+		{"disk.mode=own", "mode: own"}, // the old name of exclusive
 		{"metrics.dashboard.enabled=true,metrics.dashboard.namespace=grafana", "namespace: grafana"},
 		{"metrics.dashboard.enabled=true,metrics.dashboard.annotations.grafana_folder=Nodes", "grafana_folder: Nodes"},
 	} {

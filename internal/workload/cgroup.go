@@ -44,16 +44,18 @@ func (w Workload) rank() int {
 	return 0
 }
 
-// FromCgroupPath returns whom the cgroup of this path belongs to: pod UID and
+// FromCgroupPath returns the owner of the cgroup of this path: pod UID and
 // container id, or the systemd unit. It knows the cgroupfs and systemd drivers
 // of the kubelet with containerd, CRI-O, Docker (dockershim, cri-dockerd) and
-// Podman, below any parent (--cgroup-root, kind, a runtime in a container).
+// Podman. A pod counts only where the kubelet makes its cgroups (see position):
+// a process can make directories of any name below a cgroup that is its own.
 func FromCgroupPath(path string) Workload {
 	var w Workload
 	user := strings.HasPrefix(path, "/user.slice/")
-	inSlices, kubepods := true, false
+	inSlices, at := true, position{}
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "" || part == "." || part == ".." {
+			at.relative = at.relative || part == ".."
 			continue // seen from inside a cgroup namespace: /../../kubepods
 		}
 		// containerd's cgroupfs driver given a systemd path makes one part of
@@ -66,11 +68,12 @@ func FromCgroupPath(path string) Workload {
 			inSlices = false
 			w.Unit = unit(part)
 		}
-		kubepods = kubepods || isKubepods(slice)
-		if w.PodUID == "" && kubepods && !user {
+		at.enter(slice, slice != part)
+		if w.PodUID == "" && at.where == inKubepods && !user {
 			if uid := podUID(slice); uid != "" {
 				// A container outside the pod is the node's own (kind).
 				w = Workload{PodUID: uid}
+				at.where = elsewhere
 				if slice == part {
 					continue
 				}

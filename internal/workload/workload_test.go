@@ -40,6 +40,11 @@ func TestFromCgroupPath(t *testing.T) {
 		{"cgroup root", "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod" + uidU + ".slice/cri-containerd-" + id + ".scope", pod},
 		{"kind", "/docker/" + other + "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" + uidU + ".slice/cri-containerd-" + id + ".scope", pod},
 		{"kind, systemd docker", "/system.slice/docker-" + other + ".scope/kubelet/kubepods/pod" + uid + "/" + id, pod},
+		{"cgroup root, cgroupfs", "/custom/kubepods/burstable/pod" + uid + "/" + id, pod},
+		{"cgroup root of slices", "/a.slice/a-b.slice/a-b-kubepods.slice/a-b-kubepods-pod" + uidU + ".slice/crio-" + id + ".scope", pod},
+		{"sibling in a cgroup namespace", "/../../kubelet-kubepods-burstable-pod" + uidU + ".slice/cri-containerd-" + id + ".scope", pod},
+		{"kind in a cgroup namespace", "/../../kubelet/kubepods/pod" + uid + "/" + id, pod},
+		{"the first container counts", "/docker/" + other + "/kubepods/pod" + uid + "/" + id, Workload{ContainerID: other}},
 		{"kind's own", "/docker/" + other + "/system.slice/containerd.service", Workload{ContainerID: other}},
 		{"kind in a pod", "/kubepods/pod" + uid + "/" + id + "/kubepods/pod" + static + "/" + other, pod},
 		{"docker in a pod", "/kubepods/burstable/pod" + uid + "/" + id + "/docker/" + other, pod},
@@ -67,6 +72,57 @@ func TestFromCgroupPath(t *testing.T) {
 	} {
 		if got := FromCgroupPath(c.path); got != c.want {
 			t.Errorf("%s: FromCgroupPath(%q)\n got %+v\nwant %+v", c.name, c.path, got, c.want)
+		}
+	}
+}
+
+// A process that may make directories below its own cgroup names no other pod by it.
+func TestCgroupPathNamesNoOtherPod(t *testing.T) {
+	forged := []string{
+		"/kubepods/pod" + uid,
+		"/kubepods/burstable/pod" + uid,
+		"/kubepods/pod" + uid + "/" + id,
+		"/kubepods.slice/kubepods-pod" + uidU + ".slice",
+		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + uidU + ".slice/cri-containerd-" + id + ".scope",
+		"/kubepods-pod" + uidU + ".slice",
+		"/kubepods-pod" + uidU + ".slice:cri-containerd:" + id,
+		"/x/kubelet/kubepods/pod" + uid,
+		"/x.slice/kubepods.slice/kubepods-pod" + uidU + ".slice",
+		"/containerd.service/kubepods-pod" + uidU + ".slice:cri-containerd:" + id,
+	}
+	for _, own := range []string{
+		"/docker/" + other,
+		"/system.slice/docker-" + other + ".scope",
+		"/docker/" + other + "/kubelet/x",
+		"/docker/buildkit/x" + other[:10],
+		"/machine.slice/libpod-" + other + ".scope",
+		"/machine.slice/libpod-" + other + ".scope/container",
+		"/libpod_parent/libpod-" + other,
+		"/machine.slice/machine-x.scope",
+		"/system.slice/x.service",
+		"/system.slice/x.scope",
+		"/system.slice/system-x.slice/x@1.service",
+		"/system.slice/x.service/docker/" + other,
+		"/x.service",
+		"/init.scope",
+		"/lxc/x",
+		"/lxc.payload.x",
+		"/../x",
+		"/../x.service",
+		"/../" + other,
+		"/../../docker/" + other,
+		"/user.slice/user-1000.slice/user@1000.service",
+		"/kubepods/burstable/pod" + static + "/" + other,
+		"/kubepods/pod" + static,
+		"/kubepods/x",
+		"/kubepods.slice/kubepods-burstable.slice/crio-" + other + ".scope",
+		"/kubelet/kubepods/pod" + static + "/" + other,
+		"/kubelet/x",
+	} {
+		for _, below := range forged {
+			if w := FromCgroupPath(own + below); w.PodUID == uid {
+				t.Errorf("FromCgroupPath(%q) names the pod: %+v", own+below, w)
+			}
 		}
 	}
 }

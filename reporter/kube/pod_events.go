@@ -81,9 +81,17 @@ func stalledEvents(r reporter.Result[disk.Usage]) []Event {
 	return all
 }
 
-// limitMessage says what was done about an account's limit; nothing while that
-// is not decided yet.
+// limitMessage reports what was done about an account's limit; nothing while that
+// is not decided yet. The limit of a user namespace is not one of the node: it has
+// a setting of its own, user.max_inotify_*, which nodetune cannot raise.
 func limitMessage(s reporter.Snapshot, f inotify.LimitPressure, settled []corev1.NodeCondition, key sysctl.Key, noun string) string {
+	if !f.OfNode() {
+		own := sysctl.Key("user.max_inotify_instances")
+		if key == sysctl.MaxUserWatches {
+			own = "user.max_inotify_watches"
+		}
+		return fmt.Sprintf("a process holds the most %s of a user who uses most of the limit of its user namespace, %s; nodetune cannot raise it: raise it inside that namespace, or set it higher in the program that makes the namespace", noun, own)
+	}
 	is := fmt.Sprintf("a process holds the most %s of a user who uses most of the limit, %s", noun, key)
 	for _, r := range s.Sysctl.Value.Rules {
 		if r.Key == key && r.Value > sysctl.Value(f.Limit) {

@@ -40,6 +40,8 @@ func TestPodEvents(t *testing.T) {
 		{"not raised further", reportertest.Accounts(110, 5, top), 128, settled, condition.InstancesNearLimit, "does not raise it further"},
 		{"watches", reportertest.Accounts(5, 8000, top), 128, settled, condition.WatchesNearLimit, "fs.inotify.max_user_watches; nodetune does not"},
 		{"held by no pod", reportertest.Accounts(110, 5, &inotify.Process{PID: 7, Comm: "kubelet", Instances: 90}), 128, settled, "", ""},
+		{"of a user namespace", inUserNamespace(reportertest.Accounts(110, 5, top)), 8192, settled, condition.InstancesNearLimit, "of its user namespace, user.max_inotify_instances; nodetune cannot raise it"},
+		{"watches of a user namespace", inUserNamespace(reportertest.Accounts(5, 8000, top)), 8192, nil, condition.WatchesNearLimit, "of its user namespace, user.max_inotify_watches; nodetune cannot raise it"},
 		{"its own limit", reportertest.Accounts(5, 5, &near), 128, nil, NOFILENearLimit, "No sysctl cures that"},
 	} {
 		s := reporter.Snapshot{
@@ -53,10 +55,21 @@ func TestPodEvents(t *testing.T) {
 			}
 			continue
 		}
+		if ns := strings.Contains(tt.name, "user namespace"); ns && strings.Contains(events[0].Message, "fs.inotify") {
+			t.Errorf("%s: names a setting of the node: %s", tt.name, events[0].Message)
+		}
 		if len(events) != 1 || events[0].Reason != tt.reason || !strings.Contains(events[0].Message, tt.message) || events[0].Object.UID != uid {
 			t.Errorf("%s: %+v", tt.name, events)
 		}
 	}
+}
+
+// inUserNamespace moves the accounts of u into a user namespace below the node's.
+func inUserNamespace(u inotify.Usage) inotify.Usage {
+	for i := range u.Accounts {
+		u.Accounts[i].Level = 1
+	}
+	return u
 }
 
 // A stalled collector gets one Event, however many logs it has stopped reading.

@@ -198,7 +198,7 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- end }}
 {{- range (dig "disk" "rotations" (list) $written) }}
 {{- if eq $.Values.disk.mode "observe" }}
-{{- fail "config.disk.rotations needs disk.mode assist or own" }}
+{{- fail "config.disk.rotations needs disk.mode assist or exclusive" }}
 {{- end }}
 {{- if and (dig "reopen" "signal" "" .) (not (or $.Values.hostPID $.Values.exact)) }}
 {{- fail "config.disk.rotations: a writer that is signalled needs hostPID" }}
