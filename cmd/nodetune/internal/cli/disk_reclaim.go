@@ -45,7 +45,7 @@ With --dry-run it touches nothing and shows the steps, also those whose class
 is not switched on. Interrupt it at any time: each step is whole or not begun.`,
 		Example: `  sudo nodetune disk reclaim --until 80% --dry-run
   sudo nodetune disk reclaim --until 80% --class other-archives,journal`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, o)
 		},

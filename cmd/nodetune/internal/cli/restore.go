@@ -33,7 +33,7 @@ puts a value back: not an exit, not a removal.
 		Example: `  nodetune restore --dry-run
   sudo nodetune restore
   sudo nodetune restore --persist`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.restore(cmd, !dryRun, persist)
 		},
