@@ -30,7 +30,7 @@ Needs uid 0 and a writable /proc/sys, but no capability.`,
 		Example: `  sudo nodetune apply
   sudo nodetune apply --persist
   nodetune apply --dry-run`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if persist {
 				return o.applyAndPersist(cmd, !dryRun)

@@ -36,7 +36,7 @@ processes or limits could be read.`,
 		Example: `  nodetune check
   sudo nodetune check --verbose
   nodetune check -o json | jq '.sysctl.rules[] | select(.outcome != "InForce")'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.check(cmd, verbose)
 		},

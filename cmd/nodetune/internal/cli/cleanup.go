@@ -35,7 +35,7 @@ running agent writes them again. Limits stay as they are; see 'nodetune restore'
 the right to list nodes and to patch nodes/status.`,
 		Example: `  nodetune cleanup --all --dry-run
   nodetune cleanup --node-name worker-7`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if node == "" && !all {
 				node = os.Getenv("NODE_NAME")

@@ -7,9 +7,11 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -27,5 +29,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return exitCode(root.ExecuteContext(ctx), stderr)
+	err := root.ExecuteContext(ctx)
+	if _, _, unknown := root.Find(args); err != nil && unknown != nil {
+		err = fmt.Errorf("%s\nSee 'nodetune --help' for all commands", strings.TrimSpace(unknown.Error()))
+	}
+	return exitCode(err, stderr)
 }

@@ -15,7 +15,7 @@ func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print, validate or describe the configuration",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -23,7 +23,7 @@ func newConfig() *cobra.Command {
 			Use:     "print-default",
 			Short:   "Print the built-in configuration as commented YAML",
 			Example: "  nodetune config print-default > nodetune.yaml",
-			Args:    cobra.NoArgs,
+			Args:    noArguments,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				_, err := io.WriteString(cmd.OutOrStdout(), config.DefaultYAML)
 				return err
@@ -46,7 +46,7 @@ input. The exit code is 2 if something is wrong, 3 if the file cannot be read.`,
 			Use:     "schema",
 			Short:   "Print the JSON schema of the configuration",
 			Example: "  nodetune config schema > nodetune.schema.json",
-			Args:    cobra.NoArgs,
+			Args:    noArguments,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				enc := json.NewEncoder(cmd.OutOrStdout())
 				enc.SetIndent("", "  ")

@@ -38,7 +38,7 @@ has them from its passes: see its /report.`,
 		Example: `  sudo nodetune disk
   sudo nodetune disk --watch --window 10s
   sudo nodetune disk -o json | jq '.disk.producers[:10]'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, o)
 		},

@@ -48,7 +48,7 @@ is not switched on. You can interrupt it at any time: each step is complete or n
 begun.`,
 		Example: `  sudo nodetune disk reclaim --until 80% --dry-run
   sudo nodetune disk reclaim --until 80% --class other-archives,journal`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, o)
 		},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -133,6 +135,9 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 			err = fmt.Errorf("%s is rotated by logrotate, see 'nodetune check'", safetext.String(file))
 		} else {
 			err = f.rotate(cmd.Context(), cmd.OutOrStdout(), rotator, file, how)
+			if _, missing := os.Lstat(filepath.Join(o.Rootfs, file)); err != nil && errors.Is(missing, fs.ErrNotExist) {
+				err = fmt.Errorf("%s does not exist: give the path of a log, 'nodetune disk' lists them (%w)", file, err)
+			}
 		}
 		if err != nil {
 			if len(files) == 1 {

@@ -33,7 +33,7 @@ that could change the answer cannot be read.`,
 		Example: `  nodetune explain
   nodetune explain fs.inotify.max_user_watches
   nodetune explain fs/file-max -o json | jq '.keys[].boot[] | {loader, value, by}'`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOneKey,
 		ValidArgsFunction: o.completeKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.explain(cmd, args)

@@ -99,8 +99,11 @@ func TestGuardObserves(t *testing.T) {
 	}
 	t.Logf("raised again after %v", took)
 	slices.Sort(took)
-	if took[len(took)/2] > 50*time.Millisecond {
-		t.Errorf("raised again after %v, want a median below 50 ms", took)
+	// Alone on the machine the median is a few milliseconds. The bound is generous, since
+	// other work delays the agent as well as this process. It still fails where only
+	// the next pass raises the key again, which takes seconds.
+	if median := took[len(took)/2]; median > 500*time.Millisecond {
+		t.Errorf("raised again after a median of %v, want at most 500 ms: %v", median, took)
 	}
 	lower(t, "128")
 	s.until("the key is contested", func() bool { return s.metric(`nodetune_sysctl_contested{key="` + guardKey + `"} 1`) })

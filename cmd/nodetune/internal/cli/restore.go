@@ -33,7 +33,7 @@ a value back, and neither does the end or the removal of the agent.
 		Example: `  nodetune restore --dry-run
   sudo nodetune restore
   sudo nodetune restore --persist`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.restore(cmd, !dryRun, persist)
 		},

@@ -77,6 +77,24 @@ func readsHost(cmd *cobra.Command) bool {
 	return true
 }
 
+// noArguments refuses arguments, and names the help of the command.
+func noArguments(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasAvailableSubCommands():
+		return fmt.Errorf("%s has no command %q: see '%s --help'", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return fmt.Errorf("%s takes no arguments, got %q: see '%s --help'", cmd.CommandPath(), args[0], cmd.CommandPath())
+}
+
+func atMostOneKey(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return fmt.Errorf("%s takes one key at a time, got %d: give one, or none for all keys", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
 // requireArgs wants arguments, most at most (0: as many as there are), and asks for
 // them in words.
 func requireArgs(ask string, most int) cobra.PositionalArgs {

@@ -43,7 +43,7 @@ another user could change: the previous one stays in force.`,
 		Example: `  sudo nodetune run
   sudo nodetune run --config /etc/nodetune.yaml --log.format json
   curl -s localhost:9409/metrics | grep nodetune_sysctl`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, o)
 		},

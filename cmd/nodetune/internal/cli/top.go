@@ -32,7 +32,7 @@ only those of its own user, and says so.`,
 		Example: `  sudo nodetune top
   sudo nodetune top --once --rows 0
   sudo nodetune top -o json | jq '.inotify.processes[] | select(.pod != null)'`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < top.MinEvery || every > top.MaxEvery {
 				return fmt.Errorf("--interval %s: want %s to %s", every, top.MinEvery, top.MaxEvery)

@@ -20,7 +20,7 @@ func newVersion(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this binary",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info := version.Read()
 			doc := versionDoc{APIVersion: apiVersion, Kind: "Version", Info: info}
