@@ -127,7 +127,7 @@ func TestMountsBelowLogsForReal(t *testing.T) {
 			mounts, err := filesystem.ReadHostMounts("/proc", o.rootfs)
 			disktest.Must(t, err)
 			kubelet := hostconfig.DefaultKubelet()
-			places := filesystem.WithMountsBelow(o.rootfs, o.places(kubelet), mounts)
+			places := filesystem.WithMountsBelow(o.rootfs, o.places(kubelet), mounts, nil)
 			u := Usage{Scan: Scan{Skipped: map[string]int{}, Omitted: map[string]int{}}}
 			o.scan(t.Context(), &u, o.tops(places, map[string]error{}, mounts), kubelet, time.Now(), true)
 			n := 0

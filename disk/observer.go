@@ -149,8 +149,16 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	}
 
 	o.dockerRoot = o.findDockerRoot()
-	places := filesystem.WithMountsBelow(o.rootfs, o.places(kubelet), mounts)
+	places := o.places(kubelet)
 	answers, errs := o.prober.Measure(paths(places), o.policy.StatfsDeadline.D(), now)
+	places = filesystem.WithMountsBelow(o.rootfs, places, mounts, errs)
+	below := slices.DeleteFunc(paths(places), func(p string) bool {
+		_, measured := answers[p]
+		return measured || errs[p] != nil
+	})
+	moreAnswers, moreErrs := o.prober.Measure(below, o.policy.StatfsDeadline.D(), now)
+	maps.Copy(answers, moreAnswers)
+	maps.Copy(errs, moreErrs)
 	u.Filesystems = filesystem.Describe(places, mounts, answers, errs)
 	if found {
 		host, done := o.kubeletRoot()
@@ -365,6 +373,17 @@ func (o *Observer) tops(places []filesystem.Place, errs map[string]error, mounts
 	return filesystem.Roots(o.rootfs, dirs, mounts)
 }
 
+// hangs reports whether p lies on a filesystem that has not answered.
+func hangs(errs map[string]error, p string) bool {
+	for at, err := range errs {
+		_, below := hostfs.Below(p, at)
+		if _, hung := errors.AsType[*filesystem.HungError](err); hung && below {
+			return true
+		}
+	}
+	return false
+}
+
 // logDirs returns where the log directories lie.
 func (o *Observer) logDirs(places []filesystem.Place, errs map[string]error, mounts []filesystem.Mount) []filesystem.Location {
 	var all []filesystem.Location
@@ -386,8 +405,8 @@ func (o *Observer) unreachable(k hostconfig.Kubelet, errs map[string]error) []Fi
 	dirs := slices.Concat(o.policy.LogPaths, []string{k.PodLogs, path.Join(o.dockerRoot, "containers")}, journals)
 	slices.Sort(dirs)
 	for _, p := range slices.Compact(dirs) {
-		if hung, ok := errors.AsType[*filesystem.HungError](errs[p]); ok && hung != nil {
-			continue // the filesystem's state says so
+		if hangs(errs, p) {
+			continue // the state of the filesystem shows it
 		}
 		link, target, err := filesystem.BrokenLink(o.rootfs, p)
 		switch {

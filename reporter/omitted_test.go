@@ -27,10 +27,12 @@ func TestOmitted(t *testing.T) {
 	}{
 		{"nothing", Snapshot{}, nil},
 		{"rows beyond the bound, the most first", scan(map[string]int{"deleted": 2, "readers": 7}, nil), []Omitted{
-			{"disk", "readers", "rows of the list readers", 7}, {"disk", "deleted", "rows of the list deleted", 2}}},
+			{"disk", "readers", "rows of the list readers", 7}, {"disk", "deleted", "rows of the list deleted", 2},
+		}},
 		{"files beyond the bound", scan(nil, map[string]int{"too_many": 9}), []Omitted{{"disk", "too_many", "files or directories beyond the bound of a scan", 9}}},
 		{"a reason of its own words", scan(nil, map[string]int{"inotify instances too large to read": 1}), []Omitted{
-			{"disk", "inotify instances too large to read", "inotify instances too large to read", 1}}},
+			{"disk", "inotify instances too large to read", "inotify instances too large to read", 1},
+		}},
 		{"what went away meanwhile is normal", scan(nil, map[string]int{"gone": 9}), nil},
 		{"none of a kind", scan(map[string]int{"readers": 0}, nil), nil},
 		{"a pass that failed", failed, nil},

@@ -12,8 +12,9 @@ import (
 
 // WithMountsBelow adds a place for every mount below the log places, so that
 // /var/log/audit on a disk of its own is not overlooked. A log place that is a
-// link has the mounts below the directory it leads to.
-func WithMountsBelow(host hostfs.Root, places []Place, mounts []Mount) []Place {
+// link has the mounts below the directory it leads to. A place with an error in
+// errs is not looked at: reading a link on a filesystem that hangs does not return.
+func WithMountsBelow(host hostfs.Root, places []Place, mounts []Mount, errs map[string]error) []Place {
 	all := slices.Clone(places)
 	for _, m := range mounts {
 		if virtual(m.fstype) {
@@ -24,7 +25,7 @@ func WithMountsBelow(host hostfs.Root, places []Place, mounts []Mount) []Place {
 				continue
 			}
 			at, below := m.Below(p.Path)
-			if !below && mayBeLink(host, p.Path) {
+			if !below && errs[p.Path] == nil && mayBeLink(host, p.Path) {
 				at, below = m.belowLink(host, p.Path)
 			}
 			if below && !slices.Contains(all, Place{Path: at, Role: RoleLogs}) {

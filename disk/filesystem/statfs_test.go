@@ -29,7 +29,7 @@ func TestFilesystems(t *testing.T) {
 	}
 	places := WithMountsBelow(hostfs.Root(disktest.OpenRoot(t, t.TempDir())), []Place{
 		{"/var/log", RoleLogs}, {"/var/lib/kubelet", RoleKubelet}, {"/var/lib/containerd", RoleRuntime}, {"/mnt/very/long", RoleConfigured}, {"/none", RoleConfigured},
-	}, mounts)
+	}, mounts, nil)
 	if want := 7; len(places) != want {
 		t.Fatalf("%d places, want %d: %v", len(places), want, places)
 	}

@@ -146,7 +146,6 @@ func TestUnitsBudget(t *testing.T) {
 	for i := range files {
 		write(t, fmt.Sprintf("%s/%d.journal", dir, i), b, 0o640)
 	}
-	all = nil
 	var c Cache
 	var got []UnitUsage
 	var omitted map[string]int

@@ -94,7 +94,7 @@ func (r *Reclaimer) roots(pods string, mounts []filesystem.Mount) []string {
 		places = append(places, filesystem.Place{Path: p, Role: filesystem.RoleLogs})
 	}
 	dirs := slices.Clone(CoreDumpDirs)
-	for _, p := range filesystem.WithMountsBelow(r.host.Rootfs, places, mounts) {
+	for _, p := range filesystem.WithMountsBelow(r.host.Rootfs, places, mounts, nil) {
 		dirs = append(dirs, p.Path)
 	}
 	return filesystem.Roots(r.host.Rootfs, dirs, mounts)

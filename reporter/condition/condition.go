@@ -33,7 +33,7 @@ func Known(t corev1.NodeConditionType) bool { return slices.Contains(allTypes, t
 type Severity int
 
 const (
-	// Unevaluated: no pass has ended yet. The condition of the Node stays as it
+	// Unevaluated is a condition for which no pass has ended yet. The condition of the Node stays as it
 	// is, because an agent that has just started knows less than the one before
 	// it did.
 	Unevaluated Severity = iota

@@ -21,6 +21,7 @@ import (
 // Mode is what happens to a write below a floor.
 type Mode uint8
 
+// The modes of a guard.
 const (
 	Observe Mode = iota // it is recorded
 	Hold                // and takes effect as the floor
