@@ -250,7 +250,7 @@ func (f *ReaderTracker) unfollowed(byInode map[hostfs.Inode]*logFile, followed m
 			f.alone[at] = l
 		}
 		l.seen = true
-		if !x.file.atime.Before(x.file.mtime) || x.file.atime.After(l.read) {
+		if !x.file.unread && !x.file.atime.Before(x.file.mtime) || x.file.atime.After(l.read) {
 			l.since, l.size, l.read = now, x.file.size, x.file.atime
 			continue
 		}

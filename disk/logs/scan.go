@@ -96,6 +96,7 @@ type file struct {
 	blocks uint64 // allocated bytes
 	mtime  time.Time
 	atime  time.Time // of the last read, as relatime keeps it
+	unread bool      // atime is still the time the file was made
 	past   bool      // it has the name of an archive, but was written of late
 }
 
@@ -325,6 +326,7 @@ func (t *Tree) refresh(fd int, d *dir) bool {
 func (f *file) take(st *unix.Statx_t) {
 	f.ino, f.size, f.blocks = st.Ino, st.Size, st.Blocks*512
 	f.mtime, f.atime = hostfs.Time(st.Mtime), hostfs.Time(st.Atime)
+	f.unread = f.atime.Equal(hostfs.Time(hostfs.Born(st)))
 }
 
 // grow counts what was written to a file that had before bytes and now has

@@ -49,7 +49,7 @@ func TestEveryKubectl(t *testing.T) {
 
 // unlike are components that take away what the other one needs.
 var unlike = map[string][]string{
-	"minimal": {"assist", "bpf", "exact", "guard", "refusals", "pod-demands", "startup-taint"},
+	"minimal": {"assist", "bpf", "exact", "guard", "refusals", "pod-demands", "report-authorised", "startup-taint"},
 }
 
 // Any two components go together, in either order: what one asks for stays, and the

@@ -428,7 +428,7 @@ func conditions(t *testing.T) []string {
 // Every metric in the dashboard and the alerts is one that nodetune publishes,
 // or kube-state-metrics or Prometheus itself.
 func TestDashboardMetricsExist(t *testing.T) {
-	sources, err := filepath.Glob("../../reporter/*.go")
+	sources, err := filepath.Glob("../../reporter/*/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
