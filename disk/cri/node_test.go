@@ -230,7 +230,7 @@ func (n *node) bursts(limit int64, wait time.Duration, reopen func(context.Conte
 }
 
 func kubelet(limit int64) hostconfig.Kubelet {
-	return hostconfig.Kubelet{RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", LogMaxSizeBytes: limit, LogMaxFiles: 100_000}
+	return hostconfig.Kubelet{RootDir: "/var/lib/kubelet", PodLogs: "/var/log/pods", LogMaxSizeBytes: limit, LogMaxFiles: 100_000, LogMonitorInterval: 0.01}
 }
 
 func must(t *testing.T, err error) {
