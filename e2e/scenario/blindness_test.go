@@ -79,7 +79,7 @@ func TestSilentBlindness(t *testing.T) {
 	pause(t)
 	installText(t, promptly(t, "pod-demands"))
 	pressure := waitCondition(t, "InotifyPressure", corev1.ConditionTrue)
-	if pressure.Reason != "WatchesNearLimit" || !strings.Contains(pressure.Message, "inotifywait of pod "+ns+"/glutton") {
+	if pressure.Reason != "WatchesNearLimit" || !strings.Contains(pressure.Message, "most are held by "+ns+"/glutton:glutton") {
 		t.Errorf("InotifyPressure says %s: %s", pressure.Reason, pressure.Message)
 	}
 	stalled := waitCondition(t, "LogCollectorStalled", corev1.ConditionTrue)

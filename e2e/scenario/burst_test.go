@@ -59,17 +59,21 @@ func TestBurst(t *testing.T) {
 		t.Errorf("the agent takes the kubelet's configuration for %+v", k)
 	}
 
-	follow := exec.Command("../bin/kubectl", "--kubeconfig="+node.Kubeconfig, "-n", ns, "logs", "-f", "burst")
+	kubectlLogs := exec.Command("../bin/kubectl", "--kubeconfig="+node.Kubeconfig, "-n", ns, "logs", "-f", "burst")
 	var followed bytes.Buffer
-	follow.Stdout = &followed
-	if err := follow.Start(); err != nil {
+	kubectlLogs.Stdout = &followed
+	if err := kubectlLogs.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = follow.Process.Kill() })
+	t.Cleanup(func() { _ = kubectlLogs.Process.Kill() })
+	// Without a reader that it can see, nodetune leaves a log to the kubelet for as
+	// long as the disk has room: a collector may read by opening and closing it.
+	collector := follow(t, filepath.Join(dir, "0.log"), first+second)
 	burst("1")
 	// A process that opens a log is a reader, and rotation waits for it.
 	node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "sh", "-c", "until [ -e /tmp/1.done ]; do sleep 0.1; done")
 	waitLine(t, dir, first)
+	collector.wait(t, first)
 	byUs := 0
 	cluster.Eventually(t, "the archives are compressed", func(context.Context) error {
 		plain, packed := archives(t, dir)
@@ -97,8 +101,8 @@ func TestBurst(t *testing.T) {
 	if got, want := node.Logs(t, ns, "burst"), messages(t, live); got != want {
 		t.Errorf("kubectl logs gives %d bytes, the log has %d", len(got), len(want))
 	}
-	_ = follow.Process.Kill()
-	_ = follow.Wait()
+	_ = kubectlLogs.Process.Kill()
+	_ = kubectlLogs.Wait()
 	t.Logf("kubectl logs -f got %d of %d lines", bytes.Count(followed.Bytes(), []byte("\n")), first)
 
 	// The kubelet alone.
