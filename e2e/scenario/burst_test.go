@@ -181,9 +181,10 @@ func TestOwn(t *testing.T) {
 			t.Fatal("assist does not say so")
 		}
 		installText(t, own)
-		cluster.Eventually(t, "the log is rotated", func(context.Context) error {
-			if names := allArchives(t, dir); len(names) == 0 {
-				return errors.New("not yet")
+		cluster.Eventually(t, "the log is rotated and its archive compressed", func(context.Context) error {
+			// While it is compressed, two files have the same lines.
+			if plain, packed := archives(t, dir); len(plain) > 0 || len(packed) == 0 {
+				return fmt.Errorf("not yet: %q, %q", plain, packed)
 			}
 			return nil
 		})
