@@ -79,14 +79,14 @@ func TestActWithoutCapability(t *testing.T) {
 			}
 			own(file)
 			// A process without privileges writes the log.
-			w := exec.Command("setpriv", "--reuid=1234", "--regid=2345", "--clear-groups", "--", "sleep", "300")
+			w := exec.Command("setpriv", "--reuid=1234", "--regid=2345", "--clear-groups", "--", "sh", "-c", "trap : HUP; while :; do sleep 1; done")
 			log, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
 			disktest.Must(t, err)
 			w.Stdout = log
 			disktest.Must(t, w.Start())
 			_ = log.Close()
 			t.Cleanup(func() { _ = w.Process.Kill(); _ = w.Wait() })
-			for comm := ""; comm != "sleep\n"; time.Sleep(time.Millisecond) { // as long as it has them
+			for comm := ""; comm != "sh\n"; time.Sleep(time.Millisecond) { // as long as it has them
 				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", w.Process.Pid))
 				disktest.Must(t, err)
 				comm = string(b)

@@ -171,7 +171,8 @@ func keepsAttributes(t *testing.T, dir string, inPlace bool) {
 		archiveName := rotate(t, r, file, how, disktest.Noon)
 		finish(t, r, file, how)
 		for _, p := range []string{file, archiveName + ".gz"} {
-			if got := attributes(t, p); got != want {
+			got := strings.Replace(attributes(t, p), "user.nodetune.archive=\"\"\n", "", 1) // an archive has its mark
+			if got != want {
 				t.Errorf("%s has\n%s\nwant\n%s", p, got, want)
 			}
 		}
