@@ -60,7 +60,6 @@ func TestStolenToken(t *testing.T) {
 		{"its node's runtime handlers", node(merge, "own", `{"status":{"runtimeHandlers":[{"name":"stolen","features":{"userNamespaces":true}}]}}`, "status"), "beyond its conditions"},
 		{"its node's features", node(merge, "own", `{"status":{"features":{"supplementalGroupsPolicy":true}}}`, "status"), "beyond its conditions"},
 		{"its node's images", node(merge, "own", `{"status":{"images":[{"names":["a"]}]}}`, "status"), "beyond its conditions"},
-		{"its node's managed fields", node(merge, "own", `{"metadata":{"managedFields":[{}]}}`, "status"), "metadata"},
 		{"a long message", node(strategic, "own", fmt.Sprintf(longPatch, strings.Repeat("x", 1025)), "status"), "1024"},
 		{"a message of 1 MiB", node(strategic, "own", fmt.Sprintf(longPatch, strings.Repeat("x", 1<<20)), "status"), "1024"},
 		{"its own condition many times", node(merge, "own", `{"status":{"conditions":[{"type":"Ready","status":"True"},{"type":"InotifyPressure","status":"True"},{"type":"InotifyPressure","status":"False"}]}}`, "status"), "once"},
