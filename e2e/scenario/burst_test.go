@@ -68,12 +68,15 @@ func TestBurst(t *testing.T) {
 	t.Cleanup(func() { _ = kubectlLogs.Process.Kill() })
 	// Without a reader that it can see, nodetune leaves a log to the kubelet for as
 	// long as the disk has room: a collector may read by opening and closing it.
-	collector := follow(t, filepath.Join(dir, "0.log"), first+second)
+	collector := exec.Command("tail", "-F", "-n", "+1", filepath.Join(dir, "0.log"))
+	if err := collector.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = collector.Process.Kill(); _ = collector.Wait() })
 	burst("1")
 	// A process that opens a log is a reader, and rotation waits for it.
 	node.MustKubectl(t, "", "-n", ns, "exec", "burst", "--", "sh", "-c", "until [ -e /tmp/1.done ]; do sleep 0.1; done")
 	waitLine(t, dir, first)
-	collector.wait(t, first)
 	byUs := 0
 	cluster.Eventually(t, "the archives are compressed", func(context.Context) error {
 		plain, packed := archives(t, dir)
