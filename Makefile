@@ -9,7 +9,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -133,6 +133,16 @@ e2e-clusters:
 
 loss: ## Rotate logs under load beside logrotate, at full size (about ten minutes)
 	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -p 1 -count=1 -timeout 60m -v -run '^TestLoss|^TestOvershoot' ./disk/...
+
+PRIVILEGED := $(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1
+
+scale: build ## Hold and make all that tenants can, beside an agent with the limits of the manifests (about 15 minutes)
+	$(PRIVILEGED) NODETUNE_TEST_SCALE=full $(GO) test -count=1 -timeout 60m -v -run '^TestScale$$' ./cmd/nodetune/internal/cli
+
+SOAK ?= 1h
+
+soak: build ## Run an agent beside churn for SOAK (1h)
+	$(PRIVILEGED) NODETUNE_TEST_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/nodetune/internal/cli
 
 # It needs the vulnerability database, so it is not part of make test.
 vuln: ## Run govulncheck; needs the network

@@ -30,20 +30,24 @@ func (r *Reclaimer) candidates(u Input, device string, mounts []filesystem.Mount
 	}
 	pods, over := u.Kubelet.PodLogs, u.overBudget()
 	read, managed := readUpTo(u.Readers), sync.OnceValues(r.Logrotate)
-	content := inspector{host: r.host.Rootfs, rotations: r.policy.Rotations, logrotate: managed, containers: pods}
+	content := inspector{host: r.host.Rootfs, rotations: r.policy.Rotations, logrotate: managed}
 	defer content.close()
 	for _, top := range r.roots(pods, mounts) {
 		if filesystem.Device(r.host.Rootfs, top, mounts) != device {
 			continue
 		}
+		var at place
 		err := r.host.Rootfs.Walk(top, func(dir, name string, st *unix.Statx_t) {
+			if at.dir != dir {
+				at = placeOf(dir, pods)
+			}
 			inode := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
 			if st.Mode&unix.S_IFMT != unix.S_IFREG || seen[inode] {
 				return
 			}
 			c := Candidate{Path: path.Join(dir, name), Bytes: st.Blocks * 512, At: hostfs.Time(st.Mtime), inode: inode}
-			if c.Class, c.Log = classOf(dir, name, pods); c.Class == "" {
-				if mayBeLog(dir, name, pods) {
+			if c.Class, c.Log = classOf(at, name); c.Class == "" {
+				if mayBeLog(at, name) {
 					if c, ok := r.activeLog(c, st, read, managed); ok {
 						seen[inode] = true
 						add(c)
@@ -51,10 +55,10 @@ func (r *Reclaimer) candidates(u Input, device string, mounts []filesystem.Mount
 				}
 				return
 			}
-			if c.Class == ClassOtherArchives && logs.IsContainerDir(pods, dir) && !over[dir] {
+			if c.Class == ClassOtherArchives && at.container && !over[dir] {
 				return
 			}
-			classes := content.classes(&c, dir, name, st)
+			classes := content.classes(&c, at, name, st)
 			seen[inode] = len(classes) > 0
 			for _, class := range classes {
 				c.Class = class

@@ -9,49 +9,60 @@ import (
 	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
+// place is what the path of a directory says about its files.
+type place struct {
+	dir       string
+	kind      logs.Kind
+	inPods    bool // below the directory of the kubelet's logs
+	container bool // it holds the logs of a container
+}
+
+func placeOf(dir, pods string) place {
+	_, inPods := hostfs.Below(dir, pods)
+	return place{dir, logs.KindOf(dir), inPods, logs.IsContainerDir(pods, dir)}
+}
+
 // classOf returns the class that a file has by its place and name, and the log
 // it belongs to. The directories of containers come first: a container may have
 // any name. What the file has in it decides afterwards, see inspector.
-func classOf(dir, name, pods string) (c Class, log string) {
-	kind := logs.KindOf(dir)
-	container := logs.IsContainerDir(pods, dir)
-	switch _, inPods := hostfs.Below(dir, pods); {
-	case isAudit(dir, name), isAccounting(name):
+func classOf(at place, name string) (c Class, log string) {
+	switch {
+	case isAudit(at.dir, name), isAccounting(name):
 		return "", ""
-	case inPods && !container:
+	case at.inPods && !at.container:
 		return "", "" // nothing of the kubelet's lies there
-	case container:
+	case at.container:
 	case name == ballastName:
 		return ClassBallast, ""
-	case kind == logs.KindJournal:
+	case at.kind == logs.KindJournal:
 		// system@….journal is archived, system.journal~ was found broken, and
 		// system.journal is being written.
 		if strings.HasSuffix(name, ".journal~") || strings.Contains(name, "@") && strings.HasSuffix(name, ".journal") {
 			return ClassJournal, ""
 		}
 		return "", ""
-	case kind == logs.KindCore || mayBeCore(dir, name):
+	case at.kind == logs.KindCore || mayBeCore(at.dir, name):
 		return ClassCores, ""
 	}
 	base, old := archive.ParseName([]byte(name))
 	if strings.HasSuffix(strings.TrimSuffix(name, "~"), ".journal") {
 		return "", "" // an application's own
 	}
-	if !old || len(base) == 0 || !container && isData(dir, string(base)) {
+	if !old || len(base) == 0 || !at.container && isData(at.dir, string(base)) {
 		return "", ""
 	}
-	log = path.Join(dir, string(base))
+	log = path.Join(at.dir, string(base))
 	n := archive.SuffixLen([]byte(name))
 	rest := strings.TrimPrefix(name[:len(name)-n], string(base)+".")
 	_, stamped := archive.ParseTimestamp(rest)
-	switch ours := stamped && len(rest) == len(archive.TimestampLayout)-1 && !container; {
+	switch ours := stamped && len(rest) == len(archive.TimestampLayout)-1 && !at.container; {
 	case ours && n > 0:
 		return ClassArchives, log
 	case ours:
 		return ClassRotated, log
 	case len(base) == len(name)-n: // neither a number nor a date
 		return "", ""
-	case n > 0 || !container:
+	case n > 0 || !at.container:
 		return ClassOtherArchives, log
 	}
 	return "", "" // the kubelet compresses it
@@ -110,8 +121,7 @@ func mayBeCore(dir, name string) bool {
 
 // mayBeLog reports whether the file may be a log of lines that is being written:
 // no archive, no journal, no dump, no log of a container, and no audit log.
-func mayBeLog(dir, name, pods string) bool {
+func mayBeLog(at place, name string) bool {
 	_, old := archive.ParseName([]byte(name))
-	_, inPod := hostfs.Below(dir, pods)
-	return !old && !inPod && !logs.IsContainerDir(pods, dir) && logs.KindOf(dir) == logs.KindFile && !isAudit(dir, name) && !isAccounting(name)
+	return !old && !at.inPods && !at.container && at.kind == logs.KindFile && !isAudit(at.dir, name) && !isAccounting(name)
 }

@@ -20,10 +20,9 @@ import (
 // the directory of the last one open. It opens with O_NOATIME, so that a later
 // look still sees when a collector has read.
 type inspector struct {
-	host       hostfs.Root
-	rotations  []rotate.Rule
-	logrotate  func() (func(string) bool, error)
-	containers string
+	host      hostfs.Root
+	rotations []rotate.Rule
+	logrotate func() (func(string) bool, error)
 
 	dir string
 	fd  int // of dir; 0: none
@@ -65,11 +64,11 @@ func (i *inspector) open(dir, name string, st *unix.Statx_t) (*os.File, bool) {
 	return f, true
 }
 
-// classes returns the classes of the candidate c, the file name in dir, which has
+// classes returns the classes of the candidate c, the file name at a place, which has
 // one by its place and name. None: what it has in it, its owner or what is beside
 // it does not confirm that, and it is left alone.
-func (i *inspector) classes(c *Candidate, dir, name string, st *unix.Statx_t) []Class {
-	f, ok := i.open(dir, name, st)
+func (i *inspector) classes(c *Candidate, at place, name string, st *unix.Statx_t) []Class {
+	f, ok := i.open(at.dir, name, st)
 	if !ok {
 		return nil
 	}
@@ -86,7 +85,7 @@ func (i *inspector) classes(c *Candidate, dir, name string, st *unix.Statx_t) []
 		}
 		return []Class{ClassJournal}
 	case ClassCores:
-		if !isDump(f, dir, name) {
+		if !isDump(f, at.kind, name) {
 			return nil
 		}
 		return []Class{ClassCores}
@@ -103,7 +102,7 @@ func (i *inspector) classes(c *Candidate, dir, name string, st *unix.Statx_t) []
 			return nil
 		}
 	}
-	if class == ClassOtherArchives && !i.isLogArchive(c, dir, name, st) {
+	if class == ClassOtherArchives && !i.isLogArchive(c, at, name, st) {
 		return nil
 	}
 	switch {
@@ -122,13 +121,13 @@ func (i *inspector) classes(c *Candidate, dir, name string, st *unix.Statx_t) []
 // configuration names it. One that is not compressed is its program's to compress,
 // unless logrotate's configuration names its log. c.read is set where the archive
 // was read after it was last written.
-func (i *inspector) isLogArchive(c *Candidate, dir, name string, st *unix.Statx_t) bool {
-	if logs.IsContainerDir(i.containers, dir) {
+func (i *inspector) isLogArchive(c *Candidate, at place, name string, st *unix.Statx_t) bool {
+	if at.container {
 		return true
 	}
 	base := path.Base(c.Log)
 	if _, known := i.live[base]; !known {
-		i.live[base] = i.isLog(dir, base)
+		i.live[base] = i.isLog(at.dir, base)
 	}
 	if !i.live[base] {
 		return false
@@ -165,7 +164,7 @@ func hasPrefix(f *os.File, magic string) bool {
 // isDump reports whether f is a dump of a process or of a kernel: an ELF core, in
 // the directory of systemd-coredump also a compressed one, makedumpfile(8)'s
 // vmcore, or a report of apport.
-func isDump(f *os.File, dir, name string) bool {
+func isDump(f *os.File, kind logs.Kind, name string) bool {
 	b := make([]byte, 16<<10)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && err != io.EOF {
@@ -175,7 +174,7 @@ func isDump(f *os.File, dir, name string) bool {
 	switch {
 	case isCoreHeader(b):
 		return true
-	case logs.KindOf(dir) != logs.KindCore:
+	case kind != logs.KindCore:
 		return false
 	case strings.HasPrefix(name, "vmcore"):
 		return bytes.HasPrefix(b, []byte("KDUMP   ")) || bytes.HasPrefix(b, []byte("makedumpfile"))

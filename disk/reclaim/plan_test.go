@@ -89,7 +89,7 @@ func TestClassOf(t *testing.T) {
 		{"/var/lib/systemd/coredump", "core.x.zst", ClassCores},
 		{"/var/log", ballastName, ClassBallast},
 	} {
-		if got, _ := classOf(c.dir, c.name, "/var/log/pods"); got != c.want {
+		if got, _ := classOf(placeOf(c.dir, "/var/log/pods"), c.name); got != c.want {
 			t.Errorf("%s/%s is %q, want %q", c.dir, c.name, got, c.want)
 		}
 	}
@@ -101,7 +101,7 @@ func FuzzClassOf(f *testing.F) {
 	f.Add("/var/log", "syslog.2.gz")
 	f.Add("/var/log/journal/x", "system@1.journal")
 	f.Fuzz(func(t *testing.T, dir, name string) {
-		c, log := classOf(dir, name, "/var/log/pods")
+		c, log := classOf(placeOf(dir, "/var/log/pods"), name)
 		switch c {
 		case ClassArchives, ClassRotated, ClassOtherArchives:
 			if log == "" || strings.HasSuffix(log, name) || strings.HasSuffix(name, ".log") || slices.Contains(Classes[4:], c) {
