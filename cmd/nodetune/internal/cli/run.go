@@ -11,6 +11,7 @@ import (
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/agent"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/seccomp"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/version"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -22,6 +23,9 @@ type runFlags struct {
 	log    logFlags
 	kube   kubeFlags
 	dryRun bool
+	// seccomp is false for a kubeconfig that runs a program for credentials,
+	// and in tests, whose process it would confine.
+	seccomp bool
 }
 
 func newRun(o *options) *cobra.Command {
@@ -51,6 +55,7 @@ another user could change: the previous one stays in force.`,
 	f.web.register(cmd.Flags())
 	f.log.register(cmd, cmd.Flags())
 	f.kube.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.seccomp, "seccomp", true, "deny the agent system calls that it never makes, such as execve and ptrace; a kubeconfig that runs a program for credentials needs --seccomp=false")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "observe and report, write nothing")
 	return cmd
 }
@@ -87,6 +92,11 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		log.Warn("cannot take the agent lock; other nodetune processes cannot see this agent", "err", err)
 	} else {
 		defer leave()
+	}
+	if f.seccomp {
+		if err := seccomp.Confine(); err != nil {
+			log.Warn("cannot deny system calls that the agent never makes", "err", err)
+		}
 	}
 	a := agent.New(agent.Options{
 		Roots: o.Roots, Log: log, Config: cfg, File: file, Store: store, Act: !f.dryRun, Locked: err == nil,

@@ -99,7 +99,7 @@ func start(t *testing.T, args ...string) *started {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	s.hup = func() { _ = syscall.Kill(os.Getpid(), syscall.SIGHUP) }
 	root := newRoot()
-	root.SetArgs(append([]string{"run", "--web.listen-address", addr}, args...))
+	root.SetArgs(append([]string{"run", "--seccomp=false", "--web.listen-address", addr}, args...))
 	root.SetOut(io.Discard)
 	root.SetErr(s.log)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -262,7 +262,7 @@ func TestASecondAgentEnds(t *testing.T) {
 	first := start(t, "--path.procfs", procfs, "--path.rootfs", rootfs)
 	first.until("the first one is ready", func() bool { code, _ := first.get("/readyz"); return code == http.StatusOK })
 	var stderr strings.Builder
-	code := run([]string{"run", "--path.procfs", procfs, "--path.rootfs", rootfs, "--web.listen-address", ""}, nil, io.Discard, &stderr)
+	code := run([]string{"run", "--seccomp=false", "--path.procfs", procfs, "--path.rootfs", rootfs, "--web.listen-address", ""}, nil, io.Discard, &stderr)
 	if code != exitUnmet || !strings.Contains(stderr.String(), fmt.Sprintf("another nodetune (pid %d)", os.Getpid())) {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}
