@@ -39,6 +39,7 @@ type Agent struct {
 	webHandlers   web.Handlers
 	config        atomic.Pointer[config.Config]
 	latest        reporter.Store
+	acts          reporter.Acts // what nodetune did lately
 	progress      health.Progress
 	metrics       *metrics.Exporter
 	systemd       health.Systemd
@@ -73,6 +74,7 @@ type Options struct {
 // New returns an agent that does nothing yet.
 func New(o Options) *Agent {
 	a := &Agent{log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
+	a.kube.acts = &a.acts
 	a.config.Store(&o.Config)
 	v := version.Read()
 	a.metrics = metrics.NewExporter(a.latest.Snapshot, a.progress.Passes, metrics.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})

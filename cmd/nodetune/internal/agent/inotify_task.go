@@ -81,6 +81,10 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 		return health.ErrIdle
 	}
 	u.Refusals = t.agent.failures.Recent(now)
+	if err == nil {
+		t.history.Add(now, u, busyInterval)
+		t.history.Annotate(&u)
+	}
 	t.agent.latest.Update(func(s *reporter.Snapshot) {
 		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
 	})
@@ -157,7 +161,6 @@ func (t *inotifyTask) startNotifier(ctx context.Context, table *bpf.Table) {
 // requestFloors asks for more of what is used for a large share, or will be.
 func (t *inotifyTask) requestFloors(u inotify.Usage, now time.Time) {
 	policy := t.source.Policy
-	t.history.Add(now, u, busyInterval)
 	forecasts := t.history.Forecasts(u, policy.Horizon.D())
 	t.near = len(forecasts) > 0 || nearLimit(u) || t.agent.kube.underPressure()
 	held := make(map[string]string)
@@ -166,6 +169,7 @@ func (t *inotifyTask) requestFloors(u inotify.Usage, now time.Time) {
 		if f.HeldBack != "" {
 			held[f.Key] = f.HeldBack
 			if t.heldBack[f.Key] == "" {
+				t.agent.acts.Add(heldBackAct(f))
 				t.agent.log.Warn("limit is nearly used up and cannot be raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
 			}
 		}
@@ -221,9 +225,11 @@ func (t *inotifyTask) raiseNOFILE(u inotify.Usage) {
 		case err != nil:
 			refused[err.Error()] = true
 			if !t.nofileErrors[err.Error()] {
+				t.agent.acts.Add(nofileAct(r, is, err))
 				t.agent.log.Warn("cannot raise the descriptor limit of a process", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
 			}
 		default:
+			t.agent.acts.Add(nofileAct(r, is, nil))
 			t.agent.log.Info("raised the descriptor limit of a process", "comm", safetext.String(r.Comm), "pid", r.PID, "used", r.Used, "from", r.From, "to", is)
 		}
 	}
