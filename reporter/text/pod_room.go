@@ -32,7 +32,11 @@ func PodRoomText(p *reporter.PodRoom) string {
 	if r.AtLeast {
 		about = "at least"
 	}
-	line := fmt.Sprintf("%d seen; %s %d more like %s fit before %s (%s)", p.Pods, about, r.More, itOrThem(p.Pods), ResourceKey(r.Resource), limitText(r.Limit))
+	more := fmt.Sprintf("%s %d more like %s fit", about, r.More, itOrThem(p.Pods))
+	if r.More == 0 {
+		more = fmt.Sprintf("no more like %s fits", itOrThem(p.Pods))
+	}
+	line := fmt.Sprintf("%d seen; %s before %s (%s)", p.Pods, more, ResourceKey(r.Resource), limitText(r.Limit))
 	if r.Owner != nil {
 		line += fmt.Sprintf(" of uid %d", r.Owner.UID)
 	}

@@ -27,6 +27,9 @@ func TestPodRoomText(t *testing.T) {
 	crowded.Inotify.Value = reportertest.Roomy()
 	crowded.Inotify.Value.Accounts[0].WatchesLimit = 1 << 30
 	crowded.Inotify.Value.Limits.FileMax = 1 << 40
+	noRoom := crowded
+	noRoom.Inotify.Value.Accounts = []inotify.Account{crowded.Inotify.Value.Accounts[0]}
+	noRoom.Inotify.Value.Accounts[0].Instances = 128
 	failed := roomy
 	failed.Inotify.Err = errors.New("failed")
 	for _, tt := range []struct {
@@ -39,6 +42,7 @@ func TestPodRoomText(t *testing.T) {
 		{"no pods", reporter.Snapshot{Inotify: reporter.Result[inotify.Usage]{At: time.Now(), Value: reportertest.Accounts(10, 10, nil)}}, ""},
 		{"one pod", roomy, "1 seen; at least 19 more like it fit before fs.inotify.max_user_watches (8192) of uid 0"},
 		{"a ceiling", crowded, "1 seen; about 34 more like it fit before fs.inotify.max_user_instances (128) of uid 0, and 470 before its ceiling (1000)"},
+		{"no room", noRoom, "1 seen; no more like it fits before fs.inotify.max_user_instances (128) of uid 0, and 436 before its ceiling (1000)"},
 		{"another limit has the ceiling", ceiling, "1 seen; at least 19 more like it fit before fs.inotify.max_user_watches (8192) of uid 0"},
 		{"pods of logs", withLogs, "4 seen; at least 76 more like them fit before fs.file-max (100000)"},
 	} {

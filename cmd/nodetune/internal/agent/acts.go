@@ -5,8 +5,8 @@ import (
 
 	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/reclaim"
-	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/condition"
 	"github.com/nodetune/nodetune/sysctl"

@@ -53,7 +53,9 @@ type Agent struct {
 	tasks         []task
 	watchSurges   func(context.Context) // between the passes
 	stopTracing   func()                // of what is not to outlive the agent
-	guard         *guardTask            // what it saw belongs to the result of a sysctl pass
+	dryRun        bool
+	roots         host.Roots
+	guard         *guardTask // what it saw belongs to the result of a sysctl pass
 	ready         sync.Once
 }
 
@@ -73,7 +75,7 @@ type Options struct {
 
 // New returns an agent that does nothing yet.
 func New(o Options) *Agent {
-	a := &Agent{log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
+	a := &Agent{dryRun: !o.Act, roots: o.Roots, log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
 	a.kube.acts = &a.acts
 	a.config.Store(&o.Config)
 	v := version.Read()
