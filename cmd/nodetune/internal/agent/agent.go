@@ -83,7 +83,8 @@ func New(o Options) *Agent {
 	a.metrics.Reloaded(true, time.Now())
 	a.metrics.Register(metrics.NewNode(a.kube.node, a.kube.events, a.kube.pods.stats))
 	floors := &sysctlTask{agent: a, procfs: o.Roots.Procfs, store: o.Store, act: o.Act, evidence: conflictEvidence{rootfs: o.Roots.Rootfs}}
-	usage := &inotifyTask{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused}
+	usage := &inotifyTask{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, nofileRaises: metrics.NewNOFILERaises()}
+	a.metrics.Register(usage.nofileRaises)
 	disks := &diskTask{agent: a, roots: o.Roots}
 	actions := &diskActions{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, counts: metrics.NewDiskActions()}
 	a.metrics.Register(actions.counts)

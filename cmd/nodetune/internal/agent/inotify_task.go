@@ -18,6 +18,7 @@ import (
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/health"
+	"github.com/nodetune/nodetune/reporter/metrics"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -58,6 +59,7 @@ type inotifyTask struct {
 	loggedSource string // of the figures, as it was logged
 	act          bool
 	paused       func() string
+	nofileRaises metrics.NOFILERaises
 	nofileErrors map[string]bool // messages about RLIMIT_NOFILE that were logged
 }
 
@@ -224,11 +226,13 @@ func (t *inotifyTask) raiseNOFILE(u inotify.Usage) {
 		case errors.Is(err, procscan.ErrGone):
 		case err != nil:
 			refused[err.Error()] = true
+			t.nofileRaises.Count(err)
 			if !t.nofileErrors[err.Error()] {
 				t.agent.acts.Add(nofileAct(r, is, err))
 				t.agent.log.Warn("cannot raise the descriptor limit of a process", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
 			}
 		default:
+			t.nofileRaises.Count(nil)
 			t.agent.acts.Add(nofileAct(r, is, nil))
 			t.agent.log.Info("raised the descriptor limit of a process", "comm", safetext.String(r.Comm), "pid", r.PID, "used", r.Used, "from", r.From, "to", is)
 		}
