@@ -14,10 +14,14 @@ import (
 type size struct{ acts, rows, text int }
 
 var (
-	stateType = reflect.TypeFor[State]()
-	timeType  = reflect.TypeFor[time.Time]()
-	actList   = reflect.TypeFor[List[reporter.Act]]()
+	stateType   = reflect.TypeFor[State]()
+	timeType    = reflect.TypeFor[time.Time]()
+	troubleList = reflect.TypeFor[List[Trouble]]()
+	actList     = reflect.TypeFor[List[reporter.Act]]()
 )
+
+// minTroubleText keeps what is wrong whole, where other texts give way.
+const minTroubleText = maxText
 
 // of returns a copy of s within z, whose texts are safe to show. A Status may be
 // from a file that anybody has written, so this trusts none of it.
@@ -56,8 +60,11 @@ func (z size) bound(v reflect.Value) {
 			return
 		}
 		inner := z
-		if v.Type() == actList {
+		switch v.Type() {
+		case actList:
 			inner.rows = z.acts
+		case troubleList:
+			inner.text = max(z.text, minTroubleText)
 		}
 		if rows, more := v.FieldByName("Rows"), v.FieldByName("More"); rows.IsValid() && more.IsValid() {
 			more.SetInt(max(0, more.Int()) + int64(max(0, rows.Len()-inner.rows)))

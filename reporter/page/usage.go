@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/sysctl"
@@ -158,12 +157,19 @@ func topName(u *inotify.Usage, pid int) string {
 // processName is comm[pid] of its workload. The workload is from the cgroup, the
 // comm is the program's own choice.
 func processName(p *inotify.Process) string {
-	s := fmt.Sprintf("%s[%d]", safetext.String(p.Comm), p.PID)
+	s := fmt.Sprintf("%s[%d]", size{text: maxComm}.safe(p.Comm), p.PID)
 	if w := workload.Name(p.Namespace, p.Pod, p.Container, p.Unit); w != "" {
-		s += " of " + w
+		s += " of " + size{text: maxName}.safe(w)
 	}
-	return shorten(s)
+	return s
 }
+
+// A long name must not push out what the sentence says about it. The kernel keeps
+// 15 bytes of a comm.
+const (
+	maxComm = 60
+	maxName = 160
+)
 
 // consumers sums up the processes of each pod and unit, the largest share first.
 func consumers(in Input) []Consumer {
