@@ -43,13 +43,15 @@ func TestRoomForPods(t *testing.T) {
 		},
 		{
 			"a container that calls itself a shim counts as its pod, once",
-			Usage{Accounts: []Account{account(root, 10, 20, 0, 0)}, Processes: []Process{process("containerd-shim", "a", root, 10)}}, 1,
+			Usage{Accounts: []Account{account(root, 10, 20, 0, 0)}, Processes: []Process{process("containerd-shim", "a", root, 10)}},
+			1,
 			"inotify_instances/0 10: 1, 101",
 		},
 		{"a pod without a name", Usage{Accounts: []Account{account(root, 4, 20, 0, 0)}, Processes: []Process{unnamed}}, 1, "inotify_instances/0 4: 4, 255"},
 		{
 			"shared instances are charged once",
-			Usage{Accounts: []Account{account(root, 4, 20, 0, 0)}, Processes: []Process{process("a", "a", root, 4), process("b", "a", root, 4)}}, 1,
+			Usage{Accounts: []Account{account(root, 4, 20, 0, 0)}, Processes: []Process{process("a", "a", root, 4), process("b", "a", root, 4)}},
+			1,
 			"inotify_instances/0 4: 4, 255",
 		},
 		{"the limit is reached", Usage{Accounts: []Account{account(root, 20, 20, 0, 0)}, Processes: []Process{process("a", "a", root, 4)}}, 1, "inotify_instances/0 4: 0, 251"},
@@ -60,7 +62,8 @@ func TestRoomForPods(t *testing.T) {
 			Usage{
 				Accounts:  []Account{account(root, 60, 128, 0, 0), account(Owner{InitialUserNS, 1000}, 10, 128, 0, 0)},
 				Processes: []Process{process("a", "a", root, 1), process("b", "b", Owner{InitialUserNS, 1000}, 10)},
-			}, 2, "inotify_instances/1000 5: 23, 202; inotify_instances/0 0.5: 136, 1928",
+			},
+			2, "inotify_instances/1000 5: 23, 202; inotify_instances/0 0.5: 136, 1928",
 		},
 		{"another user namespace has limits of its own", Usage{Accounts: []Account{below}, Processes: []Process{process("a", "a", below.Owner, 2)}}, 1, ""},
 		{"unknown use", Usage{Accounts: []Account{unknown}, Processes: []Process{process("a", "a", root, 2)}}, 1, ""},

@@ -227,12 +227,12 @@ func (b *browser) evaluate(expression string, value any) {
 func complaints(events []message, url string) []string {
 	var all []string
 	for _, e := range events {
-		switch text := string(e.Params); {
-		case e.Method == "Log.entryAdded", e.Method == "Runtime.exceptionThrown", e.Method == "Runtime.consoleAPICalled", e.Method == "Page.javascriptDialogOpening":
-			if !strings.Contains(text, "favicon") {
+		switch e.Method {
+		case "Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening":
+			if text := string(e.Params); !strings.Contains(text, "favicon") {
 				all = append(all, e.Method+" "+text)
 			}
-		case e.Method == "Network.requestWillBeSent":
+		case "Network.requestWillBeSent":
 			var p struct{ Request struct{ URL string } }
 			if json.Unmarshal(e.Params, &p) == nil && p.Request.URL != url && !strings.HasSuffix(p.Request.URL, "/favicon.ico") {
 				all = append(all, "request of "+p.Request.URL)

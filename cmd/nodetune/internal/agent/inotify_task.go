@@ -93,7 +93,7 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 	if err == nil {
 		t.walked = u.HoldersSource == inotify.SourceWalk
 		t.logSource(u)
-		t.requestFloors(u, now)
+		t.requestFloors(u)
 		t.raiseNOFILE(u)
 	}
 	t.agent.publish()
@@ -161,7 +161,7 @@ func (t *inotifyTask) startNotifier(ctx context.Context, table *bpf.Table) {
 }
 
 // requestFloors asks for more of what is used for a large share, or will be.
-func (t *inotifyTask) requestFloors(u inotify.Usage, now time.Time) {
+func (t *inotifyTask) requestFloors(u inotify.Usage) {
 	policy := t.source.Policy
 	forecasts := t.history.Forecasts(u, policy.Horizon.D())
 	t.near = len(forecasts) > 0 || nearLimit(u) || t.agent.kube.underPressure()
