@@ -134,11 +134,15 @@ func bearerToken(r *http.Request) (string, bool) {
 
 func (h Handlers) authorize(r *http.Request) (status int, text string) {
 	token, ok := bearerToken(r)
+	path := r.URL.Path
+	if path == "/status.json" {
+		path = "/" // who may see the page may have its data
+	}
 	switch {
 	case h.Authorize == nil:
 		return http.StatusServiceUnavailable, "web.report is authorised, and nodetune has no API server to ask; give --node-name, or set web.report to closed or open"
 	case !ok:
-		return http.StatusUnauthorized, "give the token of a service account or user that may get the non-resource URL " + r.URL.Path + ", in the header 'Authorization: Bearer TOKEN'"
+		return http.StatusUnauthorized, "give the token of a service account or user that may get the non-resource URL " + path + ", in the header 'Authorization: Bearer TOKEN'"
 	}
-	return h.Authorize(r.Context(), token, r.URL.Path)
+	return h.Authorize(r.Context(), token, path)
 }

@@ -51,7 +51,7 @@ func handlers(policy *Policy) Handlers {
 		}},
 		Policy: func() Policy { return *policy },
 		Authorize: func(_ context.Context, token, path string) (int, string) {
-			if token == "good" && (path == "/report" || path == "/status.json") {
+			if token == "good" && path == "/report" || token == "page" && path == "/" {
 				return http.StatusOK, ""
 			}
 			return http.StatusForbidden, "no"
@@ -133,7 +133,10 @@ func TestAccess(t *testing.T) {
 		{Authorised, "10.1.2.3:5", "/", "", 401, "Bearer TOKEN"},
 		{Authorised, "10.1.2.3:5", "/status.json", "", 401, "Bearer TOKEN"},
 		{Authorised, "10.1.2.3:5", "/status.json", "bad", 403, "no"},
-		{Authorised, "10.1.2.3:5", "/status.json", "good", 200, "NodeStatus"},
+		{Authorised, "10.1.2.3:5", "/", "page", 200, "<h1>Starting"},
+		{Authorised, "10.1.2.3:5", "/status.json", "page", 200, "NodeStatus"},
+		{Authorised, "10.1.2.3:5", "/status.json", "good", 403, "no"},
+		{Authorised, "10.1.2.3:5", "/report", "page", 403, "no"},
 		{Authorised, "127.0.0.1:5", "/report", "", 200, "collector"},
 		{Authorised, "10.1.2.3:5", "/metrics", "", 200, "nodetune_up"},
 		{Open, "10.1.2.3:5", "/report", "", 200, "collector"},
