@@ -16,6 +16,7 @@ const samples = 16
 type History struct {
 	accounts  map[Owner]*series
 	processes map[process]*series
+	openFiles map[string]*series // of the node, as descriptors
 }
 
 type process struct {
@@ -39,7 +40,10 @@ type reading struct {
 // merged: growth is that of the last 16 times every.
 func (h *History) Add(at time.Time, u Usage, every time.Duration) {
 	if h.accounts == nil {
-		h.accounts, h.processes = map[Owner]*series{}, map[process]*series{}
+		h.accounts, h.processes, h.openFiles = map[Owner]*series{}, map[process]*series{}, map[string]*series{}
+	}
+	if u.Limits.OpenFiles > 0 {
+		add(h.openFiles, "", every, reading{at, 0, 0, u.Limits.OpenFiles})
 	}
 	for _, a := range h.trackedAccounts(u) {
 		add(h.accounts, a.Owner, every, reading{at, a.Instances, a.Watches, 0})
@@ -140,6 +144,30 @@ func (h *History) Account(o Owner) Growth { return h.accounts[o].growth() }
 func (h *History) Process(p Process) Growth {
 	return h.processes[process{p.PID, p.Start}].growth()
 }
+
+// Annotate sets the growth of what u has, as far as it is known: of accounts, of
+// the node's open files, and of processes that use half of their RLIMIT_NOFILE.
+func (h *History) Annotate(u *Usage) {
+	for i := range u.Accounts {
+		a := &u.Accounts[i]
+		if g := h.Account(a.Owner); g.Over > 0 {
+			a.Growth = &g
+		}
+	}
+	for i := range u.Processes {
+		p := &u.Processes[i]
+		if g := h.Process(*p); g.Over > 0 && p.NOFILESoft.Percent(p.FDs) >= nofileGrowthPercent {
+			p.Growth = &g
+		}
+	}
+	if g := h.openFiles[""].growth(); g.Over > 0 {
+		u.OpenFilesPerHour = &g.FDs
+	}
+}
+
+// nofileGrowthPercent is the share of RLIMIT_NOFILE from which a report has the
+// growth of a process.
+const nofileGrowthPercent = 50
 
 func (s *series) growth() Growth {
 	if s == nil || s.n < 3 {

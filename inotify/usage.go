@@ -106,6 +106,8 @@ type Account struct {
 	TopWatchesPID int `json:"top_watches_pid"`
 	// Headroom is set where a probe has asked the kernel.
 	Headroom *Headroom `json:"instances_headroom,omitempty"`
+	// Growth is set by an agent after some passes.
+	Growth *Growth `json:"growth,omitempty"`
 }
 
 // Process is what one process holds. An instance that several processes share
@@ -134,6 +136,9 @@ type Process struct {
 	// empty nor to become shorter.
 	EventsUnreadSeconds int64  `json:"events_unread_seconds"`
 	Cgroup              string `json:"cgroup"`
+	// Growth is set by an agent after some passes, where the process uses half of
+	// its RLIMIT_NOFILE.
+	Growth *Growth `json:"growth,omitempty"`
 
 	// Where the process belongs, as far as its cgroup says.
 	Namespace string `json:"namespace,omitempty"`
@@ -210,6 +215,10 @@ type Usage struct {
 	// their RLIMIT_NOFILE, or that are among the 32 with most descriptors and
 	// have 48 or more; most instances first.
 	Processes []Process `json:"processes"`
+
+	// OpenFilesPerHour is how fast the node's open files grow; nil where it is not
+	// known yet.
+	OpenFilesPerHour *float64 `json:"open_files_per_hour,omitempty"`
 
 	// Findings are the limits that are used for the policy's share or more,
 	// as [Pressure] finds them.

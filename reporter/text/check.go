@@ -39,6 +39,9 @@ func CheckReport(w io.Writer, s reporter.Snapshot, verbose, colour bool) error {
 	if s.WorstCase != nil {
 		fmt.Fprintf(&b, "\nmemory: %s\n", s.WorstCase)
 	}
+	if line := PodRoomText(s.PodRoom()); line != "" {
+		fmt.Fprintf(&b, "\npods: %s\n", line)
+	}
 	nodePolicyLine(&b, s.NodePolicy, colour)
 	b.WriteString("\n" + verdict(s) + "\n")
 	_, err := io.WriteString(w, b.String())

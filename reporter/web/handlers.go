@@ -4,15 +4,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 )
 
 // Handlers answer the paths.
 type Handlers struct {
 	Metrics, Live, Ready http.Handler
 	Report               http.Handler
-	Version              string
+	Page                 *Page
 	Policy               func() Policy
 	Authorize            Authorizer // nil: no API server is known to ask
 }
@@ -24,7 +22,7 @@ const (
 	maxMetrics = 4
 	maxReports = 4
 	maxProbes  = 16
-	maxOthers  = 4
+	maxPages   = 4
 )
 
 // inFlight answers at most n requests at once.
@@ -65,7 +63,7 @@ func (h Handlers) probes() *http.ServeMux {
 func (h Handlers) inFrontOf(passwords http.Handler) http.Handler {
 	mux := h.probes()
 	// A bcrypt comparison takes 64 ms of CPU and one is made at a time.
-	passwords = inFlight(maxMetrics+maxReports+maxOthers, passwords)
+	passwords = inFlight(maxMetrics+maxReports+2*maxPages, passwords)
 	guarded := h.guarded()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := bearerToken(r); ok && isGuarded(r.URL.Path) && h.Policy().Report == Authorised {
@@ -86,31 +84,15 @@ func (h Handlers) behindPassword() http.Handler {
 }
 
 // isGuarded reports whether path is one that [Policy.Report] closes.
-func isGuarded(path string) bool { return path == "/" || path == "/report" }
+func isGuarded(path string) bool { return path == "/" || path == "/report" || path == "/status.json" }
 
 // guarded answers the paths that [Policy.Report] closes.
 func (h Handlers) guarded() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /report", inFlight(maxReports, h.guard(h.Report)))
-	if landing, err := h.landingPage(); err == nil { // its template is compiled in
-		mux.Handle("GET /{$}", inFlight(maxOthers, h.guard(landing)))
-	}
+	mux.Handle("GET /{$}", inFlight(maxPages, h.guard(h.Page.HTML())))
+	mux.Handle("GET /status.json", inFlight(maxPages, h.guard(h.Page.JSON())))
 	return mux
-}
-
-func (h Handlers) landingPage() (http.Handler, error) {
-	return toolkit.NewLandingPage(toolkit.LandingConfig{
-		Name:        "nodetune",
-		Description: "Keeps this node's inotify and file-descriptor limits above safe floors",
-		Version:     h.Version,
-		Profiling:   "false",
-		Links: []toolkit.LandingLinks{
-			{Address: "metrics", Text: "Metrics", Description: "for Prometheus"},
-			{Address: "report", Text: "Report", Description: "what 'nodetune check -o json' prints"},
-			{Address: "readyz", Text: "Ready", Description: "configuration loaded and every task's first pass done"},
-			{Address: "livez", Text: "Alive", Description: "passes end in time"},
-		},
-	})
 }
 
 // guard answers with next where the policy lets r see the report.
@@ -152,11 +134,15 @@ func bearerToken(r *http.Request) (string, bool) {
 
 func (h Handlers) authorize(r *http.Request) (status int, text string) {
 	token, ok := bearerToken(r)
+	path := r.URL.Path
+	if path == "/status.json" {
+		path = "/" // who may see the page may have its data
+	}
 	switch {
 	case h.Authorize == nil:
 		return http.StatusServiceUnavailable, "web.report is authorised, and nodetune has no API server to ask; give --node-name, or set web.report to closed or open"
 	case !ok:
-		return http.StatusUnauthorized, "give the token of a service account or user that may get the non-resource URL " + r.URL.Path + ", in the header 'Authorization: Bearer TOKEN'"
+		return http.StatusUnauthorized, "give the token of a service account or user that may get the non-resource URL " + path + ", in the header 'Authorization: Bearer TOKEN'"
 	}
-	return h.Authorize(r.Context(), token, r.URL.Path)
+	return h.Authorize(r.Context(), token, path)
 }

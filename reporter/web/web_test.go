@@ -29,6 +29,7 @@ import (
 	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/page"
 )
 
 func ok(text string) http.Handler {
@@ -45,9 +46,12 @@ func handlers(policy *Policy) Handlers {
 	return Handlers{
 		Metrics: ok("nodetune_up 1\n"), Live: ok("alive"), Ready: ok("ready"),
 		Report: &Report{Snapshot: func() reporter.Snapshot { return s }, LogPaths: func() []string { return []string{"/var/log"} }},
+		Page: &Page{Status: func(now time.Time) page.Status {
+			return page.NewStatus(page.Input{Snapshot: s, Now: now, Policy: inotify.DefaultPolicy(), StaleAfter: time.Minute, Node: "worker-3"})
+		}},
 		Policy: func() Policy { return *policy },
 		Authorize: func(_ context.Context, token, path string) (int, string) {
-			if token == "good" && path == "/report" {
+			if token == "good" && path == "/report" || token == "page" && path == "/" {
 				return http.StatusOK, ""
 			}
 			return http.StatusForbidden, "no"
@@ -113,7 +117,11 @@ func TestAccess(t *testing.T) {
 		{Closed, "127.0.0.1:5", "/report", "", 200, "collector"},
 		{Closed, "[::1]:5", "/report", "", 200, "collector"},
 		{Closed, "[::ffff:127.0.0.1]:5", "/report", "", 200, "collector"},
-		{Closed, "127.0.0.1:5", "/", "", 200, "nodetune"},
+		{Closed, "127.0.0.1:5", "/", "", 200, "<h1>Starting"},
+		{Closed, "127.0.0.1:5", "/status.json", "", 200, `"kind": "NodeStatus"`},
+		{Closed, "10.1.2.3:5", "/status.json", "", 404, "web.report"},
+		{Closed, "10.1.2.3:5", "/status.json", "good", 404, "web.report"},
+		{Closed, "127.0.0.1:5", "/status.json/", "", 404, ""},
 		{Closed, "10.1.2.3:5", "/metrics", "", 200, "nodetune_up"},
 		{Closed, "10.1.2.3:5", "/livez", "", 200, "alive"},
 		{Closed, "10.1.2.3:5", "/readyz", "", 200, "ready"},
@@ -122,10 +130,18 @@ func TestAccess(t *testing.T) {
 		{Authorised, "10.1.2.3:5", "/report", "bad", 403, "no"},
 		{Authorised, "10.1.2.3:5", "/report", "good", 200, "collector"},
 		{Authorised, "10.1.2.3:5", "/", "good", 403, "no"},
+		{Authorised, "10.1.2.3:5", "/", "", 401, "Bearer TOKEN"},
+		{Authorised, "10.1.2.3:5", "/status.json", "", 401, "Bearer TOKEN"},
+		{Authorised, "10.1.2.3:5", "/status.json", "bad", 403, "no"},
+		{Authorised, "10.1.2.3:5", "/", "page", 200, "<h1>Starting"},
+		{Authorised, "10.1.2.3:5", "/status.json", "page", 200, "NodeStatus"},
+		{Authorised, "10.1.2.3:5", "/status.json", "good", 403, "no"},
+		{Authorised, "10.1.2.3:5", "/report", "page", 403, "no"},
 		{Authorised, "127.0.0.1:5", "/report", "", 200, "collector"},
 		{Authorised, "10.1.2.3:5", "/metrics", "", 200, "nodetune_up"},
 		{Open, "10.1.2.3:5", "/report", "", 200, "collector"},
-		{Open, "10.1.2.3:5", "/", "", 200, "nodetune"},
+		{Open, "10.1.2.3:5", "/", "", 200, "<h1>Starting"},
+		{Open, "10.1.2.3:5", "/status.json", "", 200, "worker-3"},
 	} {
 		t.Run(fmt.Sprint(tt.report, tt.remote, tt.path, tt.token), func(t *testing.T) {
 			h := handlers(&Policy{Report: tt.report})

@@ -39,6 +39,7 @@ type Agent struct {
 	webHandlers   web.Handlers
 	config        atomic.Pointer[config.Config]
 	latest        reporter.Store
+	acts          reporter.Acts // what nodetune did lately
 	progress      health.Progress
 	metrics       *metrics.Exporter
 	systemd       health.Systemd
@@ -52,7 +53,9 @@ type Agent struct {
 	tasks         []task
 	watchSurges   func(context.Context) // between the passes
 	stopTracing   func()                // of what is not to outlive the agent
-	guard         *guardTask            // what it saw belongs to the result of a sysctl pass
+	dryRun        bool
+	roots         host.Roots
+	guard         *guardTask // what it saw belongs to the result of a sysctl pass
 	ready         sync.Once
 }
 
@@ -72,14 +75,16 @@ type Options struct {
 
 // New returns an agent that does nothing yet.
 func New(o Options) *Agent {
-	a := &Agent{log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
+	a := &Agent{dryRun: !o.Act, roots: o.Roots, log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
+	a.kube.acts = &a.acts
 	a.config.Store(&o.Config)
 	v := version.Read()
 	a.metrics = metrics.NewExporter(a.latest.Snapshot, a.progress.Passes, metrics.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 	a.metrics.Reloaded(true, time.Now())
 	a.metrics.Register(metrics.NewNode(a.kube.node, a.kube.events, a.kube.pods.stats))
 	floors := &sysctlTask{agent: a, procfs: o.Roots.Procfs, store: o.Store, act: o.Act, evidence: conflictEvidence{rootfs: o.Roots.Rootfs}}
-	usage := &inotifyTask{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused}
+	usage := &inotifyTask{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, nofileRaises: metrics.NewNOFILERaises()}
+	a.metrics.Register(usage.nofileRaises)
 	disks := &diskTask{agent: a, roots: o.Roots}
 	actions := &diskActions{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, counts: metrics.NewDiskActions()}
 	a.metrics.Register(actions.counts)

@@ -12,6 +12,7 @@ import (
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/safetext"
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/metrics"
 )
 
@@ -50,6 +51,7 @@ func (h *diskActions) usage(now time.Time) (disk.Usage, bool) {
 func (h *diskActions) record(acts ...logdir.Action) {
 	for _, a := range acts {
 		h.counts.Count(a)
+		h.agent.acts.Add(reporter.LogAct(a, time.Now()))
 		if a.Err != nil {
 			h.recordError(a)
 			continue

@@ -340,6 +340,9 @@ func (t *guardTask) nameLate(now time.Time) {
 func (t *guardTask) report(w guard.Write, of workload.Workload, below bool, now time.Time) {
 	o := observed(w, of, below)
 	t.changed = true
+	if o.Held {
+		t.agent.acts.Add(holdAct(o))
+	}
 	if t.writes.Add(o) {
 		message, level := "another program wrote a sysctl", slog.LevelInfo
 		if below {

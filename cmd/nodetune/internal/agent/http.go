@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"github.com/nodetune/nodetune/cmd/nodetune/internal/version"
 	"github.com/nodetune/nodetune/reporter/authn"
 	"github.com/nodetune/nodetune/reporter/health"
 	"github.com/nodetune/nodetune/reporter/kube"
@@ -24,8 +23,8 @@ func (a *Agent) handlers(client *kube.Client) web.Handlers {
 			Snapshot: a.latest.Snapshot,
 			LogPaths: func() []string { return a.config.Load().Disk.LogPaths },
 		},
-		Version: version.Read().Version,
-		Policy:  func() web.Policy { return a.config.Load().Web },
+		Page:   &web.Page{Status: a.status},
+		Policy: func() web.Policy { return a.config.Load().Web },
 	}
 	if client != nil {
 		h.Authorize = authn.NewReviewer(client.WithoutRetries()).Authorize

@@ -18,6 +18,7 @@ import (
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/health"
+	"github.com/nodetune/nodetune/reporter/metrics"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -58,6 +59,7 @@ type inotifyTask struct {
 	loggedSource string // of the figures, as it was logged
 	act          bool
 	paused       func() string
+	nofileRaises metrics.NOFILERaises
 	nofileErrors map[string]bool // messages about RLIMIT_NOFILE that were logged
 }
 
@@ -81,13 +83,17 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 		return health.ErrIdle
 	}
 	u.Refusals = t.agent.failures.Recent(now)
+	if err == nil {
+		t.history.Add(now, u, busyInterval)
+		t.history.Annotate(&u)
+	}
 	t.agent.latest.Update(func(s *reporter.Snapshot) {
 		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
 	})
 	if err == nil {
 		t.walked = u.HoldersSource == inotify.SourceWalk
 		t.logSource(u)
-		t.requestFloors(u, now)
+		t.requestFloors(u)
 		t.raiseNOFILE(u)
 	}
 	t.agent.publish()
@@ -155,9 +161,8 @@ func (t *inotifyTask) startNotifier(ctx context.Context, table *bpf.Table) {
 }
 
 // requestFloors asks for more of what is used for a large share, or will be.
-func (t *inotifyTask) requestFloors(u inotify.Usage, now time.Time) {
+func (t *inotifyTask) requestFloors(u inotify.Usage) {
 	policy := t.source.Policy
-	t.history.Add(now, u, busyInterval)
 	forecasts := t.history.Forecasts(u, policy.Horizon.D())
 	t.near = len(forecasts) > 0 || nearLimit(u) || t.agent.kube.underPressure()
 	held := make(map[string]string)
@@ -166,6 +171,7 @@ func (t *inotifyTask) requestFloors(u inotify.Usage, now time.Time) {
 		if f.HeldBack != "" {
 			held[f.Key] = f.HeldBack
 			if t.heldBack[f.Key] == "" {
+				t.agent.acts.Add(heldBackAct(f))
 				t.agent.log.Warn("limit is nearly used up and cannot be raised further", "key", f.Key, "why", f.Reason, "held_back", f.HeldBack)
 			}
 		}
@@ -220,10 +226,14 @@ func (t *inotifyTask) raiseNOFILE(u inotify.Usage) {
 		case errors.Is(err, procscan.ErrGone):
 		case err != nil:
 			refused[err.Error()] = true
+			t.nofileRaises.Count(err)
 			if !t.nofileErrors[err.Error()] {
+				t.agent.acts.Add(nofileAct(r, is, err))
 				t.agent.log.Warn("cannot raise the descriptor limit of a process", "comm", safetext.String(r.Comm), "used", r.Used, "limit", r.From, "err", err)
 			}
 		default:
+			t.nofileRaises.Count(nil)
+			t.agent.acts.Add(nofileAct(r, is, nil))
 			t.agent.log.Info("raised the descriptor limit of a process", "comm", safetext.String(r.Comm), "pid", r.PID, "used", r.Used, "from", r.From, "to", is)
 		}
 	}

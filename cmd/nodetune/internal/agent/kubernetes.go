@@ -23,6 +23,7 @@ type kubernetes struct {
 	node   *kube.Publisher
 	events *kube.Events // nil without an API server
 	pods   podDemands
+	acts   *reporter.Acts
 
 	mu        sync.Mutex
 	podEvents activeEvents // Events on pods
@@ -95,6 +96,9 @@ func (k *kubernetes) run(ctx context.Context, current func() *config.Config, pub
 func (k *kubernetes) publish(s reporter.Snapshot, cfg *config.Config, now time.Time) {
 	changes := k.node.Update(condition.Evaluate(s, now, cfg.Reporter.Conditions.StaleAfter.D(), cfg.Inotify), now)
 	for _, c := range changes {
+		if c.From != "" || c.To.Status != corev1.ConditionFalse { // a start without a problem is no news
+			k.acts.Add(conditionAct(c))
+		}
 		k.log.Info("condition", "type", c.To.Type, "status", c.To.Status, "was", c.From, "reason", c.To.Reason, "message", c.To.Message)
 	}
 	if k.events == nil {

@@ -75,6 +75,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 			continue
 		}
 		if len(got.Acts) > 0 {
+			t.agent.acts.Add(reclaimAct(top, goal, got))
 			t.agent.log.Info("reclaimed space", "path", top, "reason", goal.Reason, "acts", len(got.Acts), "freed_bytes", got.Freed, "avail_bytes", got.Filesystem.AvailBytes, "enough", got.Met)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/kube"
 	"github.com/nodetune/nodetune/reporter/text"
 )
@@ -48,6 +49,7 @@ func (a *Agent) applyConfig(v config.ReloadResult[config.Config]) {
 		a.config.Store(&v.Config)
 		a.metrics.Reloaded(true, time.Now())
 		a.log.Info("configuration reloaded")
+		a.acts.Add(reporter.Act{Kind: reporter.ActReload, On: "configuration", What: "a new configuration is in force"})
 		for _, w := range v.Config.Warnings {
 			a.log.Warn("configuration", "warning", w)
 		}
@@ -61,6 +63,7 @@ func (a *Agent) applyConfig(v config.ReloadResult[config.Config]) {
 		a.log.Info("configuration file matches the active configuration again")
 	case v.Err != nil:
 		a.metrics.Reloaded(false, time.Now())
+		a.acts.Add(reporter.Act{Kind: reporter.ActReload, On: "configuration", Failed: true, What: "the previous configuration stays in force", Why: v.Err.Error()})
 		a.log.Error("configuration rejected; the previous one stays active", "err", v.Err)
 		a.recordNodeEvent(corev1.EventTypeWarning, kube.ConfigurationRefused, "the changed configuration is not valid and the one before it stays in force; the log of nodetune says what is wrong")
 	}

@@ -49,6 +49,7 @@ func (f *sysctlTask) pass(ctx context.Context) error {
 		f.conflicts = f.conflicts.Observe(&seen, now, func(r sysctl.Rule) string { return f.evidence.about(r, f.agent.guard.loweredBy(r.Key, now), now) })
 		f.agent.metrics.CountSysctl(f.last, seen)
 		logSysctl(f.agent.log, f.last, seen)
+		f.agent.acts.Add(reporter.SysctlActs(f.last, seen, func(k sysctl.Key) string { return f.agent.guard.loweredBy(k, now) }, now)...)
 		f.agent.notifyLimitRaised(configured, seen)
 		f.last = seen
 	}

@@ -54,19 +54,25 @@ func (o *options) check(cmd *cobra.Command, verbose bool) error {
 	}
 	p := newProgress(cmd.ErrOrStderr(), terminal(cmd.ErrOrStderr()))
 	defer p.stop()
-	var s reporter.Snapshot
-	p.step("counting inotify instances and watches")
-	s.Inotify = accounting.Once(cmd.Context(), o.Roots, cfg.Inotify)
-	s.Sysctl = sysctlPass(cmd.Context(), o.Roots, cfg, floorsFromUsage(s.Inotify.Value, cfg.Inotify))
-	p.step("reading filesystems and logs")
-	s.Disk = diskPass(cmd.Context(), o.Roots, cfg.Disk)
-	s.WorstCase = worstCase(o.Roots)
-	s.NodePolicy = nodePolicy(cmd.Context())
-	addGuard(&s.Sysctl.Value, o.Roots)
+	s := o.look(cmd.Context(), cfg, p)
 	p.stop()
 	return o.report(cmd.OutOrStdout(), s, func(w io.Writer) error {
 		return text.CheckReport(w, s, verbose, colour(w))
 	})
+}
+
+// look makes one pass over every subsystem that changes nothing.
+func (o *options) look(ctx context.Context, cfg config.Config, p *progress) reporter.Snapshot {
+	var s reporter.Snapshot
+	p.step("counting inotify instances and watches")
+	s.Inotify = accounting.Once(ctx, o.Roots, cfg.Inotify)
+	s.Sysctl = sysctlPass(ctx, o.Roots, cfg, floorsFromUsage(s.Inotify.Value, cfg.Inotify))
+	p.step("reading filesystems and logs")
+	s.Disk = diskPass(ctx, o.Roots, cfg.Disk)
+	s.WorstCase = worstCase(o.Roots)
+	s.NodePolicy = nodePolicy(ctx)
+	addGuard(&s.Sysctl.Value, o.Roots)
+	return s
 }
 
 // worstCase returns what the limits in force let users pin, or nil where one of

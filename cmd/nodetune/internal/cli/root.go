@@ -58,7 +58,7 @@ back to verify it.`,
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newCheck(o), newApply(o), newRestore(o), newExplain(o),
-		newTop(o), newWhy(o), newDisk(o),
+		newTop(o), newWhy(o), newDisk(o), newPage(o),
 		newRun(o), newNodes(o), newCleanup(o),
 		newConfig(), newVersion(o),
 	)

@@ -171,8 +171,11 @@ func TestRunHoldsTheFloors(t *testing.T) {
 	if code, body := s.get("/report"); code != http.StatusOK || !strings.Contains(body, `"outcome": "InForce"`) {
 		t.Errorf("/report: %d %s", code, body)
 	}
-	if code, body := s.get("/"); code != http.StatusOK || !strings.Contains(body, "/metrics") && !strings.Contains(body, `"metrics"`) {
-		t.Errorf("the landing page: %d %s", code, body)
+	if code, body := s.get("/"); code != http.StatusOK || !strings.Contains(body, `href="metrics"`) || !strings.Contains(body, "fs.inotify.max_user_instances: 128 → 8192") {
+		t.Errorf("the page: %d %s", code, body)
+	}
+	if code, body := s.get("/status.json"); code != http.StatusOK || !strings.Contains(body, `"kind": "NodeStatus"`) || !strings.Contains(body, `"act": "raise"`) {
+		t.Errorf("/status.json: %d %s", code, body)
 	}
 	for _, line := range []string{
 		`nodetune_sysctl_value{key="fs.inotify.max_user_instances"} 8192`,
@@ -188,6 +191,7 @@ func TestRunHoldsTheFloors(t *testing.T) {
 	put(t, instances, "128\n")
 	s.hup()
 	s.until("it is raised again", func() bool { return holds(instances, "8192") })
+	s.until("the page has it", func() bool { _, body := s.get("/status.json"); return strings.Contains(body, `"act": "undo_drift"`) })
 	s.until("the drift is counted", func() bool {
 		return s.metric(`nodetune_sysctl_drift_total{direction="lowered",key="fs.inotify.max_user_instances"} 1`)
 	})
