@@ -222,10 +222,11 @@ func TestMetricsExist(t *testing.T) {
 	for _, r := range rules(t) {
 		recorded[r.Record] = r.Record != ""
 	}
-	files, err := filepath.Glob(deploy + "/chart/files/*")
+	files, err := filepath.Glob(dashboardFiles)
 	if err != nil {
 		t.Fatal(err)
 	}
+	files = append(files, rulesFile)
 	n := 0
 	for _, file := range files {
 		for _, name := range regexp.MustCompile(`\b([a-z]+:)?nodetune_[a-z_]+(:[a-z0-9_]+)?`).FindAllString(read(t, file), -1) {

@@ -111,8 +111,8 @@ func pairs(all []string) map[string]string {
 	return labels
 }
 
-// workload are the labels of a container of the shop.
-func workload(pod string, more ...string) []string {
+// ofPod are the labels of a container of the shop.
+func ofPod(pod string, more ...string) []string {
 	return append([]string{"namespace", "shop", "pod", pod, "container", "app"}, more...)
 }
 
@@ -122,9 +122,9 @@ func key(k string) map[string]string { return map[string]string{"key": "fs.inoti
 func written(trouble, healthy float64) []series {
 	const name = "nodetune_log_written_bytes_total"
 	return []series{
-		counter(name, trouble, healthy, workload("cart-1", "kind", "container")...),
-		counter(name, 1e6, 1e6, workload("db-0", "kind", "container")...),
-		counter(name, 1e6, 1e6, workload("web-1", "kind", "container")...),
+		counter(name, trouble, healthy, ofPod("cart-1", "kind", "container")...),
+		counter(name, 1e6, 1e6, ofPod("db-0", "kind", "container")...),
+		counter(name, 1e6, 1e6, ofPod("web-1", "kind", "container")...),
 	}
 }
 
@@ -140,11 +140,11 @@ func use(resource string, trouble, healthy float64) []series {
 func scenarios() []scenario {
 	fds := func(open, before float64) []series {
 		return []series{
-			gauge("nodetune_process_open_fds", open, before, workload("cart-1", "comm", "java")...),
-			constant("nodetune_process_max_fds", 1000, workload("cart-1", "comm", "java")...),
+			gauge("nodetune_process_open_fds", open, before, ofPod("cart-1", "comm", "java")...),
+			constant("nodetune_process_max_fds", 1000, ofPod("cart-1", "comm", "java")...),
 		}
 	}
-	java := pairs(workload("cart-1", "comm", "java"))
+	java := pairs(ofPod("cart-1", "comm", "java"))
 	growing := func(resource string, more ...string) []series {
 		return []series{ramp("nodetune_"+resource, 51, 1, more...), constant("nodetune_"+resource+"_limit", 100, more...)}
 	}
@@ -152,7 +152,7 @@ func scenarios() []scenario {
 	loss := func(trouble float64) []series {
 		return []series{
 			counter("nodetune_disk_unread_lost_bytes_total", trouble, 0, "namespace", "", "pod", "", "container", ""),
-			counter("nodetune_log_written_bytes_total", 1e6, 1e6, workload("cart-1", "kind", "container")...),
+			counter("nodetune_log_written_bytes_total", 1e6, 1e6, ofPod("cart-1", "kind", "container")...),
 		}
 	}
 	late := []series{clock("nodetune_pass_last_end_timestamp_seconds", "task", "disk"), constant("nodetune_pass_interval_seconds", 60, "task", "disk")}
@@ -178,22 +178,22 @@ func scenarios() []scenario {
 		}, labels: key("watches"), pending: 1, window: 61, only: "ahr"},
 		{alert: "NodetuneEvictionForecast", severity: "warning", series: []series{gauge("nodetune_disk_time_to_eviction_seconds", 3599, 3600, "path", "/")}, labels: map[string]string{"path": "/"}},
 		{alert: "NodetuneEvictionForecast", severity: "critical", series: []series{gauge("nodetune_disk_time_to_eviction_seconds", 899, 900, "path", "/")}, labels: map[string]string{"path": "/"}},
-		{alert: "NodetuneLogStorm", severity: "warning", series: written(130e6, 62e6), labels: pairs(workload("cart-1", "kind", "container")), pending: 10, window: 10},
+		{alert: "NodetuneLogStorm", severity: "warning", series: written(130e6, 62e6), labels: pairs(ofPod("cart-1", "kind", "container")), pending: 10, window: 10},
 		// A node on which all write as much has no storm.
-		{alert: "NodetuneLogStorm", severity: "warning", series: append(written(130e6, 62e6)[:1], counter("nodetune_log_written_bytes_total", 120e6, 120e6, workload("db-0", "kind", "container")...)), pending: 10, only: "x"},
+		{alert: "NodetuneLogStorm", severity: "warning", series: append(written(130e6, 62e6)[:1], counter("nodetune_log_written_bytes_total", 120e6, 120e6, ofPod("db-0", "kind", "container")...)), pending: 10, only: "x"},
 		{alert: "NodetuneFilesystemReadOnly", severity: "critical", series: []series{gauge("nodetune_disk_read_only", 1, 0, "path", "/var/log")}, labels: map[string]string{"path": "/var/log"}},
 		{alert: "NodetuneFilesystemHung", severity: "critical", series: []series{gauge("nodetune_disk_usable", 0, 1, "path", "/var/log")}, labels: map[string]string{"path": "/var/log"}},
 		{alert: "NodetuneActsFailing", severity: "warning", series: []series{counter("nodetune_disk_acts_total", 1, 0, "act", "rotate", "result", "error")}, labels: map[string]string{"act": "rotate"}, pending: 1, window: 31, only: "ahr"},
 		{alert: "NodetuneCorruptArchive", severity: "warning", series: []series{gauge("nodetune_log_corrupt_archives", 1, 0)}},
 		{alert: "NodetuneReaderPredictedLoss", severity: "warning", series: []series{gauge("nodetune_log_predicted_loss_bytes", 1048577, 1048576)}},
 		{alert: "NodetuneReaderPredictedLoss", severity: "critical", series: []series{gauge("nodetune_log_predicted_loss_bytes", 104857601, 104857600)}},
-		{alert: "NodetuneUnreadLinesLost", severity: "warning", series: []series{born("nodetune_disk_unread_lost_bytes_total", 500, workload("cart-1")...)}, labels: pairs(workload("cart-1")), window: 61, only: "ar"},
+		{alert: "NodetuneUnreadLinesLost", severity: "warning", series: []series{born("nodetune_disk_unread_lost_bytes_total", 500, ofPod("cart-1")...)}, labels: pairs(ofPod("cart-1")), window: 61, only: "ar"},
 		{alert: "NodetuneUnreadLinesLost", severity: "warning", series: []series{counter("nodetune_disk_unread_lost_bytes_total", 10, 0, "namespace", "", "pod", "", "container", "")}, pending: 1, window: 61, only: "ahr"},
 		// A cause is not a series of its own.
 		{alert: "NodetuneUnreadLinesLost", severity: "warning", series: []series{
-			born("nodetune_disk_unread_lost_bytes_total", 500, workload("cart-1", "cause", "eviction")...),
-			born("nodetune_disk_unread_lost_bytes_total", 500, workload("cart-1", "cause", "reclaim")...),
-		}, labels: pairs(workload("cart-1")), window: 61, only: "ar"},
+			born("nodetune_disk_unread_lost_bytes_total", 500, ofPod("cart-1", "cause", "eviction")...),
+			born("nodetune_disk_unread_lost_bytes_total", 500, ofPod("cart-1", "cause", "reclaim")...),
+		}, labels: pairs(ofPod("cart-1")), window: 61, only: "ar"},
 		{alert: "NodetuneLogLossBudgetBurn", severity: "critical", series: loss(15000), pending: 6, window: 60, only: "c"},
 		{alert: "NodetuneLogLossBudgetBurn", severity: "warning", series: loss(5000), pending: 12, window: 180, only: "c"},
 		{alert: "NodetunePauseForgotten", severity: "warning", series: []series{gauge("nodetune_paused", 1, 0)}},
