@@ -48,7 +48,7 @@ func collect() int {
 	n := 0
 	for {
 		if _, err := syscall.InotifyInit1(syscall.IN_CLOEXEC); err != nil {
-			fmt.Printf("%d instances, errno %d\n", n, err)
+			fmt.Fprintf(os.Stdout, "%d instances, errno %d\n", n, err)
 			break
 		}
 		n++
@@ -99,7 +99,7 @@ func storm(t *testing.T, name string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		defer log.Close()
+		defer func() { _ = log.Close() }()
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for range 1000 {
@@ -129,7 +129,7 @@ func startCollector(t *testing.T, dir, log string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if _, err := io.CopyN(io.Discard, file, 1000); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
@@ -294,7 +294,7 @@ func query(ctx context.Context, address, expr string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	var answer struct {
 		Error string
 		Data  struct{ Result []row }
