@@ -165,6 +165,11 @@ func TestChartKnobs(t *testing.T) {
 		{`metrics.prometheusRule.enabled=true,metrics.prometheusRule.kubeStateMetricsSelector=job="ksm"`, `kube_pod_info{job="ksm",`},
 		{`metrics.prometheusRule.enabled=true,metrics.prometheusRule.selector=namespace="x"`, `nodetune_condition{namespace="x",`},
 		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.overrides.NodetuneSysctlDrift.for=99m", "for: 99m"},
+		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.overrides.NodetuneInotifyPressure/critical.for=98m", "for: 98m"},
+		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.thresholds.stormBytesPerSecond=5242880", "> 5242880 # stormBytesPerSecond"},
+		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.thresholds.lossBudget=0.01", "* 0.01 # lossBudget"},
+		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.runbookURL=https://wiki.example/nodetune/", "runbook_url: https://wiki.example/nodetune/NodetuneAbsent.md"},
+		{`metrics.prometheusRule.enabled=true,metrics.prometheusRule.selector=namespace="x"`, `nodetune_open_files{namespace="x",}`},
 		{"metrics.prometheusRule.enabled=true,metrics.prometheusRule.additionalRules[0].record=mine,metrics.prometheusRule.additionalRules[0].expr=up", "record: mine"},
 		{"disk.mode=exclusive", "mode: exclusive"},
 		{"disk.mode=own", "mode: own"}, // the old name of exclusive

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -327,7 +326,7 @@ func TestChartIsAccepted(t *testing.T) {
 }
 
 func TestChartRefusesUnknownValues(t *testing.T) {
-	for _, set := range []string{"config.inotify.presurePercent=80", "config.sysctl.rules[0].atleast=1", "pools[0].name=a", "serviceAccount.name=default", "exakt=true", "exact=perhaps", "image.pullPolicy=Sometimes", "config.profil=default", "metrics.podMonitor.enable=true"} {
+	for _, set := range []string{"config.inotify.presurePercent=80", "config.sysctl.rules[0].atleast=1", "pools[0].name=a", "serviceAccount.name=default", "exakt=true", "exact=perhaps", "image.pullPolicy=Sometimes", "config.profil=default", "metrics.podMonitor.enable=true", "metrics.prometheusRule.thresholds.stormFaktor=7"} {
 		if _, err := tryHelm(t, "template", "nodetune", filepath.Join(deploy, "chart"), "--set", set); err == nil {
 			t.Errorf("helm takes --set %s", set)
 		}
@@ -377,83 +376,5 @@ func TestMemoryLimit(t *testing.T) {
 	}
 	if strings.Contains(text, "privileged: true") || strings.Contains(text, "hostNetwork: true") {
 		t.Errorf("base asks for privileged or hostNetwork")
-	}
-}
-
-func TestRules(t *testing.T) {
-	for _, args := range [][]string{
-		{"check", "rules", filepath.Join(deploy, "chart/files/rules.yaml")},
-		{"test", "rules", filepath.Join(deploy, "prometheus/rules_test.yaml")},
-	} {
-		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
-			t.Errorf("promtool %q: %v\n%s", args, err, out)
-		}
-	}
-	// One alert for each condition, and each of those tested.
-	rules, err := os.ReadFile(filepath.Join(deploy, "chart/files/rules.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests, err := os.ReadFile(filepath.Join(deploy, "prometheus/rules_test.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var alerts []string
-	for _, m := range regexp.MustCompile(`alert: (\S+)`).FindAllStringSubmatch(string(rules), -1) {
-		alerts = append(alerts, m[1])
-		if !strings.Contains(string(tests), `ALERTS{alertname="`+m[1]+`"`) {
-			t.Errorf("no test for the alert %s", m[1])
-		}
-	}
-	for _, c := range conditions(t) {
-		if !slices.Contains(alerts, "Nodetune"+c) {
-			t.Errorf("no alert for the condition %s", c)
-		}
-	}
-}
-
-// conditions are the types in the configuration that is built in.
-func conditions(t *testing.T) []string {
-	t.Helper()
-	var config struct {
-		Reporter struct{ Conditions struct{ Types []string } }
-	}
-	read(t, "../../cmd/nodetune/internal/config/default.yaml", &config)
-	if len(config.Reporter.Conditions.Types) == 0 {
-		t.Fatal("the built-in configuration names no conditions")
-	}
-	return config.Reporter.Conditions.Types
-}
-
-// Every metric in the dashboard and the alerts is one that nodetune publishes,
-// or kube-state-metrics or Prometheus itself.
-func TestDashboardMetricsExist(t *testing.T) {
-	sources, err := filepath.Glob("../../reporter/*/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var code strings.Builder
-	for _, s := range sources {
-		b, err := os.ReadFile(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		code.Write(b)
-	}
-	n := 0
-	for _, file := range []string{"dashboard.json", "rules.yaml"} {
-		b, err := os.ReadFile(filepath.Join(deploy, "chart/files", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range regexp.MustCompile(`\bnodetune_[a-z_]+`).FindAllString(string(b), -1) {
-			n++
-			if !strings.Contains(code.String(), `"`+name+`"`) {
-				t.Errorf("%s asks for %s, which nodetune does not publish", file, name)
-			}
-		}
-	}
-	if n < 8 {
-		t.Errorf("only %d metrics found", n)
 	}
 }

@@ -10,6 +10,8 @@ import (
 var (
 	conditionDesc = desc("nodetune_condition",
 		"1 if the condition is True, 0 if it is False; left out while it is Unknown. The same that the Node shows, without an API server.", "type")
+	conditionUnknownDesc = desc("nodetune_condition_unknown",
+		"1 while the condition is Unknown: nodetune cannot see what it evaluates, which is not healthy. 0 while it is True or False.", "type")
 	otherManagerDesc = desc("nodetune_condition_foreign",
 		"1 for a condition that another program publishes on this Node, so that nodetune does not.", "type")
 	conditionWritesDesc = desc("nodetune_condition_writes_total",
@@ -39,13 +41,14 @@ func NewNode(node *kube.Publisher, events *kube.Events, pods func() kube.DemandS
 }
 
 func (m nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{conditionDesc, otherManagerDesc, conditionWritesDesc, eventsDesc, podFloorDesc, podDemandsDesc} {
+	for _, d := range []*prometheus.Desc{conditionDesc, conditionUnknownDesc, otherManagerDesc, conditionWritesDesc, eventsDesc, podFloorDesc, podDemandsDesc} {
 		ch <- d
 	}
 }
 
 func (m nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range m.node.Conditions() {
+		gauge(ch, conditionUnknownDesc, boolToFloat(c.Status == corev1.ConditionUnknown), string(c.Type))
 		if c.Status != corev1.ConditionUnknown {
 			gauge(ch, conditionDesc, boolToFloat(c.Status == corev1.ConditionTrue), string(c.Type))
 		}

@@ -278,21 +278,32 @@ disabled, with the overrides of each and with additional rules. */}}
 {{- $text = replace "-n nodetune " (printf "-n %s " (include "nodetune.namespace" .)) $text }}
 {{- with $of.selector }}
 {{- $text = regexReplaceAll `\b(nodetune_[a-z_]+)\{` $text (printf "${1}{%s," (replace "$" "$$" .)) }}
-{{- $text = replace "(nodetune_config_last_reload_successful)" (printf "(nodetune_config_last_reload_successful{%s})" .) $text }}
 {{- $text = replace "(up{" (printf "(up{%s," .) $text }}
 {{- end }}
 {{- with $of.kubeStateMetricsSelector }}
 {{- $text = regexReplaceAll `\b(kube_[a-z_]+)\{` $text (printf "${1}{%s," (replace "$" "$$" .)) }}
 {{- end }}
+{{- range $name, $value := $of.thresholds }}
+{{- $text = regexReplaceAll (printf `(?m)[0-9.]+ # %s$` $name) $text (printf "%v # %s" $value $name) }}
+{{- end }}
+{{- with $of.runbookURL }}
+{{- $text = regexReplaceAll `runbook_url: \S+/` $text (printf "runbook_url: %s/" (trimSuffix "/" .)) }}
+{{- end }}
 {{- $groups := list }}
 {{- range ($text | fromYaml).groups }}
 {{- $rules := list }}
 {{- range .rules }}
-{{- if not (has .alert $of.disabled) }}
-{{- $rules = append $rules (mergeOverwrite . (deepCopy (default dict (get $of.overrides .alert)))) }}
+{{- if not .alert }}
+{{- $rules = append $rules . }}
+{{- else if not (has .alert $of.disabled) }}
+{{- $severity := printf "%s/%s" .alert .labels.severity }}
+{{- $rules = append $rules (mergeOverwrite . (deepCopy (default dict (get $of.overrides .alert))) (deepCopy (default dict (get $of.overrides $severity)))) }}
 {{- end }}
 {{- end }}
-{{- $groups = append $groups (dict "name" .name "rules" (concat $rules $of.additionalRules)) }}
+{{- if eq .name "nodetune" }}
+{{- $rules = concat $rules $of.additionalRules }}
+{{- end }}
+{{- $groups = append $groups (dict "name" .name "rules" $rules) }}
 {{- end }}
 {{- toYaml (dict "groups" $groups) }}
 {{- end }}
