@@ -62,12 +62,6 @@ type Policy struct {
 // MaxProbe is the most instances a probe may ask for.
 const MaxProbe = 8
 
-// WatchBytes is the kernel memory that is planned for a watch: 2,137 bytes
-// and 24 that are not charged were measured for a file of an image
-// (overlayfs, lower), 1,224 for ext4, 3,473 for a copied-up file. The
-// kernel's own default assumes 1,312.
-const WatchBytes = 2253 // 2.2 KiB
-
 // DefaultPolicy returns the defaults.
 func DefaultPolicy() Policy {
 	return Policy{

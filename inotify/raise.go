@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/nodetune/nodetune/internal/kernelmem"
 )
 
 // Floor is what a sysctl should at least be, from what was measured.
@@ -23,9 +25,9 @@ const (
 )
 
 // MaxWatches returns how many watches one account may have before they can pin
-// more than the policy's share of the memory, at [WatchBytes] each.
+// more than the policy's share of the memory, at [kernelmem.WatchBytes] each.
 func (p Policy) MaxWatches(memoryBytes int64) int64 {
-	n := p.WatchMemoryPercent / 100 * float64(memoryBytes) / WatchBytes
+	n := p.WatchMemoryPercent / 100 * float64(memoryBytes) / kernelmem.WatchBytes
 	return int64(min(n, math.MaxInt32)) // the kernel keeps it in an int
 }
 
@@ -154,7 +156,7 @@ func limited(u Usage, p Policy, leak func(*Account) *Process) []*limitedResource
 	}
 	watches := &limitedResource{
 		resource: Watches, key: KeyWatches, now: u.Limits.Watches, ceiling: p.MaxWatches(u.Limits.MemoryBytes),
-		why: fmt.Sprintf("watches may pin %g %% of the memory, at %d bytes each", p.WatchMemoryPercent, WatchBytes),
+		why: fmt.Sprintf("watches may pin %g %% of the memory, at %d bytes each", p.WatchMemoryPercent, kernelmem.WatchBytes),
 	}
 	for i := range u.Accounts {
 		// Only those that the limit applies to: the account of a user

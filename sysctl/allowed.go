@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/nodetune/nodetune/internal/kernelmem"
 )
 
 // settable describes which numbers the kernel accepts for a key that nodetune
@@ -16,31 +18,21 @@ type settable struct {
 	unitBytes int64
 }
 
-// WatchBytes is what one inotify watch of a container's file pins: 2,137 bytes
-// charged and 24 not, measured on overlayfs with 100,000 distinct files on
-// Linux 6.18 (the overlay's inode, ext4's inode, a dentry, the mark). A file of
-// plain ext4 pins 1,248, a copied-up one 3,497.
-const WatchBytes = 2253 // 2.2 KiB
-
-// epollWatchBytes is EP_ITEM_COST of fs/eventpoll.c, which the kernel divides 4%
-// of memory by for its default: 184 on Linux 6.18, 64 bit.
-const epollWatchBytes = 184
-
 // maxNrOpen is sysctl_nr_open_max of fs/file.c on 64 bit: INT_MAX rounded down
 // to a multiple of BITS_PER_LONG.
 const maxNrOpen = math.MaxInt32 &^ 63
 
 var allowed = map[Key]settable{
 	MaxUserInstances:    {max: math.MaxInt32},
-	MaxUserWatches:      {max: math.MaxInt32, unitBytes: WatchBytes},
+	MaxUserWatches:      {max: math.MaxInt32, unitBytes: kernelmem.WatchBytes},
 	MaxQueuedEvents:     {max: math.MaxInt32},
 	FileMax:             {max: math.MaxInt64},
 	NrOpen:              {max: maxNrOpen},
 	"fs.aio-max-nr":     {max: math.MaxInt64},
 	"vm.max_map_count":  {max: math.MaxInt32},
 	"kernel.pid_max":    {max: 1 << 22}, // PID_MAX_LIMIT, 64 bit
-	EpollMaxUserWatches: {max: math.MaxInt64, unitBytes: epollWatchBytes},
-	UserMaxWatches:      {max: math.MaxInt32, unitBytes: WatchBytes},
+	EpollMaxUserWatches: {max: math.MaxInt64, unitBytes: kernelmem.EpollWatchBytes},
+	UserMaxWatches:      {max: math.MaxInt32, unitBytes: kernelmem.WatchBytes},
 }
 
 // lookup returns which values the kernel accepts for k, or an error that says

@@ -3,6 +3,7 @@ package sysctl
 import (
 	"fmt"
 
+	"github.com/nodetune/nodetune/internal/kernelmem"
 	"github.com/nodetune/nodetune/internal/meminfo"
 )
 
@@ -47,7 +48,7 @@ func KernelDefault(k Key, m Machine) (v Value, exact, ok bool) {
 		n := m.MemoryBytes / 100 / inotifyWatchCost
 		return Value(min(max(n, minWatches), maxWatches)), n >= maxWatches*21/20 || n <= minWatches*19/20, true
 	case EpollMaxUserWatches:
-		return Value(m.MemoryBytes / 25 / epollWatchBytes), false, true
+		return Value(m.MemoryBytes / 25 / kernelmem.EpollWatchBytes), false, true
 	case FileMax:
 		// files_maxfiles_init of fs/file_table.c: 10% of memory at 1 KiB a file,
 		// never below NR_FILE (8192).

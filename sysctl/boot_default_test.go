@@ -3,6 +3,8 @@ package sysctl
 import (
 	"strings"
 	"testing"
+
+	"github.com/nodetune/nodetune/internal/kernelmem"
 )
 
 // The kernel's own numbers were read on Linux 6.18 with this much memory.
@@ -40,11 +42,11 @@ func TestFloorsFollowTheMachine(t *testing.T) {
 		memory int64
 		want   Value
 	}{
-		{"default, small, bounded by memory", DefaultPolicy(), 1 << 30, 1 << 30 / 4 / WatchBytes},
+		{"default, small, bounded by memory", DefaultPolicy(), 1 << 30, 1 << 30 / 4 / kernelmem.WatchBytes},
 		{"default, where the kernel gives more", DefaultPolicy(), 1 << 40, 1048576},
 		{"minimal, where the kernel gives more", minimal, 1 << 40, 1048576},
-		{"large, a share of memory", large, 256 << 30, 256 << 30 / 50 / WatchBytes},
-		{"large, small machine, bounded by memory", large, 1 << 30, 1 << 30 / 4 / WatchBytes},
+		{"large, a share of memory", large, 256 << 30, 256 << 30 / 50 / kernelmem.WatchBytes},
+		{"large, small machine, bounded by memory", large, 1 << 30, 1 << 30 / 4 / kernelmem.WatchBytes},
 		{"large, bounded by its ceiling", large, 1 << 50, 1 << 23},
 	} {
 		for _, r := range test.policy.For(Machine{MemoryBytes: test.memory}) {

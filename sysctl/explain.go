@@ -3,6 +3,8 @@ package sysctl
 import (
 	"fmt"
 	"math"
+
+	"github.com/nodetune/nodetune/internal/kernelmem"
 )
 
 // Explanation describes one key: its value, default, memory cost and failures.
@@ -45,7 +47,7 @@ func Explain(rule Rule, m Machine, got Reading) Explanation {
 	return e
 }
 
-// costs returns the kernel memory that v units pin, by the measurements at [WatchBytes].
+// costs returns the kernel memory that v units pin, by the measurements at [kernelmem.WatchBytes].
 func costs(k Key, v Value) []Cost {
 	var all []Cost
 	add := func(of string, unitBytes int64) {
@@ -59,10 +61,10 @@ func costs(k Key, v Value) []Cost {
 	case MaxUserWatches, UserMaxWatches:
 		add("files of ext4", 1224)
 		add("container files (overlayfs), lower layer", 2137)
-		add("container files, as nodetune plans", WatchBytes)
+		add("container files, as nodetune plans", kernelmem.WatchBytes)
 		add("container files, copied up", 3473)
 	case EpollMaxUserWatches:
-		add("epoll registrations", epollWatchBytes)
+		add("epoll registrations", kernelmem.EpollWatchBytes)
 	}
 	return all
 }

@@ -3,12 +3,9 @@ package sysctl
 import (
 	"fmt"
 	"math"
-)
 
-// queuedEventBytes is the kernel memory of one queued event with the longest
-// name: 48 bytes of struct inotify_event_info and 256 of the name come from
-// kmalloc-512. It is charged to the memory cgroup of the reader.
-const queuedEventBytes = 512
+	"github.com/nodetune/nodetune/internal/kernelmem"
+)
 
 // defaultWatchShare is the share of memory that the floor of watches may cost
 // for one account, where the configuration names none. It is the share up to
@@ -31,10 +28,10 @@ func LimitToMemory(rules []Rule, m Machine, s MemoryShares) []Rule {
 	for i, r := range rules {
 		switch r.Key {
 		case MaxUserWatches, UserMaxWatches:
-			r.limit(m.units(s.WatchesPercent, WatchBytes), safeDefault(r.Key, m), "watches", m, s.WatchesPercent)
+			r.limit(m.units(s.WatchesPercent, kernelmem.WatchBytes), safeDefault(r.Key, m), "watches", m, s.WatchesPercent)
 		case MaxQueuedEvents:
 			// Two factors below 2^31 and 2^9 stay below 2^63.
-			perEvent := int64(instanceLimit(rules)) * queuedEventBytes
+			perEvent := int64(instanceLimit(rules)) * kernelmem.QueuedEventBytes
 			r.limit(m.units(s.QueuesPercent, perEvent), safeDefault(r.Key, m), "the queued events of all instances", m, s.QueuesPercent)
 		}
 		limited[i] = r
@@ -100,8 +97,8 @@ func WorstCaseOf(got []Reading, m Machine) (WorstCase, bool) {
 		return WorstCase{}, false
 	}
 	return WorstCase{
-		WatchBytes:  product(int64(watches), WatchBytes),
-		QueueBytes:  product(product(int64(instances), int64(events)), queuedEventBytes),
+		WatchBytes:  product(int64(watches), kernelmem.WatchBytes),
+		QueueBytes:  product(product(int64(instances), int64(events)), kernelmem.QueuedEventBytes),
 		MemoryBytes: m.MemoryBytes,
 	}, true
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/nodetune/nodetune/internal/kernelmem"
 )
 
 func TestLimitToMemory(t *testing.T) {
@@ -27,9 +29,9 @@ func TestLimitToMemory(t *testing.T) {
 		limited       bool
 	}{
 		{"watches on 16 GiB", 16 * gib, shares, []Rule{watches(524288, 1<<20)}, 524288, 1 << 20, false},
-		{"watches on 4 GiB", 4 * gib, shares, []Rule{watches(524288, 1<<22)}, 4 * gib / 4 / WatchBytes, 4 * gib / 4 / WatchBytes, true},
-		{"watches on 1 GiB", gib, shares, []Rule{watches(524288, 1<<22)}, gib / 4 / WatchBytes, gib / 4 / WatchBytes, true},
-		{"a floor within the share on 1 GiB", gib, shares, []Rule{watches(65536, 1<<22)}, 65536, gib / 4 / WatchBytes, false},
+		{"watches on 4 GiB", 4 * gib, shares, []Rule{watches(524288, 1<<22)}, 4 * gib / 4 / kernelmem.WatchBytes, 4 * gib / 4 / kernelmem.WatchBytes, true},
+		{"watches on 1 GiB", gib, shares, []Rule{watches(524288, 1<<22)}, gib / 4 / kernelmem.WatchBytes, gib / 4 / kernelmem.WatchBytes, true},
+		{"a floor within the share on 1 GiB", gib, shares, []Rule{watches(65536, 1<<22)}, 65536, gib / 4 / kernelmem.WatchBytes, false},
 		{"never below the kernel's default", 64 << 20, MemoryShares{WatchesPercent: 0.1}, []Rule{watches(524288, Unknown)}, 8192, Unknown, true},
 		{"no share", gib, MemoryShares{}, []Rule{watches(524288, 1<<22)}, 524288, 1 << 22, false},
 		{"a ceiling within memory", 16 * gib, shares, []Rule{watches(524288, 600000)}, 524288, 600000, false},
@@ -62,7 +64,7 @@ func TestFloorsFitIntoMemory(t *testing.T) {
 		for gib := int64(1); gib <= 1024; gib *= 2 {
 			m := Machine{MemoryBytes: gib << 30}
 			for _, r := range p.For(m) {
-				if most := max(m.units(25, WatchBytes), safeDefault(MaxUserWatches, m)); r.Key == MaxUserWatches && (r.Want > most || r.Ceiling > most) {
+				if most := max(m.units(25, kernelmem.WatchBytes), safeDefault(MaxUserWatches, m)); r.Key == MaxUserWatches && (r.Want > most || r.Ceiling > most) {
 					t.Errorf("%s on %d GiB: floor %s, ceiling %s, memory pays for %s", name, gib, r.Want, r.Ceiling, most)
 				}
 			}
@@ -74,14 +76,14 @@ func TestFloorMemoryPercent(t *testing.T) {
 	m := Machine{MemoryBytes: 1 << 30}
 	want := func(p Policy) Value { return p.For(m)[1].Want }
 	base := DefaultPolicy()
-	if got := want(base); got != (1<<30)/4/WatchBytes {
+	if got := want(base); got != (1<<30)/4/kernelmem.WatchBytes {
 		t.Errorf("by default: %s", got)
 	}
 	over := Policy{FloorMemoryPercent: 50}.Over(base)
-	if got := want(over); got != (1<<30)/2/WatchBytes {
+	if got := want(over); got != (1<<30)/2/kernelmem.WatchBytes {
 		t.Errorf("with 50%%: %s", got)
 	}
-	if got := want(Policy{}.Over(over)); got != (1<<30)/2/WatchBytes {
+	if got := want(Policy{}.Over(over)); got != (1<<30)/2/kernelmem.WatchBytes {
 		t.Errorf("a policy without a share replaces the base's: %s", got)
 	}
 	for _, bad := range []float64{-1, 101, math.NaN(), math.Inf(1)} {
@@ -100,7 +102,7 @@ func TestWorstCase(t *testing.T) {
 	}
 	m := Machine{MemoryBytes: 16 << 30}
 	w, ok := WorstCaseOf(read(524288, 128, 16384), m)
-	if !ok || w.WatchBytes != 524288*WatchBytes || w.QueueBytes != 1<<30 {
+	if !ok || w.WatchBytes != 524288*kernelmem.WatchBytes || w.QueueBytes != 1<<30 {
 		t.Errorf("got %+v", w)
 	}
 	if s, want := w.String(), "one user pin 1.1 GiB with watches and 1.0 GiB with full queues, of 16.0 GiB of memory"; !strings.Contains(s, want) {

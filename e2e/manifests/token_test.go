@@ -85,6 +85,15 @@ func TestStolenToken(t *testing.T) {
 		t.Errorf("the agent cannot write a message of 1024 characters: %v", err)
 	}
 
+	// The API server ignores managedFields in a request for the status.
+	was := managers(t, "own")
+	if err := node(merge, "own", `{"metadata":{"managedFields":[{}]}}`, "status"); err != nil {
+		t.Errorf("managed fields in a request for the status: %v", err)
+	}
+	if now := managers(t, "own"); now != was || !strings.Contains(was, "kubelet/") {
+		t.Errorf("the managers of the node were %q and are %q", was, now)
+	}
+
 	// A token that is bound to no node is valid for none.
 	unbound := clientWith(t, tokenOn(t, "nodetune", ""))
 	refused(t, "a condition without a node in the token",
@@ -120,6 +129,8 @@ func TestStolenTokenWithStartupTaint(t *testing.T) {
 		"its node's labels":       node("own", `{"metadata":{"labels":{"a":"b"}}}`),
 		"its node's provider":     node("own", `{"spec":{"providerID":"stolen://1"}}`),
 		"its node's finalizers":   node("own", `{"metadata":{"finalizers":["example.com/a"]}}`),
+		"its managed fields":      node("own", `{"metadata":{"managedFields":[{}]}}`),
+		"them beside the taint":   node("own", strings.Replace(keepOther, `{"spec"`, `{"metadata":{"managedFields":[{}]},"spec"`, 1)),
 		"labels beside the taint": node("own", strings.Replace(keepOther, `{"spec"`, `{"metadata":{"labels":{"a":"b"}},"spec"`, 1)),
 	} {
 		refused(t, what, err, "nodetune may")
@@ -127,6 +138,20 @@ func TestStolenTokenWithStartupTaint(t *testing.T) {
 	if err := node("own", keepOther); err != nil {
 		t.Errorf("the agent cannot remove its startup taint: %v", err)
 	}
+}
+
+// managers returns which program manages fields of the node, and of which subresource.
+func managers(t *testing.T, name string) string {
+	t.Helper()
+	n, err := api.Client.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, m := range n.ManagedFields {
+		all = append(all, m.Manager+"/"+m.Subresource)
+	}
+	return strings.Join(all, " ")
 }
 
 // try drops what a call returned beside its error.
@@ -142,7 +167,11 @@ func refused(t *testing.T, what string, err error, says string) {
 func makeNode(t *testing.T, name string, taints ...corev1.Taint) {
 	t.Helper()
 	nodes := api.Client.CoreV1().Nodes()
-	n, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{Taints: taints}}, metav1.CreateOptions{})
+	n, err := nodes.Create(t.Context(), &corev1.Node{
+		// An object that is created without a field never gets managedFields.
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/hostname": name}},
+		Spec:       corev1.NodeSpec{Taints: taints},
+	}, metav1.CreateOptions{FieldManager: "kubelet"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,9 @@
 package procwalk
 
 import (
-	"encoding/binary"
-
 	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
 // numbered calls visit for every entry of the open directory fd whose name is
@@ -28,29 +28,15 @@ func numbered(fd int, buf []byte, visit func(n int, name []byte) bool) error {
 	}
 }
 
-// The layout of struct linux_dirent64, getdents64(2).
-const (
-	direntReclen = 16
-	direntName   = 19
-)
-
-// dirents calls visit for the numeric names in buf and reports whether to go
-// on. A record that does not fit ends the buffer: only the kernel writes here.
+// dirents calls visit for the numeric names in buf and reports whether to go on.
 func dirents(buf []byte, visit func(n int, name []byte) bool) bool {
-	for len(buf) > direntName {
-		reclen := int(binary.NativeEndian.Uint16(buf[direntReclen:]))
-		if reclen <= direntName || reclen > len(buf) {
-			return true
+	goOn := true
+	hostfs.Dirents(buf, func(name []byte, _ byte) {
+		if n, length := leadingInt(name); goOn && length > 0 && length == len(name)-1 {
+			goOn = visit(n, name)
 		}
-		name := buf[direntName:reclen]
-		if n, length := leadingInt(name); length > 0 && length < len(name) && name[length] == 0 {
-			if !visit(n, name[:length+1]) {
-				return false
-			}
-		}
-		buf = buf[reclen:]
-	}
-	return true
+	})
+	return goOn
 }
 
 // leadingInt returns the decimal number b begins with and its length, which is

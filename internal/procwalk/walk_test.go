@@ -164,6 +164,7 @@ func TestNotProcfs(t *testing.T) {
 }
 
 func TestDirents(t *testing.T) {
+	const direntReclen, direntName = 16, 19 // struct linux_dirent64
 	rec := func(reclen int, name string) []byte {
 		b := make([]byte, max(reclen, direntName+len(name)+1))
 		b[direntReclen], b[direntReclen+1] = byte(reclen), byte(reclen>>8)

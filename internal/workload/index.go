@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
 // Index knows the names of this node's pods and containers from the names of
@@ -172,17 +174,14 @@ func readNames(rootfs, path string, parse func(string) (string, Workload, bool),
 	failed := func(op, path string, err error) listed {
 		return listed{err: &fs.PathError{Op: op, Path: path, Err: err}}
 	}
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := hostfs.Open(rootfs)
 	if err != nil {
-		return failed("open", rootfs, err)
+		return listed{err: err} // already names the directory
 	}
-	defer func() { _ = unix.Close(root) }()
+	defer func() { _ = root.Close() }()
 	// Either directory may be a link to a larger disk; it is followed as the
-	// host would follow it. openat2(2) is in Linux since 5.6.
-	fd, err := unix.Openat2(root, path, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NONBLOCK,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	// host would follow it.
+	fd, err := root.OpenDir(path, unix.O_RDONLY|unix.O_NONBLOCK)
 	switch {
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
 		return listed{}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,9 +26,10 @@ func TestIndexHungDirectory(t *testing.T) {
 		}
 		w := Workload{PodUID: uid, ContainerID: id}
 		before := x.Named(w)
-		release, started := make(chan struct{}), 0
+		release := make(chan struct{})
+		var started atomic.Int32
 		x.containers.list = func(string, stamp) listed {
-			started++
+			started.Add(1)
 			<-release
 			return listed{by: map[string]Workload{id: {Namespace: "n", Pod: "p", Container: "late", ContainerID: id}}}
 		}
@@ -44,16 +46,16 @@ func TestIndexHungDirectory(t *testing.T) {
 				t.Errorf("call %d: %+v, want %+v", i, got, before)
 			}
 		}
-		if started != 1 {
-			t.Errorf("%d listings were started, want 1", started)
+		if started.Load() != 1 {
+			t.Errorf("%d listings were started, want 1", started.Load())
 		}
 		close(release)
 		synctest.Wait()
 		if err := x.Refresh(); err != nil {
 			t.Error(err)
 		}
-		if got := x.Named(w).Container; got != "late" || started != 2 {
-			t.Errorf("container %q, %d listings", got, started)
+		if got := x.Named(w).Container; got != "late" || started.Load() != 2 {
+			t.Errorf("container %q, %d listings", got, started.Load())
 		}
 	})
 }
