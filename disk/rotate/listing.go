@@ -91,7 +91,7 @@ func readContent(d *logdir.Dir) (*content, error) {
 		names: names, locked: map[string]bool{}, archives: archive.Group(names),
 		matched: map[string][]string{}, settled: map[settledArchive]time.Time{},
 		at: inodeOf(&st), mtime: st.Mtime, ctime: st.Ctime, listed: listed,
-		trusted: localFilesystems[int64(fs.Type)] && listed.Sub(hostfs.Time(st.Ctime)) > coarsestTimestamp,
+		trusted: localFilesystems[int64(fs.Type)] && listed.Sub(hostfs.Time(st.Ctime)) > coarsestTimestamp, //nolint:unconvert // it is an int32 on 32-bit machines
 	}
 	for _, n := range names {
 		if base, ok := strings.CutSuffix(n, logdir.LockSuffix); ok && n[0] == '.' {
