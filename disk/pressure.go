@@ -52,15 +52,19 @@ func assessFilesystem(f filesystem.Filesystem, p filesystem.PressurePolicy) Asse
 		act = max(act, hard+filesystem.AboveEviction)
 		recovered = max(recovered, act+filesystem.AboveEviction)
 	}
+	evicts, full := f.Soon(p.Horizon.D())
+	evictsLater, fullLater := f.Soon(2 * p.Horizon.D()) // bursts move the prediction
 	switch avail := f.AvailPercent(); {
 	case avail < act:
 		return Assessment{Bad, ReasonSpaceLow, fmt.Sprintf("%s has %.1f%% available, wanted %.0f%%", f.Path, avail, act)}
 	case f.InodesFreePercent() < p.InodesPercent:
 		return Assessment{Bad, ReasonInodesLow, fmt.Sprintf("%s has %.1f%% of its inodes free, wanted %.0f%%", f.Path, f.InodesFreePercent(), p.InodesPercent)}
-	case filesystem.Within(f.SecondsToEviction, p.Horizon.D()):
+	case evicts:
 		return Assessment{Bad, ReasonEvictionSoon, fmt.Sprintf("%s has %.1f%% available and the kubelet evicts within %v", f.Path, avail, p.Horizon)}
-	case filesystem.Within(f.SecondsToFull, p.Horizon.D()):
+	case full:
 		return Assessment{Bad, ReasonFullSoon, fmt.Sprintf("%s has %.1f%% available and is full within %v", f.Path, avail, p.Horizon)}
+	case evictsLater || fullLater:
+		return Assessment{Between, ReasonSpace, fmt.Sprintf("%s has %.1f%% available, which lasts for more than %v", f.Path, avail, p.Horizon)}
 	case avail < recovered:
 		return Assessment{Between, ReasonSpace, fmt.Sprintf("%s has %.1f%% available, enough again at %.0f%%", f.Path, avail, recovered)}
 	}

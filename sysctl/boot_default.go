@@ -1,16 +1,10 @@
 package sysctl
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/nodetune/nodetune/internal/kernelmem"
+	"github.com/nodetune/nodetune/internal/meminfo"
 )
 
 // Machine is what the floors are derived from.
@@ -20,40 +14,11 @@ type Machine struct {
 
 // ReadMachine reads <procfs>/meminfo (proc_meminfo(5)).
 func ReadMachine(procfs string) (Machine, error) {
-	f, err := os.Open(filepath.Join(procfs, "meminfo"))
+	n, err := meminfo.Read(procfs, meminfo.Total)
 	if err != nil {
 		return Machine{}, fmt.Errorf("read the size of memory: %w", err)
 	}
-	defer func() { _ = f.Close() }()
-	n, err := parseMemTotal(f)
-	if err != nil {
-		return Machine{}, fmt.Errorf("read the size of memory from %s: %w", f.Name(), err)
-	}
 	return Machine{MemoryBytes: n}, nil
-}
-
-// parseMemTotal returns the line MemTotal in bytes. It is the first line; the
-// 64 KiB bound only keeps a wrong file from being read to its end. Meminfo of
-// procfs does not serve: v0.22 panics on a blank line, and one line that it does
-// not know fails the whole file.
-func parseMemTotal(r io.Reader) (int64, error) {
-	lines := bufio.NewScanner(io.LimitReader(r, 64<<10))
-	for lines.Scan() {
-		rest, ok := strings.CutPrefix(lines.Text(), "MemTotal:")
-		if !ok {
-			continue
-		}
-		kib, ok := strings.CutSuffix(strings.TrimSpace(rest), " kB")
-		n, err := strconv.ParseInt(strings.TrimSpace(kib), 10, 64)
-		if !ok || err != nil || n <= 0 || n > 1<<52 {
-			return 0, fmt.Errorf("MemTotal is %s, want a number of kB", brief(rest))
-		}
-		return n << 10, nil
-	}
-	if err := lines.Err(); err != nil {
-		return 0, err
-	}
-	return 0, errors.New("it has no line MemTotal")
 }
 
 // Costs and clamps of the kernel's own defaults.

@@ -7,36 +7,6 @@ import (
 	"github.com/nodetune/nodetune/internal/kernelmem"
 )
 
-func TestParseMemTotal(t *testing.T) {
-	longLine := strings.Repeat("x", 1<<20) + "\nMemTotal: 1 kB\n"
-	for text, want := range map[string]int64{
-		"MemTotal:       24683520 kB\nMemFree: 1 kB\n": 24683520 << 10,
-		"MemFree:   5 kB\nMemTotal: 1 kB\n":            1 << 10,
-		"":                                             0,
-		"MemTotal: kB\n":                               0,
-		"MemTotal: -5 kB\n":                            0,
-		"MemTotal: 5\n":                                0,
-		"MemTotal: 99999999999999999999 kB\n":          0,
-		"MemTotal: 9223372036854775807 kB\n":           0,
-		longLine:                                       0,
-	} {
-		got, err := parseMemTotal(strings.NewReader(text))
-		if got != want || (err != nil) != (want == 0) {
-			t.Errorf("%.40q: %d, %v, want %d", text, got, err, want)
-		}
-	}
-}
-
-func FuzzParseMemTotal(f *testing.F) {
-	f.Add("MemTotal:       24683520 kB\nMemFree: 1 kB\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		n, err := parseMemTotal(strings.NewReader(text))
-		if (err == nil) != (n > 0) || n%1024 != 0 {
-			t.Fatalf("%q: %d bytes, %v", text, n, err)
-		}
-	})
-}
-
 // The kernel's own numbers were read on Linux 6.18 with this much memory.
 func TestKernelDefault(t *testing.T) {
 	m := Machine{MemoryBytes: 24683520 << 10}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -123,32 +124,53 @@ func RemoveCompressed(d *logdir.Dir, name string, src *os.File, n int64) error {
 	if st, err := src.Stat(); err != nil || !same || st.Size() != n {
 		return errors.Join(err, fmt.Errorf("remove %s: it has changed since it was compressed: %w", name, logdir.ErrInUse))
 	}
-	if err := d.Remove(name); err != nil {
-		return err
-	}
-	return d.Sync()
+	// A crash may bring the name back: then there are both, which the next pass resolves.
+	return d.Remove(name)
 }
 
 // encode writes src compressed to dst and returns the bytes read.
 func encode(ctx context.Context, dst io.Writer, src io.Reader, c Compression) (int64, error) {
-	w, err := encoder(dst, c)
+	w, done, err := encoder(dst, c)
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &Interruptible{Ctx: ctx, Reader: src}, make([]byte, 256<<10))
+	defer done()
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &Interruptible{Ctx: ctx, Reader: src}, *buf)
 	// The end of the stream, and often all of it, is written here: an error of
 	// Close not looked at is an archive cut short.
 	return n, errors.Join(err, w.Close())
 }
 
-func encoder(dst io.Writer, c Compression) (io.WriteCloser, error) {
+// A writer of gzip has 0.8 MB of tables, which cost more than a small log: it is used
+// again for the next.
+var (
+	gzipWriters = sync.Pool{New: func() any {
+		w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+		if err != nil {
+			panic(err) // only for a level that does not exist
+		}
+		return w
+	}}
+	copyBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+)
+
+// encoder returns what compresses to dst, and what to call after it is closed.
+func encoder(dst io.Writer, c Compression) (io.WriteCloser, func(), error) {
 	switch c {
 	case Gzip:
-		return gzip.NewWriterLevel(dst, gzip.BestSpeed)
+		w := gzipWriters.Get().(*gzip.Writer)
+		w.Reset(dst)
+		return w, func() {
+			w.Reset(nil) // dst is not kept
+			gzipWriters.Put(w)
+		}, nil
 	case Zstd:
-		return zstd.NewWriter(dst, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		w, err := zstd.NewWriter(dst, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		return w, func() {}, err
 	}
-	return nil, fmt.Errorf("%q is not a way to compress", c)
+	return nil, nil, fmt.Errorf("%q is not a way to compress", c)
 }
 
 // verify reads back from f what encode must have written for n bytes with the

@@ -124,12 +124,13 @@ func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {
 		InodesFree: inodes + PercentOf(f.Inodes, restAbove),
 		Critical:   f.AvailBytes < critical,
 	}
+	evicts, _ := f.Soon(p.Horizon.D())
 	switch {
 	case f.AvailBytes < low:
 		g.Reason = fmt.Sprintf("%s has %s available, less than %s", f.Path, field.Size(f.AvailBytes), field.Size(low))
 	case f.Inodes > 0 && f.InodesFree < inodes:
 		g.Reason = fmt.Sprintf("%s has %d inodes free, less than %d", f.Path, f.InodesFree, inodes)
-	case Within(f.SecondsToEviction, p.Horizon.D()):
+	case evicts:
 		g.Reason = fmt.Sprintf("the kubelet would evict for %s within %v", f.Path, p.Horizon)
 	case acting && !g.Met(f):
 		g.Reason = fmt.Sprintf("%s has %s available, not yet %s", f.Path, field.Size(f.AvailBytes), field.Size(g.AvailBytes))

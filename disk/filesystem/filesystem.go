@@ -1,5 +1,7 @@
 package filesystem
 
+import "time"
+
 // Role says why a filesystem is watched.
 type Role string
 
@@ -53,6 +55,9 @@ type Filesystem struct {
 	EvictionAvailBytes *uint64  `json:"eviction_avail_bytes,omitempty"`
 	EvictionInodesFree *uint64  `json:"eviction_inodes_free,omitempty"`
 	SecondsToEviction  *float64 `json:"seconds_to_eviction,omitempty"`
+	// ShortWindow says that growth was measured for less than disk.growthWindow: one burst
+	// may be all of it, and nothing is predicted from it.
+	ShortWindow bool `json:"-"`
 }
 
 // AvailPercent is the share of the size that is available, as the kubelet
@@ -73,3 +78,12 @@ func Percent(part, whole uint64) float64 {
 
 // Measured reports whether the figures of f are those of this pass.
 func (f Filesystem) Measured() bool { return f.State == StateOK || f.State == StateReadOnly }
+
+// Soon reports whether the kubelet evicts, or f is full, within horizon at the speed that
+// was measured.
+func (f Filesystem) Soon(horizon time.Duration) (evicts, full bool) {
+	if f.ShortWindow {
+		return false, false
+	}
+	return Within(f.SecondsToEviction, horizon), Within(f.SecondsToFull, horizon)
+}

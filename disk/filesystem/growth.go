@@ -11,10 +11,14 @@ type sample struct {
 	avail uint64
 }
 
+// slowSpan is over how long the mean growth is taken: long enough for several of the
+// bursts that fill a disk, of which a window of two minutes often has none.
+const slowSpan = 10 * time.Minute
+
 // window keeps the samples of the last while.
 type window struct {
-	span    time.Duration
-	samples []sample
+	span    time.Duration // of the median
+	samples []sample      // of slowSpan, or of span where that is longer
 }
 
 // add appends s and forgets what is older than the span. A clock that went
@@ -26,9 +30,18 @@ func (w *window) add(s sample) {
 	w.samples = append(w.samples, s)
 	// One sample from before the span stays, so that a pass slower than the
 	// span still has a difference.
-	for len(w.samples) > 2 && s.at.Sub(w.samples[1].at) >= w.span {
+	for len(w.samples) > 2 && s.at.Sub(w.samples[1].at) >= max(w.span, slowSpan) {
 		w.samples = slices.Delete(w.samples, 0, 1)
 	}
+}
+
+// last returns the samples of the last span, and one from before it.
+func (w *window) last(span time.Duration) []sample {
+	all := w.samples
+	for len(all) > 2 && w.samples[len(w.samples)-1].at.Sub(all[1].at) >= span {
+		all = all[1:]
+	}
+	return all
 }
 
 // growth returns the median speed at which the available bytes shrink, and
@@ -41,16 +54,55 @@ func (w *window) growth() (bytesPerSecond float64, ok bool) {
 	if len(w.samples) < 2 {
 		return 0, false
 	}
-	deltas := make([]float64, len(w.samples)-1)
+	return median(speeds(w.last(w.span))), true
+}
+
+// forecast returns the speed with which the time until the disk is full is computed.
+//
+// While the disk fills steadily that is the median, and at least what the last ten
+// minutes lost from end to end. A disk that fills in bursts has none in most
+// differences, or in half of them, and the median jumps between nothing and the speed of
+// a burst: there it is what the last ten minutes lost.
+func (w *window) forecast() (bytesPerSecond float64, ok bool) {
+	if len(w.samples) < 2 {
+		return 0, false
+	}
+	fast, slow := w.last(w.span), w.last(slowSpan)
+	all := speeds(fast)
+	rate := median(all)
+	steady := all[len(all)/4] >= rate/2
+	long := slow[len(slow)-1].at.Sub(slow[0].at) >= slowSpan/2
+	switch {
+	case steady && long:
+		return max(rate, slope(slow)), true
+	case steady:
+		return rate, true
+	case long:
+		return slope(slow), true
+	}
+	return min(rate, slope(fast)), true
+}
+
+// speeds returns the speeds between neighbours, the lowest first.
+func speeds(all []sample) []float64 {
+	deltas := make([]float64, len(all)-1)
 	for i := range deltas {
-		a, b := w.samples[i], w.samples[i+1]
-		deltas[i] = (float64(a.avail) - float64(b.avail)) / b.at.Sub(a.at).Seconds()
+		deltas[i] = slope(all[i : i+2])
 	}
 	slices.Sort(deltas)
-	if n := len(deltas); n%2 == 0 {
-		return (deltas[n/2-1] + deltas[n/2]) / 2, true
-	}
-	return deltas[len(deltas)/2], true
+	return deltas
+}
+
+// median returns the median of numbers in order.
+func median(all []float64) float64 {
+	n := len(all)
+	return (all[(n-1)/2] + all[n/2]) / 2
+}
+
+// slope returns the speed from the first sample to the last one.
+func slope(all []sample) float64 {
+	a, b := all[0], all[len(all)-1]
+	return (float64(a.avail) - float64(b.avail)) / b.at.Sub(a.at).Seconds()
 }
 
 // secondsUntil returns when avail reaches floor at this speed: 0 where it is
@@ -99,9 +151,11 @@ func (g *GrowthTracker) Update(all []Filesystem, thresholds []map[string]string,
 			continue
 		}
 		f.GrowthBytesPerSecond = &rate
-		f.SecondsToFull = secondsUntil(f.AvailBytes, 0, rate)
+		speed, _ := w.forecast()
+		f.ShortWindow = now.Sub(w.samples[0].at) < w.span
+		f.SecondsToFull = secondsUntil(f.AvailBytes, 0, speed)
 		if f.EvictionAvailBytes != nil {
-			f.SecondsToEviction = secondsUntil(f.AvailBytes, *f.EvictionAvailBytes, rate)
+			f.SecondsToEviction = secondsUntil(f.AvailBytes, *f.EvictionAvailBytes, speed)
 		}
 	}
 }

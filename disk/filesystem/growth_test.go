@@ -13,7 +13,7 @@ import (
 func TestGrowthSurvivesTheSawtooth(t *testing.T) {
 	w := window{span: 2 * time.Minute}
 	avail := 50e9
-	for i := range 30 {
+	for i := range 100 {
 		if i%6 == 5 {
 			avail += 500e6
 		}
@@ -24,8 +24,8 @@ func TestGrowthSurvivesTheSawtooth(t *testing.T) {
 	if !ok || math.Abs(got-10e6) > 1 {
 		t.Errorf("growth %v, want 10e6", got)
 	}
-	if n := len(w.samples); n > 14 {
-		t.Errorf("%d samples kept of a window that holds 13", n)
+	if n := len(w.samples); n > 62 {
+		t.Errorf("%d samples kept of a window that holds 61", n)
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 // LogrotatePaths reports which paths logrotate's configuration on the host names:
 // those are not ours to rotate. Where the host's /etc is not to be seen nothing is
 // known. A directory may have several paths, through links and bind mounts: it is
-// compared by device and inode too.
+// compared by device and inode too, once in the life of what is returned, which is
+// one pass. It is for one goroutine.
 func LogrotatePaths(procfs string, rootfs hostfs.Root) (func(file string) bool, error) {
 	host, done, err := hostfs.WithEtc(procfs, rootfs)
 	if err != nil {
@@ -29,15 +30,20 @@ func LogrotatePaths(procfs string, rootfs hostfs.Root) (func(file string) bool, 
 		return false
 	}
 	dirs := patternDirs(rootfs, stanzas)
+	sameDirs := map[string][]string{} // by directory, its other paths in patterns
 	return func(file string) bool {
 		if named(file) {
 			return true
 		}
-		at, ok := inodeOf(rootfs, path.Dir(file))
-		if !ok {
-			return false
+		in := path.Dir(file)
+		same, known := sameDirs[in]
+		if !known {
+			if at, ok := inodeOf(rootfs, in); ok {
+				same = dirs[at]
+			}
+			sameDirs[in] = same
 		}
-		for _, dir := range dirs[at] {
+		for _, dir := range same {
 			if named(path.Join(dir, path.Base(file))) {
 				return true
 			}

@@ -67,8 +67,12 @@ func copyXattrs(to, from *os.File) error {
 	if err := unix.Fremovexattr(int(to.Fd()), "system.posix_acl_access"); err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
 		return fmt.Errorf("remove the inherited ACL of %s: %w", to.Name(), WithCapability(err, "CAP_FOWNER"))
 	}
-	names := make([]byte, 64<<10) // XATTR_LIST_MAX
+	names := make([]byte, 1<<10)
 	n, err := unix.Flistxattr(int(from.Fd()), names)
+	if errors.Is(err, unix.ERANGE) {
+		names = make([]byte, 64<<10) // XATTR_LIST_MAX
+		n, err = unix.Flistxattr(int(from.Fd()), names)
+	}
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil
 	}
@@ -80,8 +84,12 @@ func copyXattrs(to, from *os.File) error {
 		if !copied(name) {
 			continue
 		}
-		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+		value := make([]byte, 1<<10)
 		n, err := unix.Fgetxattr(int(from.Fd()), name, value)
+		if errors.Is(err, unix.ERANGE) {
+			value = make([]byte, 64<<10) // XATTR_SIZE_MAX
+			n, err = unix.Fgetxattr(int(from.Fd()), name, value)
+		}
 		if errors.Is(err, unix.ENODATA) {
 			continue // removed meanwhile
 		}

@@ -79,8 +79,8 @@ type Reader struct {
 	viaKubelet bool // the kubelet or Docker, for a person who looks
 }
 
-// collects reports whether r can be a log collector.
-func (r *Reader) collects() bool { return !r.viaKubelet && !r.Interactive }
+// Collects reports whether r can be a log collector.
+func (r *Reader) Collects() bool { return !r.viaKubelet && !r.Interactive }
 
 // Unfollowed is a container's live log that no collector has open or watches.
 type Unfollowed struct {

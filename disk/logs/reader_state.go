@@ -157,7 +157,7 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 	for key, r := range rows {
 		// A process that has a log open for a moment, to look for something, is no
 		// collector: that one watches it, or has it open at the next look.
-		if r.Log.Pod != "" && r.collects() && (r.Watched || f.positions[key] != nil) {
+		if r.Log.Pod != "" && r.Collects() && (r.Watched || f.positions[key] != nil) {
 			f.collected.see(now)
 		}
 		if r.OffsetBytes != nil {
@@ -228,7 +228,7 @@ func (f *ReaderTracker) measure(key position, r *Reader, atime time.Time, only b
 		p.unread, p.read = now, atime
 		since = now
 	}
-	if !since.IsZero() && now.Sub(since) >= policy.StalledAfter.D() && r.collects() {
+	if !since.IsZero() && now.Sub(since) >= policy.StalledAfter.D() && r.Collects() {
 		r.StalledSince = &since
 	}
 	r.PredictedLossBytes = predictedLoss(r.LagBytes, p.speed, policy.RotateWait.D())

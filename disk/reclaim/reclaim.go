@@ -90,10 +90,13 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 		out.Steps = planned(steps, goal.AvailBytes-min(goal.AvailBytes, before.AvailBytes))
 		return out, nil
 	}
-	files, bytes, rotated := 0, uint64(0), false
+	files, bytes, rotated, compressing := 0, uint64(0), false, false
 	for _, s := range steps {
 		if ctx.Err() != nil || out.Met {
 			break
+		}
+		if compressing && s.Class != ClassRotated && !goal.Critical {
+			break // what it frees shows in a later pass: until then nothing of more value goes
 		}
 		if !s.Allowed {
 			continue
@@ -105,6 +108,16 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 		if s.Class == ClassJournal && !rotated {
 			rotated = true
 			_ = r.rotateJournal(ctx) // without it there is less to remove
+		}
+		if s.Class == ClassRotated && r.FailedToCompress(s.Path) {
+			out.Skipped++
+			continue
+		}
+		if s.Class == ClassRotated && r.Compress(s.Path, archive.Gzip, s.Frees) {
+			compressing = true
+			files++
+			bytes += s.Frees
+			continue
 		}
 		act := r.execute(ctx, s, now)
 		if errors.Is(act.Err, logdir.ErrInUse) || errors.Is(act.Err, unix.ENOENT) {

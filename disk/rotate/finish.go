@@ -22,6 +22,17 @@ type Finished struct {
 	Removed    []Archive // beyond the number or age that is kept, with what that freed
 	Repaired   []string  // left behind by a run that was killed
 	Waiting    int       // a process writes or reads them, or did a moment ago
+
+	written    []writtenArchive // by a process that is to be asked to reopen
+	toCompress []compression    // beside the pass
+	unused     unusedArchive    // the last one that had nothing due and no opener
+}
+
+// unusedArchive is an archive that no process has open, and for which nothing is due
+// until a time, or ever.
+type unusedArchive struct {
+	name  string
+	until time.Time
 }
 
 // Archive is an archive that something was done to.
@@ -38,15 +49,54 @@ type Archive struct {
 // to wait waits for the next call. One archive that fails does not stop the
 // others.
 func (r *Rotator) FinishRotation(ctx context.Context, file string, how Options, now time.Time) (Finished, error) {
-	in, err := listDir(r.Host, path.Dir(file))
-	if err != nil {
-		return Finished{}, err
-	}
-	defer in.dir.Close()
-	return r.finishRotation(ctx, in, path.Base(file), how, now)
+	got := r.FinishAll(ctx, []Log{{file, how}}, now)[0]
+	return got.Finished, got.Err
 }
 
-func (r *Rotator) finishRotation(ctx context.Context, in *listing, base string, how Options, now time.Time) (Finished, error) {
+// FinishedLog is the result of finishing the rotations of one log.
+type FinishedLog struct {
+	Finished
+	Err error
+}
+
+// FinishAll finishes the rotations of logs as FinishRotation does. The writers that still
+// have an archive open are looked up and asked together.
+func (r *Rotator) FinishAll(ctx context.Context, logs []Log, now time.Time) []FinishedLog {
+	dirs := listings{map[string]*listing{}, r.remembered}
+	defer dirs.close()
+	return r.finishAll(ctx, dirs, logs, now)
+}
+
+func (r *Rotator) finishAll(ctx context.Context, dirs listings, logs []Log, now time.Time) []FinishedLog {
+	all := make([]FinishedLog, len(logs))
+	var written []writtenArchive
+	var jobs []compression
+	for i, l := range logs {
+		x := &all[i]
+		if x.Err = ctx.Err(); x.Err != nil {
+			continue
+		}
+		in, err := dirs.list(r.Host, path.Dir(l.Path))
+		if err == nil {
+			x.Finished, err = r.finishArchives(ctx, in, path.Base(l.Path), l.Options, now)
+		}
+		x.Err = err
+		for _, a := range x.written {
+			a.log = i
+			written = append(written, a)
+		}
+		jobs = append(jobs, x.toCompress...)
+	}
+	r.beside.add(r.Host, jobs)
+	for i, err := range r.requestReopenAll(ctx, written, now) {
+		x := &all[written[i].log]
+		x.Err = errors.Join(x.Err, err)
+	}
+	return all
+}
+
+// finishArchives is FinishRotation but for the requests to reopen.
+func (r *Rotator) finishArchives(ctx context.Context, in *listing, base string, how Options, now time.Time) (Finished, error) {
 	var s Finished
 	d := in.dir
 	if in.locked[base] {
@@ -60,7 +110,24 @@ func (r *Rotator) finishRotation(ctx context.Context, in *listing, base string, 
 		if ctx.Err() != nil {
 			break
 		}
-		if err := r.FinishArchive(ctx, d, base, &all[i], how, now, &s); err != nil && !errors.Is(err, logdir.ErrInUse) {
+		a := &all[i]
+		if !a.Plain && a.Copy == "" && len(a.Parts) == 0 {
+			continue // compressed: nothing is left to finish
+		}
+		key := settledArchive{a.Name, how.Compress, how.Grace}
+		until, ok := in.settled[key]
+		switch {
+		case ok && until.IsZero():
+			continue
+		case ok && now.Before(until), r.beside.has(path.Join(d.Path, a.Name)):
+			s.Waiting++
+			continue
+		}
+		err := r.FinishArchive(ctx, d, base, a, how, now, &s)
+		if s.unused.name == a.Name {
+			in.settled[key] = s.unused.until
+		}
+		if err != nil && !errors.Is(err, logdir.ErrInUse) {
 			errs = append(errs, err)
 		}
 	}
@@ -101,20 +168,14 @@ func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string,
 	if err != nil {
 		return fmt.Errorf("probe %s: %w", path.Join(d.Path, a.Name), err)
 	}
-	at := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
+	at := inodeOf(&st)
 	if idle == logdir.UsedByWriter {
 		s.Waiting++
 		if how.Reopen.IsZero() {
 			return logdir.ErrInUse
 		}
-		if err := recreateLog(d, base, a.Name, f); err != nil {
-			return err
-		}
-		openers, err := r.Host.Openers(ctx, base, at)
-		if err == nil {
-			err = r.requestReopen(how, at, openers[at], now)
-		}
-		return err
+		s.written = append(s.written, writtenArchive{dir: d.Path, base: base, name: a.Name, at: at, how: how})
+		return recreateLog(d, base, a.Name, f)
 	}
 	delete(r.asked, at)
 	switch {
@@ -135,9 +196,15 @@ func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string,
 	case a.Compression != archive.None: // killed before the archive was removed, or before it was compressed in full
 		return resolveDuplicate(d, a, f, int64(st.Size), repaired)
 	case how.Compress == archive.None:
+		s.unused = unusedArchive{name: a.Name}
 		return nil
 	case now.Sub(hostfs.Time(st.Mtime)) < how.Grace:
 		s.Waiting++
+		s.unused = unusedArchive{a.Name, hostfs.Time(st.Mtime).Add(how.Grace)}
+		return logdir.ErrInUse
+	case r.beside != nil:
+		s.Waiting++
+		s.toCompress = append(s.toCompress, compression{d.Path, a.Name, how.Compress, st.Size, base})
 		return logdir.ErrInUse
 	}
 	_ = f.Close() // a second descriptor of ours would hold it
@@ -216,6 +283,9 @@ func resolveDuplicate(d *logdir.Dir, a *archive.Archived, f *os.File, size int64
 // oldest first. The last one always stays, and so does what is unread, unless the
 // disk is short and nothing else is left to remove.
 func Expired(all []archive.Archived, how Options, now time.Time) []archive.Archived {
+	if how.KeepSize == 0 && (how.Archives == 0 || len(all) <= how.Archives) && (how.KeepFor == 0 || len(all) == 0 || now.Sub(all[0].At) <= how.KeepFor) {
+		return nil // the usual case, of each log in each pass
+	}
 	var whole []archive.Archived
 	bytes := uint64(0)
 	for _, a := range all {

@@ -99,24 +99,25 @@ func lockAndName(d *logdir.Dir, live *os.File, base string, now time.Time) (arch
 	if release, err = d.LockLog(base); err != nil {
 		return "", nil, err
 	}
-	if archiveName, err = nextName(d, live, base, now); err != nil {
+	names, err := d.Names()
+	if err == nil {
+		archiveName, err = nextName(d, live, base, archive.List(base, names), now)
+	}
+	if err != nil {
 		release()
 		return "", nil, err
 	}
 	return archiveName, release, nil
 }
 
-func nextName(d *logdir.Dir, live *os.File, base string, now time.Time) (archiveName string, err error) {
+// nextName returns the name of the next archive of a log that is locked. all are its
+// archives.
+func nextName(d *logdir.Dir, live *os.File, base string, all []archive.Archived, now time.Time) (archiveName string, err error) {
 	if same, err := d.IsFile(base, live); err != nil {
 		return "", err
 	} else if !same {
 		return "", fmt.Errorf("%s was rotated by another nodetune: %w", path.Join(d.Path, base), logdir.ErrInUse)
 	}
-	names, err := d.Names()
-	if err != nil {
-		return "", err
-	}
-	all := archive.List(base, names)
 	for _, a := range all {
 		if a.Copy == "" {
 			continue

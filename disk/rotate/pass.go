@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/nodetune/nodetune/disk/archive"
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/hostfs"
@@ -20,20 +17,18 @@ import (
 // log they name: compressing lasts, and no log that grows waits for it. With
 // pressed a reader that is behind is not waited for.
 func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now time.Time) []logdir.Action {
+	acts := r.beside.take()
+	r.forget(now)
 	if len(rotations) == 0 {
-		return nil
+		return acts
 	}
-	var acts []logdir.Action
 	managed, err := r.Logrotate()
 	if err != nil {
-		return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: "/etc"}.WithError(err)}
+		return append(acts, logdir.Action{Verb: logdir.ActionRotate, Path: "/etc"}.WithError(err))
 	}
-	type log struct {
-		path string
-		how  Options
-	}
-	var logs []log
-	dirs := listings{}
+	var logs []Log
+	var due []dueLog
+	dirs := listings{map[string]*listing{}, r.remembered}
 	defer dirs.close()
 	for _, rule := range rotations {
 		for _, pattern := range rule.Paths {
@@ -52,39 +47,52 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 				}
 				how := rule.Options()
 				how.Force = pressed
-				logs = append(logs, log{f.path, how})
+				l := Log{f.path, how}
+				logs = append(logs, l)
 				if why := rule.due(f.size, f.last, now, pressed); why != "" {
-					acts = append(acts, r.rotateDue(ctx, f, how, why, now)...)
-					dirs.forget(path.Dir(f.path)) // it has another archive
+					due = append(due, dueLog{l, f.size, why})
 				}
 			}
 		}
 	}
-	for _, l := range logs {
-		if ctx.Err() != nil {
-			break
-		}
-		var s Finished
-		in, err := dirs.list(r.Host, path.Dir(l.path))
-		if err == nil {
-			s, err = r.finishRotation(ctx, in, path.Base(l.path), l.how, now)
-		}
-		acts = append(acts, s.Actions(l.path)...)
-		if err != nil {
-			acts = append(acts, logdir.Action{Verb: logdir.ActionRepair, Path: l.path}.WithError(err))
+	acts = append(acts, r.rotateDue(ctx, due, now)...)
+	for _, x := range due {
+		dirs.forget(path.Dir(x.Path)) // it may have another archive
+	}
+	for i, got := range r.finishAll(ctx, dirs, logs, now) {
+		acts = append(acts, got.Actions(logs[i].Path)...)
+		if got.Err != nil && ctx.Err() == nil {
+			acts = append(acts, logdir.Action{Verb: logdir.ActionRepair, Path: logs[i].Path}.WithError(got.Err))
 		}
 	}
 	return acts
 }
 
-func (r *Rotator) rotateDue(ctx context.Context, f hostLog, how Options, why string, now time.Time) []logdir.Action {
-	a := logdir.Action{Verb: logdir.ActionRotate, Path: f.path, Bytes: f.size, Reason: why}
-	how.Asked = func(process string) { a.Asked = process }
-	var err error
-	if a.Archive, err = r.Rotate(ctx, f.path, how, now); a.Archive == "" && err == nil {
-		return nil // it has become empty meanwhile
+// dueLog is a log that is to be rotated now.
+type dueLog struct {
+	Log
+	size uint64
+	why  string
+}
+
+func (r *Rotator) rotateDue(ctx context.Context, due []dueLog, now time.Time) []logdir.Action {
+	all := make([]logdir.Action, len(due))
+	logs := make([]Log, len(due))
+	for i, x := range due {
+		a := &all[i]
+		*a = logdir.Action{Verb: logdir.ActionRotate, Path: x.Path, Bytes: x.size, Reason: x.why}
+		logs[i] = x.Log
+		logs[i].Options.Asked = func(process string) { a.Asked = process }
 	}
-	return []logdir.Action{a.WithError(err)}
+	var acts []logdir.Action
+	for i, rotated := range r.RotateAll(ctx, logs, now) {
+		if rotated.Archive == "" && rotated.Err == nil {
+			continue // it has become empty meanwhile
+		}
+		all[i].Archive = rotated.Archive
+		acts = append(acts, all[i].WithError(rotated.Err))
+	}
+	return acts
 }
 
 // hostLog is a log that a pattern matches.
@@ -101,100 +109,23 @@ func (r *Rotator) match(dirs listings, pattern string) ([]hostLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := in.dir
-	var all []hostLog
-	for _, n := range append(slices.Clone(in.names), missing(in.names)...) {
-		if ok, err := path.Match(path.Base(pattern), n); !ok || err != nil || n[0] == '.' && path.Base(pattern)[0] != '.' {
-			continue
-		}
-		if _, old := archive.ParseName([]byte(n)); old {
-			continue
-		}
+	names := in.logs(path.Base(pattern))
+	all := make([]hostLog, 0, len(names))
+	for _, n := range names {
 		var st unix.Statx_t
-		if err := hostfs.Statx(d.FD, []byte(n+"\x00"), &st); errors.Is(err, unix.ENOENT) {
-			all = append(all, hostLog{path: path.Join(d.Path, n)})
+		if err := hostfs.Statx(in.dir.FD, []byte(n+"\x00"), &st); errors.Is(err, unix.ENOENT) {
+			all = append(all, hostLog{path: path.Join(in.dir.Path, n)})
 			continue
 		} else if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			continue
 		}
-		c := hostLog{path: path.Join(d.Path, n), size: st.Size, last: hostfs.Time(hostfs.Born(&st))}
+		c := hostLog{path: path.Join(in.dir.Path, n), size: st.Size, last: hostfs.Time(hostfs.Born(&st))}
 		if old := in.archives[n]; len(old) > 0 {
 			c.last = old[len(old)-1].At
 		}
 		all = append(all, c)
 	}
 	return all, nil
-}
-
-// listing is an open directory, listed once for all of its logs.
-type listing struct {
-	dir      *logdir.Dir
-	names    []string
-	locked   map[string]bool // the logs with a lock file
-	archives map[string][]archive.Archived
-}
-
-func listDir(host *logdir.Host, dir string) (*listing, error) {
-	d, err := host.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	names, err := d.Names()
-	if err != nil {
-		d.Close()
-		return nil, err
-	}
-	in := &listing{dir: d, names: names, locked: map[string]bool{}, archives: archive.Group(names)}
-	for _, n := range names {
-		if base, ok := strings.CutSuffix(n, logdir.LockSuffix); ok && n[0] == '.' {
-			in.locked[base[1:]] = true
-		}
-	}
-	return in, nil
-}
-
-// listings are the directories of one pass, by path.
-type listings map[string]*listing
-
-func (l listings) list(host *logdir.Host, dir string) (*listing, error) {
-	if in := l[dir]; in != nil {
-		return in, nil
-	}
-	in, err := listDir(host, dir)
-	if err == nil {
-		l[dir] = in
-	}
-	return in, err
-}
-
-func (l listings) forget(dir string) {
-	if in := l[dir]; in != nil {
-		in.dir.Close()
-		delete(l, dir)
-	}
-}
-
-func (l listings) close() {
-	for _, in := range l {
-		in.dir.Close()
-	}
-}
-
-// missing returns the logs of which names has archives of ours only.
-func missing(names []string) []string {
-	there := make(map[string]bool, len(names))
-	for _, n := range names {
-		there[n] = true
-	}
-	var gone []string
-	for _, n := range names {
-		base, old := archive.ParseName([]byte(n))
-		if b := string(base); old && b != "" && !there[b] && len(archive.List(b, []string{n})) > 0 {
-			there[b] = true
-			gone = append(gone, b)
-		}
-	}
-	return gone
 }
 
 // Actions returns what was done to the archives of the log file, one action each.

@@ -55,44 +55,58 @@ func (r Reopen) check(w *procwalk.Walker, procfs string, writers []logdir.Opener
 			return err
 		}
 	}
-	_, err = r.send(w, procfs, writers, 0) // kill(2): 0 only looks whether it may be sent
+	_, err = r.send(w, procfs, writers, 0, signalled{}) // kill(2): 0 only looks whether it may be sent
 	return err
 }
 
 // request sends the signal to those of the writers that r names, and returns who got
 // it. That they are of the unit their cgroup says, in which systemd has put them
 // and out of which no user gets; that they are still those, the pidfd.
-func (r Reopen) request(w *procwalk.Walker, procfs string, writers []logdir.Opener) (asked string, err error) {
+func (r Reopen) request(w *procwalk.Walker, procfs string, writers []logdir.Opener, sent signalled) (asked string, err error) {
 	sig, err := r.signal()
 	if err != nil {
 		return "", err
 	}
-	all, err := r.send(w, procfs, writers, sig)
+	all, err := r.send(w, procfs, writers, sig, sent)
 	return unix.SignalName(sig) + " to " + listWriters(all), err
+}
+
+// signalled are the processes that got a signal, with the error: a daemon that writes
+// several logs gets one for all of them.
+type signalled map[signalTarget]error
+
+type signalTarget struct {
+	pid   int
+	start uint64
+	sig   unix.Signal
 }
 
 // send signals those of the writers that r names and returns who they were, at
 // least one, or an error. A child that has ended meanwhile writes no more.
-func (r Reopen) send(w *procwalk.Walker, procfs string, writers []logdir.Opener, sig unix.Signal) (sent []logdir.Opener, err error) {
+func (r Reopen) send(w *procwalk.Walker, procfs string, writers []logdir.Opener, sig unix.Signal, sent signalled) (all []logdir.Opener, err error) {
 	for _, o := range r.targets(procfs, writers) {
-		e := error(nil)
-		if sig != 0 {
-			e = checkCaught(procfs, o, sig)
-		}
-		if e == nil {
-			e = signalProcess(w, o, sig)
+		to := signalTarget{o.PID, o.Start, sig}
+		e, ok := sent[to]
+		if !ok {
+			if sig != 0 {
+				e = checkCaught(procfs, o, sig)
+			}
+			if e == nil {
+				e = signalProcess(w, o, sig)
+			}
+			sent[to] = e
 		}
 		switch {
 		case e == nil:
-			sent = append(sent, o)
+			all = append(all, o)
 		case !errors.Is(e, unix.ESRCH) && !errors.Is(e, unix.ENOENT):
 			err = errors.Join(err, e)
 		}
 	}
-	if len(sent) == 0 && err == nil {
+	if len(all) == 0 && err == nil {
 		err = fmt.Errorf("none of its writers (%s) is %s", openerNames(writers), r)
 	}
-	return sent, err
+	return all, err
 }
 
 // targets returns those of the writers that r names, and of a parent and its

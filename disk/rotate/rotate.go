@@ -1,20 +1,15 @@
 package rotate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path"
-	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/disk/archive"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/hostfs"
-	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // Options says how a log is rotated and what becomes of its archives.
@@ -38,8 +33,12 @@ type Options struct {
 
 // Rotator rotates the logs of one host. It is for one goroutine.
 type Rotator struct {
-	Host  *logdir.Host
-	asked map[hostfs.Inode]time.Time // when the writer of an archive was last asked to reopen
+	Host *logdir.Host
+
+	asked      map[hostfs.Inode]reopening // archives whose writer was asked to reopen
+	gaveBack   map[string]time.Time       // logs whose writer did not
+	remembered map[string]*content        // of the directories of the last Pass
+	beside     *compressor                // nil: archives are compressed in the pass
 }
 
 // New returns a Rotator of the host whose root directory and procfs are
@@ -55,11 +54,18 @@ func New(procfs, rootfs string, logPaths []string) (*Rotator, error) {
 // NewOn returns a Rotator of a host that is open. Closing either closes
 // both.
 func NewOn(host *logdir.Host) *Rotator {
-	return &Rotator{Host: host, asked: map[hostfs.Inode]time.Time{}}
+	return &Rotator{Host: host, asked: map[hostfs.Inode]reopening{}, gaveBack: map[string]time.Time{}, remembered: map[string]*content{}}
 }
 
-// Close gives the descriptors back.
-func (r *Rotator) Close() error { return r.Host.Close() }
+// CompressBeside makes passes compress archives beside them, one at a time: a large
+// one delays no rotation. The next Pass returns what was compressed.
+func (r *Rotator) CompressBeside() { r.beside = newCompressor() }
+
+// Close ends what is compressed beside the passes, and gives the descriptors back.
+func (r *Rotator) Close() error {
+	r.beside.close()
+	return r.Host.Close()
+}
 
 // ReaderLagError is returned by Rotate for a log that a reader is far behind in: many
 // collectors leave a rotated file some seconds later, whatever is unread.
@@ -75,86 +81,6 @@ func (b *ReaderLagError) Error() string {
 	}
 	return fmt.Sprintf("%s: its reader %s[%d] has %d bytes to go; wait for it, or rotate all the same with force",
 		b.Path, b.Reader.Comm, b.Reader.PID, b.LagBytes)
-}
-
-// Rotate gives the log at the path file of the host a new, empty file and
-// returns the path of the archive that has its lines. An empty log is left
-// alone, and the archive is "".
-//
-// The path is never missing: the new file is made under the archive's name,
-// with owner, mode, ACL and label of the old one, and the two exchange their
-// names. A crash before that leaves an empty archive; after it, the next
-// Settle asks the writer to reopen.
-func (r *Rotator) Rotate(ctx context.Context, file string, how Options, now time.Time) (string, error) {
-	d, err := r.Host.Open(path.Dir(file))
-	if err != nil {
-		return "", err
-	}
-	defer d.Close()
-	if _, ok := workload.ParseLogPath(file); ok {
-		return "", logdir.Skipf("%s is a container's log: the kubelet and its runtime rotate it", file)
-	}
-	base := path.Base(file)
-	live, st, err := d.OpenFile(base, unix.O_RDONLY)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = live.Close() }()
-	if st.Size == 0 {
-		return "", nil
-	}
-	at := hostfs.Inode{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
-	openers, err := r.Host.Openers(ctx, base, at)
-	if err != nil {
-		return "", err
-	}
-	o, behind := logdir.Behind(openers[at], &st, logdir.ReadMargin)
-	if behind && !how.Force {
-		return "", &ReaderLagError{Path: file, Reader: o, LagBytes: st.Size - o.OffsetBytes}
-	}
-	idle, err := logdir.Probe(int(live.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("probe %s: %w", file, err)
-	}
-	if idle != logdir.Unused && len(openers[at]) == 0 && (idle == logdir.UsedByWriter || !how.Force) {
-		return "", logdir.Skipf("%s is %s by %s: nodetune does not know whether it may rotate it", file, idle, openerNames(nil))
-	}
-	if how.InPlace {
-		archiveName, err := rotateInPlace(ctx, d, base, openers[at], now)
-		if err != nil {
-			return "", err
-		}
-		return path.Join(d.Path, archiveName), nil
-	}
-	if idle == logdir.UsedByWriter {
-		switch {
-		case how.Reopen.IsZero():
-			return "", logdir.Skipf("%s is written by %s: name the unit or the process that is to reopen it, or rotate it in place", file, openerNames(openers[at]))
-		case !r.Host.Walker.InHostPIDNamespace():
-			return "", logdir.Skipf("%s is written by %s, which cannot be asked to reopen it: the pids here are those of another pid namespace; run with hostPID", file, openerNames(openers[at]))
-		}
-		if err := how.Reopen.check(r.Host.Walker, r.Host.Procfs, openers[at]); err != nil {
-			return "", fmt.Errorf("%s stays as it is: %w", file, err)
-		}
-	}
-	archiveName, release, err := lockAndName(d, live, base, now)
-	if err != nil {
-		return "", err
-	}
-	defer release()
-	waitIdle(live)
-	if err := ReplaceLog(d, live, base, archiveName); err != nil {
-		return "", err
-	}
-	if behind { // until it is read, only the class unread may take it
-		archive.SetUnread(live, true)
-	}
-	if idle == logdir.UsedByWriter {
-		if err := r.requestReopen(how, at, openers[at], now); err != nil {
-			return path.Join(d.Path, archiveName), err
-		}
-	}
-	return path.Join(d.Path, archiveName), nil
 }
 
 // waitIdle waits for a moment in which nothing is written, and not long for it.
@@ -215,25 +141,5 @@ func ReplaceLog(d *logdir.Dir, live *os.File, base, archiveName string) error {
 	}
 	// Nothing is synced: a crash brings back the old names or the new ones, and
 	// both are whole. An fsync here would wait for what the writers have written.
-	return err
-}
-
-// ReopenInterval is how long a writer may take to reopen before it is asked again.
-const ReopenInterval = 10 * time.Second
-
-func (r *Rotator) requestReopen(how Options, at hostfs.Inode, openers []logdir.Opener, now time.Time) error {
-	if last, ok := r.asked[at]; ok && now.Sub(last) < ReopenInterval && !now.Before(last) {
-		return nil
-	}
-	if !slices.ContainsFunc(openers, func(o logdir.Opener) bool { return o.Writes }) {
-		return nil // it has reopened since the lease was asked, or cannot be seen: the next call looks again
-	}
-	asked, err := how.Reopen.request(r.Host.Walker, r.Host.Procfs, openers)
-	if err == nil {
-		r.asked[at] = now
-		if how.Asked != nil {
-			how.Asked(asked)
-		}
-	}
 	return err
 }

@@ -2,12 +2,12 @@ package procscan
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/meminfo"
 )
 
 // limitFiles are kept open: they are to be readable when the node has no
@@ -36,7 +36,7 @@ func openLimits(procfs string) *limitFiles {
 		fileMax:     open("file-max"),
 		nrOpen:      open("nr_open"),
 		fileNr:      open("file-nr"),
-		memoryBytes: meminfo(procfs, "MemTotal:"),
+		memoryBytes: memoryBytes(procfs),
 	}
 }
 
@@ -73,19 +73,8 @@ func (f *limitFiles) first(file *os.File) inotify.Limit {
 	return inotify.Limit(v)
 }
 
-// meminfo returns a line of proc_meminfo(5) in bytes, 0 where it is not there.
-func meminfo(procfs, line string) int64 {
-	b, err := os.ReadFile(filepath.Join(procfs, "meminfo"))
-	if err != nil {
-		return 0
-	}
-	for l := range bytes.Lines(b) {
-		if rest, ok := bytes.CutPrefix(l, []byte(line)); ok {
-			var kib int64
-			if _, err := fmt.Sscanf(string(rest), "%d kB", &kib); err == nil && kib < 1<<53 {
-				return kib << 10
-			}
-		}
-	}
-	return 0
+// memoryBytes returns the size of memory, 0 where it is not known.
+func memoryBytes(procfs string) int64 {
+	n, _ := meminfo.Read(procfs, meminfo.Total)
+	return n
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/nodetune/nodetune/internal/meminfo"
 )
 
 // marks counts the kernel's inotify marks, of which every watch has one, in
@@ -72,19 +74,8 @@ func (m memory) free() int64 {
 
 // available is MemAvailable of proc_meminfo(5), 0 where it is not known.
 func (m memory) available() int64 {
-	b, err := os.ReadFile(filepath.Join(m.procfs, "meminfo"))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if kib, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")), 10, 53)
-			if err == nil && n > 0 {
-				return n << 10
-			}
-		}
-	}
-	return 0
+	n, _ := meminfo.Read(m.procfs, meminfo.Available)
+	return n
 }
 
 // freeInHierarchy returns the least that a cgroup and those above it leave free. Page

@@ -137,3 +137,28 @@ func TestNewForm(t *testing.T) {
 		}
 	}
 }
+
+// What the configuration names is found like what the table names, and is bounded.
+func TestFormsOfRules(t *testing.T) {
+	forms, errs := Forms([]Rule{
+		{Program: "acme", Limit: "watches", Contains: []string{"Observer table", "FULL"}},
+		{Program: "acme", Limit: "instances", Contains: []string{"cannot observe"}},
+	})
+	if len(forms) != 2 || errs != nil {
+		t.Fatalf("%v, %v", forms, errs)
+	}
+	for text, want := range map[string]unix.Errno{
+		"E: observer TABLE is full\n":          unix.ENOSPC,
+		"E: Cannot observe /etc\n":             unix.EMFILE,
+		"E: the table of observers\n":          0,
+		"observer table\nfull\n":               0,
+		`{"log":"cannot observe /etc"}` + "\n": 0,
+	} {
+		if got := Errno([]byte(text), forms...); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+	if _, errs := Forms(make([]Rule, maxRules+1)); len(errs) != 1 {
+		t.Errorf("%d rules: %v", maxRules+1, errs)
+	}
+}

@@ -1,30 +1,31 @@
 package metrics
 
 import (
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/nodetune/nodetune/disk/ledger"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // DiskActions counts what was done to log files.
 type DiskActions struct {
-	acts, bytes, unread *prometheus.CounterVec
+	acts, bytes, unread, read *prometheus.CounterVec
 
 	mu        sync.Mutex
-	workloads map[workload.Workload]bool // with a series of unread
+	lost      workloadSeries
+	readers   workloadSeries
+	reclaimed map[string]bool // paths whose loss was counted as reclaim
 }
-
-// maxUnreadSeries bounds the workloads with a series of their own; the rest share one
-// without labels.
-const maxUnreadSeries = 100
 
 // NewDiskActions returns counters at zero.
 func NewDiskActions() *DiskActions {
 	c := &DiskActions{
-		workloads: map[workload.Workload]bool{},
+		reclaimed: map[string]bool{},
 		acts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_disk_acts_total",
 			Help: "What was done to log files, by act and result: done, refused (not a file to act upon) or error.",
@@ -35,10 +36,23 @@ func NewDiskActions() *DiskActions {
 		}, []string{"act"}),
 		unread: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_disk_unread_lost_bytes_total",
-			Help: "Bytes that were removed before a reader had them, when nothing else was left, by the workload that wrote them. For logs of no container, and beyond 100 workloads, the labels are empty.",
+			Help: "Bytes of logs that were gone before a collector had read them, by the workload that wrote them and by cause: rotation, reclaim, eviction, truncation, deleted, or unknown where no reader's position is known. Logs of no container have empty labels; beyond 100 workloads the namespace is other.",
+		}, []string{"namespace", "pod", "container", "cause"}),
+		read: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "nodetune_log_read_bytes_total",
+			Help: "Bytes of containers' logs that the furthest collector of each file has read, by the workload that wrote them; beyond 100 workloads the namespace is other.",
 		}, []string{"namespace", "pod", "container"}),
 	}
-	c.unread.WithLabelValues("", "", "")
+	for _, cause := range ledger.Causes {
+		c.unread.WithLabelValues("", "", "", string(cause))
+	}
+	c.read.WithLabelValues("", "", "")
+	c.lost.remove = func(w workload.Workload) {
+		for _, cause := range ledger.Causes {
+			c.unread.DeleteLabelValues(w.Namespace, w.Pod, w.Container, string(cause))
+		}
+	}
+	c.readers.remove = func(w workload.Workload) { c.read.DeleteLabelValues(w.Namespace, w.Pod, w.Container) }
 	// An increase from nothing to 1 is none for Prometheus.
 	for _, act := range []string{logdir.ActionRotate, logdir.ActionCompress, logdir.ActionRemove, logdir.ActionRepair, logdir.ActionPunch} {
 		c.acts.WithLabelValues(act, "done")
@@ -49,18 +63,42 @@ func NewDiskActions() *DiskActions {
 	return c
 }
 
-// countUnread adds what was removed of the log or archive at path before it was read.
-func (c *DiskActions) countUnread(path string, bytes uint64) {
+// maxReclaimed bounds the paths that are remembered.
+const maxReclaimed = 10_000
+
+// countReclaimed adds what nodetune removed of the log or archive at path before it was
+// read.
+func (c *DiskActions) countReclaimed(path string, bytes uint64) {
 	l, _ := workload.ParseLogPath(path)
-	w := workload.Workload{Namespace: l.Namespace, Pod: l.Pod, Container: l.Container}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.workloads[w] && len(c.workloads) >= maxUnreadSeries {
-		w = workload.Workload{}
-	} else {
-		c.workloads[w] = true
+	if len(c.reclaimed) >= maxReclaimed {
+		clear(c.reclaimed)
 	}
-	c.unread.WithLabelValues(w.Namespace, w.Pod, w.Container).Add(float64(bytes))
+	c.reclaimed[strings.TrimSuffix(path, ".gz")] = true
+	c.addLost(l.Workload, ledger.CauseReclaim, bytes, time.Now())
+}
+
+func (c *DiskActions) addLost(w workload.Workload, cause ledger.Cause, bytes uint64, now time.Time) {
+	w = c.lost.of(w, now)
+	c.unread.WithLabelValues(w.Namespace, w.Pod, w.Container, string(cause)).Add(float64(bytes))
+}
+
+// CountLedger adds what a ledger saw. What nodetune removed itself is counted already.
+func (c *DiskActions) CountLedger(e ledger.Entries, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range e.Losses {
+		if c.reclaimed[x.Path] {
+			delete(c.reclaimed, x.Path)
+			continue
+		}
+		c.addLost(x.Workload, x.Cause, x.Bytes, now)
+	}
+	for w, n := range e.Read {
+		w = c.readers.of(w, now)
+		c.read.WithLabelValues(w.Namespace, w.Pod, w.Container).Add(float64(n))
+	}
 }
 
 // Count adds one act.
@@ -74,7 +112,7 @@ func (c *DiskActions) Count(a logdir.Action) {
 	default:
 		c.bytes.WithLabelValues(a.Verb).Add(float64(a.Bytes))
 		if a.Unread > 0 {
-			c.countUnread(a.Path, a.Unread)
+			c.countReclaimed(a.Path, a.Unread)
 		}
 	}
 	c.acts.WithLabelValues(a.Verb, result).Inc()
@@ -85,6 +123,7 @@ func (c *DiskActions) Describe(ch chan<- *prometheus.Desc) {
 	c.acts.Describe(ch)
 	c.bytes.Describe(ch)
 	c.unread.Describe(ch)
+	c.read.Describe(ch)
 }
 
 // Collect is of [prometheus.Collector].
@@ -92,4 +131,5 @@ func (c *DiskActions) Collect(ch chan<- prometheus.Metric) {
 	c.acts.Collect(ch)
 	c.bytes.Collect(ch)
 	c.unread.Collect(ch)
+	c.read.Collect(ch)
 }

@@ -69,8 +69,12 @@ func collectDisk(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
 		return
 	}
 	u := r.Value
+	sent := map[string]bool{}
 	for _, f := range u.Filesystems[:min(len(u.Filesystems), topSeries)] {
-		collectFilesystem(ch, f)
+		if path := safetext.String(f.Path); !sent[path] { // two paths may print alike
+			sent[path] = true
+			collectFilesystem(ch, f)
+		}
 	}
 	collectProducers(ch, u.Producers)
 	collectReaders(ch, u.Readers)
@@ -116,25 +120,53 @@ func sendKnown(ch chan<- prometheus.Metric, d *prometheus.Desc, v *float64, labe
 	}
 }
 
-func collectProducers(ch chan<- prometheus.Metric, producers []logs.Producer) {
-	labels := func(p logs.Producer) []string {
+// series is the sum of the producers with equal labels: two log directories of one pod
+// name, as a StatefulSet leaves them, or two names that print alike. A scrape with one
+// series twice fails.
+type series struct {
+	labels         [5]string
+	bytes, written float64
+	counts         bool // it has a counter
+}
+
+// sumProducers returns the series of the producers, in their order.
+func sumProducers(producers []logs.Producer) []series {
+	var all []series
+	index := map[[5]string]int{}
+	for _, p := range producers {
 		path := p.Path
-		if p.Kind == logs.KindContainer {
-			path = "" // the other labels say it
-		}
-		if p.Kind == logs.KindUnit {
+		switch {
+		case p.Kind == logs.KindUnit:
 			path = p.Unit
+		case p.Kind == logs.KindContainer && p.Pod != "":
+			path = "" // the other labels name it
 		}
-		return []string{string(p.Kind), p.Namespace, p.Pod, p.Container, safetext.String(path)}
+		labels := [5]string{string(p.Kind), p.Namespace, p.Pod, p.Container, safetext.String(path)}
+		i, ok := index[labels]
+		if !ok {
+			i = len(all)
+			index[labels] = i
+			all = append(all, series{labels: labels})
+		}
+		all[i].bytes += float64(p.Bytes)
+		if !p.Estimated { // a unit's part of the journal is a share that may shrink: no counter
+			all[i].written += float64(p.WrittenBytes)
+			all[i].counts = true
+		}
 	}
-	for _, p := range producers[:min(len(producers), topSeries)] { // the largest first
-		gauge(ch, logBytes, float64(p.Bytes), labels(p)...)
+	return all
+}
+
+func collectProducers(ch chan<- prometheus.Metric, producers []logs.Producer) {
+	all := sumProducers(producers)
+	slices.SortStableFunc(all, func(a, b series) int { return cmp.Compare(b.bytes, a.bytes) })
+	for _, s := range all[:min(len(all), topSeries)] {
+		gauge(ch, logBytes, s.bytes, s.labels[:]...)
 	}
-	// A unit's part of the journal is a share that may shrink: no counter.
-	written := slices.DeleteFunc(slices.Clone(producers), func(p logs.Producer) bool { return p.Estimated })
-	slices.SortStableFunc(written, func(a, b logs.Producer) int { return cmp.Compare(b.WrittenBytes, a.WrittenBytes) })
-	for _, p := range written[:min(len(written), topSeries)] {
-		counter(ch, logWritten, float64(p.WrittenBytes), labels(p)...)
+	written := slices.DeleteFunc(all, func(s series) bool { return !s.counts })
+	slices.SortStableFunc(written, func(a, b series) int { return cmp.Compare(b.written, a.written) })
+	for _, s := range written[:min(len(written), topSeries)] {
+		counter(ch, logWritten, s.written, s.labels[:]...)
 	}
 }
 

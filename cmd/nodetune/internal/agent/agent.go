@@ -89,6 +89,7 @@ func New(o Options) *Agent {
 	actions := &diskActions{agent: a, roots: o.Roots, act: o.Act, paused: o.Store.Paused, counts: metrics.NewDiskActions()}
 	a.metrics.Register(actions.counts)
 	reclaim, rotation := &reclaimTask{diskActions: actions}, &containerRotationTask{diskActions: actions}
+	unread := &ledgerTask{diskActions: actions}
 	failures := &failureTask{agent: a, roots: o.Roots, counts: metrics.NewSyscallFailures()}
 	a.metrics.Register(failures.counts)
 	a.stopTracing = failures.stop
@@ -105,6 +106,7 @@ func New(o Options) *Agent {
 		a.diskTask,
 		newTask("reclaim", reclaim.interval, logErrors(o.Log, "cannot rotate logs or reclaim space", reclaim.pass)),
 		newTask("rotate", rotation.interval, logErrors(o.Log, "cannot rotate container logs", rotation.pass)),
+		newTask("ledger", unread.interval, logErrors(o.Log, "cannot count what collectors read", unread.pass)),
 		newTask("guard", a.guard.interval, logErrors(o.Log, "cannot run the sysctl guard", a.guard.pass)),
 		newTask("refusals", failures.interval, logErrors(o.Log, "cannot read failed inotify calls", failures.pass)),
 	}

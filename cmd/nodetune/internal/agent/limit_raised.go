@@ -64,7 +64,8 @@ func (a *Agent) notifyAffectedPods(ctx context.Context, rootfs string, now time.
 	if len(keys) == 0 {
 		return
 	}
-	words, err := logerrors.Find(ctx, rootfs, now.Add(-maxErrorAge))
+	configured, _ := logerrors.Forms(a.config.Load().LogErrors) // validated when it was read
+	words, err := logerrors.Find(ctx, rootfs, now.Add(-maxErrorAge), configured...)
 	if err != nil {
 		a.log.Warn("cannot search container logs for limit errors", "err", err)
 	}

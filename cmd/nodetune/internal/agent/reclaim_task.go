@@ -47,6 +47,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.CompressBeside()
 		r.Sandboxes = PodSandboxes(t.roots.Rootfs)
 		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
 	}

@@ -122,7 +122,9 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 	if err != nil {
 		return errInput(err)
 	}
-	failed := 0
+	var logs []rotate.Log
+	var failed []error
+	asked := map[string]bool{} // a daemon is asked once for all of its logs
 	for _, file := range files {
 		if file, err = filepath.Abs(file); err != nil {
 			return errInput(err)
@@ -131,66 +133,105 @@ func (f *diskRotateFlags) run(cmd *cobra.Command, o *options, files []string) er
 		if err != nil {
 			return err
 		}
+		how.Asked = func(process string) {
+			if !asked[process] {
+				asked[process] = true
+				fmt.Fprintf(cmd.OutOrStdout(), "asked to reopen it: %s\n", safetext.String(process))
+			}
+		}
 		if managed(file) {
-			err = fmt.Errorf("%s is rotated by logrotate, see 'nodetune check'", safetext.String(file))
-		} else {
-			err = f.rotate(cmd.Context(), cmd.OutOrStdout(), rotator, file, how)
-			if _, missing := os.Lstat(filepath.Join(o.Rootfs, file)); err != nil && errors.Is(missing, fs.ErrNotExist) {
-				err = fmt.Errorf("%s does not exist: give the path of a log, 'nodetune disk' lists them (%w)", file, err)
-			}
+			failed = append(failed, fmt.Errorf("%s is rotated by logrotate, see 'nodetune check'", safetext.String(file)))
+			continue
 		}
-		if err != nil {
-			if len(files) == 1 {
-				return errNotMet(errors.New(safetext.String(err.Error())))
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: %s\n", safetext.String(err.Error()))
-			failed++
-		}
-		if cmd.Context().Err() != nil {
-			break
-		}
+		logs = append(logs, rotate.Log{Path: file, Options: how})
 	}
-	if failed > 0 {
-		return errNotMet(fmt.Errorf("%d of %d logs are not rotated, or their archives are not finished", failed, len(files)))
+	for i, err := range f.rotate(cmd.Context(), cmd.OutOrStdout(), rotator, logs) {
+		if err == nil {
+			continue
+		}
+		file := logs[i].Path
+		if _, missing := os.Lstat(filepath.Join(o.Rootfs, file)); errors.Is(missing, fs.ErrNotExist) {
+			err = fmt.Errorf("%s does not exist: give the path of a log, 'nodetune disk' lists them (%w)", file, err)
+		}
+		failed = append(failed, err)
+	}
+	if len(files) == 1 && len(failed) == 1 {
+		return errNotMet(errors.New(safetext.String(failed[0].Error())))
+	}
+	for _, err := range failed {
+		fmt.Fprintf(cmd.ErrOrStderr(), "nodetune: %s\n", safetext.String(err.Error()))
+	}
+	if len(failed) > 0 {
+		return errNotMet(fmt.Errorf("%d of %d logs are not rotated, or their archives are not finished", len(failed), len(files)))
 	}
 	return nil
 }
 
-// rotate rotates one log and stays until its archive is settled.
-func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *rotate.Rotator, file string, how rotate.Options) error {
-	how.Asked = func(who string) {
-		fmt.Fprintf(out, "asked to reopen it: %s\n", safetext.String(who))
-	}
+// rotate rotates logs and stays until their archives are finished. It returns an error
+// for each log, or nil.
+func (f *diskRotateFlags) rotate(ctx context.Context, out io.Writer, r *rotate.Rotator, logs []rotate.Log) []error {
+	errs := make([]error, len(logs))
+	var left []int // what is not finished
 	// What a killed run left behind comes first: it may be the very same log.
-	if _, err := r.FinishRotation(ctx, file, rotate.Options{Reopen: how.Reopen, Compress: archive.None, Asked: how.Asked}, time.Now()); err != nil {
-		return err
+	before := make([]rotate.Log, len(logs))
+	for i, l := range logs {
+		before[i] = rotate.Log{Path: l.Path, Options: rotate.Options{Reopen: l.Options.Reopen, Compress: archive.None, Asked: l.Options.Asked}}
 	}
-	archive, err := r.Rotate(ctx, file, how, time.Now())
-	if err != nil {
-		return err
-	}
-	if archive == "" {
-		fmt.Fprintf(out, "%s is empty and stays as it is\n", safetext.String(file))
-	} else {
-		fmt.Fprintf(out, "%s: its lines are in %s\n", safetext.String(file), safetext.String(archive))
-	}
-	deadline := time.Now().Add(f.wait)
-	for {
-		s, err := r.FinishRotation(ctx, file, how, time.Now())
-		for _, a := range s.Compressed {
-			fmt.Fprintf(out, "compressed to %s\n", safetext.String(a.Path))
-		}
-		for _, a := range s.Removed {
-			fmt.Fprintf(out, "removed %s\n", safetext.String(a.Path))
-		}
-		if err != nil || s.Waiting == 0 && len(s.Repaired) == 0 {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: writers or readers still have %d of its archives open, which stay as they are; call this again later", file, s.Waiting)
-		}
-		if !sleep(ctx, 50*time.Millisecond) {
-			return ctx.Err()
+	for i, got := range r.FinishAll(ctx, before, time.Now()) {
+		if errs[i] = got.Err; got.Err == nil {
+			left = append(left, i)
 		}
 	}
+	rotated := r.RotateAll(ctx, pick(logs, left), time.Now())
+	var waiting []int
+	for n, i := range left {
+		file, got := safetext.String(logs[i].Path), rotated[n]
+		switch {
+		case got.Err != nil:
+			errs[i] = got.Err
+			continue
+		case got.Archive == "":
+			fmt.Fprintf(out, "%s is empty and stays as it is\n", file)
+		default:
+			fmt.Fprintf(out, "%s: its lines are in %s\n", file, safetext.String(got.Archive))
+		}
+		waiting = append(waiting, i)
+	}
+	for deadline := time.Now().Add(f.wait); len(waiting) > 0; {
+		left, waiting = waiting, nil
+		for n, s := range r.FinishAll(ctx, pick(logs, left), time.Now()) {
+			i := left[n]
+			for _, a := range s.Compressed {
+				fmt.Fprintf(out, "compressed to %s\n", safetext.String(a.Path))
+			}
+			for _, a := range s.Removed {
+				fmt.Fprintf(out, "removed %s\n", safetext.String(a.Path))
+			}
+			switch {
+			case s.Err != nil:
+				errs[i] = s.Err
+			case s.Waiting == 0 && len(s.Repaired) == 0:
+			case time.Now().After(deadline):
+				errs[i] = fmt.Errorf("%s: writers or readers still have %d of its archives open, which stay as they are; call this again later", logs[i].Path, s.Waiting)
+			default:
+				waiting = append(waiting, i)
+			}
+		}
+		if len(waiting) > 0 && !sleep(ctx, 50*time.Millisecond) {
+			for _, i := range waiting {
+				errs[i] = ctx.Err()
+			}
+			break
+		}
+	}
+	return errs
+}
+
+// pick returns those of the logs.
+func pick(logs []rotate.Log, which []int) []rotate.Log {
+	some := make([]rotate.Log, len(which))
+	for n, i := range which {
+		some[n] = logs[i]
+	}
+	return some
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/field"
+	"github.com/nodetune/nodetune/internal/logerrors"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/web"
 	"github.com/nodetune/nodetune/sysctl"
@@ -35,6 +36,9 @@ type Config struct {
 	Disk     disk.Policy    `json:"disk"`
 	Reporter ReporterPolicy `json:"reporter"`
 	Web      web.Policy     `json:"web"`
+	// LogErrors are messages of programs that reached an inotify limit, beside those that
+	// nodetune knows.
+	LogErrors []logerrors.Rule `json:"logErrors"`
 	// Warnings are what is valid and may be a mistake, or is no longer valid in the
 	// next release.
 	Warnings []string `json:"-"`
@@ -55,6 +59,8 @@ func Default() Config {
 		Disk:     disk.DefaultPolicy(),
 		Reporter: DefaultReporterPolicy(),
 		Web:      web.DefaultPolicy(),
+
+		LogErrors: []logerrors.Rule{},
 	}
 }
 
@@ -130,11 +136,13 @@ func (c *Config) complete() error {
 			errs = append(errs, field.Errorf("sysctl.rules", "with profile %s: %s", c.Profile, e.Problem))
 		}
 	}
+	_, wrongForms := logerrors.Forms(c.LogErrors)
 	return errors.Join(append(errs,
 		field.Under("sysctl", written),
 		field.Under("inotify", c.Inotify.Validate()),
 		field.Under("disk", errors.Join(append(checkLogPaths(c.Disk), c.Disk.Validate())...)),
 		field.Under("reporter", c.Reporter.Validate()),
 		field.Under("web", c.Web.Validate()),
+		field.Under("logErrors", errors.Join(wrongForms...)),
 	)...)
 }

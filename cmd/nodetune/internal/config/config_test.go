@@ -102,6 +102,9 @@ func TestConfigRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"nothing":         {"", "x.yaml: is empty"},
 		"only a comment":  {"# nothing\n", "x.yaml: is empty"},
+		"limit of a form": {head + "logErrors: [{program: acme, limit: descriptors, contains: [observer table full]}]\n", `x.yaml:3: logErrors[0]: limit "descriptors": it must be instances or watches`},
+		"short form":      {head + "logErrors: [{program: acme, limit: watches, contains: [full]}]\n", "x.yaml:3: logErrors[0]: contains [\"full\"]: 4 characters match too much"},
+		"form of none":    {head + "logErrors: [{limit: watches, contains: [observer table full]}]\n", "x.yaml:3: logErrors[0].program: is empty"},
 		"a list":          {"- a\n", "x.yaml:1: is a list, want fields: apiVersion"},
 		"text":            {"hello\n", "x.yaml:1: is text"},
 		"not YAML":        {"a: [\n", "x.yaml: is not YAML"},
