@@ -19,7 +19,8 @@
 // A reader that polls notices a surge too late: a loop of inotify_init1(2) takes
 // 8192 instances within milliseconds. A [ThresholdNotifier] lets the kernel check
 // the accounts, with a timer and at the tick of busy CPUs, and wakes the reader. A
-// [FailureCounter] counts the calls that fail. Both are loaded on request only.
+// [FailureCounter] counts the calls that fail, in one of several ways: see [Way].
+// Both are loaded on request only.
 //
 // # Requirements
 //

@@ -180,12 +180,14 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
-/* The registers at the entry of a system call. */
+/* The registers at the entry of a system call, or at the return of a function. */
 struct pt_regs___x86 {
 	unsigned long di;
+	unsigned long ax;
 };
 
 struct pt_regs___arm64 {
+	__u64 regs[31];
 	__u64 orig_x0;
 };
 

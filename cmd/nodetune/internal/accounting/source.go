@@ -31,7 +31,8 @@ type Source struct {
 	Policy   inotify.Policy
 	names    *workload.Index
 	failures *FailureTracer // or nil
-	bpfErrs  []error        // why BPF is not the source, or not the only one
+	refusals inotify.RefusalSource
+	bpfErrs  []error // why BPF is not the source, or not the only one
 }
 
 // Open opens the best available source of inotify usage on the host at roots. Close
@@ -164,9 +165,10 @@ func (h *Source) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
 func (h *Source) TraceFailures(roots host.Roots) error {
 	r, err := OpenFailureTracer(roots, h.Policy, &inotify.RecentFailures{})
 	if err != nil {
+		h.refusals = inotify.RefusalSource{Name: inotify.RefusalSourceOff, Reason: err.Error()}
 		return err
 	}
-	h.failures = r
+	h.failures, h.refusals = r, r.Source
 	return nil
 }
 
@@ -182,6 +184,7 @@ func (h *Source) Usage(ctx context.Context) (inotify.Usage, error) {
 	}
 	u.Name(h.names)
 	u.Findings, u.Unseen = inotify.Pressure(u, h.Policy), inotify.Unseen(u, h.Policy)
+	u.RefusalSource = h.refusals
 	if h.failures != nil {
 		if _, _, err := h.failures.Read(time.Now()); err != nil {
 			u.Unknown = append(u.Unknown, inotify.Gap{What: "refusals", Why: err.Error()})

@@ -45,6 +45,7 @@ type Agent struct {
 	kube          *kubernetes
 	floorRequests floorRequests
 	failures      inotify.RecentFailures // lately
+	refusals      atomic.Pointer[inotify.RefusalSource]
 	raisedKeys    raisedKeys
 	sysctlTask    task                       // the one that needs are for
 	raiseNow      func(context.Context) bool // writes them at once

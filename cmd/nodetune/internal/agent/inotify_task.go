@@ -81,6 +81,9 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 		return health.ErrIdle
 	}
 	u.Refusals = t.agent.failures.Recent(now)
+	if source := t.agent.refusals.Load(); source != nil {
+		u.RefusalSource = *source
+	}
 	t.agent.latest.Update(func(s *reporter.Snapshot) {
 		s.Inotify = reporter.Result[inotify.Usage]{Value: u, At: now, Err: err}
 	})
