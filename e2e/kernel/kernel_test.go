@@ -23,6 +23,7 @@ var tests = []string{
 	"TestAccounts", "TestMoreThanOneRun", "TestWrongTable",
 	"TestFailures", "TestFailureWaysWithout",
 	"TestWalk", "TestHolder", "TestParts", "TestQueue", "TestWrongWalk", "TestDuplicates", "TestLastPlan",
+	"TestOpenFiles", "TestOpenFilesParts", "TestOpenFilesWatches", "TestOpenFilesPrograms",
 }
 
 // ways are those of inotify/bpf to see failed calls that this kernel has, and no
@@ -51,7 +52,7 @@ ulimit -n 100000
 const initScript = setup + `export NODETUNE_TEST_WAYS="$WAYS"
 NODETUNE_TEST_ROUNDS=1000 bpf.test -test.v -test.run "^($TESTS)$"
 echo REPORT
-nodetune check -o json
+nodetune check -o json 2>/dev/null
 echo REPORT
 poweroff -f
 `

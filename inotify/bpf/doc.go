@@ -9,6 +9,11 @@
 // does not show which account an instance is charged to, whether two descriptors
 // are of the same instance, or how many events are queued.
 //
+// A walk can also find the open files below some directories, with their offsets, and
+// what the instances of the node watch ([Walk.OpenFiles]). It compares directories and
+// not names, so the mounts of a container do not matter. A file that is mapped and not
+// open is in no descriptor table, and a walk does not find it.
+//
 // Programs of type BPF_PROG_TYPE_SYSCALL read this data on request. Nothing is
 // pinned, and nothing stays when the process ends. The programs change nothing,
 // take no lock, and read only the accounts, the tasks with their credentials,
