@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -40,6 +41,9 @@ var errNoDirectories = errors.New("no directories to compare open files with")
 func (w *Walk) OpenFiles(filter openfiles.Filter) (openfiles.Scan, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return openfiles.Scan{}, os.ErrClosed
+	}
 	if err := w.setFilter(filter); err != nil {
 		return openfiles.Scan{}, fmt.Errorf("walk the descriptor tables: %w", err)
 	}
@@ -214,7 +218,7 @@ func (w *Walk) watchesOf(h *walkHolding, filter openfiles.Filter) (list []openfi
 	for i := range w.marks {
 		dev := userDev(w.marks[i].Dev)
 		if slices.ContainsFunc(filter.Below, func(d openfiles.Directory) bool { return d.Dev == dev }) {
-			list = append(list, openfiles.Watch{Dev: dev, Ino: w.marks[i].Ino})
+			list = append(list, openfiles.Watch{SDev: uint64(w.marks[i].Dev), Ino: w.marks[i].Ino})
 		}
 	}
 	return list, run.Stopped == 0 && run.Count == h.Watches

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"unsafe"
 
@@ -54,6 +55,7 @@ type Walk struct {
 	readPath  *ebpf.Program
 	readMarks *ebpf.Program
 	closers   []io.Closer
+	closed    bool
 	plan      int // of the next walk
 	filePlan  int // of the next one for open files
 	relax     int // walks until an easier plan is tried
@@ -187,6 +189,7 @@ func newWalk(maps walkMaps, vars walkVariables, readPath, readMarks, walk *ebpf.
 func (w *Walk) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
 	var errs []error
 	for _, c := range w.closers {
 		errs = append(errs, c.Close())
@@ -208,6 +211,9 @@ func (w *Walk) Holders() (inotify.DescriptorTableScan, error) {
 // walk makes a walk with the first plan that has room for all records, beginning
 // with that of the walk before.
 func (w *Walk) walk() error {
+	if w.closed {
+		return os.ErrClosed
+	}
 	for {
 		load, full, err := w.runParts(plans[w.plan], w.plan == len(plans)-1)
 		switch {

@@ -69,5 +69,6 @@ type Instance struct {
 	Watches []Watch
 }
 
-// Watch is on a file or directory.
-type Watch struct{ Dev, Ino uint64 }
+// Watch is on a file or directory. SDev is s_dev as the kernel prints it for a watch:
+// twenty bits of minor, where stat(2) has another encoding.
+type Watch struct{ SDev, Ino uint64 }

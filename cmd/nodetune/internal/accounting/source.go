@@ -19,6 +19,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/inotify/procscan"
+	"github.com/nodetune/nodetune/internal/openfiles"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
@@ -32,6 +33,7 @@ type Source struct {
 	names    *workload.Index
 	failures *FailureTracer // or nil
 	refusals inotify.RefusalSource
+	noWalk   error   // why there is no walk
 	bpfErrs  []error // why BPF is not the source, or not the only one
 }
 
@@ -53,6 +55,7 @@ func (h *Source) openKernelSources(procfs string) {
 	if err != nil {
 		h.scanner.SetAccountSource(inotify.Unavailable{Why: err})
 		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
+		h.noWalk = err
 		return
 	}
 	types := bpf.NewTypes()
@@ -66,6 +69,7 @@ func (h *Source) openKernelSources(procfs string) {
 	if h.walk, err = bpf.OpenWalk(procfs, types); err != nil {
 		h.bpfErrs = append(h.bpfErrs, err)
 		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
+		h.noWalk = err
 	} else {
 		h.scanner.SetHolderSource(h.walk)
 	}
@@ -124,6 +128,15 @@ func (h *Source) Close() {
 	if h.failures != nil {
 		h.failures.Close()
 	}
+}
+
+// OpenFiles returns who has which file open, from the kernel's descriptor tables. It may
+// be called while the source is closed.
+func (h *Source) OpenFiles(filter openfiles.Filter) (openfiles.Scan, error) {
+	if h.walk == nil {
+		return openfiles.Scan{}, h.noWalk
+	}
+	return h.walk.OpenFiles(filter)
 }
 
 // RefreshNames reads again which pods and containers there are.

@@ -122,6 +122,7 @@ func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 			t.stopClosing = nil
 		}
 		t.surges.setSource(nil)
+		t.agent.usage.Store(nil)
 		t.source.Close()
 		t.source = nil
 	}
@@ -134,6 +135,7 @@ func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 			return inotify.Usage{}, err
 		}
 		t.source = h
+		t.agent.usage.Store(h)
 		t.retrySource = time.Time{}
 		if d := h.RetryAfter(); d > 0 {
 			t.retrySource = time.Now().Add(jitter(d))
