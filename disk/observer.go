@@ -221,7 +221,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 func (o *Observer) walkProcesses(ctx context.Context, now time.Time, mounts []filesystem.Mount) (*logs.ProcSnapshot, error) {
 	seen := o.follow.NewSnapshot(o.pods)
 	seen.Procfs = o.procfs
-	source := ReadersSource{Name: ReadersFromKernel}
+	source := ReadersSource{ReadersFrom: ReadersFromKernel}
 	var stats procwalk.Stats
 	processes, err := o.openFilesFromKernel(seen, mounts)
 	if err != nil {

@@ -16,10 +16,10 @@ const (
 
 // ReadersSource is where the readers of a pass are from.
 type ReadersSource struct {
-	// Name is ebpf_walk, the kernel's descriptor tables, or procfs.
-	Name string `json:"readers_source,omitempty"`
-	// Reason is why it is not the kernel's descriptor tables.
-	Reason string `json:"readers_source_reason,omitempty"`
+	// ReadersFrom is ebpf_walk, the kernel's descriptor tables, or procfs.
+	ReadersFrom string `json:"readers_source,omitempty"`
+	// ReadersReason is why it is not the kernel's descriptor tables.
+	ReadersReason string `json:"readers_source_reason,omitempty"`
 }
 
 // errNoSource is an observer without a source, as that of a single pass.

@@ -51,7 +51,7 @@ func TestReadersSource(t *testing.T) {
 		t.Helper()
 		now = now.Add(10 * time.Second)
 		u := observe(t, o, now)
-		if s := u.Scan.ReadersSource; s.Name != want || !strings.Contains(s.Reason, reason) || reason == "" && s.Reason != "" {
+		if s := u.Scan.ReadersSource; s.ReadersFrom != want || !strings.Contains(s.ReadersReason, reason) || reason == "" && s.ReadersReason != "" {
 			t.Errorf("got %+v, want %s because of %q", s, want, reason)
 		}
 		return u

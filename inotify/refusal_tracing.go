@@ -46,11 +46,11 @@ func (RefusalTracing) JSONSchema() string { return `{"enum":["auto",true,false]}
 
 // RefusalSource is how failed calls are traced.
 type RefusalSource struct {
-	// Name is ebpf_fexit, ebpf_kprobe_multi, ebpf_kretprobe, ebpf_tracepoint or
+	// RefusalsSource is ebpf_fexit, ebpf_kprobe_multi, ebpf_kretprobe, ebpf_tracepoint or
 	// tracefs; off where they are not traced.
-	Name string `json:"refusals_source,omitempty"`
-	// Reason is why it is not one that makes no other system call slower.
-	Reason string `json:"refusals_source_reason,omitempty"`
+	RefusalsSource string `json:"refusals_source,omitempty"`
+	// RefusalsReason is why it is not one that makes no other system call slower.
+	RefusalsReason string `json:"refusals_source_reason,omitempty"`
 }
 
 // RefusalSourceOff is the name of no source.

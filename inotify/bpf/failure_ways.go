@@ -171,7 +171,7 @@ func attach(w Way, call string, p *ebpf.Program) (link.Link, error) {
 	case Kretprobe:
 		// Without it, the probe would be an entry in tracefs, which stays after a kill.
 		if _, err := os.Stat("/sys/bus/event_source/devices/kprobe/type"); err != nil {
-			return nil, fmt.Errorf("the kernel has no return probes (CONFIG_KPROBE_EVENTS): %v", err)
+			return nil, fmt.Errorf("the kernel has no return probes (CONFIG_KPROBE_EVENTS): %w", err)
 		}
 		l, err := link.Kretprobe(functionPrefix+call, p, nil)
 		return l, err

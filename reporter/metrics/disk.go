@@ -76,7 +76,7 @@ func collectDisk(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
 	}
 	collectProducers(ch, u.Producers)
 	collectReaders(ch, u.Readers)
-	gauge(ch, logReadersKernel, boolToFloat(u.Scan.ReadersSource.Name == disk.ReadersFromKernel))
+	gauge(ch, logReadersKernel, boolToFloat(u.Scan.ReadersFrom == disk.ReadersFromKernel))
 	gauge(ch, logUnfollowed, float64(len(u.Unfollowed)))
 	gauge(ch, logDeleted, sum(u.Deleted, func(d logs.Deleted) uint64 { return d.Bytes }))
 	gauge(ch, logOrphans, sum(u.Orphans, func(o reclaim.Orphan) uint64 { return o.Bytes }))

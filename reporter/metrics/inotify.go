@@ -96,7 +96,7 @@ func (t *inotifySeries) collect(ch chan<- prometheus.Metric, r reporter.Result[i
 	} else {
 		gauge(ch, kernelHolders, 0)
 	}
-	if u.RefusalSource.Name != "" && u.RefusalSource.Name != inotify.RefusalSourceOff {
+	if u.RefusalsSource != "" && u.RefusalsSource != inotify.RefusalSourceOff {
 		gauge(ch, refusalsTraced, 1)
 	} else {
 		gauge(ch, refusalsTraced, 0)

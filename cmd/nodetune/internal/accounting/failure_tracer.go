@@ -47,9 +47,9 @@ func OpenFailureTracer(roots host.Roots, p inotify.Policy, lately *inotify.Recen
 		counter, err := openFailureCounter(roots.Procfs, ways)
 		if err == nil {
 			way, reason := counter.Way()
-			r.reader, r.Source.Name = counter, "ebpf_"+string(way)
+			r.reader, r.Source.RefusalsSource = counter, "ebpf_"+string(way)
 			if reason != nil && way == bpf.Tracepoint {
-				r.Source.Reason = reason.Error()
+				r.Source.RefusalsReason = reason.Error()
 			}
 			return r, nil
 		}
@@ -62,7 +62,7 @@ func OpenFailureTracer(roots host.Roots, p inotify.Policy, lately *inotify.Recen
 	if err != nil {
 		return nil, fmt.Errorf("%w; without BPF, because %w", err, withoutBPF)
 	}
-	r.reader, r.Source = t, inotify.RefusalSource{Name: "tracefs", Reason: withoutBPF.Error()}
+	r.reader, r.Source = t, inotify.RefusalSource{RefusalsSource: "tracefs", RefusalsReason: withoutBPF.Error()}
 	return r, nil
 }
 

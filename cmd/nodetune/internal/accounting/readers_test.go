@@ -143,7 +143,7 @@ func TestReadersAgree(t *testing.T) {
 		}
 		return u
 	}
-	if u := pass(kernel); u.Scan.ReadersSource.Name != disk.ReadersFromProcfs || u.Scan.ReadersSource.Reason == "" {
+	if u := pass(kernel); u.Scan.ReadersFrom != disk.ReadersFromProcfs || u.Scan.ReadersReason == "" {
 		t.Errorf("the first pass knows no directories, and has its readers from %+v", u.Scan.ReadersSource)
 	}
 	pass(procfs)
@@ -159,7 +159,7 @@ func TestReadersAgree(t *testing.T) {
 		var deleted [2][]logs.Deleted
 		for i, o := range []*disk.Observer{kernel, procfs} {
 			u := pass(o)
-			if want := []string{disk.ReadersFromKernel, disk.ReadersFromProcfs}[i]; u.Scan.ReadersSource.Name != want {
+			if want := []string{disk.ReadersFromKernel, disk.ReadersFromProcfs}[i]; u.Scan.ReadersFrom != want {
 				t.Fatalf("%s: the source is %+v, want %s", what, u.Scan.ReadersSource, want)
 			}
 			readers[i], deleted[i] = seen(u, all)

@@ -178,7 +178,7 @@ func (h *Source) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
 func (h *Source) TraceFailures(roots host.Roots) error {
 	r, err := OpenFailureTracer(roots, h.Policy, &inotify.RecentFailures{})
 	if err != nil {
-		h.refusals = inotify.RefusalSource{Name: inotify.RefusalSourceOff, Reason: err.Error()}
+		h.refusals = inotify.RefusalSource{RefusalsSource: inotify.RefusalSourceOff, RefusalsReason: err.Error()}
 		return err
 	}
 	h.failures, h.refusals = r, r.Source

@@ -67,11 +67,11 @@ func (t *diskTask) logMissingPrivileges(all []disk.Finding) {
 // the source: the second pass shows whether there is one.
 func (t *diskTask) logReadersSource(source disk.ReadersSource) {
 	t.passes++
-	if source == t.loggedSource || source.Name == "" || t.passes == 1 {
+	if source == t.loggedSource || source.ReadersFrom == "" || t.passes == 1 {
 		return
 	}
 	t.loggedSource = source
-	t.agent.log.Info("finding the readers of logs", "source", source.Name, "reason", source.Reason)
+	t.agent.log.Info("finding the readers of logs", "source", source.ReadersFrom, "reason", source.ReadersReason)
 }
 
 func (t *diskTask) interval() time.Duration {
@@ -124,7 +124,7 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 	}
 	u, err := t.observer.Observe(ctx, now)
 	t.logReadersSource(u.Scan.ReadersSource)
-	if u.Scan.ReadersSource.Name == disk.ReadersFromKernel {
+	if u.Scan.ReadersFrom == disk.ReadersFromKernel {
 		t.observer.WalkEvery = 0 // it takes some milliseconds
 		return u, err
 	}

@@ -100,7 +100,7 @@ func (t *failureTask) open(now time.Time) bool {
 	if err == nil {
 		t.tracer, t.lastError = open, ""
 		t.publishSource(open.Source)
-		t.agent.log.Info("tracing failed inotify calls", "source", open.Source.Name, "reason", open.Source.Reason)
+		t.agent.log.Info("tracing failed inotify calls", "source", open.Source.RefusalsSource, "reason", open.Source.RefusalsReason)
 		return true
 	}
 	asked := t.policy.Refusals == inotify.RefusalsOn
@@ -108,7 +108,7 @@ func (t *failureTask) open(now time.Time) bool {
 	if asked || errors.Is(err, bpf.ErrTemporary) {
 		t.retryAt = now
 	}
-	t.publishSource(inotify.RefusalSource{Name: inotify.RefusalSourceOff, Reason: err.Error()})
+	t.publishSource(inotify.RefusalSource{RefusalsSource: inotify.RefusalSourceOff, RefusalsReason: err.Error()})
 	if t.lastError != err.Error() && t.policy.Refusals != inotify.RefusalsOff {
 		level := slog.LevelInfo
 		if asked {

@@ -140,7 +140,7 @@ func refusalsSource(s *agentProcess) (name, reason string) {
 	if err := json.Unmarshal([]byte(body), &doc); err != nil || doc.Inotify == nil {
 		return "", ""
 	}
-	return doc.Inotify.RefusalSource.Name, doc.Inotify.RefusalSource.Reason
+	return doc.Inotify.RefusalsSource, doc.Inotify.RefusalsReason
 }
 
 // Without a word in the configuration, failed calls are traced where that makes no
