@@ -29,6 +29,9 @@ type Observer struct {
 	// what a pass costs: passes between two walks repeat what the last one saw.
 	// Zero: in every pass.
 	WalkEvery time.Duration
+	// OpenFiles shows who reads what without a walk of /proc. Where it is nil, or it
+	// fails, /proc is walked.
+	OpenFiles logs.OpenFileSource
 
 	procfs string
 	rootfs hostfs.Root
@@ -89,6 +92,7 @@ func (o *Observer) Close() error {
 
 // walked is what the last walk of /proc has shown.
 type walked struct {
+	source                        ReadersSource
 	processes, unreadable, unread int
 	kubelet, docker               int // their pids
 
@@ -116,13 +120,14 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	wrong(o.names(now))
 	var seen *logs.ProcSnapshot // nil: what the last walk saw will do
 	if o.lastWalk.IsZero() || now.Sub(o.lastWalk) >= o.WalkEvery || now.Before(o.lastWalk) {
-		if seen, err = o.walkProcesses(ctx, now); err != nil {
+		if seen, err = o.walkProcesses(ctx, now, mounts); err != nil {
 			return u, err
 		}
 	}
 	if o.walked.unread > 0 {
 		u.Scan.Skipped["inotify instances too large to read"] = o.walked.unread
 	}
+	u.Scan.ReadersSource = o.walked.source
 	u.Scan.Processes, u.Scan.Unreadable = o.walked.processes, o.walked.unreadable
 	kubelet, pods, found, err := o.kubelet()
 	wrong(err)
@@ -197,16 +202,22 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 }
 
 // walkProcesses looks at every process.
-func (o *Observer) walkProcesses(ctx context.Context, now time.Time) (*logs.ProcSnapshot, error) {
+func (o *Observer) walkProcesses(ctx context.Context, now time.Time, mounts []filesystem.Mount) (*logs.ProcSnapshot, error) {
 	seen := o.follow.NewSnapshot(o.pods)
 	seen.Procfs = o.procfs
-	stats, err := o.walker.Walk(ctx, seen.Visitor())
+	source := ReadersSource{ReadersFrom: ReadersFromKernel}
+	var stats procwalk.Stats
+	processes, err := o.openFilesFromKernel(seen, mounts)
 	if err != nil {
-		return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
+		source = ReadersSource{ReadersFromProcfs, err.Error()}
+		if stats, err = o.walker.Walk(ctx, seen.Visitor()); err != nil {
+			return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
+		}
+		processes = stats.Processes
+		seen.ReadWatches(ctx, o.reader, now)
 	}
-	seen.ReadWatches(ctx, o.reader, now)
 	o.follow.Kubelet = seen.Kubelet
-	o.walked = walked{processes: stats.Processes, unread: seen.Unread, omitted: seen.Omitted, kubelet: seen.Kubelet.Pid, docker: seen.Docker.Pid}
+	o.walked = walked{source: source, processes: processes, unread: seen.Unread, omitted: seen.Omitted, kubelet: seen.Kubelet.Pid, docker: seen.Docker.Pid}
 	for _, r := range stats.Unreadable {
 		o.walked.unreadable += r.Processes
 	}

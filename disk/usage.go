@@ -36,6 +36,7 @@ type Scan struct {
 	Processes   int            `json:"processes"`
 	Unreadable  int            `json:"unreadable_processes"`
 	Errors      []string       `json:"errors,omitempty"` // what could not be read at all
+	ReadersSource
 }
 
 // Finding is something about this host that will fill a disk or lose lines.

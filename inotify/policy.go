@@ -45,9 +45,8 @@ type Policy struct {
 	// EventsUnreadAfter is how long a log collector may leave its events unread
 	// while more come.
 	EventsUnreadAfter field.Duration `json:"eventsUnreadAfter"`
-	// Refusals traces the inotify system calls that fail. It costs every system
-	// call of the node some nanoseconds.
-	Refusals bool `json:"refusals"`
+	// Refusals selects whether the inotify system calls that fail are traced.
+	Refusals RefusalTracing `json:"refusals"`
 	// ProbeUIDs are users whose exact headroom nodetune asks the kernel for, by
 	// taking up to ProbeInstances instances in their name for some
 	// microseconds. Where fewer are left, no other process of that user gets

@@ -227,6 +227,9 @@ type Usage struct {
 	// Refusals are the failed calls of the last ten minutes, the latest first, if
 	// they are traced.
 	Refusals []SyscallFailure `json:"refusals,omitempty"`
+	// RefusalSource is how they are traced; empty in a report of one pass, which
+	// traces nothing.
+	RefusalSource
 
 	Walk procwalk.Stats `json:"walk"`
 	// OwnPIDNamespace: the walk saw the processes of nodetune's own pid namespace

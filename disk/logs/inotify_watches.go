@@ -54,7 +54,7 @@ func (s *ProcSnapshot) ReadWatches(ctx context.Context, r *instances.Reader, now
 	files := make([][]watched, len(all))
 	out := r.Count(ctx, now, s.held, all, watchBudget, func(i int, w procwalk.Watch) {
 		if len(files[i]) < manyWatches {
-			files[i] = append(files[i], watched{w.Dev, w.Ino})
+			files[i] = append(files[i], watched{SDev: w.Dev, Ino: w.Ino})
 		}
 	})
 	s.Unread = out.Unknown

@@ -104,21 +104,25 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 	byInode, byWatch := logFiles(trees, mounts)
 	known := f.remember(s, byInode, trees)
 	followed := map[*logFile]bool{}
-	rows := map[position]*Reader{}
-	holders := map[hostfs.Inode]int{} // how many processes have a file open to read
-	atimes := map[hostfs.Inode]time.Time{}
+	n := min(len(s.openings), len(known))
+	rows := make(map[position]int, n) // indexes of readers
+	readers := make([]Reader, 0, n)
+	offsets := make([]uint64, 0, n)
+	holders := make(map[hostfs.Inode]openLog, n)
 	opened := map[position]hostfs.Inode{} // what a process has open, by the number that a watch shows
-	row := func(p *process, at hostfs.Inode, l knownLog, size uint64) *Reader {
+	watching := s.watchingProcesses()
+	row := func(p *process, at hostfs.Inode, l *knownLog, size uint64) *Reader {
 		key := position{p.pid, p.start, at}
-		r := rows[key]
-		if r == nil {
-			r = &Reader{
+		i, ok := rows[key]
+		if !ok {
+			i = len(readers)
+			rows[key] = i
+			readers = append(readers, Reader{
 				PID: p.pid, Start: p.start, Comm: p.comm, Who: p.who, Interactive: p.interactive,
 				Path: l.path, Log: l.log, Device: at.Dev, Inode: at.Ino, SizeBytes: size, viaKubelet: p.kubelet,
-			}
-			rows[key] = r
+			})
 		}
-		return r
+		return &readers[i]
 	}
 	for i := range s.openings {
 		o := &s.openings[i]
@@ -130,13 +134,14 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 			followed[x] = followed[x] || o.collects()
 		}
 		r := row(o.process, o.file, l, o.size)
-		opened[position{o.pid, o.start, hostfs.Inode{Ino: o.file.Ino}}] = o.file
-		holders[o.file]++
-		atimes[o.file] = o.atime
+		if watching[o.pid] {
+			opened[position{o.pid, o.start, hostfs.Inode{Ino: o.file.Ino}}] = o.file
+		}
+		holders[o.file] = openLog{holders[o.file].processes + 1, o.atime}
 		r.Open, r.Deleted = true, o.links == 0
 		if r.OffsetBytes == nil || o.pos > *r.OffsetBytes {
-			pos := o.pos
-			r.OffsetBytes = &pos
+			offsets = append(offsets, o.pos)
+			r.OffsetBytes = &offsets[len(offsets)-1]
 		}
 	}
 	for _, w := range s.watches {
@@ -146,24 +151,25 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 				continue
 			}
 			followed[x] = followed[x] || w.collects()
-			at, ok := opened[position{w.pid, w.start, hostfs.Inode{Ino: k.ino}}]
+			at, ok := opened[position{w.pid, w.start, hostfs.Inode{Ino: k.Ino}}]
 			if !ok || byInode[at] != x {
-				at = hostfs.Inode{Dev: k.sdev, Ino: k.ino}
+				at = hostfs.Inode{Dev: k.SDev, Ino: k.Ino}
 			}
-			row(w.process, at, knownLog{x.path, x.log, x.kind}, x.file.size).Watched = true
+			row(w.process, at, &x.knownLog, x.file.size).Watched = true
 		}
 	}
-	var readers []Reader
-	for key, r := range rows {
+	for i := range readers {
+		r := &readers[i]
+		key := position{r.PID, r.Start, hostfs.Inode{Dev: r.Device, Ino: r.Inode}}
 		// A process that has a log open for a moment, to look for something, is no
 		// collector: that one watches it, or has it open at the next look.
 		if r.Log.Pod != "" && r.Collects() && (r.Watched || f.positions[key] != nil) {
 			f.collected.see(now)
 		}
 		if r.OffsetBytes != nil {
-			f.measure(key, r, atimes[key.file], holders[key.file] == 1, policy, now)
+			h := holders[key.file]
+			f.measure(key, r, h.atime, h.processes == 1, policy, now)
 		}
-		readers = append(readers, *r)
 	}
 	var unfollowed []Unfollowed
 	if s.Unread == 0 {
@@ -173,15 +179,30 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 	return readers, unfollowed
 }
 
+// openLog is a log that is open to be read.
+type openLog struct {
+	processes int
+	atime     time.Time
+}
+
+// watchingProcesses returns the pids of the processes that watch something.
+func (s *ProcSnapshot) watchingProcesses() map[int]bool {
+	all := map[int]bool{}
+	for _, w := range s.watches {
+		all[w.pid] = true
+	}
+	return all
+}
+
 // maxChecks bounds how many paths one walk looks up.
 const maxChecks = 1000
 
 // remember returns the files that were seen in a log directory: those that are there
 // now, and of those before the ones that a process still has open.
-func (f *ReaderTracker) remember(s *ProcSnapshot, byInode map[hostfs.Inode]*logFile, trees map[string]*Tree) map[hostfs.Inode]knownLog {
-	known := make(map[hostfs.Inode]knownLog, len(byInode))
+func (f *ReaderTracker) remember(s *ProcSnapshot, byInode map[hostfs.Inode]*logFile, trees map[string]*Tree) map[hostfs.Inode]*knownLog {
+	known := make(map[hostfs.Inode]*knownLog, len(byInode))
 	for at, x := range byInode {
-		known[at] = knownLog{x.path, x.log, x.kind}
+		known[at] = &x.knownLog
 	}
 	checks := 0
 	for i := range s.openings {
@@ -190,12 +211,14 @@ func (f *ReaderTracker) remember(s *ProcSnapshot, byInode map[hostfs.Inode]*logF
 			continue
 		}
 		if l, ok := f.known[o.file]; ok {
-			known[o.file] = l
+			alone := *l // without what was allocated with it
+			known[o.file] = &alone
 			continue
 		}
 		if o.links == 0 || o.access != unix.O_RDONLY || f.IsFile == nil || checks >= maxChecks {
 			continue
 		}
+		s.lookUp(o)
 		for _, t := range trees {
 			if _, ok := hostfs.Below(o.path, t.Host); !ok {
 				continue
@@ -203,7 +226,7 @@ func (f *ReaderTracker) remember(s *ProcSnapshot, byInode map[hostfs.Inode]*logF
 			checks++
 			if f.IsFile(t.Host, o.path, o.file) {
 				owner := ownerOf(t.Pods, t.Docker, path.Dir(o.path))
-				known[o.file] = knownLog{o.path, owner.Workload, owner.kind}
+				known[o.file] = &knownLog{o.path, owner.Workload, owner.kind}
 			}
 			break
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/instances"
+	"github.com/nodetune/nodetune/internal/openfiles"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -77,7 +78,10 @@ type ProcSnapshot struct {
 
 	// same reports whether two descriptors of one thread are one instance; nil
 	// where kcmp(2) cannot be asked.
-	same      func(tid, a, b int) bool
+	same    func(tid, a, b int) bool
+	walker  *procwalk.Walker // of a snapshot from the kernel, to look up paths
+	lookups int
+
 	names     map[string]string // each path and cgroup once
 	nameBytes int
 
@@ -103,7 +107,7 @@ type watching struct {
 	files []watched
 }
 
-type watched struct{ sdev, ino uint64 }
+type watched = openfiles.Watch
 
 // ReaderTracker remembers between passes which process reads which log.
 type ReaderTracker struct {
@@ -114,7 +118,7 @@ type ReaderTracker struct {
 	instances map[instance]*counted
 	positions map[position]*progress
 	alone     map[hostfs.Inode]*unreadLog
-	known     map[hostfs.Inode]knownLog // files that were seen in a log directory
+	known     map[hostfs.Inode]*knownLog // files that were seen in a log directory
 	collected recency
 	Kubelet   hostProcess // of the last walk
 }
@@ -144,7 +148,7 @@ type counted struct {
 func NewReaderTracker(collectedFor time.Duration) *ReaderTracker {
 	return &ReaderTracker{
 		instances: map[instance]*counted{}, positions: map[position]*progress{}, alone: map[hostfs.Inode]*unreadLog{},
-		known: map[hostfs.Inode]knownLog{}, collected: recency{most: collectedFor},
+		known: map[hostfs.Inode]*knownLog{}, collected: recency{most: collectedFor},
 	}
 }
 
@@ -193,14 +197,23 @@ func (s *ProcSnapshot) who(p *procwalk.Process) *process {
 		if cgroup, err := p.Cgroup(); err == nil {
 			s.cgroup = s.intern(cgroup)
 		}
-		s.current = &process{pid: p.PID, who: s.pods.Named(workload.FromCgroupPath(s.cgroup))}
 		if st, err := p.Stat(); err == nil {
-			s.current.start, s.current.comm = st.Start, s.intern(st.Comm())
-			s.current.interactive = isInteractive(s.current.comm, s.terminal || st.Terminal, s.cgroup)
+			s.current = s.newProcess(p.PID, st.Start, s.intern(st.Comm()), s.cgroup, s.terminal || st.Terminal)
+		} else {
+			s.current = &process{pid: p.PID, who: s.pods.Named(workload.FromCgroupPath(s.cgroup))}
 		}
-		s.current.kubelet = s.current.who.PodUID == "" && (hostconfig.KubeletNames[s.current.comm] || s.current.comm == "dockerd")
 	}
 	return s.current
+}
+
+// newProcess returns what both sources know of a process.
+func (s *ProcSnapshot) newProcess(pid int, start uint64, comm, cgroup string, terminal bool) *process {
+	who := s.pods.Named(workload.FromCgroupPath(cgroup))
+	return &process{
+		pid: pid, start: start, comm: comm, who: who,
+		interactive: isInteractive(comm, terminal, cgroup),
+		kubelet:     who.PodUID == "" && (hostconfig.KubeletNames[comm] || comm == "dockerd"),
+	}
 }
 
 var (
@@ -238,10 +251,15 @@ func (s *ProcSnapshot) descriptor(p *procwalk.Process, fd int, target []byte) {
 	}, target)
 }
 
-// add records an opening: one for each process and file, whatever the number of its
+// add records an opening of the process that is being visited: one for each process and file, whatever the number of its
 // descriptors. What is beyond the bounds is counted. A file that was seen in a log
 // directory needs no path, and no process can keep it from being recorded.
 func (s *ProcSnapshot) add(p *procwalk.Process, o opening, path []byte) {
+	s.record(o, path, func() *process { return s.who(p) })
+}
+
+// record is add for both sources.
+func (s *ProcSnapshot) record(o opening, path []byte, who func() *process) {
 	key := openedFile{o.file, o.access}
 	if i, ok := s.opened[key]; ok {
 		was := &s.openings[i]
@@ -263,7 +281,7 @@ func (s *ProcSnapshot) add(p *procwalk.Process, o opening, path []byte) {
 		return
 	}
 	s.paths += cost
-	o.process, o.path = s.who(p), s.intern(path)
+	o.process, o.path = who(), s.intern(path)
 	s.opened[key] = len(s.openings)
 	s.openings = append(s.openings, o)
 }
@@ -284,9 +302,7 @@ func maybeLog(target []byte) bool {
 
 // logFile is a log as the scan knows it.
 type logFile struct {
-	path string
-	log  workload.Workload
-	kind Kind
+	knownLog
 	file *file
 	live bool // the one its container writes now
 }
@@ -294,7 +310,12 @@ type logFile struct {
 // logFiles returns every live file of the trees, by inode and by what a watch
 // names.
 func logFiles(trees map[string]*Tree, mounts []filesystem.Mount) (byInode map[hostfs.Inode]*logFile, byWatch map[watched]*logFile) {
-	byInode, byWatch = map[hostfs.Inode]*logFile{}, map[watched]*logFile{}
+	n := 0
+	for _, t := range trees {
+		n += t.live
+	}
+	byInode, byWatch = make(map[hostfs.Inode]*logFile, n), make(map[watched]*logFile, n)
+	all := make([]logFile, 0, n)
 	for _, t := range trees {
 		sdev := uint64(0)
 		if known, ok := filesystem.MountSDev(mounts, t.Mount); ok {
@@ -306,9 +327,10 @@ func logFiles(trees map[string]*Tree, mounts []filesystem.Mount) (byInode map[ho
 			newest, live := -1, (*logFile)(nil)
 			for i := range d.live {
 				f := &d.live[i]
-				x := &logFile{path: d.path + "/" + f.String(), log: d.owner.Workload, kind: d.owner.kind, file: f}
+				all = append(all, logFile{knownLog: knownLog{d.path + "/" + f.String(), d.owner.Workload, d.owner.kind}, file: f})
+				x := &all[len(all)-1]
 				byInode[hostfs.Inode{Dev: unix.Mkdev(d.dev.major, d.dev.minor), Ino: f.ino}] = x
-				byWatch[watched{sdev, f.ino}] = x
+				byWatch[watched{SDev: sdev, Ino: f.ino}] = x
 				if n, ok := restart(f.name); ok && d.owner.kind == KindContainer && n > newest {
 					newest, live = n, x
 				}

@@ -21,11 +21,18 @@ var tests = []string{
 	"TestThresholdNotifier", "TestThresholdNotifierTimer", "TestNoThresholdNotifier",
 	"TestEveryGenerationNotifies", "TestThresholdNotifierEffectiveUID", "TestChecksPerJiffy",
 	"TestAccounts", "TestMoreThanOneRun", "TestWrongTable",
+	"TestFailures", "TestFailureWaysWithout",
 	"TestWalk", "TestHolder", "TestParts", "TestQueue", "TestWrongWalk", "TestDuplicates", "TestLastPlan",
+	"TestOpenFiles", "TestOpenFilesParts", "TestOpenFilesWatches", "TestOpenFilesPrograms",
 }
 
-// initScript is /init. The gcc of the machine copies holder, which is compiled here.
-const initScript = `#!/bin/busybox sh
+// ways are those of inotify/bpf to see failed calls that this kernel has, and no
+// others.
+const ways = "fexit kretprobe tracepoint"
+
+// setup begins /init of the tests of inotify/bpf. The memory controller is in v1,
+// where a process without memory can wait. The files are for watches.
+const setup = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/tmp NODETUNE_TEST_PRIVILEGED=1
 mount -t proc proc /proc
@@ -33,13 +40,19 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir -p /sys/fs/cgroup/system.slice/bpf.service
+mkdir -p /sys/fs/cgroup/system.slice/bpf.service /sys/fs/cgroup/memory /usr/bin /etc
+mount -t cgroup -o memory memory /sys/fs/cgroup/memory
+for i in $(seq 1000); do : > /usr/bin/$i; done
 echo $$ > /sys/fs/cgroup/system.slice/bpf.service/cgroup.procs
 ip link set lo up
 ulimit -n 100000
+`
+
+// initScript is /init. The gcc of the machine copies holder, which is compiled here.
+const initScript = setup + `export NODETUNE_TEST_WAYS="$WAYS"
 NODETUNE_TEST_ROUNDS=1000 bpf.test -test.v -test.run "^($TESTS)$"
 echo REPORT
-nodetune check -o json
+nodetune check -o json 2>/dev/null
 echo REPORT
 poweroff -f
 `
@@ -51,19 +64,11 @@ cp /bin/holder "$1"
 `
 
 func TestBPF(t *testing.T) {
-	root := t.TempDir()
-	bin := filepath.Join(root, "bin")
-	for _, dir := range []string{"bin", "proc", "sys", "dev", "tmp"} {
-		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(t, "cp", "/bin/busybox", bin)
+	root, bin := machine(t)
 	run(t, "gcc", "-static", "-O1", "-pthread", "-o", filepath.Join(bin, "holder"), "../../internal/inotifytest/testdata/holder.c")
 	run(t, "go", "-C", "../..", "build", "-o", filepath.Join(bin, "nodetune"), "./cmd/nodetune")
-	run(t, "go", "-C", "../..", "test", "-c", "-o", filepath.Join(bin, "bpf.test"), "./inotify/bpf")
 	write(t, filepath.Join(bin, "gcc"), compiler)
-	write(t, filepath.Join(root, "init"), strings.ReplaceAll(initScript, "$TESTS", strings.Join(tests, "|")))
+	write(t, filepath.Join(root, "init"), strings.NewReplacer("$TESTS", strings.Join(tests, "|"), "$WAYS", ways).Replace(initScript))
 
 	console := boot(t, root)
 	version := regexp.MustCompile(`Linux version 6\.1\.\S+`).FindString(console)
@@ -71,7 +76,11 @@ func TestBPF(t *testing.T) {
 		t.Fatalf("the console shows no Linux 6.1:\n%s", console)
 	}
 	t.Log(version)
-	for _, name := range tests {
+	passed := tests
+	for way := range strings.FieldsSeq(ways) {
+		passed = append(passed, "TestFailures/"+way)
+	}
+	for _, name := range passed {
 		if !strings.Contains(console, "--- PASS: "+name+" ") {
 			t.Errorf("%s did not pass", name)
 		}
@@ -95,9 +104,46 @@ func TestBPF(t *testing.T) {
 	}
 }
 
+// machine makes the root directory of a machine that has busybox and the tests of
+// inotify/bpf.
+func machine(t testing.TB) (root, bin string) {
+	t.Helper()
+	root = t.TempDir()
+	bin = filepath.Join(root, "bin")
+	for _, dir := range []string{"bin", "proc", "sys", "dev", "tmp"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "cp", "/bin/busybox", bin)
+	run(t, "go", "-C", "../..", "test", "-c", "-o", filepath.Join(bin, "bpf.test"), "./inotify/bpf")
+	return root, bin
+}
+
+// benchScript is /init of BenchmarkFailures.
+const benchScript = setup + `bpf.test -test.run '^$' -test.bench '^BenchmarkFailures$' -test.benchtime 1x -test.v
+poweroff -f
+`
+
+// BenchmarkFailures measures on that kernel what tracing failed calls costs, in each
+// way that it has. It prints what BenchmarkFailures of inotify/bpf prints.
+func BenchmarkFailures(b *testing.B) {
+	root, _ := machine(b)
+	write(b, filepath.Join(root, "init"), benchScript)
+	console := boot(b, root)
+	lines := regexp.MustCompile(`(?m)^BenchmarkFailures/.*ns-.*$`).FindAllString(console, -1)
+	for way := range strings.FieldsSeq(ways) {
+		if len(lines) == 0 || !strings.Contains(lines[0], "ns-"+way) {
+			b.Fatalf("%s was not measured:\n%s", way, console)
+		}
+	}
+	b.Log(strings.Join(lines, "\n"))
+	b.ReportMetric(0, "ns/op")
+}
+
 // boot runs /init of root and returns the text of the console. One thread emulates
 // both CPUs. With two, the kernel can hang when it patches its code.
-func boot(t *testing.T, root string) string {
+func boot(t testing.TB, root string) string {
 	t.Helper()
 	initrd := filepath.Join(t.TempDir(), "initrd")
 	run(t, "sh", "-c", `cd "$0" && find . | busybox cpio -o -H newc | gzip -1 > "$1"`, root, initrd)
@@ -114,7 +160,7 @@ func boot(t *testing.T, root string) string {
 	return string(bytes.ReplaceAll(out, []byte("\r"), nil))
 }
 
-func run(t *testing.T, name string, arg ...string) {
+func run(t testing.TB, name string, arg ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, arg...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -123,7 +169,7 @@ func run(t *testing.T, name string, arg ...string) {
 	}
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
 		t.Fatal(err)

@@ -24,10 +24,14 @@ type cgroupPath struct {
 
 func (c *cgroupPaths) beginWalk() { c.walk++ }
 
-// removeUnused removes the cgroups in which the current walk found no process.
+// keptWalks is for how many walks a path is kept that is not used. A walk for open files
+// and one for instances find other processes.
+const keptWalks = 8
+
+// removeUnused removes the cgroups in which the last walks found no process.
 func (c *cgroupPaths) removeUnused() {
 	for id, k := range c.known {
-		if k.walk != c.walk {
+		if c.walk-k.walk >= keptWalks {
 			delete(c.known, id)
 		}
 	}

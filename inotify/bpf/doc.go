@@ -9,6 +9,11 @@
 // does not show which account an instance is charged to, whether two descriptors
 // are of the same instance, or how many events are queued.
 //
+// A walk can also find the open files below some directories, with their offsets, and
+// what the instances of the node watch ([Walk.OpenFiles]). It compares directories and
+// not names, so the mounts of a container do not matter. A file that is mapped and not
+// open is in no descriptor table, and a walk does not find it.
+//
 // Programs of type BPF_PROG_TYPE_SYSCALL read this data on request. Nothing is
 // pinned, and nothing stays when the process ends. The programs change nothing,
 // take no lock, and read only the accounts, the tasks with their credentials,
@@ -19,7 +24,8 @@
 // A reader that polls notices a surge too late: a loop of inotify_init1(2) takes
 // 8192 instances within milliseconds. A [ThresholdNotifier] lets the kernel check
 // the accounts, with a timer and at the tick of busy CPUs, and wakes the reader. A
-// [FailureCounter] counts the calls that fail. Both are loaded on request only.
+// [FailureCounter] counts the calls that fail, in one of several ways: see [Way].
+// Both are loaded on request only.
 //
 // # Requirements
 //

@@ -201,14 +201,14 @@ static void read_cgroup(struct task_struct *task, struct failure *r)
 	}
 }
 
-static int record_failure(struct sys_exit *ctx, __u32 call)
+static __always_inline int record_failure(__s64 ret, __u32 call)
 {
 	struct task_struct *task, *leader;
-	struct failure_key key = {.call = call, .error = -ctx->ret};
+	struct failure_key key = {.call = call, .error = -ret};
 	struct failure *r;
 	__u32 zero = 0;
 
-	if (ctx->ret >= 0)
+	if (ret >= 0)
 		return 0;
 	task = (void *)bpf_get_current_task();
 	r = bpf_map_lookup_elem(&scratch, &zero);
@@ -254,14 +254,61 @@ static int record_failure(struct sys_exit *ctx, __u32 call)
 	return 0;
 }
 
+/*
+ * Three ways to see the result of a call. The loader uses the first one that the
+ * kernel has. The first two run at the end of the functions of these calls alone.
+ * The loader sets the names of the functions, which differ between platforms.
+ */
+
+/* The context has the only argument, the registers, and then the result. */
+SEC("fexit/inotify_init1")
+int init_fexit(__u64 *ctx)
+{
+	return record_failure(ctx[1], INIT);
+}
+
+SEC("fexit/inotify_init")
+int old_init_fexit(__u64 *ctx)
+{
+	return record_failure(ctx[1], INIT);
+}
+
+SEC("fexit/inotify_add_watch")
+int add_watch_fexit(__u64 *ctx)
+{
+	return record_failure(ctx[1], ADD_WATCH);
+}
+
+/* The result of a function in the registers at its return. */
+static __s64 result(void *regs)
+{
+	if (bpf_core_field_exists(struct pt_regs___x86, ax))
+		return BPF_CORE_READ((struct pt_regs___x86 *)regs, ax);
+	if (bpf_core_field_exists(struct pt_regs___arm64, regs))
+		return BPF_CORE_READ((struct pt_regs___arm64 *)regs, regs[0]);
+	return 0;
+}
+
+SEC("kretprobe/inotify_init1")
+int init_return(void *ctx)
+{
+	return record_failure(result(ctx), INIT);
+}
+
+SEC("kretprobe/inotify_add_watch")
+int add_watch_return(void *ctx)
+{
+	return record_failure(result(ctx), ADD_WATCH);
+}
+
 SEC("tp/syscalls/sys_exit_inotify_init1")
 int init_exit(struct sys_exit *ctx)
 {
-	return record_failure(ctx, INIT);
+	return record_failure(ctx->ret, INIT);
 }
 
 SEC("tp/syscalls/sys_exit_inotify_add_watch")
 int add_watch_exit(struct sys_exit *ctx)
 {
-	return record_failure(ctx, ADD_WATCH);
+	return record_failure(ctx->ret, ADD_WATCH);
 }

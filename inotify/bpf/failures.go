@@ -3,7 +3,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -14,28 +13,24 @@ import (
 )
 
 // FailureCounter counts the calls of inotify_init1(2) and inotify_add_watch(2)
-// that fail.
-//
-// Its programs are attached to the exit tracepoints of these system calls (Linux
-// 2.6.32, CONFIG_FTRACE_SYSCALLS). While any such tracepoint is enabled, every
-// system call of the node takes a slower path in the kernel, 36 ns longer on the
-// machine of BenchmarkFailures.
-//
-// It has the requirements of [Open]. It also needs a readable tracefs at
-// /sys/kernel/tracing, which only uid 0 has.
+// that fail. It sees them in one of several ways: see [Way].
 type FailureCounter struct {
-	objs  failuresObjects
-	links []link.Link
+	coll    *ebpf.Collection
+	links   []link.Link
+	way     Way
+	reason  error // why it is not the first way
+	pending []inotify.SyscallFailure
 	// Reused between reads.
 	keys   [512]failuresFailureKey
 	values [512]failuresFailure
 }
 
-// OpenFailureCounter starts to count. It uses 0.6 MiB of kernel memory until Close.
+// OpenFailureCounter starts to count, in the first of these ways that works. The
+// error gives the reason for each. It uses 0.6 MiB of kernel memory until Close.
 // procfs is a mount of proc(5), which has nodetune's user namespace.
-func OpenFailureCounter(procfs string) (*FailureCounter, error) {
-	types := NewTypes()
-	defer types.Close()
+//
+// It has the requirements of [Open], and those of the way.
+func OpenFailureCounter(procfs string, types *Types, ways ...Way) (*FailureCounter, error) {
 	table, err := Open(procfs, types)
 	if err != nil {
 		return nil, err
@@ -52,27 +47,21 @@ func OpenFailureCounter(procfs string) (*FailureCounter, error) {
 	if err := spec.Variables[failuresVarTable].Set(address); err != nil {
 		return nil, err
 	}
-	c := &FailureCounter{}
-	if err := spec.LoadAndAssign(&c.objs, types.options()); err != nil {
-		return nil, missingRequirement(err)
-	}
-	for name, program := range map[string]*ebpf.Program{
-		"sys_exit_inotify_init1":     c.objs.InitExit,
-		"sys_exit_inotify_init":      c.objs.InitExit, // not on arm64
-		"sys_exit_inotify_add_watch": c.objs.AddWatchExit,
-	} {
-		l, err := link.Tracepoint("syscalls", name, program, nil)
-		if errors.Is(err, os.ErrNotExist) && name == "sys_exit_inotify_init" {
-			continue
+	var failed []error
+	for _, w := range ways {
+		c, err := openWay(w, spec, types)
+		if err == nil {
+			c.reason = inOneLine(failed)
+			return c, nil
 		}
-		if err != nil {
-			_ = c.Close()
-			return nil, fmt.Errorf("trace %s, which needs tracefs at /sys/kernel/tracing: %w", name, err)
-		}
-		c.links = append(c.links, l)
+		failed = append(failed, fmt.Errorf("%s: %w", w, err))
 	}
-	return c, nil
+	return nil, inOneLine(failed)
 }
+
+// Way returns how the counter sees the calls, and why not in one of the ways
+// before, if there is one.
+func (c *FailureCounter) Way() (Way, error) { return c.way, c.reason }
 
 // Close detaches the programs and frees their memory.
 func (c *FailureCounter) Close() error {
@@ -80,7 +69,8 @@ func (c *FailureCounter) Close() error {
 	for _, l := range c.links {
 		errs = append(errs, l.Close())
 	}
-	return errors.Join(append(errs, c.objs.Close())...)
+	c.coll.Close()
+	return errors.Join(errs...)
 }
 
 // resources has the order of enum resource in failures.bpf.c.
@@ -91,11 +81,12 @@ var resources = [...]inotify.Resource{"", inotify.Instances, inotify.Watches, in
 // than one for each Read of a process that fails at full speed. If there are more
 // than 512 records, those that failed longest ago are missing.
 func (c *FailureCounter) Read() ([]inotify.SyscallFailure, error) {
-	var all []inotify.SyscallFailure
+	all := c.pending
+	c.pending = nil
 	now, wall := monotonic(), time.Now()
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := c.objs.Failures.BatchLookupAndDelete(&cursor, c.keys[:], c.values[:], nil)
+		n, err := c.coll.Maps[failuresMapFailures].BatchLookupAndDelete(&cursor, c.keys[:], c.values[:], nil)
 		last := errors.Is(err, ebpf.ErrKeyNotExist)
 		if err != nil && !last {
 			return all, fmt.Errorf("read the failed inotify calls: %w", err)

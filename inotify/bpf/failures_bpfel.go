@@ -41,14 +41,19 @@ type failuresFailureKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	failuresMapFailures      = "failures"
-	failuresMapScratch       = "scratch"
-	failuresMapSteps         = "steps"
-	failuresProgAddWatchExit = "add_watch_exit"
-	failuresProgInitExit     = "init_exit"
-	failuresVarGoldenRatio   = "golden_ratio"
-	failuresVarNoBpfLoop     = "no_bpf_loop"
-	failuresVarTable         = "table"
+	failuresMapFailures        = "failures"
+	failuresMapScratch         = "scratch"
+	failuresMapSteps           = "steps"
+	failuresProgAddWatchExit   = "add_watch_exit"
+	failuresProgAddWatchFexit  = "add_watch_fexit"
+	failuresProgAddWatchReturn = "add_watch_return"
+	failuresProgInitExit       = "init_exit"
+	failuresProgInitFexit      = "init_fexit"
+	failuresProgInitReturn     = "init_return"
+	failuresProgOldInitFexit   = "old_init_fexit"
+	failuresVarGoldenRatio     = "golden_ratio"
+	failuresVarNoBpfLoop       = "no_bpf_loop"
+	failuresVarTable           = "table"
 )
 
 // loadFailures returns the embedded CollectionSpec for failures.
@@ -93,8 +98,13 @@ type failuresSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type failuresProgramSpecs struct {
-	AddWatchExit *ebpf.ProgramSpec `ebpf:"add_watch_exit"`
-	InitExit     *ebpf.ProgramSpec `ebpf:"init_exit"`
+	AddWatchExit   *ebpf.ProgramSpec `ebpf:"add_watch_exit"`
+	AddWatchFexit  *ebpf.ProgramSpec `ebpf:"add_watch_fexit"`
+	AddWatchReturn *ebpf.ProgramSpec `ebpf:"add_watch_return"`
+	InitExit       *ebpf.ProgramSpec `ebpf:"init_exit"`
+	InitFexit      *ebpf.ProgramSpec `ebpf:"init_fexit"`
+	InitReturn     *ebpf.ProgramSpec `ebpf:"init_return"`
+	OldInitFexit   *ebpf.ProgramSpec `ebpf:"old_init_fexit"`
 }
 
 // failuresMapSpecs contains maps before they are loaded into the kernel.
@@ -161,14 +171,24 @@ type failuresVariables struct {
 //
 // It can be passed to loadFailuresObjects or ebpf.CollectionSpec.LoadAndAssign.
 type failuresPrograms struct {
-	AddWatchExit *ebpf.Program `ebpf:"add_watch_exit"`
-	InitExit     *ebpf.Program `ebpf:"init_exit"`
+	AddWatchExit   *ebpf.Program `ebpf:"add_watch_exit"`
+	AddWatchFexit  *ebpf.Program `ebpf:"add_watch_fexit"`
+	AddWatchReturn *ebpf.Program `ebpf:"add_watch_return"`
+	InitExit       *ebpf.Program `ebpf:"init_exit"`
+	InitFexit      *ebpf.Program `ebpf:"init_fexit"`
+	InitReturn     *ebpf.Program `ebpf:"init_return"`
+	OldInitFexit   *ebpf.Program `ebpf:"old_init_fexit"`
 }
 
 func (p *failuresPrograms) Close() error {
 	return _FailuresClose(
 		p.AddWatchExit,
+		p.AddWatchFexit,
+		p.AddWatchReturn,
 		p.InitExit,
+		p.InitFexit,
+		p.InitReturn,
+		p.OldInitFexit,
 	)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -70,15 +71,41 @@ func failing(t *testing.T, c *FailureCounter, how string, times int, as *syscall
 	return found
 }
 
-func openFailureCounter(t testing.TB) *FailureCounter {
+// waysEnv has the ways that the kernel must have, and no others. Without it, a test
+// tries those that open.
+const waysEnv = "NODETUNE_TEST_WAYS"
+
+// eachWay runs a test in each way that the kernel has.
+func eachWay(t *testing.T, run func(t *testing.T, c *FailureCounter)) {
 	t.Helper()
 	mountTracefs(t)
-	c, err := OpenFailureCounter("/proc")
-	if err != nil {
-		t.Fatal(err)
+	must, fixed := os.LookupEnv(waysEnv)
+	for _, way := range AllWays() {
+		has := slices.Contains(strings.Fields(must), string(way))
+		c, err := OpenFailureCounter("/proc", NewTypes(), way)
+		switch {
+		case err != nil && (has || way == Tracepoint):
+			t.Error(err)
+		case err != nil:
+			if !strings.HasPrefix(err.Error(), string(way)+": ") {
+				t.Errorf("the reason does not begin with the way: %v", err)
+			}
+			t.Logf("this kernel has not: %v", err)
+		case fixed && !has:
+			t.Errorf("this kernel has %s, want only %s", way, must)
+			_ = c.Close()
+		default:
+			t.Run(string(way), func(t *testing.T) {
+				if got, reason := c.Way(); got != way || reason != nil {
+					t.Errorf("opened as %s, because %v", got, reason)
+				}
+				run(t, c)
+			})
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	t.Cleanup(func() { c.Close() })
-	return c
 }
 
 // mountTracefs mounts tracefs where no init system has done so.
@@ -94,11 +121,15 @@ func mountTracefs(t testing.TB) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// TestFailures: each kind of failure is reported with the limit that was reached.
+// TestFailures: each way reports each kind of failure with the limit that was
+// reached.
 func TestFailures(t *testing.T) {
 	privtest.Host(t)
 	privtest.Set(t, "fs.inotify.max_user_instances", "512") // root may have hundreds
-	counter := openFailureCounter(t)
+	eachWay(t, testFailures)
+}
+
+func testFailures(t *testing.T, counter *FailureCounter) {
 	const uid, times = 70381, 200
 	ofUser := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	for _, c := range []struct {

@@ -70,8 +70,12 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct inode;
+
 struct dentry {
+	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 };
 
 struct path {
@@ -79,16 +83,41 @@ struct path {
 };
 
 struct super_block {
+	unsigned int s_dev;
+	unsigned long s_flags;
 	unsigned long s_magic;
 };
 
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
 struct inode {
+	unsigned short i_mode;
 	struct super_block *i_sb;
+	unsigned long i_ino;
+	unsigned int i_nlink;
+	unsigned int i_rdev;
+	__s64 i_size;
+	__s64 i_atime_sec;
+	__u32 i_atime_nsec;
+	void *i_fsnotify_marks;
+};
+
+struct inode___before_6_11 {
+	struct timespec64 __i_atime;
+};
+
+struct inode___before_6_7 {
+	struct timespec64 i_atime;
 };
 
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	__s64 f_pos;
+	unsigned int f_flags;
 	const struct file_operations *f_op;
 	void *private_data;
 };
@@ -116,6 +145,7 @@ struct xarray {
 
 struct idr {
 	struct xarray idr_rt;
+	unsigned int idr_next;
 };
 
 struct inotify_group_private_data {
@@ -123,9 +153,29 @@ struct inotify_group_private_data {
 	struct ucounts *ucounts;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
+struct fsnotify_mark_connector {
+	void *obj;
+};
+
+struct fsnotify_mark {
+	struct list_head g_list;
+	struct fsnotify_mark_connector *connector;
+};
+
+/* Since Linux 6.10. The connector of a mark has pointed to its inode since then, and
+ * to a field of the inode before. */
+struct fsnotify_sb_info {
+	void *sb_marks;
+};
+
 struct fsnotify_group {
 	unsigned int q_len;
 	unsigned int max_events;
+	struct list_head marks_list;
 	struct inotify_group_private_data inotify_data;
 };
 
@@ -163,6 +213,7 @@ struct rlimit {
 };
 
 struct signal_struct {
+	void *tty;
 	struct rlimit rlim[16];
 };
 
@@ -180,12 +231,14 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
-/* The registers at the entry of a system call. */
+/* The registers at the entry of a system call, or at the return of a function. */
 struct pt_regs___x86 {
 	unsigned long di;
+	unsigned long ax;
 };
 
 struct pt_regs___arm64 {
+	__u64 regs[31];
 	__u64 orig_x0;
 };
 

@@ -195,6 +195,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(openEnv) != "" {
 		os.Exit(openAndPrint())
 	}
+	if words := os.Getenv(waysOpenEnv); words != "" {
+		os.Exit(openWaysWithout(words))
+	}
 	if how := os.Getenv(failEnv); how != "" {
 		os.Exit(fail(how))
 	}

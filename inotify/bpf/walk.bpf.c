@@ -2,7 +2,8 @@
 
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Finds the processes that hold inotify instances. It reads the descriptor tables
+ * Finds the processes that hold inotify instances, and on request those that have
+ * files below some directories open. It reads the descriptor tables
  * of all processes, which /proc/PID/fd shows, and those of threads with a table of
  * their own. It takes no lock, so no process waits for it. A descriptor that
  * changes during the walk is missed or found twice.
@@ -26,6 +27,10 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 #define MAX_CHUNKS (1 << 17) /* of a table */
 #define WORK (1 << 18) /* reads in one run: about 8 ms */
 #define LEVELS 33      /* of user namespaces, which can be nested 32 deep */
+#define DIRS 16	      /* directories whose files are reported */
+#define TREE_DEPTH 48 /* directories above a file that are looked at */
+#define WANTED 8      /* names of programs that are always reported */
+#define MAX_WATCHES 10240 /* of one instance */
 #define DEPTH 8	       /* levels of an xarray with int keys, and some to spare */
 
 /* An inotify instance in a descriptor table, with one of its descriptors there. */
@@ -40,6 +45,29 @@ struct holding {
 	__u32 queue_limit;
 	__u32 watches;
 	__u32 uncounted; /* the instance has more watches */
+	__u32 next; /* the number of the next watch: it changes with each watch that is added */
+	__u32 pad;
+};
+
+/* A regular file in a descriptor table. */
+struct open_file {
+	__u64 ino;
+	__u64 pos;
+	__u64 size;
+	__s64 atime;
+	__u32 atime_nsec;
+	__u32 dev;
+	__u32 pid;
+	__u32 fd;
+	__u32 flags;
+	__u32 links;
+};
+
+/* What a watch is on. */
+struct watched {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
 };
 
 /* A descriptor table, or one chunk of it. */
@@ -56,7 +84,7 @@ struct table {
 	__u32 uid;
 	unsigned char comm[16];
 	__u32 word; /* the first one of the chunk */
-	__u32 pad;
+	__u32 terminal; /* the process has a terminal */
 };
 
 /* The account that owns a user namespace, which is in the namespace above. */
@@ -91,6 +119,33 @@ struct {
 	__type(value, struct owner);
 } owners SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_RECORDS);
+	__type(key, __u32);
+	__type(value, struct open_file);
+} open_files SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_WATCHES);
+	__type(key, __u32);
+	__type(value, struct watched);
+} watches SEC(".maps");
+
+/* Input: the directories whose files are reported, and the programs whose tables are. */
+struct directory {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+} dirs[DIRS];
+__u32 dir_count; /* 0: no files are reported */
+struct program_name {
+	__u64 word[2];
+} wanted[WANTED];
+
 /* Input. */
 const volatile __u32 many_fds = 48; /* a table without instances is reported from so many on */
 const volatile __u64 anon_inode_fs_magic = 0x09041934;
@@ -121,6 +176,8 @@ struct run {
 	__u32 left_out_tables;
 	__u32 left_out_owners;
 	__u32 stopped; /* the work was done before all tasks were read */
+	__u32 files;
+	__u32 left_out_files;
 	__u32 pad;
 } run;
 
@@ -140,6 +197,9 @@ static struct {
 	__u32 fds;	   /* for the next record */
 	__u32 holds;	   /* instances for the next record */
 	__u32 chunk_holds; /* instances that this chunk has reported */
+	__u32 chunk_files; /* files that this chunk has reported */
+	__u32 opened;	   /* files for the next record */
+	__u32 terminal;	   /* of the standard descriptors */
 	__u32 divided;	   /* the table has several chunks */
 } at;
 
@@ -165,6 +225,10 @@ extern void *bpf_rdonly_cast(const void *at, __u32 type) __ksym __weak;
 	})
 
 #include "cgroup.h"
+
+/* Makes a number of a pointer that the verifier knows: it allows no arithmetic on it. */
+static volatile __u64 number;
+#define NUMBER(pointer) ({ number = (__u64)(pointer); number; })
 
 static __u64 word(__u64 from)
 {
@@ -366,8 +430,174 @@ __noinline int emit_holding(__u64 file, __u32 fd)
 	h->queue_limit = READ(struct fsnotify_group, group, max_events);
 	h->watches = counted[key].watches;
 	h->uncounted = counted[key].uncounted;
+	h->next = BPF_CORE_READ((struct fsnotify_group *)group, inotify_data.idr.idr_next);
 	run.holdings = n + 1;
 	at.chunk_holds++;
+	return 0;
+}
+
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define S_IFCHR 0020000
+#define O_PATH 010000000
+#define SB_KERNMOUNT (1 << 22)
+#define MINOR_BITS 20
+
+/* What kind of file some file operations are of. Those of regular files and of
+ * character devices are looked at. */
+#define KINDS 64
+static struct {
+	__u64 fops;
+	__u32 run;
+	__u32 other;
+} kinds[KINDS];
+
+/* Whether a directory is below one of the wanted ones, or is one. */
+#define SEEN_DIRS 1024
+static struct {
+	__u64 dentry;
+	__u32 run;
+	__u32 below;
+} seen_dirs[SEEN_DIRS];
+
+static __u32 wanted_dev(__u32 dev)
+{
+	for (int i = 0; i < DIRS; i++)
+		if (i < dir_count && dirs[i].dev == dev)
+			return 1;
+	return 0;
+}
+
+/* Reports whether the directory is one of the wanted ones. */
+__noinline int is_wanted_dir(__u64 dentry, __u32 dev)
+{
+	__u64 ino = READ(struct inode, READ(struct dentry, dentry, d_inode), i_ino);
+
+	run.work++;
+	for (int i = 0; i < DIRS; i++)
+		if (i < dir_count && dirs[i].ino == ino && dirs[i].dev == dev)
+			return 1;
+	return 0;
+}
+
+static struct {
+	__u64 dentry;
+	__u32 dev;
+	__u32 found;
+} climb;
+
+static __always_inline long climb_tree(__u32 i, void *unused)
+{
+	__u64 parent;
+
+	if (i >= TREE_DEPTH)
+		return 1;
+	if (is_wanted_dir(climb.dentry, climb.dev)) {
+		climb.found = 1;
+		return 1;
+	}
+	parent = (__u64)READ(struct dentry, climb.dentry, d_parent);
+	if (parent == climb.dentry)
+		return 1;
+	climb.dentry = parent;
+	return 0;
+}
+EACH(climb_tree, void)
+
+/* Reports whether a file is below one of the directories. It compares directories, not
+ * names, so the mounts of a container do not matter. */
+static __always_inline __u32 below_wanted_dir(__u64 dentry, __u32 dev)
+{
+	__u64 parent = NUMBER(READ(struct dentry, dentry, d_parent));
+	__u32 key = mix(parent) % SEEN_DIRS;
+
+	if (seen_dirs[key].dentry == parent && seen_dirs[key].run == runs)
+		return seen_dirs[key].below;
+	climb.dentry = parent;
+	climb.dev = dev;
+	climb.found = 0;
+	loop(TREE_DEPTH, climb_tree, 0);
+	seen_dirs[key].dentry = parent;
+	seen_dirs[key].run = runs;
+	seen_dirs[key].below = climb.found;
+	return climb.found;
+}
+
+/* A terminal, by the number of the device: a pseudo terminal, a virtual or serial one,
+ * or /dev/tty. */
+static int is_terminal(__u32 rdev)
+{
+	__u32 major = rdev >> MINOR_BITS;
+
+	return (major >= 136 && major <= 143) || major == 4 || rdev == 5 << MINOR_BITS;
+}
+
+/* Reports a regular file below one of the directories, or one that was deleted. Files
+ * without a name that no mount of a user shows, as memfd_create(2) makes them, are left out. */
+__noinline int emit_file(__u64 file, __u32 fd)
+{
+	__u64 fops = NUMBER(READ(struct file, file, f_op));
+	__u32 key = mix(fops) % KINDS, n = run.files, dev, links, flags;
+	__u64 inode, sb, dentry;
+	unsigned short mode;
+	struct open_file *o;
+
+	if (kinds[key].fops == fops && kinds[key].run == runs && kinds[key].other)
+		return 0;
+	inode = (__u64)READ(struct file, file, f_inode);
+	mode = READ(struct inode, inode, i_mode) & S_IFMT;
+	run.work++;
+	kinds[key].fops = fops;
+	kinds[key].run = runs;
+	kinds[key].other = mode != S_IFREG && mode != S_IFCHR;
+	if (mode == S_IFCHR && fd <= 2 && is_terminal(READ(struct inode, inode, i_rdev)))
+		at.terminal = 1;
+	if (mode != S_IFREG)
+		return 0;
+	sb = (__u64)READ(struct inode, inode, i_sb);
+	dev = READ(struct super_block, sb, s_dev);
+	links = READ(struct inode, inode, i_nlink);
+	if (links) {
+		dentry = (__u64)BPF_CORE_READ((struct file *)file, f_path.dentry);
+		if (!wanted_dev(dev) || !below_wanted_dir(dentry, dev))
+			return 0;
+	} else if (READ(struct super_block, sb, s_flags) & SB_KERNMOUNT) {
+		return 0;
+	}
+	flags = READ(struct file, file, f_flags);
+	if (flags & O_PATH)
+		return 0;
+	at.opened++;
+	if (limit && at.chunk_files >= limit && at.tgid != run.self) {
+		run.left_out_files++;
+		return 0;
+	}
+	o = bpf_map_lookup_elem(&open_files, &n);
+	if (!o || (n >= MAX_RECORDS - OWN_RECORDS && at.tgid != run.self)) {
+		run.left_out_files++;
+		run.full = !last_try;
+		return 0;
+	}
+	o->ino = READ(struct inode, inode, i_ino);
+	o->pos = READ(struct file, file, f_pos);
+	o->size = READ(struct inode, inode, i_size);
+	if (bpf_core_field_exists(struct inode, i_atime_sec)) {
+		o->atime = BPF_CORE_READ((struct inode *)inode, i_atime_sec);
+		o->atime_nsec = BPF_CORE_READ((struct inode *)inode, i_atime_nsec);
+	} else if (bpf_core_field_exists(struct inode___before_6_11, __i_atime)) {
+		o->atime = BPF_CORE_READ((struct inode___before_6_11 *)inode, __i_atime.tv_sec);
+		o->atime_nsec = BPF_CORE_READ((struct inode___before_6_11 *)inode, __i_atime.tv_nsec);
+	} else {
+		o->atime = BPF_CORE_READ((struct inode___before_6_7 *)inode, i_atime.tv_sec);
+		o->atime_nsec = BPF_CORE_READ((struct inode___before_6_7 *)inode, i_atime.tv_nsec);
+	}
+	o->dev = dev;
+	o->pid = at.tgid;
+	o->fd = fd;
+	o->flags = flags;
+	o->links = links;
+	run.files = n + 1;
+	at.chunk_files++;
 	return 0;
 }
 
@@ -387,8 +617,19 @@ __noinline int detect_fops(__u64 file)
 	return 0;
 }
 
+static __always_inline __u32 is_wanted_program(__u64 comm)
+{
+	__u64 word[2] = {};
+
+	bpf_probe_read_kernel_str(word, sizeof(word), (void *)comm);
+	for (int i = 0; i < WANTED; i++)
+		if (word[0] && wanted[i].word[0] == word[0] && wanted[i].word[1] == word[1])
+			return 1;
+	return 0;
+}
+
 /* Reports the table, or the chunk of it that this part has read, if it holds an
- * instance or many descriptors. */
+ * instance, a file that is reported, or many descriptors. */
 __noinline int emit_table(void)
 {
 	struct task_struct *leader = (void *)at.leader;
@@ -397,11 +638,12 @@ __noinline int emit_table(void)
 	struct table *t;
 	struct signal_struct *signal;
 	__u64 soft;
-	__u32 n = run.tables;
+	__u32 n = run.tables, named;
 
 	signal = READ(struct task_struct, leader, signal);
 	soft = READ(struct signal_struct, signal, rlim[RLIMIT_NOFILE].rlim_cur);
-	if (!at.fds || (!at.holds && !at.divided && at.fds < many_fds && at.fds < soft / 2))
+	named = dir_count && is_wanted_program((__u64)&leader->comm);
+	if (!at.fds || (!at.holds && !at.opened && !named && !at.divided && at.fds < many_fds && at.fds < soft / 2))
 		return 0;
 	t = bpf_map_lookup_elem(&tables, &n);
 	if (!t || no_room(n)) {
@@ -422,6 +664,7 @@ __noinline int emit_table(void)
 	t->userns = READ(struct user_namespace, READ(struct cred, cred, user_ns), ns.inum);
 	t->uid = READ(struct cred, cred, euid.val);
 	t->word = at.word;
+	t->terminal = at.terminal || READ(struct signal_struct, signal, tty);
 	bpf_probe_read_kernel(t->comm, sizeof(t->comm), &leader->comm);
 	run.tables = n + 1;
 	return 0;
@@ -447,6 +690,8 @@ __noinline int scan_word(__u32 i, __u64 open)
 			detect_fops(slots[j]);
 		if (fops && fops == inotify_fops)
 			emit_holding(slots[j], i * 64 + j);
+		else if (dir_count)
+			emit_file(slots[j], i * 64 + j);
 	}
 	return 0;
 }
@@ -470,10 +715,9 @@ static __always_inline long scan_chunk(__u32 i, void *unused)
 		return 0;
 	if (parts > 1) {
 		at.word = first;
-		at.fds = 0;
-		at.holds = 0;
+		at.fds = at.holds = at.opened = at.terminal = 0;
 	}
-	at.chunk_holds = 0;
+	at.chunk_holds = at.chunk_files = 0;
 	left = at.words - first;
 	if (left >= CHUNK) {
 		if (bpf_probe_read_kernel(open_fds, sizeof(open_fds), (void *)at.open + (__u64)first * sizeof(open_fds[0])))
@@ -526,7 +770,7 @@ __noinline int scan_task(__u64 task)
 		run.cut_tables++;
 	}
 	at.chunks = chunks;
-	at.word = at.fds = at.holds = 0;
+	at.word = at.fds = at.holds = at.opened = at.terminal = 0;
 	loop(chunks, scan_chunk, 0);
 	if (parts == 1)
 		emit_table();
@@ -583,6 +827,68 @@ int iterate_task(struct bpf_iter__task *ctx)
 		start_run();
 	if (task && !run.full && !run.stopped)
 		scan_task(task);
+	return 0;
+}
+
+/* Input of read_watches: a file of an instance. */
+__u64 watching_file;
+
+/* Its result. stopped: the instance has more, or the list changed meanwhile. */
+struct watch_run {
+	__u32 count;
+	__u32 stopped;
+} watch_run;
+
+static struct {
+	__u64 head;
+	__u64 entry;
+} marks;
+
+static __always_inline long emit_watch(__u32 i, void *unused)
+{
+	__u64 mark, connector, inode;
+	__u32 n = watch_run.count;
+	struct watched *w;
+
+	if (i >= MAX_WATCHES || !marks.entry || marks.entry == marks.head)
+		return 1;
+	mark = marks.entry - bpf_core_field_offset(struct fsnotify_mark, g_list);
+	marks.entry = (__u64)READ(struct list_head, marks.entry, next);
+	connector = (__u64)READ(struct fsnotify_mark, mark, connector);
+	if (!connector)
+		return 0; /* it is being removed */
+	inode = (__u64)READ(struct fsnotify_mark_connector, connector, obj);
+	if (!inode)
+		return 0;
+	if (!bpf_core_type_exists(struct fsnotify_sb_info))
+		inode -= bpf_core_field_offset(struct inode, i_fsnotify_marks);
+	w = bpf_map_lookup_elem(&watches, &n);
+	if (!w)
+		return 1;
+	w->ino = READ(struct inode, inode, i_ino);
+	w->dev = READ(struct super_block, READ(struct inode, inode, i_sb), s_dev);
+	watch_run.count = n + 1;
+	return 0;
+}
+EACH(emit_watch, void)
+
+/* Reads what an instance watches. The memory of the file may belong to another one by
+ * now: then it is no instance, or the caller reads the watches of another one. */
+SEC("syscall")
+int read_watches(void *ctx)
+{
+	struct file *file = (void *)watching_file;
+	struct fsnotify_group *group;
+
+	watch_run.count = 0;
+	watch_run.stopped = 1;
+	if (!inotify_fops || (__u64)BPF_CORE_READ(file, f_op) != inotify_fops)
+		return 1;
+	group = BPF_CORE_READ(file, private_data);
+	marks.head = (__u64)group + bpf_core_field_offset(struct fsnotify_group, marks_list);
+	marks.entry = word(marks.head);
+	loop(MAX_WATCHES, emit_watch, 0);
+	watch_run.stopped = marks.entry != marks.head;
 	return 0;
 }
 

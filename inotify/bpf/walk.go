@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"unsafe"
 
@@ -47,21 +48,26 @@ const relaxAfter = 10
 
 // Walk reads the descriptor tables of the node. It is safe for concurrent use.
 type Walk struct {
-	mu       sync.Mutex
-	maps     walkMaps
-	vars     walkVariables
-	runPart  func() error
-	readPath *ebpf.Program
-	closers  []io.Closer
-	plan     int // of the next walk
-	relax    int // walks until an easier plan is tried
-	extraFDs int // descriptors that this process has during a walk only
+	mu        sync.Mutex
+	maps      walkMaps
+	vars      walkVariables
+	runPart   func() error
+	readPath  *ebpf.Program
+	readMarks *ebpf.Program
+	closers   []io.Closer
+	closed    bool
+	plan      int // of the next walk
+	filePlan  int // of the next one for open files
+	relax     int // walks until an easier plan is tried
+	extraFDs  int // descriptors that this process has during a walk only
 
 	found      found // reused
 	cgroups    cgroupPaths
 	comms      map[[16]uint8]string
 	numbers    map[uint64]uint64 // of instances, by address
 	lastNumber uint64
+	watches    map[uint64]*instanceWatches // by address of the instance
+	marks      []walkWatched               // reused
 }
 
 // found has the records of all parts of a walk.
@@ -69,11 +75,12 @@ type found struct {
 	holdings []walkHolding
 	tables   []walkTable
 	owners   []walkOwner
+	files    []walkOpenFile
 	stats    procwalk.Stats
 	self     uint32 // the pid of this process in the pid namespace of the node
 
 	// What was left out.
-	leftOut, cutTables, leftOutTables, leftOutOwners, stopped int
+	leftOut, cutTables, leftOutTables, leftOutOwners, leftOutFiles, stopped int
 }
 
 // OpenWalk loads the program and tests it: a walk must find instances that OpenWalk
@@ -123,11 +130,12 @@ func loadTasks(spec *ebpf.CollectionSpec, types *Types) (*Walk, error) {
 		walkVariables
 		WalkTasks      *ebpf.Program `ebpf:"walk_tasks"`
 		ReadCgroupPath *ebpf.Program `ebpf:"read_cgroup_path"`
+		ReadWatches    *ebpf.Program `ebpf:"read_watches"`
 	}
 	if err := spec.LoadAndAssign(&objs, types.options()); err != nil {
 		return nil, err
 	}
-	w := newWalk(objs.walkMaps, objs.walkVariables, objs.ReadCgroupPath, objs.WalkTasks)
+	w := newWalk(objs.walkMaps, objs.walkVariables, objs.ReadCgroupPath, objs.ReadWatches, objs.WalkTasks)
 	w.runPart = func() error {
 		_, err := objs.WalkTasks.Run(&ebpf.RunOptions{})
 		return err
@@ -146,11 +154,12 @@ func loadIterator(spec *ebpf.CollectionSpec, procfs string, types *Types) (*Walk
 		walkVariables
 		IterateTask    *ebpf.Program `ebpf:"iterate_task"`
 		ReadCgroupPath *ebpf.Program `ebpf:"read_cgroup_path"`
+		ReadWatches    *ebpf.Program `ebpf:"read_watches"`
 	}
 	if err := spec.LoadAndAssign(&objs, types.options()); err != nil {
 		return nil, err
 	}
-	w := newWalk(objs.walkMaps, objs.walkVariables, objs.ReadCgroupPath, objs.IterateTask)
+	w := newWalk(objs.walkMaps, objs.walkVariables, objs.ReadCgroupPath, objs.ReadWatches, objs.IterateTask)
 	tasks, err := link.AttachIter(link.IterOptions{Program: objs.IterateTask})
 	if err != nil {
 		_ = w.Close()
@@ -168,10 +177,10 @@ func loadIterator(spec *ebpf.CollectionSpec, procfs string, types *Types) (*Walk
 	return w, nil
 }
 
-func newWalk(maps walkMaps, vars walkVariables, readPath, walk *ebpf.Program) *Walk {
+func newWalk(maps walkMaps, vars walkVariables, readPath, readMarks, walk *ebpf.Program) *Walk {
 	return &Walk{
-		maps: maps, vars: vars, readPath: readPath,
-		closers: []io.Closer{&maps, readPath, walk},
+		maps: maps, vars: vars, readPath: readPath, readMarks: readMarks, watches: map[uint64]*instanceWatches{},
+		closers: []io.Closer{&maps, readPath, readMarks, walk},
 		cgroups: cgroupPaths{known: map[cgroupKey]*cgroupPath{}}, numbers: map[uint64]uint64{}, comms: map[[16]uint8]string{},
 	}
 }
@@ -180,6 +189,7 @@ func newWalk(maps walkMaps, vars walkVariables, readPath, walk *ebpf.Program) *W
 func (w *Walk) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
 	var errs []error
 	for _, c := range w.closers {
 		errs = append(errs, c.Close())
@@ -201,6 +211,9 @@ func (w *Walk) Holders() (inotify.DescriptorTableScan, error) {
 // walk makes a walk with the first plan that has room for all records, beginning
 // with that of the walk before.
 func (w *Walk) walk() error {
+	if w.closed {
+		return os.ErrClosed
+	}
 	for {
 		load, full, err := w.runParts(plans[w.plan], w.plan == len(plans)-1)
 		switch {
@@ -225,7 +238,7 @@ func (w *Walk) walk() error {
 // memory. The two are then counted as one until the next walk.
 func (w *Walk) runParts(p plan, last bool) (load float64, full bool, err error) {
 	f := &w.found
-	*f = found{holdings: f.holdings[:0], tables: f.tables[:0], owners: f.owners[:0]}
+	*f = found{holdings: f.holdings[:0], tables: f.tables[:0], owners: f.owners[:0], files: f.files[:0]}
 	lastTry := uint32(0)
 	if last {
 		lastTry = 1
@@ -244,21 +257,22 @@ func (w *Walk) runParts(p plan, last bool) (load float64, full bool, err error) 
 		if err := w.vars.Run.Get(&run); err != nil {
 			return 0, false, err
 		}
-		tooMany := len(f.holdings)+int(run.Holdings) > maxTotal || len(f.tables)+int(run.Tables) > maxTotal || len(f.owners)+int(run.Owners) > maxOwners
+		tooMany := len(f.holdings)+int(run.Holdings) > maxTotal || len(f.tables)+int(run.Tables) > maxTotal || len(f.owners)+int(run.Owners) > maxOwners || len(f.files)+int(run.Files) > maxFiles
 		if run.Full != 0 || tooMany && !last {
 			return 1, true, nil
 		}
-		load = max(load, float64(max(run.Holdings, run.Tables))/maxRecords, float64(run.Work)/maxWork)
+		load = max(load, float64(max(run.Holdings, run.Tables, run.Files))/maxRecords, float64(run.Work)/maxWork)
 		f.add(&run)
 		if err := errors.Join(
 			read(&f.holdings, w.maps.Holdings, run.Holdings, maxTotal),
 			read(&f.tables, w.maps.Tables, run.Tables, maxTotal),
 			read(&f.owners, w.maps.Owners, run.Owners, maxOwners),
+			read(&f.files, w.maps.OpenFiles, run.Files, maxFiles),
 		); err != nil {
 			return 0, false, err
 		}
 	}
-	load = max(load, float64(max(len(f.holdings), len(f.tables)))/maxTotal)
+	load = max(load, float64(max(len(f.holdings), len(f.tables)))/maxTotal, float64(len(f.files))/maxFiles)
 	return load, false, nil
 }
 
@@ -271,6 +285,7 @@ func (f *found) add(run *walkRun) {
 	f.leftOut += int(run.LeftOut) + max(0, len(f.holdings)+int(run.Holdings)-maxTotal)
 	f.leftOutTables += int(run.LeftOutTables) + max(0, len(f.tables)+int(run.Tables)-maxTotal)
 	f.leftOutOwners += int(run.LeftOutOwners) + max(0, len(f.owners)+int(run.Owners)-maxOwners)
+	f.leftOutFiles += int(run.LeftOutFiles) + max(0, len(f.files)+int(run.Files)-maxFiles)
 	if run.Stopped != 0 {
 		f.stopped++
 	}
@@ -294,7 +309,7 @@ func (f *found) gaps() []inotify.Gap {
 
 // read appends the first n values of a map, which is mapped into this process, up
 // to a length of most.
-func read[T walkHolding | walkTable | walkOwner](to *[]T, from *ebpf.Map, n uint32, most int) error {
+func read[T walkHolding | walkTable | walkOwner | walkOpenFile | walkWatched](to *[]T, from *ebpf.Map, n uint32, most int) error {
 	n = min(n, uint32(most-len(*to)))
 	if n == 0 {
 		return nil

@@ -21,6 +21,13 @@ type walkCgroupPath struct {
 	Name  [16][256]uint8
 }
 
+type walkDirectory struct {
+	_   structs.HostLayout
+	Ino uint64
+	Dev uint32
+	Pad uint32
+}
+
 type walkHolding struct {
 	_          structs.HostLayout
 	File       uint64
@@ -33,6 +40,22 @@ type walkHolding struct {
 	QueueLimit uint32
 	Watches    uint32
 	Uncounted  uint32
+	Next       uint32
+	Pad        uint32
+}
+
+type walkOpenFile struct {
+	_         structs.HostLayout
+	Ino       uint64
+	Pos       uint64
+	Size      uint64
+	Atime     int64
+	AtimeNsec uint32
+	Dev       uint32
+	Pid       uint32
+	Fd        uint32
+	Flags     uint32
+	Links     uint32
 }
 
 type walkOwner struct {
@@ -41,6 +64,11 @@ type walkOwner struct {
 	Userns uint32
 	Uid    uint32
 	Pad    uint32
+}
+
+type walkProgramName struct {
+	_    structs.HostLayout
+	Word [2]uint64
 }
 
 type walkRun struct {
@@ -59,6 +87,8 @@ type walkRun struct {
 	LeftOutTables uint32
 	LeftOutOwners uint32
 	Stopped       uint32
+	Files         uint32
+	LeftOutFiles  uint32
 	Pad           uint32
 }
 
@@ -76,7 +106,20 @@ type walkTable struct {
 	Uid        uint32
 	Comm       [16]uint8
 	Word       uint32
-	Pad        uint32
+	Terminal   uint32
+}
+
+type walkWatchRun struct {
+	_       structs.HostLayout
+	Count   uint32
+	Stopped uint32
+}
+
+type walkWatched struct {
+	_   structs.HostLayout
+	Ino uint64
+	Dev uint32
+	Pad uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -84,15 +127,20 @@ type walkTable struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	walkMapHoldings         = "holdings"
+	walkMapOpenFiles        = "open_files"
 	walkMapOwners           = "owners"
 	walkMapSteps            = "steps"
 	walkMapTables           = "tables"
+	walkMapWatches          = "watches"
 	walkProgIterateTask     = "iterate_task"
 	walkProgReadCgroupPath  = "read_cgroup_path"
+	walkProgReadWatches     = "read_watches"
 	walkProgWalkTasks       = "walk_tasks"
 	walkVarAnonInodeFsMagic = "anon_inode_fs_magic"
 	walkVarCgroupNode       = "cgroup_node"
 	walkVarCgroupPath       = "cgroup_path"
+	walkVarDirCount         = "dir_count"
+	walkVarDirs             = "dirs"
 	walkVarLastTry          = "last_try"
 	walkVarLimit            = "limit"
 	walkVarManyFds          = "many_fds"
@@ -101,6 +149,9 @@ const (
 	walkVarPart             = "part"
 	walkVarParts            = "parts"
 	walkVarRun              = "run"
+	walkVarWanted           = "wanted"
+	walkVarWatchRun         = "watch_run"
+	walkVarWatchingFile     = "watching_file"
 )
 
 // loadWalk returns the embedded CollectionSpec for walk.
@@ -147,6 +198,7 @@ type walkSpecs struct {
 type walkProgramSpecs struct {
 	IterateTask    *ebpf.ProgramSpec `ebpf:"iterate_task"`
 	ReadCgroupPath *ebpf.ProgramSpec `ebpf:"read_cgroup_path"`
+	ReadWatches    *ebpf.ProgramSpec `ebpf:"read_watches"`
 	WalkTasks      *ebpf.ProgramSpec `ebpf:"walk_tasks"`
 }
 
@@ -154,10 +206,12 @@ type walkProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type walkMapSpecs struct {
-	Holdings *ebpf.MapSpec `ebpf:"holdings"`
-	Owners   *ebpf.MapSpec `ebpf:"owners"`
-	Steps    *ebpf.MapSpec `ebpf:"steps"`
-	Tables   *ebpf.MapSpec `ebpf:"tables"`
+	Holdings  *ebpf.MapSpec `ebpf:"holdings"`
+	OpenFiles *ebpf.MapSpec `ebpf:"open_files"`
+	Owners    *ebpf.MapSpec `ebpf:"owners"`
+	Steps     *ebpf.MapSpec `ebpf:"steps"`
+	Tables    *ebpf.MapSpec `ebpf:"tables"`
+	Watches   *ebpf.MapSpec `ebpf:"watches"`
 }
 
 // walkVariableSpecs contains global variables before they are loaded into the kernel.
@@ -167,6 +221,8 @@ type walkVariableSpecs struct {
 	AnonInodeFsMagic *ebpf.VariableSpec `ebpf:"anon_inode_fs_magic"`
 	CgroupNode       *ebpf.VariableSpec `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.VariableSpec `ebpf:"cgroup_path"`
+	DirCount         *ebpf.VariableSpec `ebpf:"dir_count"`
+	Dirs             *ebpf.VariableSpec `ebpf:"dirs"`
 	LastTry          *ebpf.VariableSpec `ebpf:"last_try"`
 	Limit            *ebpf.VariableSpec `ebpf:"limit"`
 	ManyFds          *ebpf.VariableSpec `ebpf:"many_fds"`
@@ -175,6 +231,9 @@ type walkVariableSpecs struct {
 	Part             *ebpf.VariableSpec `ebpf:"part"`
 	Parts            *ebpf.VariableSpec `ebpf:"parts"`
 	Run              *ebpf.VariableSpec `ebpf:"run"`
+	Wanted           *ebpf.VariableSpec `ebpf:"wanted"`
+	WatchRun         *ebpf.VariableSpec `ebpf:"watch_run"`
+	WatchingFile     *ebpf.VariableSpec `ebpf:"watching_file"`
 }
 
 // walkObjects contains all objects after they have been loaded into the kernel.
@@ -197,18 +256,22 @@ func (o *walkObjects) Close() error {
 //
 // It can be passed to loadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type walkMaps struct {
-	Holdings *ebpf.Map `ebpf:"holdings"`
-	Owners   *ebpf.Map `ebpf:"owners"`
-	Steps    *ebpf.Map `ebpf:"steps"`
-	Tables   *ebpf.Map `ebpf:"tables"`
+	Holdings  *ebpf.Map `ebpf:"holdings"`
+	OpenFiles *ebpf.Map `ebpf:"open_files"`
+	Owners    *ebpf.Map `ebpf:"owners"`
+	Steps     *ebpf.Map `ebpf:"steps"`
+	Tables    *ebpf.Map `ebpf:"tables"`
+	Watches   *ebpf.Map `ebpf:"watches"`
 }
 
 func (m *walkMaps) Close() error {
 	return _WalkClose(
 		m.Holdings,
+		m.OpenFiles,
 		m.Owners,
 		m.Steps,
 		m.Tables,
+		m.Watches,
 	)
 }
 
@@ -219,6 +282,8 @@ type walkVariables struct {
 	AnonInodeFsMagic *ebpf.Variable `ebpf:"anon_inode_fs_magic"`
 	CgroupNode       *ebpf.Variable `ebpf:"cgroup_node"`
 	CgroupPath       *ebpf.Variable `ebpf:"cgroup_path"`
+	DirCount         *ebpf.Variable `ebpf:"dir_count"`
+	Dirs             *ebpf.Variable `ebpf:"dirs"`
 	LastTry          *ebpf.Variable `ebpf:"last_try"`
 	Limit            *ebpf.Variable `ebpf:"limit"`
 	ManyFds          *ebpf.Variable `ebpf:"many_fds"`
@@ -227,6 +292,9 @@ type walkVariables struct {
 	Part             *ebpf.Variable `ebpf:"part"`
 	Parts            *ebpf.Variable `ebpf:"parts"`
 	Run              *ebpf.Variable `ebpf:"run"`
+	Wanted           *ebpf.Variable `ebpf:"wanted"`
+	WatchRun         *ebpf.Variable `ebpf:"watch_run"`
+	WatchingFile     *ebpf.Variable `ebpf:"watching_file"`
 }
 
 // walkPrograms contains all programs after they have been loaded into the kernel.
@@ -235,6 +303,7 @@ type walkVariables struct {
 type walkPrograms struct {
 	IterateTask    *ebpf.Program `ebpf:"iterate_task"`
 	ReadCgroupPath *ebpf.Program `ebpf:"read_cgroup_path"`
+	ReadWatches    *ebpf.Program `ebpf:"read_watches"`
 	WalkTasks      *ebpf.Program `ebpf:"walk_tasks"`
 }
 
@@ -242,6 +311,7 @@ func (p *walkPrograms) Close() error {
 	return _WalkClose(
 		p.IterateTask,
 		p.ReadCgroupPath,
+		p.ReadWatches,
 		p.WalkTasks,
 	)
 }

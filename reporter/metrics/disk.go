@@ -47,6 +47,8 @@ var (
 		"Bytes of the log that the program of this name has not read; the 20 furthest behind.", logLabels...)
 	logStalled = desc("nodetune_log_readers_stalled",
 		"Readers that stopped reading, with unread bytes, while their file grows.")
+	logReadersKernel = desc("nodetune_log_readers_kernel",
+		"1 where who reads which log is read from the kernel's descriptor tables, 0 where it is read from procfs. The report says why.")
 	logLoss = desc("nodetune_log_predicted_loss_bytes",
 		"What the readers would not have read after disk.readers.rotateWait at their present speed, if every log were rotated now.")
 	logUnfollowed = desc("nodetune_log_unfollowed",
@@ -60,7 +62,7 @@ var (
 
 	diskDescs = []*prometheus.Desc{
 		diskUsable, diskReadOnly, diskSize, diskAvail, diskInodes, diskInodesFree, diskGrowth, diskFull, diskEviction, diskEvictionAvail,
-		logBytes, logWritten, logLag, logStalled, logLoss, logUnfollowed, logDeleted, logOrphans, logCorrupt,
+		logBytes, logWritten, logLag, logStalled, logReadersKernel, logLoss, logUnfollowed, logDeleted, logOrphans, logCorrupt,
 	}
 )
 
@@ -78,6 +80,7 @@ func collectDisk(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
 	}
 	collectProducers(ch, u.Producers)
 	collectReaders(ch, u.Readers)
+	gauge(ch, logReadersKernel, boolToFloat(u.Scan.ReadersFrom == disk.ReadersFromKernel))
 	gauge(ch, logUnfollowed, float64(len(u.Unfollowed)))
 	gauge(ch, logDeleted, sum(u.Deleted, func(d logs.Deleted) uint64 { return d.Bytes }))
 	gauge(ch, logOrphans, sum(u.Orphans, func(o reclaim.Orphan) uint64 { return o.Bytes }))

@@ -50,6 +50,8 @@ var (
 		"1 where the use of accounts is what the kernel counts, 0 where it is worked out from processes. 'nodetune check' says why.")
 	kernelHolders = desc("nodetune_inotify_kernel_holders",
 		"1 where who holds instances is read from the kernel's descriptor tables, 0 where it is read from procfs. 'nodetune check' says why.")
+	refusalsTraced = desc("nodetune_inotify_refusals_traced",
+		"1 where calls of inotify that fail are traced, 0 where they are not. The report says why.")
 	unattributed = desc("nodetune_inotify_unattributed_instances",
 		"Inotify instances that the kernel charges and no process holds: sent through a socket and not received.")
 	scanProcesses = desc("nodetune_scan_processes",
@@ -60,7 +62,7 @@ var (
 	inotifyDescs = []*prometheus.Desc{
 		ownerInstances, ownerInstancesLimit, ownerWatches, ownerWatchesLimit, consumerInstances, consumerWatches,
 		consumerQueue, consumerQueueLimit,
-		fdUsed, fdLimit, openFiles, openFilesLimit, kernelCounters, kernelHolders, unattributed, scanProcesses, scanUnreadable,
+		fdUsed, fdLimit, openFiles, openFilesLimit, kernelCounters, kernelHolders, refusalsTraced, unattributed, scanProcesses, scanUnreadable,
 	}
 )
 
@@ -93,6 +95,11 @@ func (t *inotifySeries) collect(ch chan<- prometheus.Metric, r reporter.Result[i
 		gauge(ch, kernelHolders, 1)
 	} else {
 		gauge(ch, kernelHolders, 0)
+	}
+	if u.RefusalsSource != "" && u.RefusalsSource != inotify.RefusalSourceOff {
+		gauge(ch, refusalsTraced, 1)
+	} else {
+		gauge(ch, refusalsTraced, 0)
 	}
 	gauge(ch, scanProcesses, float64(u.Walk.Processes))
 	unreadable := 0

@@ -173,7 +173,7 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- if dig "disk" "mode" "" $written }}
 {{- fail "config.disk.mode alone lacks what acting needs: set disk.mode, which also gives the mounts and capabilities" }}
 {{- end }}
-{{- if and (dig "inotify" "refusals" false $written) (not .Values.refusals) }}
+{{- if and (eq (toString (dig "inotify" "refusals" false $written)) "true") (not .Values.refusals) }}
 {{- fail "config.inotify.refusals alone lacks what it needs: set refusals and bpf, which also give the mount and capabilities" }}
 {{- end }}
 {{- if has (dig "sysctl" "guard" "" $written) (list "observe" "hold") }}

@@ -1,6 +1,7 @@
 package accounting
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -18,35 +19,57 @@ type FailureTracer struct {
 		Read() ([]inotify.SyscallFailure, error)
 		Close() error
 	}
-	Source string
+	Source inotify.RefusalSource
 	names  *workload.Index
 	recent *inotify.RecentFailures
 	// unnamed are of containers that have no name yet.
 	unnamed []inotify.SyscallFailure
 }
 
-// OpenFailureTracer begins to trace: by BPF, which knows of each call what it met, or
-// else by the kernel's own tracing. It adds to lately what has failed.
+// OpenFailureTracer begins to trace. It prefers BPF programs that make no other system
+// call slower. Where the policy asks for it, it also takes BPF programs at the exit of
+// all system calls, which see what each call met, or else the kernel's own tracing. It
+// adds to lately what has failed.
 func OpenFailureTracer(roots host.Roots, p inotify.Policy, lately *inotify.RecentFailures) (*FailureTracer, error) {
-	r := &FailureTracer{Source: "ebpf", names: workload.NewIndex(roots.Rootfs), recent: lately}
+	r := &FailureTracer{names: workload.NewIndex(roots.Rootfs), recent: lately}
+	if p.Refusals == inotify.RefusalsOff {
+		return nil, errors.New("inotify.refusals is false")
+	}
 	if err := requireOwnKernel(roots.Procfs); err != nil {
 		return nil, err
 	}
+	ways := bpf.FreeWays()
+	if p.Refusals == inotify.RefusalsOn {
+		ways = bpf.AllWays()
+	}
 	withoutBPF := bpfUnavailableReason(roots.Procfs, p)
 	if withoutBPF == nil {
-		b, err := bpf.OpenFailureCounter(roots.Procfs)
+		counter, err := openFailureCounter(roots.Procfs, ways)
 		if err == nil {
-			r.reader = b
+			way, reason := counter.Way()
+			r.reader, r.Source.RefusalsSource = counter, "ebpf_"+string(way)
+			if reason != nil && way == bpf.Tracepoint {
+				r.Source.RefusalsReason = reason.Error()
+			}
 			return r, nil
 		}
 		withoutBPF = err
+	}
+	if p.Refusals != inotify.RefusalsOn {
+		return nil, withoutBPF
 	}
 	t, err := tracefs.Open(filepath.Join(roots.Sysfs, "kernel/tracing"), roots.Procfs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; without BPF, because %w", err, withoutBPF)
 	}
-	r.reader, r.Source = t, fmt.Sprintf("tracefs, because %v", withoutBPF)
+	r.reader, r.Source = t, inotify.RefusalSource{RefusalsSource: "tracefs", RefusalsReason: withoutBPF.Error()}
 	return r, nil
+}
+
+func openFailureCounter(procfs string, ways []bpf.Way) (*bpf.FailureCounter, error) {
+	types := bpf.NewTypes()
+	defer types.Close()
+	return bpf.OpenFailureCounter(procfs, types, ways...)
 }
 
 // Read returns what was refused since the last time, and what of it is new. A

@@ -19,6 +19,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/inotify/procscan"
+	"github.com/nodetune/nodetune/internal/openfiles"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
@@ -31,7 +32,9 @@ type Source struct {
 	Policy   inotify.Policy
 	names    *workload.Index
 	failures *FailureTracer // or nil
-	bpfErrs  []error        // why BPF is not the source, or not the only one
+	refusals inotify.RefusalSource
+	noWalk   error   // why there is no walk
+	bpfErrs  []error // why BPF is not the source, or not the only one
 }
 
 // Open opens the best available source of inotify usage on the host at roots. Close
@@ -52,6 +55,7 @@ func (h *Source) openKernelSources(procfs string) {
 	if err != nil {
 		h.scanner.SetAccountSource(inotify.Unavailable{Why: err})
 		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
+		h.noWalk = err
 		return
 	}
 	types := bpf.NewTypes()
@@ -65,6 +69,7 @@ func (h *Source) openKernelSources(procfs string) {
 	if h.walk, err = bpf.OpenWalk(procfs, types); err != nil {
 		h.bpfErrs = append(h.bpfErrs, err)
 		h.scanner.SetHolderSource(inotify.NoHolderSource{Why: err})
+		h.noWalk = err
 	} else {
 		h.scanner.SetHolderSource(h.walk)
 	}
@@ -125,6 +130,15 @@ func (h *Source) Close() {
 	}
 }
 
+// OpenFiles returns who has which file open, from the kernel's descriptor tables. It may
+// be called while the source is closed.
+func (h *Source) OpenFiles(filter openfiles.Filter) (openfiles.Scan, error) {
+	if h.walk == nil {
+		return openfiles.Scan{}, h.noWalk
+	}
+	return h.walk.OpenFiles(filter)
+}
+
 // RefreshNames reads again which pods and containers there are.
 func (h *Source) RefreshNames() error { return h.names.Refresh() }
 
@@ -164,9 +178,10 @@ func (h *Source) RaiseNOFILE(r inotify.NOFILERaise) (inotify.Limit, error) {
 func (h *Source) TraceFailures(roots host.Roots) error {
 	r, err := OpenFailureTracer(roots, h.Policy, &inotify.RecentFailures{})
 	if err != nil {
+		h.refusals = inotify.RefusalSource{RefusalsSource: inotify.RefusalSourceOff, RefusalsReason: err.Error()}
 		return err
 	}
-	h.failures = r
+	h.failures, h.refusals = r, r.Source
 	return nil
 }
 
@@ -182,6 +197,7 @@ func (h *Source) Usage(ctx context.Context) (inotify.Usage, error) {
 	}
 	u.Name(h.names)
 	u.Findings, u.Unseen = inotify.Pressure(u, h.Policy), inotify.Unseen(u, h.Policy)
+	u.RefusalSource = h.refusals
 	if h.failures != nil {
 		if _, _, err := h.failures.Read(time.Now()); err != nil {
 			u.Unknown = append(u.Unknown, inotify.Gap{What: "refusals", Why: err.Error()})

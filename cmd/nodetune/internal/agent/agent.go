@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/version"
@@ -46,6 +47,8 @@ type Agent struct {
 	kube          *kubernetes
 	floorRequests floorRequests
 	failures      inotify.RecentFailures // lately
+	refusals      atomic.Pointer[inotify.RefusalSource]
+	usage         atomic.Pointer[accounting.Source] // or nil
 	raisedKeys    raisedKeys
 	sysctlTask    task                       // the one that needs are for
 	raiseNow      func(context.Context) bool // writes them at once

@@ -23,8 +23,9 @@ const (
 	maxDiskCPUShare = 0.005
 )
 
-// A pass finds the readers of logs in a walk of /proc, which is most of its cost
-// (60 ms of CPU with 500 processes and 10,000 watches). The interval is long while
+// A pass finds the readers of logs in the kernel's descriptor tables, or in a walk of
+// /proc, which is most of its cost (60 ms of CPU with 500 processes and 10,000 watches).
+// The interval of walks is long while
 // every log is read and no disk fills, and short otherwise and after the start.
 const (
 	readersIdleInterval = 2 * time.Minute
@@ -41,7 +42,9 @@ type diskTask struct {
 	since             time.Time     // of the observer's first pass
 	cost              time.Duration // CPU time of the last pass
 	noMounts          sync.Once
-	missingPrivileges []disk.Finding // that were missing in the pass before
+	loggedSource      disk.ReadersSource // of readers, as it was logged
+	passes            int                // of all observers
+	missingPrivileges []disk.Finding     // that were missing in the pass before
 }
 
 // logMissingPrivileges logs each new reason why disk.mode cannot be carried out.
@@ -57,6 +60,18 @@ func (t *diskTask) logMissingPrivileges(all []disk.Finding) {
 		missing = append(missing, f)
 	}
 	t.missingPrivileges = missing
+}
+
+// logReadersSource logs where the readers are from, when that changes. The first pass of
+// an observer does not know the log directories yet, and another task may not have opened
+// the source: the second pass shows whether there is one.
+func (t *diskTask) logReadersSource(source disk.ReadersSource) {
+	t.passes++
+	if source == t.loggedSource || source.ReadersFrom == "" || t.passes == 1 {
+		return
+	}
+	t.loggedSource = source
+	t.agent.log.Info("finding the readers of logs", "source", source.ReadersFrom, "reason", source.ReadersReason)
 }
 
 func (t *diskTask) interval() time.Duration {
@@ -104,9 +119,15 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 		if err != nil {
 			return disk.Usage{}, err
 		}
+		o.OpenFiles = t.agent
 		t.observer, t.policy, t.since = o, policy, now
 	}
 	u, err := t.observer.Observe(ctx, now)
+	t.logReadersSource(u.Scan.ReadersSource)
+	if u.Scan.ReadersFrom == disk.ReadersFromKernel {
+		t.observer.WalkEvery = 0 // it takes some milliseconds
+		return u, err
+	}
 	t.observer.WalkEvery = readersIdleInterval
 	// It takes two walks to see that a reader has stopped.
 	young := now.Sub(t.since) < 2*readersBusyInterval

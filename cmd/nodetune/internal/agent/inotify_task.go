@@ -83,6 +83,9 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 		return health.ErrIdle
 	}
 	u.Refusals = t.agent.failures.Recent(now)
+	if source := t.agent.refusals.Load(); source != nil {
+		u.RefusalSource = *source
+	}
 	if err == nil {
 		t.history.Add(now, u, busyInterval)
 		t.history.Annotate(&u)
@@ -125,6 +128,7 @@ func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 			t.stopClosing = nil
 		}
 		t.surges.setSource(nil)
+		t.agent.usage.Store(nil)
 		t.source.Close()
 		t.source = nil
 	}
@@ -137,6 +141,7 @@ func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 			return inotify.Usage{}, err
 		}
 		t.source = h
+		t.agent.usage.Store(h)
 		t.retrySource = time.Time{}
 		if d := h.RetryAfter(); d > 0 {
 			t.retrySource = time.Now().Add(jitter(d))

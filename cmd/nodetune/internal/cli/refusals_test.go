@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/reporter"
 )
 
@@ -45,7 +46,13 @@ func programs(t *testing.T) int {
 	if err != nil {
 		t.Fatalf("bpftool: %v\n%s", err, out)
 	}
-	return strings.Count(string(out), "name init_exit ") + strings.Count(string(out), "name add_watch_exit ")
+	n := 0
+	for _, of := range []string{"init", "old_init", "add_watch"} {
+		for _, way := range []string{"fexit", "return", "exit"} {
+			n += strings.Count(string(out), " name "+of+"_"+way+" ")
+		}
+	}
+	return n
 }
 
 // The log, the metrics and the report show each failed call. Tracing stops when the
@@ -94,10 +101,14 @@ func TestSyscallFailuresAreReported(t *testing.T) {
 				return false
 			})
 
-			put(t, cfg, head+more)
+			put(t, cfg, head+"  refusals: false\n"+more)
 			s.hup()
 			gone := func() bool { return len(instancesOf(t, pid)) == 0 && programs(t) <= before }
 			s.until("it stops when the configuration says so", gone)
+			s.until("the report has the reason", func() bool {
+				name, reason := refusalsSource(s)
+				return name == "off" && reason == "inotify.refusals is false" && s.series(`nodetune_inotify_refusals_traced`) == 0
+			})
 			put(t, cfg, head+"  refusals: true\n"+more)
 			s.hup()
 			s.until("it traces again", func() bool { return !gone() })
@@ -119,5 +130,54 @@ func TestSyscallFailuresAreReported(t *testing.T) {
 				t.Errorf("it leaves %q and %d programs", instancesOf(t, pid), programs(t))
 			}
 		})
+	}
+}
+
+// refusalsSource returns how the report of an agent has refused calls traced, and why.
+func refusalsSource(s *agentProcess) (name, reason string) {
+	var doc reporter.Document
+	_, body := s.get("/report")
+	if err := json.Unmarshal([]byte(body), &doc); err != nil || doc.Inotify == nil {
+		return "", ""
+	}
+	return doc.Inotify.RefusalsSource, doc.Inotify.RefusalsReason
+}
+
+// Without a word in the configuration, failed calls are traced where that makes no
+// other system call slower, and nowhere else.
+func TestRefusalsByDefault(t *testing.T) {
+	untouched(t)
+	mountTracefs(t)
+	bin := build(t)
+	types := bpf.NewTypes()
+	counter, unavailable := bpf.OpenFailureCounter("/proc", types, bpf.FreeWays()...)
+	types.Close()
+	want := "off"
+	if unavailable == nil {
+		way, _ := counter.Way()
+		want = "ebpf_" + string(way)
+		_ = counter.Close()
+	}
+	before := programs(t)
+	addr := freeAddress(t)
+	s := startProcess(t, addr, bin, "run", "--path.rootfs", t.TempDir(), "--web.listen-address", addr)
+	s.until("the report has the source", func() bool { name, _ := refusalsSource(s); return name == want })
+	name, reason := refusalsSource(s)
+	traced := 0.0
+	if unavailable == nil {
+		traced = 1
+	} else if !strings.Contains(reason, "fexit: ") || !strings.Contains(reason, "kprobe_multi: ") || !strings.Contains(reason, "kretprobe: ") {
+		t.Errorf("%s has the reason %q", name, reason)
+	} else if n := programs(t); n != before {
+		t.Errorf("it has loaded %d programs", n-before)
+	}
+	if got := s.series(`nodetune_inotify_refusals_traced`); got != traced {
+		t.Errorf("the metric is %v, want %v", got, traced)
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	if n := programs(t); n != before {
+		t.Errorf("it leaves %d programs", n-before)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/reporter/top"
@@ -84,8 +85,8 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
 		return errInput(err)
 	}
 	defer h.Close()
-	if cfg.Inotify.Refusals {
-		if err := h.TraceFailures(o.Roots); err != nil {
+	if cfg.Inotify.Refusals != inotify.RefusalsOff {
+		if err := h.TraceFailures(o.Roots); err != nil && cfg.Inotify.Refusals == inotify.RefusalsOn {
 			return errInput(fmt.Errorf("trace what inotify refuses (inotify.refusals): %w", err))
 		}
 	}
