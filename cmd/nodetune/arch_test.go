@@ -91,11 +91,12 @@ var arrows = []struct{ from, to string }{
 	{"reporter/top", "inotify internal/safetext internal/workload reporter/text"},
 	{"reporter/web", "disk/logs internal/field reporter"},
 	{"cmd/nodetune/internal/config", "disk disk/reclaim disk/rotate inotify internal/field reporter reporter/condition reporter/kube reporter/web sysctl"},
+	{"cmd/nodetune/internal/demo", ""},
 	{"cmd/nodetune/internal/host", ""},
 	{"cmd/nodetune/internal/accounting", "cmd/nodetune/internal/host inotify inotify/bpf inotify/procscan inotify/tracefs internal/workload reporter"},
 	{"cmd/nodetune/internal/version", ""},
 	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/logerrors internal/safetext internal/workload reporter reporter/authn reporter/condition reporter/health reporter/kube reporter/metrics reporter/text reporter/web sysctl sysctl/guard sysctl/sysctld"},
-	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
+	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/demo cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
 	{"cmd/nodetune", "cmd/nodetune/internal/cli"},
 }
 
