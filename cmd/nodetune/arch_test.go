@@ -88,7 +88,7 @@ var arrows = []struct{ from, to string }{
 	{"reporter/kube", "disk inotify internal/field internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/text sysctl"},
 	{"reporter/fleet", "inotify reporter/diagnosis reporter/kube"},
 	{"reporter/metrics", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/safetext internal/workload reporter reporter/health reporter/kube reporter/text sysctl"},
-	{"reporter/top", "inotify internal/safetext internal/workload reporter/text"},
+	{"reporter/top", "disk inotify internal/safetext internal/workload reporter/diagnosis reporter/text"},
 	{"reporter/web", "disk/logs internal/field reporter"},
 	{"cmd/nodetune/internal/config", "disk disk/reclaim disk/rotate inotify internal/field reporter reporter/condition reporter/kube reporter/web sysctl"},
 	{"cmd/nodetune/internal/demo", ""},
