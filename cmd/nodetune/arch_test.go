@@ -84,6 +84,7 @@ var arrows = []struct{ from, to string }{
 	{"reporter/diagnosis", "inotify internal/safetext internal/workload reporter sysctl sysctl/sysctld"},
 	{"reporter/health", ""},
 	{"reporter/internal/reportertest", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/workload sysctl"},
+	{"reporter/recommend", "inotify internal/safetext reporter sysctl"},
 	{"reporter/text", "disk disk/filesystem disk/logs inotify internal/field internal/safetext internal/workload reporter reporter/diagnosis sysctl sysctl/sysctld"},
 	{"reporter/kube", "disk inotify internal/field internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/text sysctl"},
 	{"reporter/fleet", "inotify reporter/diagnosis reporter/kube"},
@@ -96,7 +97,7 @@ var arrows = []struct{ from, to string }{
 	{"cmd/nodetune/internal/accounting", "cmd/nodetune/internal/host inotify inotify/bpf inotify/procscan inotify/tracefs internal/workload reporter"},
 	{"cmd/nodetune/internal/version", ""},
 	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/logerrors internal/safetext internal/workload reporter reporter/authn reporter/condition reporter/health reporter/kube reporter/metrics reporter/text reporter/web sysctl sysctl/guard sysctl/sysctld"},
-	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/demo cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
+	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/demo cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/recommend reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
 	{"cmd/nodetune", "cmd/nodetune/internal/cli"},
 }
 

@@ -59,7 +59,7 @@ back to verify it.`,
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newCheck(o), newApply(o), newRestore(o), newExplain(o),
-		newDemo(o), newTop(o), newWhy(o), newDisk(o),
+		newDemo(o), newTop(o), newWhy(o), newRecommend(o), newDisk(o),
 		newRun(o), newNodes(o), newCleanup(o),
 		newConfig(), newVersion(o),
 	)
