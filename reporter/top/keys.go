@@ -8,30 +8,7 @@ import (
 	"github.com/nodetune/nodetune/internal/safetext"
 )
 
-const help = `  i w f g p o    sort by instances, watches, share of NOFILE, growth,
-                 pid, pod or unit
-  r              the other way round
-  /              show only rows with this text: pid, user, comm, namespace, pod,
-                 container, unit; Enter keeps it, Esc drops it
-  up down PgUp PgDn Home End (k j)   scroll
-  space          pause; once more: go on
-  + -            shorter, longer interval
-  u              what is not known, and why
-  ? q            this help; quit
-
-  128            exact: what the kernel itself counts
-  ≤128           upper bound: a shared descriptor may be counted twice
-  ~128           estimate
-  9000@5m        counted 5 minutes ago: reading a large instance stalls its owner
-  +/MIN          growth of the instances, watches or FDs, per minute
-  EVENTS         that wait to be read in its fullest queue (not known from /proc)
-  FDS/NOFILE     open descriptors and the soft RLIMIT_NOFILE of the process
-  FULL IN        until the account reaches its limit if it goes on like this
-
-  An instance or a watch too many fails with EMFILE (24) or ENOSPC (28) for the
-  whole account, also for its other processes. "nodetune why PID" names the limit.`
-
-// key handles one key.
+// key handles one key. The keys are those of htop, btop and k9s where these agree.
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	if k.String() == "ctrl+c" {
 		return tea.Quit
@@ -41,17 +18,34 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	switch k.String() {
-	case "q":
+	case "q", "f10":
 		return tea.Quit
-	case "?", "h":
-		m.help, m.gaps = !m.help, false
+	case "?", "h", "f1":
+		m.toggle(helpPage)
 	case "u":
-		m.gaps, m.help = !m.gaps, false
+		m.toggle(gapsPage)
 	case "esc":
-		m.help, m.gaps = false, false
-		m.setFilter("")
-	case "/":
-		m.typing, m.help, m.gaps = true, false, false
+		m.back()
+	case "/", "f3", "f4":
+		m.closePages()
+		m.typing = true
+	case "enter":
+		if m.covered() {
+			m.closePages()
+			return nil
+		}
+		return m.enter()
+	case "tab", "right":
+		m.show(m.tab + 1)
+		return m.shown()
+	case "shift+tab", "left":
+		m.show(m.tab - 1)
+		return m.shown()
+	case "1", "2", "3", "4":
+		m.show(tab(k.String()[0] - '1'))
+		return m.shown()
+	case "f5":
+		return m.pass()
 	case "space":
 		m.paused = !m.paused
 		if !m.paused {
@@ -61,28 +55,96 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 		m.every = max(m.every/2, MinEvery)
 	case "-":
 		m.every = min(m.every*2, MaxEvery)
+	default:
+		if !m.move(k.String()) {
+			m.sort(k.String())
+		}
+	}
+	return nil
+}
+
+// move moves the cursor, and reports whether key does.
+func (m *model) move(key string) bool {
+	rows, page := m.count(), m.listRows()
+	if m.covered() {
+		rows, page = len(m.pageLines()), m.pageRows()
+	}
+	switch key {
+	case "up", "k":
+		m.step(-1)
+	case "down", "j":
+		m.step(1)
+	case "pgup", "ctrl+b":
+		m.step(-page)
+	case "pgdown", "ctrl+f":
+		m.step(page)
+	case "home":
+		m.step(-rows)
+	case "end", "G":
+		m.step(rows)
+	default:
+		return false
+	}
+	return true
+}
+
+// sort changes the order of the processes.
+func (m *model) sort(key string) {
+	switch key {
 	case "r":
 		m.reverse = !m.reverse
-		m.arrange()
-	case "up", "k":
-		m.scroll(-1)
-	case "down", "j":
-		m.scroll(1)
-	case "pgup", "ctrl+b":
-		m.scroll(-m.page())
-	case "pgdown", "ctrl+f":
-		m.scroll(m.page())
-	case "home":
-		m.scroll(-len(m.rows))
-	case "end", "G":
-		m.scroll(len(m.rows))
+	case "s", "f6":
+		m.by, m.reverse = (m.by+1)%column(len(columns)), false
 	default:
-		for by, c := range columns {
-			if k.String() == c.key {
-				m.by, m.reverse, m.offset = column(by), false, 0
-				m.arrange()
+		by := m.by
+		for i, c := range columns {
+			if key == c.key {
+				by = column(i)
 			}
 		}
+		if key != columns[by].key {
+			return
+		}
+		m.by, m.reverse = by, false
+	}
+	m.pos[processesTab] = position{}
+	m.arrange()
+}
+
+// back closes the page, or else drops the filter.
+func (m *model) back() {
+	if m.covered() {
+		m.closePages()
+		return
+	}
+	m.setFilter("")
+}
+
+// enter shows what is behind the row of the cursor.
+func (m *model) enter() tea.Cmd {
+	n := m.pos[m.tab].cursor
+	if n >= m.count() {
+		return nil
+	}
+	if m.tab == processesTab {
+		return m.diagnose(m.rows[n].PID)
+	}
+	switch i := m.list[n]; {
+	case m.tab == podsTab && i.find != "":
+		m.tab = processesTab
+		m.setFilter(i.find)
+	case m.tab == accountsTab:
+		return m.diagnose(i.pid)
+	case m.tab == disksTab:
+		m.why, m.open, m.page = i.line, whyPage, position{} // the whole line
+	}
+	return nil
+}
+
+// shown reads the disks at once when their tab is shown first.
+func (m *model) shown() tea.Cmd {
+	if m.tab == disksTab && m.disk == nil && !m.paused {
+		return m.pass()
 	}
 	return nil
 }
@@ -112,6 +174,6 @@ func (m *model) setFilter(s string) {
 	if len(s) > maxFilter {
 		return
 	}
-	m.filter, m.offset = s, 0
+	m.filter, m.pos[m.tab] = s, position{}
 	m.arrange()
 }

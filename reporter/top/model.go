@@ -11,11 +11,26 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/reporter/diagnosis"
 )
 
-// Read makes one pass.
+// Read makes one pass over accounts and processes.
 type Read func(context.Context) (inotify.Usage, error)
+
+// ReadDisk makes one pass over filesystems and logs.
+type ReadDisk func(context.Context) (disk.Usage, error)
+
+// Why diagnoses a process.
+type Why func(ctx context.Context, pid int) (diagnosis.Diagnosis, error)
+
+// Sources are what the view shows. Disk and Why may be nil.
+type Sources struct {
+	Usage Read
+	Disk  ReadDisk // called while the tab of disks is shown
+	Why   Why      // called beside the others
+}
 
 // The interval stays within what is of use: a pass over a large node takes
 // half a second of a core, and a view older than a minute is no live view.
@@ -25,8 +40,8 @@ const (
 )
 
 // Run shows the view until the user quits or ctx ends.
-func Run(ctx context.Context, read Read, every time.Duration, opts ...tea.ProgramOption) error {
-	m := newModel(ctx, read, every)
+func Run(ctx context.Context, sources Sources, every time.Duration, opts ...tea.ProgramOption) error {
+	m := newModel(ctx, sources, every)
 	_, err := tea.NewProgram(m, append(opts, tea.WithContext(ctx))...).Run()
 	if err != nil && ctx.Err() == nil { // ^C and SIGTERM are ways to quit
 		return err
@@ -36,9 +51,9 @@ func Run(ctx context.Context, read Read, every time.Duration, opts ...tea.Progra
 
 // model is what is seen. It changes in Update only, which one goroutine calls.
 type model struct {
-	ctx   context.Context
-	read  Read
-	every time.Duration
+	ctx     context.Context
+	sources Sources
+	every   time.Duration
 
 	usage *reading  // of the last pass that succeeded
 	at    time.Time // when it ended
@@ -50,32 +65,42 @@ type model struct {
 	history inotify.History
 	passes  int // started so far
 	paused  bool
-	help    bool
-	gaps    bool // what is not known is shown
 	typing  bool // in the filter
 	filter  string
 	by      column
 	reverse bool
 
-	rows   []*inotify.Process // filtered and sorted
-	offset int                // of the first row on the screen
+	disk    *disk.Usage // of the last pass that read it
+	diskErr error
+
+	tab  tab
+	rows []*inotify.Process // of the tab of processes, filtered and sorted
+	list []item             // of another tab
+	pos  [tabs]position
+
+	open  pageKind
+	page  position
+	why   string // the page of a diagnosis
+	asked int    // diagnoses so far
 
 	width, height int
 }
 
-func newModel(ctx context.Context, read Read, every time.Duration) *model {
+func newModel(ctx context.Context, sources Sources, every time.Duration) *model {
 	return &model{
-		ctx: ctx, read: read, every: min(max(every, MinEvery), MaxEvery),
+		ctx: ctx, sources: sources, every: min(max(every, MinEvery), MaxEvery),
 		by: byInstances, width: 80, height: 24,
 	}
 }
 
 // passed is the end of a pass.
 type passed struct {
-	usage *reading
-	err   error
-	at    time.Time
-	took  time.Duration
+	usage   *reading
+	err     error
+	at      time.Time
+	took    time.Duration
+	disk    *disk.Usage
+	diskErr error
 }
 
 // due: it is time for the pass after this one, unless the view is
@@ -95,15 +120,21 @@ func (m *model) pass() tea.Cmd {
 	}
 	m.reading = true
 	m.passes++
-	every := m.every
+	every, withDisk := m.every, m.tab == disksTab && m.sources.Disk != nil
 	return func() tea.Msg {
 		began := time.Now()
-		u, err := m.read(m.ctx)
-		at := time.Now()
-		if err != nil {
-			return passed{err: err, at: at}
+		u, err := m.sources.Usage(m.ctx)
+		end := passed{err: err, at: time.Now()}
+		if err == nil {
+			end.usage, end.took = newReading(u, &m.history, end.at, every), end.at.Sub(began)
 		}
-		return passed{usage: newReading(u, &m.history, at, every), at: at, took: at.Sub(began)}
+		if withDisk {
+			var d disk.Usage
+			if d, end.diskErr = m.sources.Disk(m.ctx); end.diskErr == nil {
+				end.disk = &d
+			}
+		}
+		return end
 	}
 }
 
@@ -115,7 +146,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
-		m.scroll(0)
+		m.arrange()
+		m.page.scroll(0, len(m.pageLines()), m.pageRows())
 	case clock:
 		m.now = time.Time(msg)
 		return m, tick()
@@ -123,8 +155,14 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.reading, m.err, m.now = false, msg.err, msg.at
 		if msg.err == nil {
 			m.usage, m.at, m.took = msg.usage, msg.at, msg.took
-			m.arrange()
 		}
+		if msg.disk != nil || msg.diskErr != nil {
+			m.diskErr = msg.diskErr
+		}
+		if msg.disk != nil {
+			m.disk = msg.disk
+		}
+		m.arrange()
 		after := due(m.passes)
 		return m, tea.Tick(m.every, func(time.Time) tea.Msg { return after })
 	case due:
@@ -137,20 +175,26 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case tea.KeyPressMsg:
 		return m, m.key(msg)
+	case tea.MouseWheelMsg:
+		m.wheel(msg)
+	case tea.MouseClickMsg:
+		return m, m.click(msg)
+	case diagnosed:
+		if msg.asked == m.asked { // and not an older one, which took longer
+			m.why = msg.text
+		}
 	}
 	return m, nil
 }
 
-// arrange filters and sorts the rows again.
+// arrange filters and sorts the rows again, and keeps the cursor on one.
 func (m *model) arrange() {
-	m.rows = m.rows[:0]
-	if m.usage != nil {
+	m.rows, m.list = m.rows[:0], nil
+	if m.usage != nil && m.tab == processesTab {
 		m.rows = arrange(m.rows, m.usage, m.filter, m.by, m.reverse)
 	}
-	m.scroll(0)
-}
-
-// scroll moves the rows by n and keeps them on the screen.
-func (m *model) scroll(n int) {
-	m.offset = max(0, min(m.offset+n, len(m.rows)-m.page()))
+	if m.tab != processesTab {
+		m.list = m.items()
+	}
+	m.pos[m.tab].move(0, m.count(), m.listRows())
 }

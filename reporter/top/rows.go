@@ -60,7 +60,7 @@ func matches(p *inotify.Process, lower string) bool {
 	if lower == "" {
 		return true
 	}
-	for _, s := range [...]string{strconv.Itoa(p.PID), strconv.FormatUint(uint64(p.UID), 10), p.Comm, p.Namespace, p.Pod, p.Container, p.Unit} {
+	for _, s := range [...]string{strconv.Itoa(p.PID), strconv.FormatUint(uint64(p.UID), 10), p.Comm, belongs(p)} {
 		if s != "" && strings.Contains(strings.ToLower(safetext.String(s)), lower) {
 			return true
 		}

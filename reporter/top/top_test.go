@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,8 +14,14 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/nodetune/nodetune/disk"
+	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/reporter/diagnosis"
+	"github.com/nodetune/nodetune/sysctl"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.Local)
@@ -44,7 +51,7 @@ func full() *reading {
 
 func shown(t testing.TB, u *reading, width, height int) *model {
 	t.Helper()
-	m := newModel(context.Background(), nil, 2*time.Second)
+	m := newModel(context.Background(), Sources{}, 2*time.Second)
 	m.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	m.Update(passed{usage: u, at: noon, took: 13 * time.Millisecond})
 	return m
@@ -55,6 +62,8 @@ func press(m *model, keys ...string) tea.Cmd {
 	named := map[string]tea.Key{
 		"enter": {Code: tea.KeyEnter}, "esc": {Code: tea.KeyEscape}, "backspace": {Code: tea.KeyBackspace},
 		"down": {Code: tea.KeyDown}, "end": {Code: tea.KeyEnd}, "home": {Code: tea.KeyHome}, "pgdown": {Code: tea.KeyPgDown},
+		"tab": {Code: tea.KeyTab}, "shift+tab": {Code: tea.KeyTab, Mod: tea.ModShift}, "left": {Code: tea.KeyLeft}, "right": {Code: tea.KeyRight}, "up": {Code: tea.KeyUp},
+		"f1": {Code: tea.KeyF1}, "f3": {Code: tea.KeyF3}, "f4": {Code: tea.KeyF4}, "f5": {Code: tea.KeyF5}, "f6": {Code: tea.KeyF6}, "f10": {Code: tea.KeyF10},
 		"space": {Code: ' ', Text: " "}, "ctrl+c": {Code: 'c', Mod: tea.ModCtrl},
 	}
 	for _, k := range keys {
@@ -68,34 +77,47 @@ func press(m *model, keys ...string) tea.Cmd {
 	return cmd
 }
 
-func TestScreen(t *testing.T) {
-	got := ansi.Strip(shown(t, full(), 80, 14).screen())
-	want := `nodetune top 12:00:00  2104 processes  71203/9e+18 open files  procfs 13ms
-not known: 1 (u lists them)
-       UID USERNS         INSTANCES     %         WATCHES     %  +/MIN FULL IN
-         0 initial          126/128   98%     9000/192536    4%    1.5     80s
-    100000 4026532900      ≤3/2e+09    0%             ?/?
-    PID COMM          INST    WATCHES    FDS/NOFILE  +/MIN POD OR UNIT
-    812 kubelet         50       4800   310/1000000        kubelet.service
-   4711 fluent-bit       2       ~900     1000/1024     12 logging/fluent-bit-x…
-   4712 evil\x1b[2J…    ≤1 ≤190000@5m          10/?
-
-by instances  3 rows  every 2s  ? help  q quit  i w f g p o r / space + -`
-	trim := func(s string) string {
-		lines := strings.Split(s, "\n")
-		for i := range lines {
-			lines[i] = strings.TrimRight(lines[i], " ")
+// Each tab and page at three sizes: testdata has what is on the screen.
+func TestScreens(t *testing.T) {
+	for _, size := range [][2]int{{80, 24}, {40, 24}, {120, 40}} {
+		for _, screen := range []struct{ name, keys string }{
+			{"processes", ""}, {"accounts", "2"}, {"pods", "3 down"}, {"disks", "4"}, {"help", "?"}, {"why", "down enter"}, {"filter", "/ f l u"},
+		} {
+			m := shown(t, full(), size[0], size[1])
+			m.sources.Why = func(_ context.Context, pid int) (diagnosis.Diagnosis, error) { return diagnosisOf(pid), nil }
+			m.sources.Disk = func(context.Context) (disk.Usage, error) { return disk.Usage{}, nil }
+			m.disk = disks()
+			if screen.keys != "" {
+				if cmd := press(m, strings.Split(screen.keys, " ")...); cmd != nil {
+					m.Update(cmd())
+				}
+			}
+			var lines []string
+			for _, line := range strings.Split(ansi.Strip(m.screen()), "\n") {
+				lines = append(lines, strings.TrimRight(line, " ")+"\n")
+			}
+			if len(lines) != size[1] {
+				t.Errorf("%s: %d lines, want %d", screen.name, len(lines), size[1])
+			}
+			goldentest.Compare(t, fmt.Sprintf("%s_%dx%d.txt", screen.name, size[0], size[1]), strings.Join(lines, ""))
 		}
-		return strings.Join(lines, "\n")
 	}
-	if i := strings.LastIndex(got, "\n\n"); i < 0 {
-		t.Errorf("the screen is not filled:\n%s", got)
-	}
-	for strings.Contains(got, "\n\n\n") {
-		got = strings.ReplaceAll(got, "\n\n\n", "\n\n")
-	}
-	if trim(got) != trim(want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+}
+
+func diagnosisOf(pid int) diagnosis.Diagnosis {
+	u := full().Usage
+	p, _ := u.Process(pid)
+	return diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{})
+}
+
+func disks() *disk.Usage {
+	growth, left := 1048576.0, 5400.0
+	return &disk.Usage{
+		Filesystems: []filesystem.Filesystem{
+			{Path: "/", Type: "ext4", State: filesystem.StateOK, SizeBytes: 100 << 30, AvailBytes: 8 << 30, Inodes: 1000, InodesFree: 900, GrowthBytesPerSecond: &growth, SecondsToFull: &left},
+			{Path: "/var/\x1b[2Jlog", Type: "xfs", State: filesystem.StateOK, SizeBytes: 10 << 30, AvailBytes: 9 << 30},
+		},
+		Producers: []logs.Producer{{Bytes: 5 << 30, Files: 3}},
 	}
 }
 
@@ -104,9 +126,9 @@ by instances  3 rows  every 2s  ? help  q quit  i w f g p o r / space + -`
 func TestScreenFits(t *testing.T) {
 	for _, n := range []int{0, 3, 5000} {
 		u := many(n)
-		for _, size := range [][2]int{{1, 1}, {20, 3}, {80, 24}, {100, 30}, {250, 80}} {
+		for _, size := range [][2]int{{1, 1}, {20, 3}, {40, 24}, {80, 24}, {100, 30}, {250, 80}} {
 			m := shown(t, u, size[0], size[1])
-			for _, keys := range [][]string{nil, {"end"}, {"w", "r"}, {"?"}, {"u"}, {"esc", "/", "z"}} {
+			for _, keys := range [][]string{nil, {"end"}, {"w", "r"}, {"?"}, {"end"}, {"u"}, {"2"}, {"end"}, {"3"}, {"end"}, {"4"}, {"enter"}, {"1", "enter"}, {"esc", "/", "z"}} {
 				press(m, keys...)
 				lines := strings.Split(m.screen(), "\n")
 				if len(lines) != size[1] {
@@ -166,6 +188,7 @@ func TestKeys(t *testing.T) {
 		{"/ f l u esc", []int{812, 4711, 4712}},
 		{"/ 4 7 1 2 backspace", []int{4711, 4712}},
 		{"/ k u b e l e t . s", []int{812}},
+		{"/ g / f l u e n t - b i t - x", []int{4711}},
 		{"/ \x1b [ 2 J", []int{4712}},
 		{"/ q", nil},
 		{"/ n o space n e", nil},
@@ -180,24 +203,205 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestScroll(t *testing.T) {
+func TestCursor(t *testing.T) {
 	m := shown(t, many(5000), 80, 24)
-	press(m, "down", "down")
-	if m.offset != 2 {
-		t.Errorf("two down: offset %d", m.offset)
+	at := func(what string, cursor int) {
+		t.Helper()
+		p := m.pos[m.tab]
+		if p.cursor != cursor || cursor < p.offset || cursor >= p.offset+m.listRows() {
+			t.Errorf("%s: cursor %d, want %d, on a page of %d from %d", what, p.cursor, cursor, m.listRows(), p.offset)
+		}
+		if n := strings.Count(ansi.Strip(m.screen()), "\n>"); n != 1 {
+			t.Errorf("%s: %d cursors on the screen", what, n)
+		}
 	}
+	press(m, "down", "j", "k", "down")
+	at("two down", 2)
 	press(m, "end", "down")
-	if m.offset+m.page() != 5000 {
-		t.Errorf("end: rows %d to %d of 5000", m.offset, m.offset+m.page())
-	}
+	at("end", 4999)
+	press(m, "up")
+	at("one up from the end", 4998)
+	press(m, "home", "pgdown")
+	page := m.listRows()
+	at("a page", page)
+	m.Update(tea.WindowSizeMsg{Width: 80, Height: 12})
+	at("a smaller window", page)
 	press(m, "w")
-	if m.offset != 0 {
-		t.Errorf("sorted again: offset %d", m.offset)
-	}
+	at("sorted again", 0)
 	press(m, "end")
 	m.Update(passed{usage: full(), at: noon}) // most processes are gone
-	if m.offset != 0 {
-		t.Errorf("3 rows: offset %d", m.offset)
+	at("3 rows", 2)
+	press(m, "tab", "end")
+	at("accounts", 1)
+	press(m, "shift+tab")
+	at("processes again", 2)
+}
+
+// Help is longer than a small screen: it scrolls to its last line and back.
+func TestHelpScrolls(t *testing.T) {
+	m := shown(t, full(), 80, 24)
+	press(m, "f1")
+	if s := m.screen(); !strings.Contains(s, "Tab 1 2 3 4") || strings.Contains(s, "names it.") {
+		t.Errorf("help begins with\n%s", s)
+	}
+	press(m, "end")
+	if s := m.screen(); !strings.Contains(s, "names it.") {
+		t.Errorf("help ends with\n%s", s)
+	}
+	press(m, "home")
+	if s := m.screen(); !strings.Contains(s, "Tab 1 2 3 4") {
+		t.Errorf("help after Home\n%s", s)
+	}
+	if press(m, "esc"); m.covered() {
+		t.Error("Esc does not close help")
+	}
+}
+
+// What users of htop, btop and k9s press.
+func TestFamiliarKeys(t *testing.T) {
+	for _, tt := range []struct {
+		keys string
+		is   func(*model) bool
+	}{
+		{"f1", func(m *model) bool { return m.open == helpPage }},
+		{"h f1 ?", func(m *model) bool { return m.open == helpPage }},
+		{"f3", func(m *model) bool { return m.typing }},
+		{"f4", func(m *model) bool { return m.typing }},
+		{"? /", func(m *model) bool { return m.typing && !m.covered() }},
+		{"f6", func(m *model) bool { return m.by == byWatches }},
+		{"s s", func(m *model) bool { return m.by == byFDs }},
+		{"s s s s s s", func(m *model) bool { return m.by == byInstances }},
+		{"tab", func(m *model) bool { return m.tab == accountsTab }},
+		{"right right", func(m *model) bool { return m.tab == podsTab }},
+		{"left", func(m *model) bool { return m.tab == disksTab }},
+		{"tab tab tab tab", func(m *model) bool { return m.tab == processesTab }},
+		{"4", func(m *model) bool { return m.tab == disksTab }},
+		{"/ f l u enter esc", func(m *model) bool { return m.filter == "" }},
+		{"enter", func(m *model) bool { return m.open == whyPage }},
+		{"enter esc", func(m *model) bool { return !m.covered() }},
+		{"2 enter", func(m *model) bool { return m.open == whyPage && strings.Contains(m.why, "not known") }},
+		{"3 down enter", func(m *model) bool { return m.tab == processesTab && len(m.rows) == 1 }},
+		{"/ q q enter 3 enter", func(m *model) bool { return m.tab == podsTab && m.count() == 0 }},
+		{"f5", func(m *model) bool { return m.reading }},
+	} {
+		m := shown(t, full(), 80, 24)
+		press(m, strings.Split(tt.keys, " ")...)
+		if !tt.is(m) {
+			t.Errorf("%q leads to\n%s", tt.keys, m.screen())
+		}
+	}
+}
+
+// A diagnosis that ends after a later one is not shown, one that fails is.
+func TestDiagnosis(t *testing.T) {
+	m := shown(t, full(), 80, 24)
+	fail := errors.New("open /proc/4711: gone\x1b[2J")
+	m.sources.Why = func(_ context.Context, pid int) (diagnosis.Diagnosis, error) {
+		if pid == 4711 {
+			return diagnosis.Diagnosis{}, fail
+		}
+		return diagnosisOf(pid), nil
+	}
+	first := press(m, "enter")
+	second := press(m, "esc", "down", "enter")
+	m.Update(second())
+	m.Update(first())
+	if s := m.screen(); !strings.Contains(s, "why 4711 failed: open /proc/4711: gone") || strings.Contains(ansi.Strip(s), "\x1b") {
+		t.Errorf("the later diagnosis failed:\n%q", s)
+	}
+}
+
+func TestMouse(t *testing.T) {
+	m := shown(t, full(), 80, 24)
+	click := func(x, y int) { m.Update(tea.MouseClickMsg{X: x, Y: y, Button: tea.MouseLeft}) }
+	click(0, m.listTop()+1)
+	if m.pos[m.tab].cursor != 1 || m.covered() {
+		t.Errorf("a click on the second row: cursor %d", m.pos[m.tab].cursor)
+	}
+	click(0, m.listTop()+20)
+	click(0, m.height-1)
+	click(0, 0)
+	if m.pos[m.tab].cursor != 1 || m.covered() {
+		t.Errorf("clicks beside the rows: cursor %d", m.pos[m.tab].cursor)
+	}
+	m.Update(tea.MouseWheelMsg{Button: tea.MouseWheelUp})
+	if m.pos[m.tab].cursor != 0 {
+		t.Errorf("the wheel: cursor %d", m.pos[m.tab].cursor)
+	}
+	if click(0, m.listTop()); m.open != whyPage {
+		t.Error("a click on the row of the cursor opens nothing")
+	}
+	if click(strings.Index(ansi.Strip(m.tabLine()), "pods"), tabRow); m.tab != podsTab || m.covered() {
+		t.Errorf("a click on pods shows tab %d", m.tab)
+	}
+	click(79, tabRow)
+	if m.tab != podsTab {
+		t.Error("a click beside the tabs changes the tab")
+	}
+}
+
+// The disks are read while their tab is shown, and at no other time. An error
+// leaves the accounts on the screen.
+func TestDisksAreReadWhileShown(t *testing.T) {
+	reads := 0
+	m := newModel(context.Background(), Sources{
+		Usage: func(context.Context) (inotify.Usage, error) { return full().Usage, nil },
+		Disk: func(context.Context) (disk.Usage, error) {
+			if reads++; reads == 2 {
+				return disk.Usage{}, errors.New("statfs: stale")
+			}
+			return *disks(), nil
+		},
+	}, time.Second)
+	m.Update(m.pass()())
+	if reads != 0 {
+		t.Fatal("read before the tab was shown")
+	}
+	cmd := press(m, "4")
+	if cmd == nil {
+		t.Fatal("the tab of disks starts no pass")
+	}
+	m.Update(cmd())
+	if s := m.screen(); reads != 1 || !strings.Contains(s, "ext4") {
+		t.Errorf("%d reads:\n%s", reads, s)
+	}
+	m.Update(m.pass()())
+	if s := m.screen(); !strings.Contains(s, "the last pass failed: statfs: stale") {
+		t.Errorf("after a failure:\n%s", s)
+	}
+	press(m, "1")
+	m.Update(m.pass()())
+	if reads != 2 {
+		t.Errorf("%d reads, want none for processes", reads)
+	}
+}
+
+// The totals of a pod are those of its processes; what they may share makes them
+// an upper bound.
+func TestPodTotals(t *testing.T) {
+	got := podTotals([]inotify.Process{
+		{Namespace: "a", Pod: "p", Container: "x", NOFILESoft: inotify.NoLimit, Instances: 1, Watches: 10, FDs: 5, Quality: inotify.Exact, WatchesQuality: inotify.Exact},
+		{Unit: "u.service", Instances: 9, Quality: inotify.Estimate, WatchesQuality: inotify.Unknown},
+		{Namespace: "a", Pod: "p", Container: "y", NOFILESoft: 14, Instances: 2, Watches: 30, FDs: 7, Quality: inotify.Exact, WatchesQuality: inotify.Estimate},
+		{Namespace: "b", Pod: "p", Instances: 1, Quality: inotify.Exact, WatchesQuality: inotify.Exact},
+		{Comm: "lonely", Instances: 1, Quality: inotify.Exact, WatchesQuality: inotify.Exact},
+	})
+	want := []total{
+		{name: "u.service", processes: 1, instances: 9, quality: inotify.Estimate, watchesQuality: inotify.Unknown},
+		{name: "a/p", processes: 2, instances: 3, watches: 40, fds: 12, heat: 50, quality: inotify.UpperBound, watchesQuality: inotify.Estimate},
+		{name: "", processes: 1, instances: 1, quality: inotify.Exact, watchesQuality: inotify.Exact},
+		{name: "b/p", processes: 1, instances: 1, quality: inotify.Exact, watchesQuality: inotify.Exact},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+func TestBar(t *testing.T) {
+	for percent, want := range map[float64]string{0: "[          ]", 4: "[          ]", 5: "[|         ]", 50: "[|||||     ]", 100: "[||||||||||]", 900: "[||||||||||]"} {
+		if got := bar(percent, 10); got != want {
+			t.Errorf("%v %%: %s, want %s", percent, got, want)
+		}
 	}
 }
 
@@ -214,7 +418,7 @@ func TestNoHolder(t *testing.T) {
 }
 
 func TestQuit(t *testing.T) {
-	for _, key := range []string{"q", "ctrl+c"} {
+	for _, key := range []string{"q", "f10", "ctrl+c"} {
 		cmd := press(shown(t, full(), 80, 24), key)
 		if cmd == nil {
 			t.Fatalf("%s does nothing", key)
@@ -273,13 +477,13 @@ func TestGrowth(t *testing.T) {
 // hangs shows its age. There is one pass at a time, and none while paused.
 func TestPasses(t *testing.T) {
 	n := 0
-	m := newModel(context.Background(), func(context.Context) (inotify.Usage, error) {
+	m := newModel(context.Background(), Sources{Usage: func(context.Context) (inotify.Usage, error) {
 		n++
 		if n == 2 {
 			return inotify.Usage{}, errors.New("open /proc: too many open files")
 		}
 		return full().Usage, nil
-	}, 2*time.Second)
+	}}, 2*time.Second)
 	cmd := m.pass()
 	if m.pass() != nil {
 		t.Fatal("a second pass beside the first")

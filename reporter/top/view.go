@@ -26,22 +26,24 @@ var (
 func (m *model) View() tea.View {
 	v := tea.NewView(m.screen())
 	v.AltScreen = true
+	v.MouseMode = tea.MouseModeCellMotion
 	v.WindowTitle = "nodetune top"
 	return v
 }
 
 // screen is what is seen: height lines at most, none wider than width.
 func (m *model) screen() string {
-	lines := []string{m.title(), m.state()}
+	lines := []string{m.title(), m.state(), m.tabLine()}
 	switch {
-	case m.help:
-		lines = append(lines, "")
-		lines = append(lines, strings.Split(help, "\n")...)
-	case m.gaps:
-		lines = append(lines, m.unknown()...)
-	default:
+	case m.covered():
+		all := m.pageLines()
+		first := min(m.page.offset, len(all))
+		lines = append(lines, all[first:min(len(all), first+m.pageRows())]...)
+	case m.tab == processesTab:
 		lines = append(lines, m.owners()...)
 		lines = append(lines, m.processes()...)
+	default:
+		lines = append(lines, m.listLines()...)
 	}
 	last := m.height - 1
 	lines = lines[:min(len(lines), max(last, 0))]
@@ -54,6 +56,9 @@ func (m *model) screen() string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// tabRow is the line of the screen that has the tabs.
+const tabRow = 2
 
 func (m *model) title() string {
 	if m.usage == nil {
@@ -105,7 +110,7 @@ func (m *model) unknown() []string {
 
 // owners is the upper part: at most a third of the screen.
 func (m *model) owners() []string {
-	lines := []string{header.Render(fill(ownerLine("UID", "USERNS", "INSTANCES", "%", "WATCHES", "%", "+/MIN", "FULL IN"), m.width))}
+	lines := []string{header.Render(fill("  "+m.ownerLine("UID", "USERNS", "INSTANCES", "%", "WATCHES", m.watchesShare(), "+/MIN", "FULL IN"), m.width))}
 	if m.usage == nil {
 		return lines
 	}
@@ -119,12 +124,13 @@ func (m *model) owners() []string {
 		if g.full > 0 {
 			full = text.HumanDuration(g.full)
 		}
-		line := ownerLine(
+		line := m.ownerLine(
 			strconv.FormatUint(uint64(a.UID), 10), text.UserNS(a.UserNS),
 			of(a.Instances, a.InstancesLimit, a.InstancesQuality), percent(a.InstancesLimit, a.Instances),
 			of(a.Watches, a.WatchesLimit, a.WatchesQuality), percent(a.WatchesLimit, a.Watches),
 			rate(g), full)
-		lines = append(lines, heat(line, max(a.InstancesLimit.Percent(a.Instances), a.WatchesLimit.Percent(a.Watches))))
+		use := max(a.InstancesLimit.Percent(a.Instances), a.WatchesLimit.Percent(a.Watches))
+		lines = append(lines, heat(" "+mark(use)+line, use))
 	}
 	return lines
 }
@@ -137,22 +143,63 @@ func (m *model) ownerRows() int {
 	return min(len(m.usage.Accounts), max(2, m.height/3-2))
 }
 
-// ownerLine is 78 columns wide.
-func ownerLine(owner, userns, instances, ishare, watches, wshare, rate, full string) string {
+// ownerLine is 78 columns wide. A narrower screen shows what decides: how much of
+// each limit is used.
+func (m *model) ownerLine(owner, userns, instances, ishare, watches, wshare, rate, full string) string {
+	if m.width < 80 {
+		return right(owner, 7) + " " + right(instances, 11) + " " + right(ishare, 5) + " " + right(wshare, 8)
+	}
 	return right(owner, 10) + " " + left(userns, 10) + " " + right(instances, 13) + " " + right(ishare, 5) + " " +
 		right(watches, 15) + " " + right(wshare, 5) + " " + right(rate, 6) + " " + right(full, 7)
 }
 
+// listLines are the header and the rows of a tab other than that of processes.
+func (m *model) listLines() []string {
+	lines := []string{header.Render(fill("  "+m.listHeader(), m.width))}
+	at := m.pos[m.tab]
+	for n := at.offset; n < min(len(m.list), at.offset+m.listRows()); n++ {
+		lines = append(lines, heat(m.marked(n, m.list[n].line, m.list[n].heat), m.list[n].heat))
+	}
+	if len(m.list) == 0 && m.filter != "" {
+		lines = append(lines, faint.Render("no row has "+strconv.Quote(m.filter)+": Esc shows all"))
+	}
+	return lines
+}
+
+// marked puts the marks of the cursor and of the use before row n: colour alone
+// would not be seen by everyone, nor on each terminal.
+func (m *model) marked(n int, line string, percent float64) string {
+	cursor := " "
+	if n == m.pos[m.tab].cursor {
+		cursor = ">"
+	}
+	return cursor + mark(percent) + line
+}
+
+// mark is the symbol of a limit that is nearly used up.
+func mark(percent float64) string {
+	switch {
+	case percent >= text.HotPercent:
+		return "!"
+	case percent >= text.WarmPercent:
+		return "+"
+	}
+	return " "
+}
+
 func (m *model) processes() []string {
-	lines := []string{header.Render(fill(m.line("PID", "UID", "COMM", "INST", "WATCHES", "EVENTS", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
-	for _, p := range m.rows[m.offset:min(len(m.rows), m.offset+m.page())] {
+	lines := []string{header.Render(fill("  "+m.line("PID", "UID", "COMM", "INST", "WATCHES", "EVENTS", "FDS/NOFILE", "+/MIN", "POD OR UNIT"), m.width))}
+	at := m.pos[processesTab]
+	for n := at.offset; n < min(len(m.rows), at.offset+m.listRows()); n++ {
+		p := m.rows[n]
 		watches := text.FormatCount(p.Watches, p.WatchesQuality)
 		if p.WatchesAgeSeconds > 0 {
 			watches += "@" + text.HumanDuration(time.Duration(p.WatchesAgeSeconds)*time.Second)
 		}
 		line := m.line(itoa(int64(p.PID)), strconv.FormatUint(uint64(p.UID), 10), safetext.String(p.Comm),
 			text.FormatCount(p.Instances, p.Quality), watches, itoa(p.QueuedEvents), of(p.FDs, p.NOFILESoft, inotify.Exact), rate(m.usage.holders[p.PID]), belongs(p))
-		lines = append(lines, heat(line, max(p.NOFILESoft.Percent(p.FDs), inotify.Limit(p.QueuedEventsLimit).Percent(p.QueuedEvents))))
+		use := max(p.NOFILESoft.Percent(p.FDs), inotify.Limit(p.QueuedEventsLimit).Percent(p.QueuedEvents))
+		lines = append(lines, heat(m.marked(n, line, use), use))
 	}
 	if m.usage != nil && len(m.rows) == 0 {
 		none := "no process that could be read holds an inotify instance or many descriptors"
@@ -164,8 +211,9 @@ func (m *model) processes() []string {
 	return lines
 }
 
-// line is one row of the lower part. Below 100 columns the uid gives way. The
-// events that wait are shown where they are known, procfs does not show them.
+// line is one row of the processes. The uid gives way below 100 columns, then the
+// pod or unit and the growth below 70, and the descriptors below 54. The events
+// that wait are shown where they are known, procfs does not show them.
 func (m *model) line(pid, uid, comm, instances, watches, events, fds, rate, belongs string) string {
 	s := right(pid, 7) + " "
 	if m.width >= 100 {
@@ -173,32 +221,56 @@ func (m *model) line(pid, uid, comm, instances, watches, events, fds, rate, belo
 	} else {
 		s += left(comm, 12)
 	}
-	s += " " + right(instances, 5) + " " + right(watches, 10) + " "
+	s += " " + right(instances, 5) + " " + right(watches, 10)
 	if m.usage != nil && m.usage.HoldersSource == inotify.SourceWalk && m.width >= 100 {
-		s += right(events, 7) + " "
+		s += " " + right(events, 7)
 	}
-	return s + right(fds, 13) + " " + right(rate, 6) + " " + belongs
+	if m.width >= 54 {
+		s += " " + right(fds, 13)
+	}
+	if m.width >= 70 {
+		s += " " + right(rate, 6) + " " + belongs
+	}
+	return s
 }
 
-// page is how many rows of processes fit.
-func (m *model) page() int {
-	const others = 5 // title, state, two headers, footer
-	return max(1, m.height-m.ownerRows()-others)
+// watchesShare is the header of the share of watches, which stands alone where the
+// screen is narrow.
+func (m *model) watchesShare() string {
+	if m.width < 80 {
+		return "WATCHES%"
+	}
+	return "%"
 }
 
 func (m *model) footer() string {
 	if m.typing {
 		return "/" + m.filter + "█  Enter: keep  Esc: show all"
 	}
-	s := "by " + columns[m.by].name
-	if m.reverse {
-		s += ", reversed"
+	if m.covered() {
+		s := "Esc back  q quit"
+		if n := len(m.pageLines()); n > m.pageRows() {
+			s += faint.Render("  " + itoa(int64(min(m.page.offset+m.pageRows(), n))) + " of " + itoa(int64(n)) + " lines, down and up scroll")
+		}
+		return s
+	}
+	s := itoa(int64(m.count())) + " rows"
+	if m.tab == processesTab {
+		s = "by " + columns[m.by].name
+		if m.reverse {
+			s += ", reversed"
+		}
+		s += "  " + itoa(int64(m.count())) + " rows"
 	}
 	if m.filter != "" {
 		s += "  with " + strconv.Quote(m.filter)
 	}
-	s += "  " + itoa(int64(len(m.rows))) + " rows  every " + m.every.String()
-	return s + faint.Render("  ? help  q quit  i w f g p o r / space + -")
+	keys := "  ? help  q quit"
+	if m.width >= 60 {
+		s += "  every " + m.every.String()
+		keys += "  Enter why  Tab next  / filter"
+	}
+	return s + faint.Render(keys)
 }
 
 func heat(line string, percent float64) string {

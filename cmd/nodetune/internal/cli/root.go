@@ -32,7 +32,8 @@ back to verify it.`,
   sudo nodetune apply       raise sysctls below their floor
   sudo nodetune top         show usage by user and process
   sudo nodetune why PID     find the limit that a process has hit
-  nodetune explain fs.inotify.max_user_instances`,
+  nodetune explain fs.inotify.max_user_instances
+  nodetune demo             see errno 24, its diagnosis and its cure`,
 		Version:       version.Read().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -58,7 +59,7 @@ back to verify it.`,
 		[]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newCheck(o), newApply(o), newRestore(o), newExplain(o),
-		newTop(o), newWhy(o), newDisk(o), newPage(o),
+		newDemo(o), newTop(o), newWhy(o), newRecommend(o), newDisk(o), newPage(o),
 		newRun(o), newNodes(o), newCleanup(o),
 		newConfig(), newVersion(o),
 	)
@@ -70,7 +71,7 @@ back to verify it.`,
 func readsHost(cmd *cobra.Command) bool {
 	for ; cmd.HasParent(); cmd = cmd.Parent() {
 		switch cmd.Name() {
-		case "config", "version", "nodes", "cleanup", "completion", "help":
+		case "config", "version", "nodes", "cleanup", "completion", "demo", "help":
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -8,8 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/diagnosis"
 	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/reporter/top"
 )
@@ -23,7 +26,9 @@ func newTop(o *options) *cobra.Command {
 		Short: "Show live inotify and descriptor usage by user and process",
 		Long: `Shows the accounts that the kernel charges (user namespace and uid), and below
 them the processes that hold inotify instances, watches and descriptors, with
-their pod and container or systemd unit. ? lists the keys.
+their pod and container or systemd unit. Tab shows all accounts, totals per pod or
+unit, and the disks and logs. Enter shows what 'nodetune why' reports of the line.
+F1 or ? lists the keys; the mouse works.
 
 Where the output is not a terminal, and with -o json or yaml, it prints once. The
 document is the .inotify section of check.
@@ -90,7 +95,28 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
 			return errInput(fmt.Errorf("trace what inotify refuses (inotify.refusals): %w", err))
 		}
 	}
-	if err := top.Run(cmd.Context(), h.Usage, every); err != nil {
+	sources := top.Sources{
+		Usage: h.Usage,
+		Why: func(ctx context.Context, pid int) (diagnosis.Diagnosis, error) {
+			// A source of its own: that of the view may be in the middle of a pass.
+			i, err := inspect(ctx, o.Roots, cfg, func(*accounting.Source) (int, error) { return pid, nil }, false)
+			if err != nil {
+				return diagnosis.Diagnosis{}, err
+			}
+			return diagnosis.Why(i.process, 0, i.usage, i.settings), nil
+		},
+	}
+	observer, err := disk.New(o.Procfs, o.Sysfs, o.Rootfs, cfg.Disk)
+	if err == nil {
+		defer func() { _ = observer.Close() }()
+	}
+	sources.Disk = func(ctx context.Context) (disk.Usage, error) {
+		if err != nil {
+			return disk.Usage{}, err // the tab shows it, the others need no disk
+		}
+		return observer.Observe(ctx, time.Now())
+	}
+	if err := top.Run(cmd.Context(), sources, every); err != nil {
 		return errInput(fmt.Errorf("show the live view (try --once): %w", err))
 	}
 	return nil

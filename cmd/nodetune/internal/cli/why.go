@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/inotify/procscan"
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter/diagnosis"
 	"github.com/nodetune/nodetune/reporter/text"
+	"github.com/nodetune/nodetune/sysctl"
 )
 
 func newWhy(o *options) *cobra.Command {
@@ -75,34 +80,12 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 	if err != nil {
 		return err
 	}
-	ctx := cmd.Context()
-	h, err := accounting.Open(o.Roots, cfg.Inotify)
-	if err != nil {
-		return errInput(err)
-	}
-	defer h.Close()
-	pid, err := findProcess(cmd, h, name)
+	find := func(h *accounting.Source) (int, error) { return findProcess(cmd, h, name) }
+	i, err := inspect(cmd.Context(), o.Roots, cfg, find, probe)
 	if err != nil {
 		return err
 	}
-	if probe {
-		if err := h.Probe(pid); err != nil {
-			return notRunning(pid, err)
-		}
-	}
-	u, err := h.Usage(ctx)
-	if err != nil {
-		return errInput(err)
-	}
-	process, err := h.Inspect(pid, u)
-	if err != nil {
-		return notRunning(pid, err)
-	}
-	settings := sysctlPass(ctx, o.Roots, cfg, floorsFromUsage(u, cfg.Inotify))
-	if settings.Err != nil {
-		return errInput(settings.Err)
-	}
-	d := diagnosis.Why(process, errno, u, settings.Value)
+	d := diagnosis.Why(i.process, errno, i.usage, i.settings)
 	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return text.DiagnosisTable(w, d, colour(w)) }); err != nil {
 		return errInput(err)
 	}
@@ -110,6 +93,44 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 		return errNotMet(nil)
 	}
 	return nil
+}
+
+// inspection is what [diagnosis.Why] asks for.
+type inspection struct {
+	process  inotify.ProcessDetail
+	usage    inotify.Usage
+	settings sysctl.PassResult
+}
+
+// inspect reads what decides which limit the process that find returns has hit or
+// will hit.
+func inspect(ctx context.Context, roots host.Roots, cfg config.Config, find func(*accounting.Source) (int, error), probe bool) (i inspection, err error) {
+	h, err := accounting.Open(roots, cfg.Inotify)
+	if err != nil {
+		return i, errInput(err)
+	}
+	defer h.Close()
+	pid, err := find(h)
+	if err != nil {
+		return i, err
+	}
+	if probe {
+		if err := h.Probe(pid); err != nil {
+			return i, notRunning(pid, err)
+		}
+	}
+	if i.usage, err = h.Usage(ctx); err != nil {
+		return i, errInput(err)
+	}
+	if i.process, err = h.Inspect(pid, i.usage); err != nil {
+		return i, notRunning(pid, err)
+	}
+	settings := sysctlPass(ctx, roots, cfg, floorsFromUsage(i.usage, cfg.Inotify))
+	if settings.Err != nil {
+		return i, errInput(settings.Err)
+	}
+	i.settings = settings.Value
+	return i, nil
 }
 
 func notRunning(pid int, err error) error {
