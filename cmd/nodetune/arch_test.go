@@ -47,6 +47,7 @@ const module = "github.com/nodetune/nodetune/"
 var arrows = []struct{ from, to string }{
 	{"internal/atomicfile", ""},
 	{"internal/disktest", ""},
+	{"internal/document", ""},
 	{"internal/errnotest", ""},
 	{"internal/field", ""},
 	{"internal/goldentest", ""},
@@ -92,12 +93,18 @@ var arrows = []struct{ from, to string }{
 	{"reporter/view", ""},
 	{"reporter/fleet", "internal/field internal/safetext reporter/nodestatus reporter/view"},
 	{"reporter/web", "disk/logs internal/field reporter"},
+	{"cmd/kubectl-nodetune/internal/bundle", "reporter/fleet"},
+	{"cmd/kubectl-nodetune/internal/cluster", "reporter/fleet reporter/view"},
+	{"cmd/kubectl-nodetune/internal/show", "internal/field internal/safetext reporter/view"},
+	{"cmd/kubectl-nodetune/internal/status", "cmd/kubectl-nodetune/internal/cluster internal/safetext reporter/fleet"},
+	{"cmd/kubectl-nodetune/internal/cli", "cmd/kubectl-nodetune/internal/bundle cmd/kubectl-nodetune/internal/cluster cmd/kubectl-nodetune/internal/show cmd/kubectl-nodetune/internal/status internal/document internal/safetext reporter/fleet reporter/view"},
+	{"cmd/kubectl-nodetune", "cmd/kubectl-nodetune/internal/cli"},
 	{"cmd/nodetune/internal/config", "disk disk/reclaim disk/rotate inotify internal/field reporter reporter/condition reporter/kube reporter/web sysctl"},
 	{"cmd/nodetune/internal/host", ""},
 	{"cmd/nodetune/internal/accounting", "cmd/nodetune/internal/host inotify inotify/bpf inotify/procscan inotify/tracefs internal/workload reporter"},
 	{"cmd/nodetune/internal/version", ""},
 	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/logerrors internal/safetext internal/workload reporter reporter/authn reporter/condition reporter/health reporter/kube reporter/metrics reporter/text reporter/web sysctl sysctl/guard sysctl/sysctld"},
-	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
+	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/document internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
 	{"cmd/nodetune", "cmd/nodetune/internal/cli"},
 }
 
@@ -115,6 +122,8 @@ var bans = []struct {
 	{"reporter/diagnosis", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
 	{"reporter/text", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
 	{"reporter/top", []string{"k8s.io/client-go", "github.com/prometheus/client_golang"}},
+	// These build on Linux alone, and the plugin on every system.
+	{"cmd/kubectl-nodetune", []string{module + "sysctl", module + "inotify", module + "disk", module + "internal/hostfs", "github.com/cilium/", "github.com/coreos/"}},
 	// The typed clients register every API group, and the schemas of server-side
 	// apply, when any program starts that links one.
 	{"", []string{"k8s.io/client-go/kubernetes", "sigs.k8s.io/structured-merge-diff/v6/typed"}},

@@ -100,7 +100,7 @@ func TestParseReadsTheAgentsDocument(t *testing.T) {
 		t.Errorf("rules %+v", rules)
 	}
 	p := d.Inotify.Processes
-	if len(p) != 4 || p[0].NOFILESoft != NoLimit || p[3].Workload.String() != "logging/fluent-bit-x7k2p:fluent-bit" || p[0].Workload.String() != "kubelet.service" || p[2].UserNS != inotify.InitialUserNS {
+	if len(p) != 4 || p[0].NOFILESoft != NoLimit || p[3].String() != "logging/fluent-bit-x7k2p:fluent-bit" || p[0].String() != "kubelet.service" || p[2].UserNS != inotify.InitialUserNS {
 		t.Errorf("processes %+v", p)
 	}
 	if a := d.Inotify.Accounts; len(a) != 2 || a[1].Level != 1 || a[1].UID != 100000 || a[0].InstancesLimit != 128 {
