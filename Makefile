@@ -9,7 +9,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross bench loss scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -57,9 +57,17 @@ privileged: build ## Run the tests as root, on the real limits of this machine (
 fuzz: ## Run every fuzz target for FUZZTIME (3s)
 	.ci/fuzz $(FUZZTIME)
 
-cross: ## Build for amd64 and arm64
+cross: plugin ## Build for amd64 and arm64, and the plugin for all systems
 	GOARCH=amd64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 	GOARCH=arm64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
+
+PLUGINS := $(foreach os,linux darwin windows,$(foreach arch,amd64 arm64,bin/kubectl-nodetune-$(os)-$(arch)))
+
+plugin: $(PLUGINS) ## Build kubectl-nodetune for Linux, macOS and Windows
+
+.PHONY: $(PLUGINS)
+$(PLUGINS): bin/kubectl-nodetune-%:
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) $(GO) build -trimpath -ldflags "-s -w" -o $@$(if $(findstring windows,$*),.exe) ./cmd/kubectl-nodetune
 
 # Some benchmarks change the limits of this machine, and put them back.
 bench: build ## Run all benchmarks as root, six times each
@@ -111,6 +119,7 @@ e2e-down: ## Remove that cluster
 
 e2e-image: deps
 	$(GO) build -trimpath -o e2e/bin/nodetune ./cmd/nodetune
+	$(GO) build -trimpath -o e2e/bin/kubectl-nodetune ./cmd/kubectl-nodetune
 	deploy/image $$($(GO) env GOARCH) e2e/bin/nodetune.tar ghcr.io/nodetune/nodetune:latest
 
 e2e: ## Run all tests on a real cluster

@@ -1,33 +1,28 @@
 package condition
 
 import (
-	"slices"
 	"time"
 	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/reporter/nodestatus"
 )
 
-// The conditions that nodetune may publish on its Node. True is bad for each of
-// them, as for every condition of a Node but Ready. None of them is a name that
-// a node repair system acts on by itself: EKS and Karpenter replace a node for
-// KernelReady, NetworkingReady, StorageReady, ContainerRuntimeReady and
-// DiskPressure.
+// The conditions that nodetune may publish on its Node.
 const (
-	InotifyPressure        corev1.NodeConditionType = "InotifyPressure"
-	FileDescriptorPressure corev1.NodeConditionType = "FileDescriptorPressure"
-	SysctlDrift            corev1.NodeConditionType = "SysctlDrift"
-	LogDiskPressure        corev1.NodeConditionType = "LogDiskPressure"
-	LogCollectorStalled    corev1.NodeConditionType = "LogCollectorStalled"
+	InotifyPressure        = nodestatus.InotifyPressure
+	FileDescriptorPressure = nodestatus.FileDescriptorPressure
+	SysctlDrift            = nodestatus.SysctlDrift
+	LogDiskPressure        = nodestatus.LogDiskPressure
+	LogCollectorStalled    = nodestatus.LogCollectorStalled
 )
 
-var allTypes = []corev1.NodeConditionType{
-	InotifyPressure, FileDescriptorPressure, SysctlDrift, LogDiskPressure, LogCollectorStalled,
-}
+var allTypes = nodestatus.Types()
 
 // Known reports whether t is one of the conditions that nodetune may
 // publish.
-func Known(t corev1.NodeConditionType) bool { return slices.Contains(allTypes, t) }
+func Known(t corev1.NodeConditionType) bool { return nodestatus.Known(t) }
 
 // Severity is how one pass rates one condition, before hysteresis.
 type Severity int

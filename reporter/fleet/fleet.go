@@ -7,7 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/nodetune/nodetune/reporter/kube"
+	"github.com/nodetune/nodetune/reporter/nodestatus"
 )
 
 // State is what nodetune's conditions on a Node come to.
@@ -17,7 +17,7 @@ type State string
 const (
 	OK      State = "ok"      // every condition is False
 	Silent  State = "silent"  // no condition: nodetune does not run there, may not write, or has not looked yet
-	Unknown State = "unknown" // one is Unknown, or the Node is not Ready, so that nothing renews its conditions
+	Unknown State = "unknown" // one is Unknown or of an unknown owner, or the Node is not Ready, so that nothing renews its conditions
 	Problem State = "problem" // at least one is True
 )
 
@@ -38,21 +38,25 @@ type Node struct {
 	Live         *LiveUse    `json:"live,omitempty"`
 }
 
-// Condition is a condition that nodetune wrote.
+// Condition is a condition that nodetune wrote, or that another program may have
+// written under the same name.
 type Condition struct {
 	Type    corev1.NodeConditionType `json:"type"`
 	Status  corev1.ConditionStatus   `json:"status"`
 	Reason  string                   `json:"reason"`
 	Message string                   `json:"message"`
 	Since   time.Time                `json:"since"`
+	// OwnerUnknown: the Node does not record which program wrote it.
+	OwnerUnknown bool `json:"owner_unknown,omitempty"`
 }
 
 // Summarize reads a Node. Conditions that another program publishes under one of
-// our names are not ours.
+// our names are not ours. One without a recorded owner may be ours or not: True is
+// a problem all the same, and False does not prove that nodetune found the node well.
 func Summarize(n *corev1.Node) Node {
-	own, startupTaint := kube.OwnConditions(n)
+	own, unrecorded := nodestatus.Conditions(n)
 	s := Node{
-		Name: n.Name, Ready: corev1.ConditionUnknown, State: Silent, StartupTaint: startupTaint,
+		Name: n.Name, Ready: corev1.ConditionUnknown, State: Silent, StartupTaint: nodestatus.StartupTaintIndex(n.Spec.Taints) >= 0,
 		Reason: "no condition of nodetune", Conditions: []Condition{},
 	}
 	for _, c := range n.Status.Conditions {
@@ -61,7 +65,10 @@ func Summarize(n *corev1.Node) Node {
 		}
 	}
 	for _, c := range own {
-		s.Conditions = append(s.Conditions, Condition{c.Type, c.Status, c.Reason, c.Message, c.LastTransitionTime.Time})
+		s.Conditions = append(s.Conditions, Condition{c.Type, c.Status, c.Reason, c.Message, c.LastTransitionTime.Time, false})
+	}
+	for _, c := range unrecorded {
+		s.Conditions = append(s.Conditions, Condition{c.Type, c.Status, c.Reason, c.Message, c.LastTransitionTime.Time, true})
 	}
 	slices.SortFunc(s.Conditions, func(a, b Condition) int { return cmp.Compare(a.Type, b.Type) })
 	if len(s.Conditions) > 0 {
@@ -71,14 +78,18 @@ func Summarize(n *corev1.Node) Node {
 		state := map[corev1.ConditionStatus]State{
 			corev1.ConditionTrue: Problem, corev1.ConditionFalse: OK,
 		}[c.Status]
-		if state == "" {
+		why := c.Reason
+		if c.OwnerUnknown {
+			why += "; its owner is not recorded"
+		}
+		if state == "" || state == OK && c.OwnerUnknown {
 			state = Unknown
 		}
 		switch {
 		case stateRank[state] < stateRank[s.State]:
-			s.State, s.Since, s.Reason = state, c.Since, string(c.Type)+" ("+c.Reason+")"
+			s.State, s.Since, s.Reason = state, c.Since, string(c.Type)+" ("+why+")"
 		case state == s.State && state != OK:
-			s.Reason += ", " + string(c.Type) + " (" + c.Reason + ")"
+			s.Reason += ", " + string(c.Type) + " (" + why + ")"
 			if c.Since.Before(s.Since) {
 				s.Since = c.Since
 			}

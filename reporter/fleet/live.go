@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,24 +13,33 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/reporter/diagnosis"
-	"github.com/nodetune/nodetune/reporter/kube"
+	"github.com/nodetune/nodetune/reporter/view"
 )
 
 // LiveUse is what an agent answered.
 type LiveUse struct {
-	Instances Use                    `json:"instances"` // of the account nearest its limit
-	Watches   Use                    `json:"watches"`
-	OpenFiles Use                    `json:"open_files"`
-	Top       *diagnosis.TopConsumer `json:"top,omitempty"` // of the most instances
-	Error     string                 `json:"error,omitempty"`
+	Instances Use          `json:"instances"` // of the account nearest its limit
+	Watches   Use          `json:"watches"`
+	OpenFiles Use          `json:"open_files"`
+	Top       *TopConsumer `json:"top,omitempty"` // of the most instances
+	Error     string       `json:"error,omitempty"`
+}
+
+// TopConsumer is a process that holds some of what is limited.
+type TopConsumer struct {
+	PID       int    `json:"pid"`
+	Comm      string `json:"comm"`
+	Used      int64  `json:"used"`
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	Container string `json:"container,omitempty"`
+	Unit      string `json:"unit,omitempty"`
 }
 
 // Use is how much of a limit is used.
 type Use struct {
-	Used  int64         `json:"used"`
-	Limit inotify.Limit `json:"limit"`
+	Used  int64      `json:"used"`
+	Limit view.Limit `json:"limit"`
 }
 
 // Percent returns the share in use.
@@ -45,7 +53,7 @@ func (l *LiveUse) most() float64 {
 }
 
 // summarizeUse reads an agent's report.
-func summarizeUse(u *inotify.Usage) *LiveUse {
+func summarizeUse(u *view.Inotify) *LiveUse {
 	l := &LiveUse{
 		Instances: Use{Limit: u.Limits.Instances}, Watches: Use{Limit: u.Limits.Watches},
 		OpenFiles: Use{u.Limits.OpenFiles, u.Limits.FileMax},
@@ -60,13 +68,20 @@ func summarizeUse(u *inotify.Usage) *LiveUse {
 	}
 	for _, p := range u.Processes {
 		if p.Instances > 0 && (l.Top == nil || p.Instances > l.Top.Used) {
-			l.Top = &diagnosis.TopConsumer{
+			l.Top = &TopConsumer{
 				PID: p.PID, Comm: p.Comm, Used: p.Instances,
 				Namespace: p.Namespace, Pod: p.Pod, Container: p.Container, Unit: p.Unit,
 			}
 		}
 	}
 	return l
+}
+
+// API is what is asked of an API server.
+type API struct {
+	ListPods func(ctx context.Context, namespace string, o metav1.ListOptions) (*corev1.PodList, error)
+	// Proxy asks a port of a pod for path.
+	Proxy func(ctx context.Context, pod types.NamespacedName, scheme, port, path string) (io.ReadCloser, error)
 }
 
 // Agents is where the agents are.
@@ -81,7 +96,7 @@ const maxParallelQueries = 16
 // QueryAgents sets Live of each of nodes by asking the agent on it through the
 // API server's pod proxy, as the caller. An agent that cannot be asked has an
 // Error.
-func QueryAgents(ctx context.Context, client *kube.Client, agents Agents, nodes []Node) error {
+func QueryAgents(ctx context.Context, client API, agents Agents, nodes []Node) error {
 	on, err := agentsOn(ctx, client, agents)
 	if err != nil {
 		return err
@@ -112,16 +127,16 @@ const answerTimeout = 30 * time.Second
 
 type agentPod struct{ namespace, name, scheme, port string }
 
-func agentsOn(ctx context.Context, client *kube.Client, agents Agents) (map[string]agentPod, error) {
+func agentsOn(ctx context.Context, client API, agents Agents) (map[string]agentPod, error) {
 	on := make(map[string]agentPod)
 	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: podPage}
 	for {
-		pods, err := client.Pods(agents.Namespace).List(ctx, options)
+		pods, err := client.ListPods(ctx, agents.Namespace, options)
 		if err != nil {
 			return nil, fmt.Errorf("list the agents' pods: %w", err)
 		}
 		for _, p := range pods.Items {
-			scheme, port := endpoint(&p)
+			scheme, port := Endpoint(&p)
 			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, scheme, port}
 		}
 		if options.Continue = pods.Continue; options.Continue == "" {
@@ -130,9 +145,9 @@ func agentsOn(ctx context.Context, client *kube.Client, agents Agents) (map[stri
 	}
 }
 
-// endpoint is the port called metrics or http, else the default one, and how
+// Endpoint is the port called metrics or http, else the default one, and how
 // its probes speak to it: with TLS in --web.config.file they have to say HTTPS.
-func endpoint(p *corev1.Pod) (scheme, port string) {
+func Endpoint(p *corev1.Pod) (scheme, port string) {
 	for _, c := range p.Spec.Containers {
 		for _, cp := range c.Ports {
 			if cp.Name != "metrics" && cp.Name != "http" {
@@ -149,11 +164,7 @@ func endpoint(p *corev1.Pod) (scheme, port string) {
 	return "http", "9409"
 }
 
-// maxReportBytes bounds an answer: 5,000 processes at 400 bytes are 2 MB. Who
-// can run a pod with the agents' labels can answer anything.
-const maxReportBytes = 16 << 20
-
-func queryAgent(ctx context.Context, client *kube.Client, pod agentPod) *LiveUse {
+func queryAgent(ctx context.Context, client API, pod agentPod) *LiveUse {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	answer, err := client.Proxy(ctx, types.NamespacedName{Namespace: pod.namespace, Name: pod.name}, pod.scheme, pod.port, "report")
@@ -167,13 +178,9 @@ func queryAgent(ctx context.Context, client *kube.Client, pod agentPod) *LiveUse
 		return &LiveUse{Error: fmt.Sprintf("ask pod %s/%s: %v", pod.namespace, pod.name, err)}
 	}
 	defer func() { _ = answer.Close() }()
-	// Only what is needed: another section may be of another version.
-	var d struct {
-		Inotify *inotify.Usage    `json:"inotify"`
-		Errors  map[string]string `json:"errors"`
-	}
-	if err := json.NewDecoder(io.LimitReader(answer, maxReportBytes)).Decode(&d); err != nil {
-		return &LiveUse{Error: fmt.Sprintf("pod %s/%s: its report is not one of nodetune's: %v", pod.namespace, pod.name, err)}
+	d, err := view.Decode(answer)
+	if err != nil {
+		return &LiveUse{Error: fmt.Sprintf("read the report of pod %s/%s: %v", pod.namespace, pod.name, err)}
 	}
 	if d.Inotify == nil {
 		why := "has not counted yet"

@@ -4,22 +4,12 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nodetune/nodetune/reporter/nodestatus"
 )
 
-// StartupTaint keeps collectors off a node whose floors do not hold yet. The
-// kubelet adds it when it registers the node (--register-with-taints), or the program
-// that creates the node. nodetune removes it and never adds it, so that a node that was ready stays open.
-const StartupTaint = "nodetune.io/not-ready"
-
-// startupTaintIndex returns where the taint of the startup gate stands, or -1.
-func startupTaintIndex(taints []corev1.Taint) int {
-	for i, t := range taints {
-		if t.Key == StartupTaint && t.Effect == corev1.TaintEffectNoSchedule {
-			return i
-		}
-	}
-	return -1
-}
+// StartupTaint is the taint of the startup gate.
+const StartupTaint = nodestatus.StartupTaint
 
 // startupTaintPatch returns the JSON patch that removes the taint at index i. Taints
 // are an atomic list, so a merge patch would replace those of others; the tests

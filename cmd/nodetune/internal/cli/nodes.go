@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +16,6 @@ import (
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter/fleet"
 	"github.com/nodetune/nodetune/reporter/kube"
-	"github.com/nodetune/nodetune/reporter/text"
 )
 
 // nodesDoc is what `nodes -o json` prints.
@@ -47,7 +45,8 @@ to list nodes. STATE is
 
   ok       every condition is False
   problem  at least one is True
-  unknown  one is Unknown, or the node is not Ready: its conditions are stale
+  unknown  one is Unknown or of an owner that the Node does not record, or the
+           node is not Ready: its conditions are stale
   silent   no condition: nodetune does not run there, may not write, or has only
            just begun
 
@@ -115,15 +114,24 @@ func (f *nodesFlags) run(cmd *cobra.Command, o *options, names []string) error {
 		return errInput(err)
 	}
 	if f.live {
-		if err := fleet.QueryAgents(cmd.Context(), client, f.agents, doc.Nodes); err != nil {
+		if err := fleet.QueryAgents(cmd.Context(), fleetAPI(client), f.agents, doc.Nodes); err != nil {
 			return errInput(err)
 		}
 	}
 	fleet.Sort(doc.Nodes, f.sort)
-	if err := o.print(cmd.OutOrStdout(), doc, func(w io.Writer) error { return doc.table(w, f.live, time.Now()) }); err != nil {
+	if err := o.print(cmd.OutOrStdout(), doc, func(w io.Writer) error { return fleet.Table(w, doc.Nodes, f.live, time.Now()) }); err != nil {
 		return err
 	}
 	return missing(doc.Nodes, names, f.states)
+}
+
+func fleetAPI(client *kube.Client) fleet.API {
+	return fleet.API{
+		ListPods: func(ctx context.Context, namespace string, o metav1.ListOptions) (*corev1.PodList, error) {
+			return client.Pods(namespace).List(ctx, o)
+		},
+		Proxy: client.Proxy,
+	}
 }
 
 // missing says which of the nodes asked for by name there are not.
@@ -179,80 +187,6 @@ func (f *nodesFlags) list(ctx context.Context, client *kube.Client, names []stri
 			return all, nil
 		}
 	}
-}
-
-func (d nodesDoc) table(w io.Writer, live bool, now time.Time) error {
-	if len(d.Nodes) == 0 {
-		_, err := fmt.Fprintln(w, "no nodes")
-		return err
-	}
-	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	head := "NODE\tREADY\tSTATE\tSINCE"
-	if live {
-		head += "\tINSTANCES\tWATCHES\tOPEN FILES\tTOP"
-	}
-	fmt.Fprintln(t, head+"\tWHY")
-	for _, n := range d.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s", safetext.String(n.Name), n.Ready, n.State, ago(n.Since, now))
-		why := n.Reason
-		if n.StartupTaint {
-			why = strings.TrimPrefix(why+"; the startup gate is closed", "; ")
-		}
-		if live {
-			fmt.Fprintf(t, "\t%s", liveColumns(n.Live))
-			if n.Live != nil && n.Live.Error != "" {
-				why = strings.TrimPrefix(why+"; "+n.Live.Error, "; ")
-			}
-		}
-		fmt.Fprintf(t, "\t%s\n", safetext.String(why))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	count := make(map[fleet.State]int)
-	for _, n := range d.Nodes {
-		count[n.State]++
-	}
-	what := "nodes"
-	if len(d.Nodes) == 1 {
-		what = "node"
-	}
-	_, err := fmt.Fprintf(w, "\n%d %s: %d with a problem, %d unknown, %d silent, %d ok\n", len(d.Nodes), what,
-		count[fleet.Problem], count[fleet.Unknown], count[fleet.Silent], count[fleet.OK])
-	return err
-}
-
-func liveColumns(l *fleet.LiveUse) string {
-	if l == nil || l.Error != "" {
-		return "?\t?\t?\t?"
-	}
-	top := "-"
-	if l.Top != nil {
-		top = l.Top.Comm
-		switch {
-		case l.Top.Pod != "":
-			top = l.Top.Namespace + "/" + l.Top.Pod
-		case l.Top.Unit != "":
-			top = l.Top.Unit
-		}
-		top = fmt.Sprintf("%s (%d)", safetext.String(top), l.Top.Used)
-	}
-	return fmt.Sprintf("%s\t%s\t%s\t%s", useColumn(l.Instances), useColumn(l.Watches), useColumn(l.OpenFiles), top)
-}
-
-func useColumn(u fleet.Use) string {
-	if u.Limit < 0 {
-		return fmt.Sprintf("%d", u.Used)
-	}
-	return fmt.Sprintf("%d/%d %.0f%%", u.Used, u.Limit, u.Percent())
-}
-
-// ago is how long ago t was.
-func ago(t, now time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return text.HumanDuration(now.Sub(t))
 }
 
 func joinTypes(types []corev1.NodeConditionType) string {

@@ -1,9 +1,8 @@
-package cli
+package document
 
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
 
@@ -15,18 +14,22 @@ import (
 func TestDocumentsAreSafe(t *testing.T) {
 	const comm = "a\x1b[2J\n\u009b31m\x7f\u202e<&>\u2028\\u009b"
 	for _, format := range []string{"json", "yaml"} {
-		o := options{output: format}
-		var b bytes.Buffer
-		if err := o.print(&b, map[string]string{"comm": comm}, func(io.Writer) error { return nil }); err != nil {
+		encode := JSON
+		if format == "yaml" {
+			encode = YAML
+		}
+		encoded, err := encode(map[string]string{"comm": comm})
+		if err != nil {
 			t.Fatal(err)
 		}
+		b := bytes.NewBuffer(encoded)
 		if i := strings.IndexFunc(strings.ReplaceAll(b.String(), "\n", ""), func(r rune) bool {
 			return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e'
 		}); i >= 0 {
 			t.Errorf("%s: raw control character in %q", format, b.String())
 		}
 		var back map[string]string
-		err := json.Unmarshal(b.Bytes(), &back)
+		err = json.Unmarshal(b.Bytes(), &back)
 		if format == "yaml" {
 			err = yaml.Unmarshal(b.Bytes(), &back)
 		}
