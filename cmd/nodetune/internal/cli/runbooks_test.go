@@ -96,10 +96,7 @@ func TestRunbooksListsEachAlert(t *testing.T) {
 func TestRunbooksHaveTheirParts(t *testing.T) {
 	for _, name := range runbookNames(t) {
 		text := page(t, filepath.Join(runbooks, name+".md"))
-		var parts []string
-		for _, part := range regexp.MustCompile(`(?m)^#+ .*$`).FindAllString(text, -1) {
-			parts = append(parts, part)
-		}
+		parts := regexp.MustCompile(`(?m)^#+ .*$`).FindAllString(text, -1)
 		want := []string{"# " + name, "## Meaning", "## Impact", "## Diagnosis", "## What nodetune has done", "## Mitigation", "## What not to do"}
 		if !slices.Equal(parts, want) {
 			t.Errorf("%s has the parts %q, want %q", name, parts, want)
