@@ -20,6 +20,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/disk/filesystem"
+	"github.com/nodetune/nodetune/disk/ledger"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/e2e/cluster"
@@ -264,6 +265,7 @@ func exporter(t *testing.T) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		exporter.CountSysctl(snapshot.Sysctl.Value, snapshot.Sysctl.Value)
 		acts.Count(logdir.Action{Verb: logdir.ActionRemove, Bytes: 1000, Unread: 10, Path: "/var/log/pods/shop_cart-1_" + podUID + "/app/0.log.20260131-120000.gz"})
+		acts.CountLedger(ledger.Entries{Read: map[workload.Workload]uint64{{Namespace: "shop", Pod: "cart-1", Container: "app"}: 1000}}, time.Now())
 		failures.Count(inotify.SyscallFailure{Call: "inotify_init1", Errno: 24, Resource: inotify.Instances, Comm: "tail", Namespace: "shop", Pod: "cart-1", Container: "app", Count: 1})
 		exporter.Handler().ServeHTTP(w, r)
 	}))

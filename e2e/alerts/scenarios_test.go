@@ -152,7 +152,7 @@ func scenarios() []scenario {
 	loss := func(trouble float64) []series {
 		return []series{
 			counter("nodetune_disk_unread_lost_bytes_total", trouble, 0, "namespace", "", "pod", "", "container", ""),
-			counter("nodetune_log_written_bytes_total", 1e6, 1e6, ofPod("cart-1", "kind", "container")...),
+			counter("nodetune_log_read_bytes_total", 1e6, 1e6, ofPod("cart-1")...),
 		}
 	}
 	late := []series{clock("nodetune_pass_last_end_timestamp_seconds", "task", "disk"), constant("nodetune_pass_interval_seconds", 60, "task", "disk")}
