@@ -17,7 +17,7 @@ import (
 
 // Main runs the command line of this process and ends it with the exit code.
 func Main() {
-	os.Exit(run(commandLine(os.Args), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is main without the process: it returns the exit code.

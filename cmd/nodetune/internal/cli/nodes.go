@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -54,10 +53,10 @@ to list nodes. STATE is
 server's pod proxy and with your own rights (get pods/proxy), over TLS where the
 probes of its pod say so. USE is the share of the fullest account's limit.
 
-A copy named kubectl-nodetune in $PATH makes it 'kubectl nodetune'.`,
+From another machine use the plugin, 'kubectl nodetune nodes'.`,
 		Example: `  nodetune nodes
   nodetune nodes --state problem,unknown -o json
-  kubectl nodetune --live --sort use -l node-role.kubernetes.io/worker=`,
+  nodetune nodes --live --sort use -l node-role.kubernetes.io/worker=`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return f.run(cmd, o, names)
 		},
@@ -149,20 +148,6 @@ func missing(nodes []fleet.Node, names, states []string) error {
 		return errNotMet(fmt.Errorf("there is no node %s", strings.Join(none, ", ")))
 	}
 	return nil
-}
-
-// commandLine returns the arguments of args. Called as kubectl-nodetune, which
-// is how kubectl runs 'kubectl nodetune', it is the nodes command, and those
-// others that are about a cluster.
-func commandLine(args []string) []string {
-	if len(args) == 0 || !strings.HasPrefix(filepath.Base(args[0]), "kubectl-nodetune") {
-		return args[min(1, len(args)):]
-	}
-	rest := args[1:]
-	if len(rest) > 0 && slices.Contains([]string{"nodes", "cleanup", "version", "help"}, rest[0]) {
-		return rest
-	}
-	return append([]string{"nodes"}, rest...)
 }
 
 // nodesPage is how many whole Nodes are held at a time.

@@ -168,7 +168,7 @@ const maxCandidates = 20
 
 func ambiguous(name string, found []procscan.ProcessName) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d processes go by %q, name one by its pid:", len(found), name)
+	fmt.Fprintf(&b, "%d processes match %q, name one by its pid:", len(found), name)
 	for i, n := range found {
 		if i == maxCandidates {
 			fmt.Fprintf(&b, "\n  ... and %d more", len(found)-i)

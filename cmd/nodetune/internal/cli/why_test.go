@@ -68,7 +68,7 @@ func TestWhyOfItself(t *testing.T) {
 	}
 }
 
-// Names that several processes go by are listed, in a form fit to print.
+// Names that several processes have are listed, in a form fit to print.
 func TestAmbiguous(t *testing.T) {
 	var found []procscan.ProcessName
 	for i := range 30 {
