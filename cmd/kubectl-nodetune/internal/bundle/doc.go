@@ -46,6 +46,7 @@ const (
 	kind         = "Bundle"
 	nodesName    = "nodes.json"
 	reportsDir   = "reports/"
+	pagesDir     = "pages/"
 
 	// maxEntryBytes bounds an entry, as view.MaxBytes bounds a report.
 	maxEntryBytes = 16 << 20

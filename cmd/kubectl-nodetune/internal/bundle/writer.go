@@ -45,6 +45,11 @@ func (b *Writer) Report(node string, raw []byte) error {
 	return b.entry(reportsDir+node+".json", JSON(raw))
 }
 
+// Page adds what the page of a node shows, for 'nodetune page --from'.
+func (b *Writer) Page(node string, raw []byte) error {
+	return b.entry(pagesDir+node+".json", JSON(raw))
+}
+
 // Text adds a text, for example a log.
 func (b *Writer) Text(name string, text []byte) error { return b.entry(name, Text(text)) }
 

@@ -200,8 +200,11 @@ func (f *bundleFlags) agents(ctx context.Context, o *options, c *cluster.Client,
 		list[i] = bundle.Agent{Node: a.Node, Pod: a.Pod.String()}
 		var answer cluster.Answer
 		err := errors.New("the pod does not run")
+		page, pageErr := []byte(nil), err
 		if a.Running() {
-			answer, err = c.Report(ctx, a)
+			if answer, err = c.Report(ctx, a); err == nil {
+				page, pageErr = c.Page(ctx, a)
+			}
 		}
 		current, currentErr := c.Logs(ctx, a.Pod, a.Container, false, f.lines, maxLogBytes)
 		previous, previousErr := []byte(nil), error(nil)
@@ -216,6 +219,11 @@ func (f *bundleFlags) agents(ctx context.Context, o *options, c *cluster.Client,
 			b.Omit(fmt.Sprintf("report of node %s: %v", a.Node, err))
 		} else {
 			failed = errors.Join(failed, b.Report(a.Node, answer.Raw))
+			if pageErr != nil {
+				b.Omit(fmt.Sprintf("page of node %s: %v", a.Node, pageErr))
+			} else {
+				failed = errors.Join(failed, b.Page(a.Node, page))
+			}
 		}
 		for _, log := range []struct {
 			suffix string

@@ -81,6 +81,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_, _ = io.WriteString(w, a.report)
+	case strings.HasSuffix(path, "/proxy/status.json"):
+		_, _ = io.WriteString(w, `{"kind":"NodeStatus","password":"hunter2"}`)
 	case strings.HasSuffix(path, "/log"):
 		_, _ = io.WriteString(w, "started with password=hunter2\n")
 	case strings.HasSuffix(path, "/configmaps/nodetune"):
@@ -189,7 +191,7 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"reports/w1.json": `"password": "REDACTED"`, "logs/w1/nodetune-a.log": "password=REDACTED", "objects/daemonsets.json": `"value": "REDACTED"`,
+		"reports/w1.json": `"password": "REDACTED"`, "pages/w1.json": `"kind": "NodeStatus"`, "logs/w1/nodetune-a.log": "password=REDACTED", "objects/daemonsets.json": `"value": "REDACTED"`,
 		"objects/configmaps.json": "profile: default", "objects/events.json": "an event", "objects/nodes.json": "SysctlDrift",
 		"agents.json": `"way": "proxy"`, "status.json": `"healthy": false`, "omitted.json": `"omitted": []`,
 	} {

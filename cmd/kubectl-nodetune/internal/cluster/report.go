@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,10 @@ var checkCommand = []string{"/nodetune", "check", "-o", "json"}
 // Report reads the report of an agent through the pod proxy, and by exec where the
 // proxy is closed.
 func (c *Client) Report(ctx context.Context, a Agent) (Answer, error) {
-	raw, closed := c.byProxy(ctx, a)
+	raw, closed := c.byProxy(ctx, a, "report", func(raw []byte) error {
+		_, err := view.Parse(raw)
+		return err
+	})
 	answer := Answer{Raw: raw, Way: ByProxy}
 	if closed != nil {
 		if ctx.Err() != nil {
@@ -55,8 +59,37 @@ func (c *Client) Report(ctx context.Context, a Agent) (Answer, error) {
 	return answer, nil
 }
 
-func (c *Client) byProxy(ctx context.Context, a Agent) ([]byte, error) {
-	stream, err := c.Proxy(ctx, a.Pod, a.Scheme, a.Port, "report")
+// pageCommand prints the document of /status.json, without the agent's acts.
+var pageCommand = []string{"/nodetune", "page", "-o", "json"}
+
+// Page reads what the node's page of an agent shows, in the same ways. The
+// document is for 'nodetune page --from', and is not read here.
+func (c *Client) Page(ctx context.Context, a Agent) ([]byte, error) {
+	isPage := func(raw []byte) error {
+		var d struct{ Kind string }
+		if err := json.Unmarshal(raw, &d); err != nil || d.Kind != "NodeStatus" {
+			return errors.New("the answer is no NodeStatus")
+		}
+		return nil
+	}
+	raw, closed := c.byProxy(ctx, a, "status.json", isPage)
+	if closed == nil || ctx.Err() != nil {
+		return raw, closed
+	}
+	raw, err := c.ByExec(ctx, a, pageCommand)
+	if err == nil {
+		err = isPage(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("through the pod proxy: %w; by exec: %w", closed, err)
+	}
+	return raw, nil
+}
+
+// byProxy reads a document of the agent that check accepts: a mesh or an old agent
+// answers with something else.
+func (c *Client) byProxy(ctx context.Context, a Agent, path string, check func([]byte) error) ([]byte, error) {
+	stream, err := c.Proxy(ctx, a.Pod, a.Scheme, a.Port, path)
 	if err != nil {
 		return nil, proxyError(a, err)
 	}
@@ -65,10 +98,7 @@ func (c *Client) byProxy(ctx context.Context, a Agent) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := view.Parse(raw); err != nil { // a mesh or an old agent answers with a page
-		return nil, err
-	}
-	return raw, nil
+	return raw, check(raw)
 }
 
 // proxyError names the right or the value that is missing.
