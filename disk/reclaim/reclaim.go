@@ -109,6 +109,11 @@ func (r *Reclaimer) Reclaim(ctx context.Context, top string, goal filesystem.Goa
 			rotated = true
 			_ = r.rotateJournal(ctx) // without it there is less to remove
 		}
+		if (s.Class == ClassRotated || s.Class == ClassUnread) && r.Compressing(s.Path) {
+			compressing = true // it was counted when it was queued, and is about to shrink
+			out.Skipped++
+			continue
+		}
 		if s.Class == ClassRotated && r.FailedToCompress(s.Path) {
 			out.Skipped++
 			continue

@@ -86,10 +86,15 @@ func TestActWithoutCapability(t *testing.T) {
 			disktest.Must(t, w.Start())
 			_ = log.Close()
 			t.Cleanup(func() { _ = w.Process.Kill(); _ = w.Wait() })
-			for comm := ""; comm != "sh\n"; time.Sleep(time.Millisecond) { // as long as it has them
-				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", w.Process.Pid))
+			for caught := uint64(0); caught&1 == 0; time.Sleep(time.Millisecond) { // SIGHUP is signal 1
+				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.Process.Pid))
 				disktest.Must(t, err)
-				comm = string(b)
+				if i := bytes.Index(b, []byte("Name:\tsh\n")); i < 0 { // setpriv before, which has privileges
+					continue
+				}
+				_, rest, _ := strings.Cut(string(b), "SigCgt:")
+				_, err = fmt.Sscanf(rest, "%x", &caught)
+				disktest.Must(t, err)
 			}
 
 			env := []string{"NODETUNE_TEST_HELPER=TestHelperAct", "FILE=" + file, fmt.Sprint("PID=", w.Process.Pid)}

@@ -85,6 +85,9 @@ func (r *Rotator) Compress(file string, how archive.Compression, size uint64) bo
 	return true
 }
 
+// Compressing reports whether an archive waits to be compressed, or is being compressed.
+func (r *Rotator) Compressing(file string) bool { return r.beside.has(file) }
+
 // FailedToCompress reports whether Compress failed for the archive lately, as where there
 // is no room.
 func (r *Rotator) FailedToCompress(file string) bool {
@@ -161,17 +164,25 @@ func (c *compressor) record(x compression, err error) {
 		Reason: "an archive of " + path.Join(x.dir, x.base) + " that no process has open",
 	}
 	switch {
-	case errors.Is(err, logdir.ErrInUse), errors.Is(err, unix.ENOENT), c.ctx.Err() != nil:
+	case errors.Is(err, unix.ENOENT), c.ctx.Err() != nil:
+		return
+	case errors.Is(err, logdir.ErrInUse): // maybe for ever: Reclaim goes on with the next class
+		c.fail(x.path())
 		return
 	case err != nil:
 		a.Path = x.path()
-		maps.DeleteFunc(c.failed, func(_ string, at time.Time) bool { return time.Since(at) > retryCompression })
-		if len(c.failed) < maxQueued {
-			c.failed[x.path()] = time.Now()
-		}
+		c.fail(x.path())
 	}
 	if len(c.acts) < maxQueued {
 		c.acts = append(c.acts, a.WithError(err))
+	}
+}
+
+// fail remembers an archive that could not be compressed. c is locked.
+func (c *compressor) fail(file string) {
+	maps.DeleteFunc(c.failed, func(_ string, at time.Time) bool { return time.Since(at) > retryCompression })
+	if len(c.failed) < maxQueued {
+		c.failed[file] = time.Now()
 	}
 }
 

@@ -127,7 +127,8 @@ func (r *Rotator) finishArchives(ctx context.Context, in *listing, base string, 
 		if s.unused.name == a.Name {
 			in.settled[key] = s.unused.until
 		}
-		if err != nil && !errors.Is(err, logdir.ErrInUse) {
+		// ENOENT: it was compressed beside the pass since the directory was listed.
+		if err != nil && !errors.Is(err, logdir.ErrInUse) && !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, err)
 		}
 	}
@@ -144,6 +145,10 @@ func (r *Rotator) finishArchives(ctx context.Context, in *listing, base string, 
 func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string, a *archive.Archived, how Options, now time.Time, s *Finished) error {
 	repaired := func(name string) { s.Repaired = append(s.Repaired, path.Join(d.Path, name)) }
 	for _, p := range a.Parts {
+		var st unix.Statx_t
+		if err := hostfs.Statx(d.FD, []byte(p+"\x00"), &st); errors.Is(err, unix.ENOENT) {
+			continue // it was complete since the directory was listed
+		}
 		if err := d.RemoveStale(p); err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 	}
 	var logs []Log
 	var due []dueLog
+	seen := map[string]bool{}
 	dirs := listings{map[string]*listing{}, r.remembered}
 	defer dirs.close()
 	for _, rule := range rotations {
@@ -45,6 +46,10 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 						logdir.Skipf("%s is rotated by logrotate: take it out of /etc/logrotate.d, or out of disk.rotations", f.path)))
 					continue
 				}
+				if seen[f.path] { // the first rule that names it counts, as in RuleFor
+					continue
+				}
+				seen[f.path] = true
 				how := rule.Options()
 				how.Force = pressed
 				l := Log{f.path, how}

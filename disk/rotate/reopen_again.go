@@ -140,11 +140,13 @@ func (r *Rotator) giveBack(a writtenArchive) error {
 	if err := checkEmptyUnwritten(d, a.base); err != nil {
 		return err
 	}
-	if err := d.Exchange(a.name, a.base); err != nil {
+	// In this order: where the filesystem takes three renames for it, a run that is killed
+	// between them must not leave the lines under a name that RemoveStale takes.
+	if err := d.Exchange(a.base, a.name); err != nil {
 		return err
 	}
 	if err := checkEmptyUnwritten(d, a.name); err != nil { // its writer has opened it meanwhile
-		return errors.Join(err, d.Exchange(a.name, a.base))
+		return errors.Join(err, d.Exchange(a.base, a.name))
 	}
 	archive.SetOwn(old, false)
 	archive.SetUnread(old, false)

@@ -83,13 +83,16 @@ func (b *ReaderLagError) Error() string {
 		b.Path, b.Reader.Comm, b.Reader.PID, b.LagBytes)
 }
 
+// maxIdleWait is how long logs wait for a moment in which nothing is written.
+const maxIdleWait = 100 * time.Millisecond
+
 // waitIdle waits for a moment in which nothing is written, and not long for it.
 // tail -F and kubectl logs -f leave a file as soon as its name leads to another,
 // and miss what its writer adds until it has reopened.
 func waitIdle(live *os.File) {
-	const look, most = 5 * time.Millisecond, 100 * time.Millisecond
+	const look = 5 * time.Millisecond
 	last := int64(-1)
-	for range most / look {
+	for range maxIdleWait / look {
 		st, err := live.Stat()
 		if err != nil || st.Size() == last {
 			return

@@ -110,6 +110,11 @@ func (r *Rotator) rotateTogether(ctx context.Context, logs []Log, now time.Time)
 	for left := all; len(left) > 0; {
 		left = slices.DeleteFunc(slices.Clone(left), func(l *openLog) bool { return l.file == nil })
 		walked := time.Now()
+		for _, l := range left {
+			if err := l.probe(); err != nil {
+				l.fail(err)
+			}
+		}
 		if err := r.findOpeners(ctx, left); err != nil {
 			for _, l := range left {
 				l.fail(err)
@@ -122,14 +127,14 @@ func (r *Rotator) rotateTogether(ctx context.Context, logs []Log, now time.Time)
 				}
 			}
 		}
-		for _, group := range r.byWriter(left) {
+		for i, group := range r.byWriter(left) {
 			if ctx.Err() != nil {
 				for _, l := range group {
 					l.fail(ctx.Err())
 				}
 				continue
 			}
-			if time.Since(walked) > maxWalkAge {
+			if i > 0 && time.Since(walked) > maxWalkAge { // a walk may itself last longer
 				break // those that are left are looked at again
 			}
 			if group[0].Options.InPlace {
@@ -148,7 +153,7 @@ func (r *Rotator) rotateTogether(ctx context.Context, logs []Log, now time.Time)
 	return out
 }
 
-// openLog opens a log, and asks the kernel whether another process has it open.
+// openLog opens a log.
 func (r *Rotator) openLog(l *openLog, dirs map[string]*logdir.Dir, now time.Time) error {
 	if _, ok := workload.ParseLogPath(l.Path); ok {
 		return logdir.Skipf("%s is a container's log: the kubelet and its runtime rotate it", l.Path)
@@ -172,9 +177,17 @@ func (r *Rotator) openLog(l *openLog, dirs map[string]*logdir.Dir, now time.Time
 	l.file, l.at = file, inodeOf(&st)
 	if st.Size == 0 {
 		l.close()
+	}
+	return nil
+}
+
+// probe asks the kernel whether another process has the log open. That may change
+// while other logs are copied.
+func (l *openLog) probe() (err error) {
+	if l.file == nil {
 		return nil
 	}
-	if l.used, err = logdir.Probe(int(file.Fd())); err != nil {
+	if l.used, err = logdir.Probe(int(l.file.Fd())); err != nil {
 		return fmt.Errorf("probe %s: %w", l.Path, err)
 	}
 	return nil
@@ -186,7 +199,7 @@ func (r *Rotator) findOpeners(ctx context.Context, logs []*openLog) error {
 	var files []hostfs.Inode
 	var names []string
 	for _, l := range logs {
-		if l.used != logdir.Unused {
+		if l.file != nil && l.used != logdir.Unused {
 			files, names = append(files, l.at), append(names, l.base)
 		}
 	}
@@ -284,10 +297,11 @@ func (r *Rotator) byWriter(logs []*openLog) [][]*openLog {
 // replaceTogether gives logs of the same writers their new files, and then asks the
 // writers to reopen them.
 func (r *Rotator) replaceTogether(logs []*openLog, now time.Time) {
+	idleBy := time.Now().Add(maxIdleWait) // for all of them
 	for _, l := range logs {
 		if release, err := l.dir.LockLog(l.base); err != nil {
 			l.fail(err)
-		} else if l.release = release; l.used == logdir.UsedByWriter {
+		} else if l.release = release; l.used == logdir.UsedByWriter && time.Now().Before(idleBy) {
 			waitIdle(l.file)
 		}
 	}

@@ -19,13 +19,15 @@ type DiskActions struct {
 	mu        sync.Mutex
 	lost      workloadSeries
 	readers   workloadSeries
-	reclaimed map[string]bool // paths whose loss was counted as reclaim
+	reclaimed map[string]bool   // paths whose loss was counted as reclaim
+	counted   map[string]uint64 // bytes that a ledger counted as lost, by path
 }
 
 // NewDiskActions returns counters at zero.
 func NewDiskActions() *DiskActions {
 	c := &DiskActions{
 		reclaimed: map[string]bool{},
+		counted:   map[string]uint64{},
 		acts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodetune_disk_acts_total",
 			Help: "What was done to log files, by act and result: done, refused (not a file to act upon) or error.",
@@ -75,7 +77,13 @@ func (c *DiskActions) countReclaimed(path string, bytes uint64) {
 	if len(c.reclaimed) >= maxReclaimed {
 		clear(c.reclaimed)
 	}
-	c.reclaimed[strings.TrimSuffix(path, ".gz")] = true
+	plain := strings.TrimSuffix(path, ".gz")
+	if was, ok := c.counted[plain]; ok { // the ledger was first
+		delete(c.counted, plain)
+		bytes -= min(bytes, was)
+	} else {
+		c.reclaimed[plain] = true
+	}
 	c.addLost(l.Workload, ledger.CauseReclaim, bytes, time.Now())
 }
 
@@ -93,6 +101,10 @@ func (c *DiskActions) CountLedger(e ledger.Entries, now time.Time) {
 			delete(c.reclaimed, x.Path)
 			continue
 		}
+		if len(c.counted) >= maxReclaimed {
+			clear(c.counted)
+		}
+		c.counted[x.Path] += x.Bytes
 		c.addLost(x.Workload, x.Cause, x.Bytes, now)
 	}
 	for w, n := range e.Read {

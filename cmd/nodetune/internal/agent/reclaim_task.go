@@ -35,12 +35,14 @@ func (t *reclaimTask) interval() time.Duration {
 
 func (t *reclaimTask) pass(ctx context.Context) error {
 	policy, ok := t.allowed()
+	if t.reclaimer != nil && (!ok || !reflect.DeepEqual(policy, t.policy)) {
+		// Without rules it reports what was compressed beside the passes, and does no more.
+		t.record(t.reclaimer.Pass(ctx, nil, false, time.Now())...)
+		_ = t.reclaimer.Close() // ends the compression that runs
+		t.reclaimer = nil
+	}
 	if !ok {
 		return health.ErrIdle
-	}
-	if t.reclaimer != nil && !reflect.DeepEqual(policy, t.policy) {
-		_ = t.reclaimer.Close()
-		t.reclaimer = nil
 	}
 	if t.reclaimer == nil {
 		r, err := reclaim.New(t.roots.Procfs, t.roots.Rootfs, policy.ReclaimConfig())
