@@ -8,6 +8,7 @@ package seccomp
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,10 +23,10 @@ var denied = []uint32{
 	// Enter another namespace or root, and mount. The sysctl guard mounts
 	// cgroup2 for itself with fsopen(2) and fsmount(2), which attach it nowhere.
 	unix.SYS_SETNS, unix.SYS_UNSHARE, unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT,
-	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_MOUNT_SETATTR,
+	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR, unix.SYS_MOUNT_SETATTR, unix.SYS_FSPICK,
 	// Change the kernel or the machine.
 	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD,
-	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_SYSLOG,
+	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_SYSLOG,
 	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_CLOCK_ADJTIME, unix.SYS_ADJTIMEX,
 	unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME,
 	// Make a device, and open a file by its inode number.
@@ -33,6 +34,13 @@ var denied = []uint32{
 	// Ways around a filter, and parts of the kernel that attacks use.
 	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	unix.SYS_USERFAULTFD, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_PERSONALITY,
+}
+
+// deniedOn are the calls that one architecture alone has, by its AUDIT_ARCH: x/sys
+// names them there only.
+var deniedOn = map[uint32][]uint32{
+	// fork, vfork, mknod, uselib, modify_ldt, iopl and ioperm.
+	unix.AUDIT_ARCH_X86_64: {57, 58, 133, 134, 154, 172, 173},
 }
 
 // Confine denies these calls, and new processes, to all threads of this process,
@@ -93,7 +101,7 @@ func program(arch uint32) []unix.SockFilter {
 
 	code := []unix.SockFilter{load(dataArch), jump(unix.BPF_JEQ, arch, 1, 0), deny, load(dataNr)}
 	code = append(code, jump(unix.BPF_JGE, x32, 0, 1), deny)
-	for _, nr := range denied {
+	for _, nr := range slices.Concat(denied, deniedOn[arch]) {
 		code = append(code, jump(unix.BPF_JEQ, nr, 0, 1), deny)
 	}
 	code = append(code, jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1), end(unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS)))
