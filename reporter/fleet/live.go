@@ -137,6 +137,9 @@ func agentsOn(ctx context.Context, client API, agents Agents) (map[string]agentP
 		}
 		for _, p := range pods.Items {
 			scheme, port := Endpoint(&p)
+			if other, ok := on[p.Spec.NodeName]; ok && other.namespace != p.Namespace {
+				return nil, fmt.Errorf("pods %s/%s and %s/%s on one node have the labels %s: give --agent-namespace", other.namespace, other.name, p.Namespace, p.Name, agents.Selector)
+			}
 			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, scheme, port}
 		}
 		if options.Continue = pods.Continue; options.Continue == "" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nodetune/nodetune/cmd/kubectl-nodetune/internal/cluster"
 	"github.com/nodetune/nodetune/internal/document"
+	"github.com/nodetune/nodetune/internal/safetext"
 )
 
 // Exit codes, as nodetune's own.
@@ -62,6 +64,7 @@ type options struct {
 func Run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second ^C ends the program
 	root := newRoot(stderr)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -77,7 +80,11 @@ func Run(args []string, stdout, stderr io.Writer) int {
 			return code
 		}
 	}
-	fmt.Fprintf(stderr, "kubectl-nodetune: %v\n", err)
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = safetext.String(lines[i]) // it may have what a pod answered
+	}
+	fmt.Fprintf(stderr, "kubectl-nodetune: %s\n", strings.Join(lines, "\n"))
 	return code
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/nodetune/nodetune/cmd/kubectl-nodetune/internal/bundle"
 	"github.com/nodetune/nodetune/cmd/kubectl-nodetune/internal/cluster"
@@ -66,7 +68,24 @@ func (o *options) agents(ctx context.Context, c *cluster.Client, why bool) ([]cl
 	if len(all) == 0 {
 		return nil, trouble(o.noAgent(namespace))
 	}
-	return all, nil
+	return all, o.oneNamespace(namespace, all)
+}
+
+// oneNamespace refuses agents of several namespaces: a tenant can give a DaemonSet
+// any labels.
+func (o *options) oneNamespace(namespace string, all []cluster.Agent) error {
+	var spaces []string
+	for _, a := range all {
+		if !slices.Contains(spaces, a.Pod.Namespace) {
+			spaces = append(spaces, a.Pod.Namespace)
+		}
+	}
+	if namespace != "" || len(spaces) < 2 {
+		return nil
+	}
+	slices.Sort(spaces)
+	return trouble(fmt.Errorf("pods with the labels %s run in the namespaces %s, and not all need be nodetune's: give --agent-namespace",
+		safetext.String(o.agentSelector), strings.Join(spaces, ", ")))
 }
 
 func (o *options) noAgent(namespace string) error {

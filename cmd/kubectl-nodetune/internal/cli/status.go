@@ -64,6 +64,9 @@ func (o *options) look(ctx context.Context, c *cluster.Client) (status.Seen, err
 	if seen.Agents, err = c.Agents(ctx, namespace, o.agentSelector); err != nil {
 		return seen, unreadable(err)
 	}
+	if err := o.oneNamespace(namespace, seen.Agents); err != nil {
+		return seen, err
+	}
 	if seen.Nodes, err = c.Nodes(ctx, ""); err != nil {
 		return seen, unreadable(err)
 	}

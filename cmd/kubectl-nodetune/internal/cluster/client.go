@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	pathpkg "path"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -51,6 +52,10 @@ const pageSize = 500
 const maxObjectBytes = 128 << 20
 
 func (c *Client) get(ctx context.Context, path string, query map[string]string, into any) error {
+	// A name may come from an object that a tenant wrote. AbsPath would follow "..".
+	if pathpkg.Clean(path) != path {
+		return fmt.Errorf("ask the API server: %q is no path of an object", path)
+	}
 	r := c.rest.Get().AbsPath(path)
 	for name, value := range query {
 		if value != "" {
