@@ -54,8 +54,15 @@ func (w *Walk) OpenFiles(filter openfiles.Filter) (openfiles.Scan, error) {
 	if err := errors.Join(err, w.vars.DirCount.Set(uint32(0))); err != nil {
 		return openfiles.Scan{}, fmt.Errorf("walk the descriptor tables: %w", err)
 	}
+	if f := &w.found; f.leftOutFiles+f.leftOutTables+f.cutTables+f.stopped > 0 {
+		return openfiles.Scan{}, errNoRoom
+	}
 	return w.convertFiles(filter), nil
 }
+
+// errNoRoom is a walk that left files out, as of a process that opens one again and
+// again: a log would seem to have no reader. /proc shows logs before other files.
+var errNoRoom = errors.New("processes have so many files open that a walk left some out")
 
 func (w *Walk) setFilter(filter openfiles.Filter) error {
 	var dirs [openfiles.MaxDirectories]walkDirectory
@@ -78,6 +85,15 @@ func (w *Walk) setFilter(filter openfiles.Filter) error {
 		for j := range programs[i].Word {
 			programs[i].Word[j] = binary.NativeEndian.Uint64(comm[8*j:])
 		}
+	}
+	devs := make([]uint64, 0, len(filter.Below))
+	for _, d := range filter.Below {
+		devs = append(devs, d.Dev)
+	}
+	slices.Sort(devs) // the directories come in any order
+	if devs = slices.Compact(devs); !slices.Equal(devs, w.watchDevs) {
+		clear(w.watches)
+		w.watchDevs = devs
 	}
 	return errors.Join(w.vars.Dirs.Set(dirs), w.vars.Wanted.Set(programs), w.vars.DirCount.Set(uint32(len(filter.Below))))
 }
@@ -147,7 +163,8 @@ type instanceWatches struct {
 	list          []openfiles.Watch
 	pid           uint32 // a holder
 	walks         int    // since then
-	complete      bool
+	right         bool   // the list was read without a change
+	complete      bool   // and has as many as the walk saw
 	seen          bool
 }
 
@@ -170,14 +187,14 @@ func (w *Walk) readWatches(filter openfiles.Filter, s *openfiles.Scan, process f
 				known = &instanceWatches{watches: h.Watches, next: h.Next, pid: h.Pid}
 				if h.Watches <= mostWatches && h.Uncounted == 0 && kept < maxKeptWatches && read < maxReadWatches {
 					read += int(h.Watches)
-					known.list, known.complete = w.watchesOf(h, filter)
+					known.list, known.right, known.complete = w.watchesOf(h, filter)
 				}
 				w.watches[h.File] = known
 			}
 			known.seen = true
 			known.walks++
 			kept += len(known.list)
-			if !known.complete {
+			if !known.right {
 				s.UnreadInstances++
 			}
 		}
@@ -199,21 +216,22 @@ func (w *Walk) readWatches(filter openfiles.Filter, s *openfiles.Scan, process f
 }
 
 // watchesOf returns the watches of an instance that are on the file systems of the
-// filter. complete is false if the kernel changed them meanwhile.
-func (w *Walk) watchesOf(h *walkHolding, filter openfiles.Filter) (list []openfiles.Watch, complete bool) {
+// filter. right is false if the kernel changed the list while it was read, complete if
+// it has another number of watches than the walk saw.
+func (w *Walk) watchesOf(h *walkHolding, filter openfiles.Filter) (list []openfiles.Watch, right, complete bool) {
 	if w.vars.WatchingFile.Set(h.File) != nil {
-		return nil, false
+		return nil, false, false
 	}
 	if code, err := w.readMarks.Run(&ebpf.RunOptions{}); err != nil || code != 0 {
-		return nil, false
+		return nil, false, false
 	}
 	var run walkWatchRun
 	if w.vars.WatchRun.Get(&run) != nil {
-		return nil, false
+		return nil, false, false
 	}
 	w.marks = w.marks[:0]
 	if read(&w.marks, w.maps.Watches, run.Count, mostWatches+mostWatches/50) != nil {
-		return nil, false
+		return nil, false, false
 	}
 	for i := range w.marks {
 		dev := userDev(w.marks[i].Dev)
@@ -221,5 +239,6 @@ func (w *Walk) watchesOf(h *walkHolding, filter openfiles.Filter) (list []openfi
 			list = append(list, openfiles.Watch{SDev: uint64(w.marks[i].Dev), Ino: w.marks[i].Ino})
 		}
 	}
-	return list, run.Stopped == 0 && run.Count == h.Watches
+	right = run.Stopped == 0 && len(w.marks) == int(run.Count)
+	return list, right, right && run.Count == h.Watches
 }

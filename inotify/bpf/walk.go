@@ -68,6 +68,7 @@ type Walk struct {
 	lastNumber uint64
 	watches    map[uint64]*instanceWatches // by address of the instance
 	marks      []walkWatched               // reused
+	watchDevs  []uint64                    // whose watches the lists have
 }
 
 // found has the records of all parts of a walk.
