@@ -21,12 +21,12 @@ func TestReadJournald(t *testing.T) {
 	}
 }
 
-// A setting at the end of the file always counts.
+// A setting at the end of the file always counts. The empty line ends one that goes on.
 func FuzzJournald(f *testing.F) {
 	f.Add("[Journal]\nSystemMaxUse=1G\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		values := map[string]string{}
-		parseUnitConf([]byte(s+"\n[Journal]\nSystemMaxUse=7G\n"), "Journal", values)
+		parseUnitConf([]byte(s+"\n\n[Journal]\nSystemMaxUse=7G\n"), "Journal", values)
 		if values["SystemMaxUse"] != "7G" {
 			t.Fatalf("%q", values["SystemMaxUse"])
 		}
