@@ -33,7 +33,7 @@ type Policy struct {
 	// instances and descriptors are counted.
 	CountWatches bool `json:"countWatches"`
 	// MaxReadWatches is the largest instance whose record is read. Reading
-	// it holds up the inotify_add_watch(2) of its owner for about 1 ms per
+	// it holds up the inotify_add_watch(2) of its owner for about 2 ms per
 	// 1,000 watches.
 	MaxReadWatches int64 `json:"maxReadWatches"`
 	// CountPercent is the share of a core that reading records may take.

@@ -20,7 +20,7 @@ type Class string
 const (
 	ClassBallast       Class = "ballast"          // a file that only keeps space free
 	ClassArchives      Class = "archives"         // nodetune's compressed archives
-	ClassOtherArchives Class = "foreign-archives" // those of logrotate, and of pods over their own budget
+	ClassOtherArchives Class = "foreign-archives" // those of logrotate, and of containers over the kubelet's budget
 	ClassRotated       Class = "rotated"          // archives to compress
 	ClassOrphans       Class = "orphans"          // log directories of pods that are gone
 	ClassJournal       Class = "journal"          // archived files of journald
