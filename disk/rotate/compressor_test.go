@@ -159,3 +159,41 @@ func TestCompressorQueue(t *testing.T) {
 		t.Errorf("%d queued", len(c.queued))
 	}
 }
+
+// An archive that a process has open may stay so for ever: Reclaim is to go on with
+// the next class, and no act is reported.
+func TestCompressionOfAnArchiveInUse(t *testing.T) {
+	r, logs := hostDir(t)
+	r.CompressBeside()
+	disktest.WriteFile(t, filepath.Join(logs, "a.log.20260131-110000000000"), "a line\n")
+	held, end := disktest.HoldOpen(t, filepath.Join(logs, "a.log.20260131-110000000000"))
+	defer end()
+	const file = "/var/log/a.log.20260131-110000000000"
+	if !r.Compress(file, archive.Gzip, 1) {
+		t.Fatal("it is not compressed beside the passes")
+	}
+	disktest.WaitUntil(t, "the queue", func() bool { return !r.Compressing(file) })
+	if !r.FailedToCompress(file) {
+		t.Error("it is tried again at once")
+	}
+	if acts := r.beside.take(); len(acts) != 0 {
+		t.Errorf("%+v", acts)
+	}
+	if _, err := held.Stat(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The first rule that names a log counts, and the log is rotated once.
+func TestTwoRulesForOneLog(t *testing.T) {
+	r, logs := hostDir(t)
+	disktest.WriteFile(t, filepath.Join(logs, "app.log"), strings.Repeat("a line\n", 100))
+	rules := []Rule{
+		{Paths: []string{"/var/log/*.log"}, MaxSize: 100, Archives: 2},
+		{Paths: []string{"/var/log/app.log", "/var/log/app.*"}, MaxSize: 100, Archives: 2},
+	}
+	got := verbsOf(t, r.Pass(t.Context(), rules, false, time.Now().Add(time.Minute)))
+	if len(got) == 0 || got[0] != "rotate app.log" || slices.Contains(got[1:], "rotate app.log") {
+		t.Errorf("%v", got)
+	}
+}
