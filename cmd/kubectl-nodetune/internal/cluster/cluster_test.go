@@ -231,3 +231,16 @@ func TestForbiddenIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// A name from an object of a tenant leads to no other object.
+func TestNamesStayInTheirPath(t *testing.T) {
+	c := client(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL.Path) })
+	for _, name := range []string{"../../../namespaces/kube-system/secrets/x", "..", ".", "a/../b", "a//b", "a/"} {
+		if got, err := c.ConfigMap(t.Context(), "shop", name); err == nil {
+			t.Errorf("ConfigMap %q: %+v", name, got)
+		}
+		if got, err := c.Pod(t.Context(), "shop", name); err == nil {
+			t.Errorf("pod %q: %+v", name, got)
+		}
+	}
+}
