@@ -320,7 +320,7 @@ func TestChartIsAccepted(t *testing.T) {
 			t.Errorf("the chart does not render %q", want)
 		}
 	}
-	if strings.Contains(text, "NodetuneAbsent") {
+	if strings.Contains(text, "alert: NodetuneAbsent") {
 		t.Errorf("an alert that is disabled is still there")
 	}
 }
