@@ -47,8 +47,9 @@ lint: ## Run golangci-lint, and count private words
 unit: ## Run the unit tests, without root (1 to 2 minutes)
 	$(GO) test ./...
 
+# The largest loads run in privileged, without the race detector.
 race: ## Run the unit tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -short ./...
 
 # The tests put every setting back.
 privileged: build ## Run the tests as root, on the real limits of this machine (about 15 minutes)
@@ -57,7 +58,7 @@ privileged: build ## Run the tests as root, on the real limits of this machine (
 fuzz: ## Run every fuzz target for FUZZTIME (3s)
 	.ci/fuzz $(FUZZTIME)
 
-cross: plugin ## Build for amd64 and arm64, and the plugin for all systems
+cross: bin/kubectl-nodetune-linux-arm64 bin/kubectl-nodetune-darwin-arm64 bin/kubectl-nodetune-windows-amd64 ## Build for amd64 and arm64, and the plugin for each system
 	GOARCH=amd64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 	GOARCH=arm64 $(GO) build -trimpath -o /dev/null ./cmd/nodetune
 

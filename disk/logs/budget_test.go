@@ -51,6 +51,9 @@ func makeDirs(t *testing.T, fd, n int, name func(int) string) {
 // Whatever names the owner of a directory makes: memory is bounded, the pods'
 // logs and the largest log are known, and what is left out is counted.
 func TestScanBudget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 30,000 files and directories")
+	}
 	short := func(i int) string { return fmt.Sprintf("n%07d.log", i) }
 	long := func(i int) string { return fmt.Sprintf("%07d", i) + strings.Repeat("x", 240) + ".log" }
 	for name, tt := range map[string]struct {
