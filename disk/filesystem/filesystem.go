@@ -56,7 +56,7 @@ type Filesystem struct {
 	EvictionInodesFree *uint64  `json:"eviction_inodes_free,omitempty"`
 	SecondsToEviction  *float64 `json:"seconds_to_eviction,omitempty"`
 	// ShortWindow says that growth was measured for less than disk.growthWindow: one burst
-	// may be all of it, and nothing is predicted from it.
+	// may be all of it, and only what is near is predicted from it, see Soon.
 	ShortWindow bool `json:"-"`
 }
 
@@ -79,11 +79,15 @@ func Percent(part, whole uint64) float64 {
 // Measured reports whether the figures of f are those of this pass.
 func (f Filesystem) Measured() bool { return f.State == StateOK || f.State == StateReadOnly }
 
+// shortHorizon is the part of the horizon for which a short window is enough: a storm fills
+// a disk before the window is complete.
+const shortHorizon = 4
+
 // Soon reports whether the kubelet evicts, or f is full, within horizon at the speed that
 // was measured.
 func (f Filesystem) Soon(horizon time.Duration) (evicts, full bool) {
 	if f.ShortWindow {
-		return false, false
+		horizon /= shortHorizon
 	}
 	return Within(f.SecondsToEviction, horizon), Within(f.SecondsToFull, horizon)
 }
