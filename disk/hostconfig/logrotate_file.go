@@ -409,7 +409,7 @@ func (f *logrotateFile) owner(key string) {
 // belongs to that block.
 func (f *logrotateFile) include(to *rotation) {
 	p, ok := f.value()
-	if !ok {
+	if !ok || p == "" {
 		f.wrong("include needs a path")
 		return
 	}

@@ -155,6 +155,7 @@ func FuzzLogrotate(f *testing.F) {
 	f.Add("/a {\ncopytruncate\n}\n")
 	f.Add("{\n{\n}\n\"")
 	f.Add("/a {\npostrotate\n}\nendscript\n}\nsize 5\n/b {\n")
+	f.Add("/{include")
 	f.Add("/a {\nrotate x\n}\ninclude /etc/logrotate.d\ntabooext + x")
 	f.Fuzz(func(t *testing.T, s string) {
 		r := ReadLogrotate(hostfstest.Files{"/etc/logrotate.conf": "include /first\ninclude /second\n", "/first": s, "/second": "/z/*.log {\nsize 7k\nnocopytruncate\n}\n"}.Files())
@@ -171,7 +172,8 @@ func FuzzLogrotate(f *testing.F) {
 				t.Fatalf("line %d of %d in %s", x.Line, lines, x.File)
 			}
 		}
-		if n := strings.Count(s, "{"); len(r.Stanzas) > n+1 {
+		// A file that is included again is read again, up to maxNesting.
+		if n := strings.Count(s, "{"); len(r.Stanzas) > n+1 && !strings.Contains(s, "include") {
 			t.Fatalf("%d stanzas from %d braces", len(r.Stanzas), n)
 		}
 		if !found && !strings.Contains(s, "/second") && !strings.Contains(s, "taboo") && !strings.Contains(s, "/first") {
