@@ -13,6 +13,8 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/sysctl"
+
+	"github.com/nodetune/nodetune/internal/privtest"
 )
 
 // writeDir makes a directory of files.
@@ -274,7 +276,7 @@ func TestReloadOfAConfigMap(t *testing.T) {
 func TestTrust(t *testing.T) {
 	uid := os.Geteuid()
 	if uid != 0 {
-		t.Skip("only root can give files away")
+		privtest.Root(t) // only root can give files away
 	}
 	for _, test := range []struct {
 		name            string
@@ -338,7 +340,8 @@ func TestTrustsAMountedConfigMap(t *testing.T) {
 		t.Error("a writable directory of mode 0777 is trusted")
 	}
 	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN: %v", err)
+		privtest.Root(t)
+		t.Fatalf("needs CAP_SYS_ADMIN: %v", err)
 	}
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
