@@ -41,6 +41,7 @@ func TestRightsAreThoseUsed(t *testing.T) {
 	t.Cleanup(func() {
 		_, _ = server.Kubectl(context.Background(), "delete", "--wait=false", "-k", filepath.Join(overlays, "pod-demands"))
 	})
+	makeNode(t, "audit-other") // an agent proves its policy on another node
 	for _, overlay := range []string{"default", "startup-taint", "pod-demands"} {
 		t.Run(overlay, func(t *testing.T) {
 			text := kustomize(t, overlay)
