@@ -56,7 +56,7 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 				return
 			}
 			o := Opener{
-				PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos),
+				PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos), fds: []int{fd},
 				Writes:  info.Flags&unix.O_ACCMODE != unix.O_RDONLY,
 				Appends: info.Flags&unix.O_APPEND != 0,
 			}
@@ -64,6 +64,7 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 			if i, ok := seen[k]; ok {
 				was := &all[at][i]
 				was.OffsetBytes, was.Appends = min(was.OffsetBytes, o.OffsetBytes), was.Appends && o.Appends
+				was.fds = append(was.fds, fd)
 				return
 			}
 			if len(seen) >= maxOpeners {
@@ -140,4 +141,44 @@ type Opener struct {
 	Writes      bool              `json:"writes"`
 	OffsetBytes uint64            `json:"offset_bytes"`
 	Appends     bool              `json:"-"` // O_APPEND: it writes at the end, wherever that is
+
+	fds []int // all of its descriptors of the file
+}
+
+// Advance reads again how far the readers of the file at have come. What cannot be read
+// keeps its offset: a reader moves forward.
+func (h *Host) Advance(all []Opener, at hostfs.Inode) {
+	for i := range all {
+		if o := &all[i]; o.Reads() {
+			if offset, ok := h.offset(o, at); ok {
+				o.OffsetBytes = max(o.OffsetBytes, offset)
+			}
+		}
+	}
+}
+
+// offset returns the least offset of the descriptors that o has of the file at.
+func (h *Host) offset(o *Opener, at hostfs.Inode) (least uint64, ok bool) {
+	p, err := h.Walker.Open(o.PID)
+	if err != nil {
+		return 0, false
+	}
+	defer p.Close()
+	if st, err := p.Stat(); err != nil || st.Start != o.Start {
+		return 0, false
+	}
+	for _, fd := range o.fds {
+		st, err := p.StatFD(fd)
+		if err != nil || (hostfs.Inode{Dev: st.Dev, Ino: st.Ino}) != at {
+			return 0, false
+		}
+		info, err := p.FDInfo(fd)
+		if err != nil {
+			return 0, false
+		}
+		if pos := uint64(info.Pos); !ok || pos < least {
+			least, ok = pos, true
+		}
+	}
+	return least, ok
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk/archive"
 	"github.com/nodetune/nodetune/disk/logdir"
+	"github.com/nodetune/nodetune/internal/hostfs"
 )
 
 // rotateInPlace moves the lines of a log whose writer cannot reopen it into archive,
@@ -27,8 +28,12 @@ import (
 // between the last look and the truncation is lost, one to seven lines at a
 // million lines per second. Which it is shows when it is tried: an overlay can
 // what its upper filesystem can, and ext4 not with the layout of ext3.
-func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, openers []logdir.Opener, now time.Time) (string, error) {
-	for _, o := range openers {
+//
+// A reader takes the shorter log for a truncated one and reads it from its beginning.
+// So what a reader has not read stays in the log, see cutAtReader and atReader.
+func (r *Rotator) rotateInPlace(ctx context.Context, l *openLog, now time.Time) (string, error) {
+	d, base := l.dir, l.base
+	for _, o := range l.openers {
 		if o.Writes && !o.Appends {
 			return "", logdir.Skipf("%s is written by %s[%d] without O_APPEND: the writer would continue at its old offset, behind a hole",
 				path.Join(d.Path, base), o.Comm, o.PID)
@@ -54,15 +59,15 @@ func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, openers []lo
 		return "", d.PathError("statfs", base, err)
 	}
 	block := max(fs.Bsize, 1)
-	cut := (st.Size() - 1) / block * block
-	if cut <= 0 {
+	head := (st.Size() - 1) / block * block
+	if head <= 0 {
 		return "", logdir.Skipf("%s has %d bytes: less than a block is not worth a copy", path.Join(d.Path, base), st.Size())
 	}
-	var head unix.Stat_t // a hole is not copied
-	if err := unix.Fstat(int(live.Fd()), &head); err != nil {
+	var allocated unix.Stat_t // a hole is not copied
+	if err := unix.Fstat(int(live.Fd()), &allocated); err != nil {
 		return "", d.PathError("stat", base, err)
 	}
-	if err := archive.CheckRoom(live, uint64(min(cut, head.Blocks*512))); err != nil {
+	if err := archive.CheckRoom(live, uint64(min(head, allocated.Blocks*512))); err != nil {
 		return "", fmt.Errorf("%s stays as it is: %w", path.Join(d.Path, base), err)
 	}
 	part := "." + archiveName + logdir.CopySuffix
@@ -71,18 +76,28 @@ func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, openers []lo
 		return "", err
 	}
 	defer func() { _ = dst.Close() }()
-	if err = copyHead(ctx, d, dst, live, cut); err != nil {
+	began := time.Now()
+	if err = copyHead(ctx, d, dst, live, head); err == nil && time.Since(began) > maxWalkAge {
+		err = r.findOpeners(ctx, []*openLog{l}) // another reader may have come
+	}
+	if err != nil {
 		_ = d.Remove(part)
 		return "", err
 	}
-	err = unix.Fallocate(int(live.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, cut)
+	cut, err := r.cutAtReader(ctx, l, dst, live, head, block)
+	if err == nil {
+		err = unix.Fallocate(int(live.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, cut)
+	}
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		if st, err = live.Stat(); err == nil {
-			err = copyUntilCaughtUp(ctx, dst, live, cut, 2*st.Size()+64<<20)
+			err = copyUntilCaughtUp(ctx, dst, live, cut, 2*st.Size()+64<<20, func(at int64) error { return r.atReader(l, live, at) })
 		}
 	}
 	if err != nil {
 		_ = d.Remove(part)
+		if lag := (*ReaderLagError)(nil); errors.As(err, &lag) {
+			return "", err
+		}
 		return "", d.PathError("shorten", base, err)
 	}
 	archive.SetOwn(dst, true)
@@ -90,6 +105,80 @@ func rotateInPlace(ctx context.Context, d *logdir.Dir, base string, openers []lo
 		return "", err
 	}
 	return archiveName, d.Sync()
+}
+
+// slowestReader returns the offset of the reader that has furthest to go in a log, as it
+// is now. ok is false where there is none, or where its offset does not show how far it is.
+func (r *Rotator) slowestReader(l *openLog, live *os.File) (o logdir.Opener, size int64, ok bool) {
+	r.Host.Advance(l.openers, l.at)
+	var st unix.Statx_t
+	if err := hostfs.Statx(int(live.Fd()), hostfs.Self, &st); err != nil {
+		return o, 0, false
+	}
+	if o, ok = logdir.Behind(l.openers, &st, 0); ok {
+		return o, int64(st.Size), true
+	}
+	for _, x := range l.openers { // at its end, or it reads with pread(2)
+		if x.Reads() && x.OffsetBytes > 0 && (!ok || x.OffsetBytes < o.OffsetBytes) {
+			o, ok = x, true
+		}
+	}
+	return o, int64(st.Size), ok
+}
+
+// maxCatchUp bounds how often what a reader has read since the copy is copied, too.
+const maxCatchUp = 8
+
+// cutAtReader returns how much of a log can be cut off that was copied up to the offset
+// end, and shortens or lengthens the copy to it: up to the block in which its slowest reader is, so that
+// this reader finds each of its lines again, and reads less than a block twice. What is
+// left must be less than half of what the reader has read: it notices a truncation by
+// its offset, which must be beyond the end of the log also at its next look.
+func (r *Rotator) cutAtReader(ctx context.Context, l *openLog, dst, live *os.File, end, block int64) (int64, error) {
+	for range maxCatchUp {
+		o, size, ok := r.slowestReader(l, live)
+		if !ok {
+			return end, nil
+		}
+		cut := min(int64(min(o.OffsetBytes, 1<<62)), size-1) / block * block
+		if size-cut > int64(o.OffsetBytes)/2 {
+			if l.Options.Force {
+				return end, nil
+			}
+			return 0, &ReaderLagError{Path: l.Path, Reader: o, LagBytes: uint64(size) - min(o.OffsetBytes, uint64(size))}
+		}
+		if cut == end {
+			return end, nil
+		}
+		if cut > end {
+			if err := copyRange(ctx, dst, live, end, cut); err != nil {
+				return 0, err
+			}
+		} else if err := dst.Truncate(cut); err != nil {
+			return 0, err
+		}
+		if err := dst.Sync(); err != nil {
+			return 0, err
+		}
+		if cut < end {
+			return cut, nil
+		}
+		end = cut
+	}
+	return end, nil
+}
+
+// maxReaderWait is how long the truncation of a log waits for its readers.
+const maxReaderWait = 250 * time.Millisecond
+
+// atReader returns nil where every reader of the log has come to the offset at, and
+// otherwise how far it is behind.
+func (r *Rotator) atReader(l *openLog, live *os.File, at int64) error {
+	o, _, ok := r.slowestReader(l, live)
+	if !ok || l.Options.Force || o.OffsetBytes >= uint64(at) {
+		return nil
+	}
+	return &ReaderLagError{Path: l.Path, Reader: o, LagBytes: uint64(at) - o.OffsetBytes}
 }
 
 // lockAndName keeps others from rotating a log until release, and returns the name of
@@ -160,8 +249,16 @@ func copyHead(ctx context.Context, d *logdir.Dir, dst, live *os.File, n int64) e
 // lseek(2): the copy of a log with a hole of a terabyte must not take one. What a
 // hole becomes while it is looked at comes with the next rotation.
 func copyData(ctx context.Context, dst, src *os.File, n int64) error {
+	if err := copyRange(ctx, dst, src, 0, n); err != nil {
+		return err
+	}
+	return dst.Truncate(n)
+}
+
+// copyRange copies the bytes from begin to n, but for holes.
+func copyRange(ctx context.Context, dst, src *os.File, begin, n int64) error {
 	buf := make([]byte, 1<<20)
-	for at := int64(0); at < n; {
+	for at := begin; at < n; {
 		from, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
 			break // nothing but a hole up to the end
@@ -189,7 +286,7 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 		}
 		at = to
 	}
-	return dst.Truncate(n)
+	return nil
 }
 
 // copyUntilCaughtUp copies what live has beyond at until there is no more, and truncates
@@ -201,10 +298,13 @@ func copyData(ctx context.Context, dst, src *os.File, n int64) error {
 // within a line, the write under way is waited for and looked at again, not for
 // ever: a writer of something else than lines may never be met at an end. And a
 // writer that is faster than the copy must not fill the disk: beyond most bytes
-// it is given up.
-func copyUntilCaughtUp(ctx context.Context, dst, live *os.File, at, most int64) error {
+// it is given up. So it is where the readers of the log have not come as far as
+// the copy, by ready, at any moment of maxReaderWait.
+func copyUntilCaughtUp(ctx context.Context, dst, live *os.File, at, most int64, ready func(at int64) error) error {
 	buf := make([]byte, 1<<20)
 	half, waits := false, 1000
+	read := int64(-1) // how far all readers have come
+	var giveUp time.Time
 	for ctx.Err() == nil {
 		n, err := live.ReadAt(buf, at)
 		if n > 0 {
@@ -224,6 +324,18 @@ func copyUntilCaughtUp(ctx context.Context, dst, live *os.File, at, most int64) 
 			half = false // unless more has come when the write is done
 			waits--
 			waitForWriter(live)
+		case read != at:
+			err := ready(at)
+			switch now := time.Now(); {
+			case err == nil:
+				read = at // nothing may have come meanwhile
+			case giveUp.IsZero():
+				giveUp = now.Add(maxReaderWait)
+			case now.After(giveUp):
+				return err
+			default:
+				time.Sleep(time.Millisecond)
+			}
 		default:
 			return live.Truncate(0)
 		}

@@ -16,6 +16,8 @@ import (
 	"github.com/nodetune/nodetune/internal/disktest"
 )
 
+func noReader(int64) error { return nil }
+
 // The copy that chases a writer meets its writes half done, here very often,
 // since every line has some pages. What is copied ends with a line all the same.
 func TestChaseCopiesWholeLines(t *testing.T) {
@@ -48,7 +50,7 @@ func TestChaseCopiesWholeLines(t *testing.T) {
 	for copies := 0; copies < 500 || lines == 0; copies++ {
 		dst, err := os.Create(filepath.Join(dir, "copy"))
 		disktest.Must(t, err)
-		disktest.Must(t, copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<40))
+		disktest.Must(t, copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<40, noReader))
 		disktest.Must(t, dst.Close())
 		for got := disktest.ReadFile(t, dst.Name()); got != ""; got = got[len(line):] {
 			if len(got) < len(line) || got[:len(line)] != string(line) {
@@ -76,7 +78,7 @@ func TestChaseEnds(t *testing.T) {
 	dst, err := os.Create(filepath.Join(dir, "copy"))
 	disktest.Must(t, err)
 	defer dst.Close()
-	err = copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<20)
+	err = copyUntilCaughtUp(t.Context(), dst, live, 0, 1<<20, noReader)
 	if refusal := (*logdir.SkippedError)(nil); !errors.As(err, &refusal) {
 		t.Errorf("chase: %v", err)
 	}

@@ -138,7 +138,7 @@ func (r *Rotator) rotateTogether(ctx context.Context, logs []Log, now time.Time)
 				break // those that are left are looked at again
 			}
 			if group[0].Options.InPlace {
-				group[0].Archive, group[0].Err = rotateInPlace(ctx, group[0].dir, group[0].base, group[0].openers, now)
+				group[0].Archive, group[0].Err = r.rotateInPlace(ctx, group[0], now)
 				if group[0].Archive != "" {
 					group[0].Archive = path.Join(group[0].dir.Path, group[0].Archive)
 				}
