@@ -56,6 +56,7 @@ type kubelet struct {
 	limit    int64
 	maxFiles int
 	reopen   func() error
+	now      func() time.Time
 }
 
 func (k kubelet) look(t testing.TB, log string) {
@@ -92,7 +93,7 @@ func (k kubelet) look(t testing.TB, log string) {
 		_ = in.Close()
 		disktest.Must(t, os.Remove(p))
 	}
-	disktest.Must(t, os.Rename(log, log+"."+time.Now().Format("20060102-150405")))
+	disktest.Must(t, os.Rename(log, log+"."+k.now().Format("20060102-150405")))
 	_ = k.reopen()
 }
 
@@ -136,7 +137,7 @@ func TestLossSlowReader(t *testing.T) {
 	both.Go(func() {
 		_, file := disktest.PodLog(t, t.TempDir(), "theirs")
 		theirs = follow(file, func(w *disktest.Writer, done <-chan struct{}) {
-			k := kubelet{limit: limit, maxFiles: 5, reopen: func() error { return w.Cmd.Process.Signal(unix.SIGHUP) }}
+			k := kubelet{limit: limit, maxFiles: 5, now: time.Now, reopen: func() error { return w.Cmd.Process.Signal(unix.SIGHUP) }}
 			for tick := time.NewTicker(10 * unit); ; {
 				select {
 				case <-done:

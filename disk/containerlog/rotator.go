@@ -32,6 +32,8 @@ type Rotator struct {
 	// Collected says that the logs of containers are collected on this node,
 	// so that a new log is not rotated before they have found it, for a minute.
 	Collected bool
+	// LeftBytes is how much can be written until the disk is short; 0: not known.
+	LeftBytes uint64
 
 	host     *logdir.Host // of Pass
 	finisher *finisher    // of Settle
@@ -39,6 +41,7 @@ type Rotator struct {
 	pods     string
 	zone     *time.Location // the kubelet's, of the names of archives
 	limit    uint64
+	alone    bool // the kubelet does not rotate
 
 	late time.Duration // a log that is over its limit for so long is the kubelet's no more
 
@@ -148,6 +151,7 @@ func New(procfs, rootfs string, k hostconfig.Kubelet, rotateWait time.Duration, 
 	b.late = time.Duration(2 * k.LogMonitorInterval * float64(time.Second))
 	if k.LogMaxSizeBytes <= 0 {
 		b.late /= 2 // it does not look: nodetune rotates as often as it would
+		b.alone = true
 		k.LogMaxSizeBytes = d.LogMaxSizeBytes
 	}
 	if k.LogMaxFiles <= 1 {
@@ -201,9 +205,27 @@ func (b *Rotator) Pass(ctx context.Context, pressed bool, now time.Time) []logdi
 	return b.rotateAll(ctx, b.due(ctx, top, pressed, now), pressed, now)
 }
 
+// crowded reports whether the logs over their limit take as much as is left until the
+// disk is short. Where the kubelet does not rotate, a reader that has stopped would hold a
+// log that fills the disk, and what a process has open cannot be freed: such a log is
+// rotated while there is room for what comes after it.
+func (b *Rotator) crowded() bool {
+	if !b.alone || b.LeftBytes == 0 {
+		return false
+	}
+	sum := uint64(0)
+	for _, l := range b.logs {
+		if l.size >= b.limit {
+			sum += l.size
+		}
+	}
+	return sum >= b.LeftBytes
+}
+
 // due asks every log for its size.
 func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time) []dueLog {
 	var all []dueLog
+	hurry := pressed || b.crowded()
 	var st unix.Statx_t
 	for rel, l := range b.logs {
 		if ctx.Err() != nil {
@@ -232,7 +254,7 @@ func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time)
 		case l.over.IsZero():
 			l.over = now
 		}
-		if soon >= b.limit && (!now.Before(l.wait) || pressed && l.lags) {
+		if soon >= b.limit && (!now.Before(l.wait) || hurry && l.lags) {
 			all = append(all, dueLog{rel, l, st})
 		}
 	}
@@ -240,23 +262,31 @@ func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time)
 }
 
 // rotateAll rotates those of the logs that are to be rotated now, upon one walk of
-// /proc.
+// /proc. Where walks have cost enough and the disk is short, what is known of the readers
+// is from before.
 func (b *Rotator) rotateAll(ctx context.Context, due []dueLog, pressed bool, now time.Time) []logdir.Action {
-	if len(due) == 0 || !b.walking.allow(now) {
+	if len(due) == 0 {
 		return nil
 	}
-	files := make([]hostfs.Inode, len(due))
-	for i := range due {
-		files[i] = due[i].log.file
-	}
-	began := time.Now()
-	openers, err := b.host.Openers(ctx, ".log", files...)
-	b.walking.spend(time.Since(began))
-	if err != nil {
-		return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: b.pods}.WithError(err)}
+	var openers map[hostfs.Inode][]logdir.Opener
+	if b.walking.allow(now) {
+		files := make([]hostfs.Inode, len(due))
+		for i := range due {
+			files[i] = due[i].log.file
+		}
+		began := time.Now()
+		var err error
+		openers, err = b.host.Openers(ctx, ".log", files...)
+		b.walking.spend(time.Since(began))
+		if err != nil {
+			return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: b.pods}.WithError(err)}
+		}
+	} else if !pressed {
+		return nil // readers decide whether to wait; a short disk does not wait for them
 	}
 	walked := time.Now()
 	var acts []logdir.Action
+	crowded := b.crowded()
 	for i := range due {
 		if ctx.Err() != nil || time.Since(walked) > actFor {
 			break
@@ -266,7 +296,7 @@ func (b *Rotator) rotateAll(ctx context.Context, due []dueLog, pressed bool, now
 		if is.reading {
 			x.log.read = now
 		}
-		if wait := is.wait(x.log, b.late, now); wait > 0 && !pressed {
+		if wait := is.wait(x.log, b.late, now); wait > 0 && !pressed && !(crowded && is.lag > 0) {
 			x.log.lags, x.log.wait = true, now.Add(wait)
 			continue
 		}

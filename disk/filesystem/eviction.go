@@ -107,6 +107,11 @@ func (p PressurePolicy) Short(f Filesystem) bool {
 	return f.AvailBytes < p.lowBytes(f) || f.Inodes > 0 && f.InodesFree < PercentOf(f.Inodes, p.InodesPercent)
 }
 
+// LeftBytes returns how many bytes can be written to f until it is short of space.
+func (p PressurePolicy) LeftBytes(f Filesystem) uint64 {
+	return f.AvailBytes - min(f.AvailBytes, p.lowBytes(f))
+}
+
 // Goal says whether f is so short that space must be reclaimed, and until when.
 // acting says that this has begun already: it ends higher than it begins.
 func (p PressurePolicy) Goal(f Filesystem, acting bool) (Goal, bool) {

@@ -71,6 +71,7 @@ func (t *containerRotationTask) pass(ctx context.Context) error {
 		if is, err := t.rotator.Space(); err == nil {
 			f.AvailBytes, f.InodesFree = is.AvailBytes, is.InodesFree
 			pressed = policy.Pressure.Short(f)
+			t.rotator.LeftBytes = policy.Pressure.LeftBytes(f)
 		}
 	}
 	t.rotator.Collected = u.Collected
