@@ -64,7 +64,7 @@ func TestLossPoller(t *testing.T) {
 
 // A collector that has stopped reading, and a disk that gets short: what is available
 // stays above the kubelet's threshold and its margin, no write is refused, and each byte that
-// is removed unread is counted. The kubelet rotates beside it, or not at all.
+// is is removed unread is counted.
 func TestLossStalled(t *testing.T) {
 	privtest.Root(t)
 	const threshold, margin = 10, 2 // percent: the kubelet's, and where nodetune calls it critical
@@ -74,16 +74,18 @@ func TestLossStalled(t *testing.T) {
 		size, limit = 64<<20, 1<<20
 		loads, span = []int64{4}, 45*time.Second
 	}
-	for _, kubelet := range []bool{true, false} {
+	for _, kubelet := range []string{"rotates", "is stuck", "does not rotate"} {
 		for _, perSecond := range loads {
 			rate := int(size / 100 * perSecond)
-			t.Run(fmt.Sprintf("kubelet %t, %.1f MB a second", kubelet, float64(rate)/1e6), func(t *testing.T) {
+			t.Run(fmt.Sprintf("the kubelet %s, %.1f MB a second", kubelet, float64(rate)/1e6), func(t *testing.T) {
 				root := disktest.LogDisk(t, size)
 				s := newSimulation(t, root, limit, rate)
 				disktest.Must(t, os.Chmod(filepath.Join(root, "var/log/pods"), 0o755))
 				s.addNodetune(limit)
-				if !kubelet { // disk.mode: exclusive
+				if kubelet != "rotates" {
 					s.kubelet = nil
+				}
+				if kubelet == "does not rotate" { // disk.mode: exclusive
 					s.tune.alone, s.tune.late = true, s.tune.late/2
 				}
 				least := 100.0
@@ -117,7 +119,7 @@ func TestLossStalled(t *testing.T) {
 				if least < threshold+margin || s.full > 0 {
 					t.Errorf("least available %.1f %%, %d lines refused", least, s.full)
 				}
-				if kubelet {
+				if s.kubelet != nil {
 					return // it removes archives, too: package ledger counts those
 				}
 				// Nothing else removes: what is not there any more has been counted,

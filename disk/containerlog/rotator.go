@@ -42,6 +42,7 @@ type Rotator struct {
 	zone     *time.Location // the kubelet's, of the names of archives
 	limit    uint64
 	alone    bool // the kubelet does not rotate
+	stuck    bool // nor has it since it should have looked at a log over its limit
 
 	late time.Duration // a log that is over its limit for so long is the kubelet's no more
 
@@ -114,7 +115,7 @@ type walkBudget struct {
 }
 
 const (
-	walkShare  = 0.025
+	walkShare  = 0.02
 	walkCredit = time.Second
 )
 
@@ -205,17 +206,17 @@ func (b *Rotator) Pass(ctx context.Context, pressed bool, now time.Time) []logdi
 	return b.rotateAll(ctx, b.due(ctx, top, pressed, now), pressed, now)
 }
 
-// crowded reports whether the logs over their limit take as much as is left until the
-// disk is short. Where the kubelet does not rotate, a reader that has stopped would hold a
-// log that fills the disk, and what a process has open cannot be freed: such a log is
-// rotated while there is room for what comes after it.
+// crowded reports whether the logs that the kubelet does not rotate, or should have
+// rotated, take as much as is left until the disk is short. A reader that has stopped
+// would hold a log that fills the disk, and what a process has open cannot be freed:
+// such a log is rotated while there is room for what comes after it.
 func (b *Rotator) crowded() bool {
-	if !b.alone || b.LeftBytes == 0 {
+	if b.LeftBytes == 0 {
 		return false
 	}
 	sum := uint64(0)
 	for _, l := range b.logs {
-		if l.size >= b.limit {
+		if !l.over.IsZero() && (b.alone || b.stuck) {
 			sum += l.size
 		}
 	}
@@ -241,6 +242,7 @@ func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time)
 				b.states.markUnread(l.file)
 				b.queueFinish(rel, l.log)
 			}
+			b.stuck = b.stuck && l.file == (hostfs.Inode{}) // ours, or new
 			l.file, l.size, l.over = at, 0, time.Time{}
 		}
 		soon := st.Size
@@ -253,6 +255,8 @@ func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time)
 			l.over = time.Time{}
 		case l.over.IsZero():
 			l.over = now
+		case now.Sub(l.over) >= b.late/2: // it looks once in that time
+			b.stuck = true
 		}
 		if soon >= b.limit && (!now.Before(l.wait) || hurry && l.lags) {
 			all = append(all, dueLog{rel, l, st})
@@ -356,6 +360,7 @@ func (b *Rotator) rotate(ctx context.Context, rel string, l *containerLog, size 
 		l.wait = now.Add(relistEvery)
 		return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: file}.WithError(err)}
 	}
+	l.wait = time.Time{} // it was for the reader of the file that gets another name
 	archived, err := rotateLog(ctx, b.host, file, rt, rotateOptions{File: l.file, State: state}, now.In(b.zone))
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, rotate.ErrReplaced):
