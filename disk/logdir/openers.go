@@ -21,8 +21,8 @@ func (o Opener) Reads() bool { return !o.Writes && !o.isKubelet() }
 const maxOpeners = 20_000
 
 // openers returns which processes have which of the files open, this one left out:
-// one Opener for each process, file and direction, with the least of its offsets. hint
-// is a part of every path that one of the files can have. The lease shows in
+// one Opener for each process, file and direction. hint is a part of every path that
+// one of the files can have. The lease shows in
 // microseconds whether there is any process; this walk shows which.
 func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...hostfs.Inode) (map[hostfs.Inode][]Opener, error) {
 	type key struct {
@@ -56,15 +56,15 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 				return
 			}
 			o := Opener{
-				PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos), fds: []int{fd},
+				PID: p.PID, FD: fd, OffsetBytes: uint64(info.Pos), LeastOffsetBytes: uint64(info.Pos), fds: []int{fd},
 				Writes:  info.Flags&unix.O_ACCMODE != unix.O_RDONLY,
 				Appends: info.Flags&unix.O_APPEND != 0,
 			}
 			k := key{p.PID, at, o.Writes}
 			if i, ok := seen[k]; ok {
 				was := &all[at][i]
-				was.OffsetBytes, was.Appends = min(was.OffsetBytes, o.OffsetBytes), was.Appends && o.Appends
-				was.fds = append(was.fds, fd)
+				was.addOffset(o.OffsetBytes)
+				was.Appends, was.fds = was.Appends && o.Appends, append(was.fds, fd)
 				return
 			}
 			if len(seen) >= maxOpeners {
@@ -131,16 +131,35 @@ func Behind(all []Opener, st *unix.Statx_t, margin uint64) (Opener, bool) {
 	return o, readers > 1
 }
 
+// headBytes is as much as programs read of the head of a log to know it again.
+const headBytes = 4 << 10
+
+// addOffset adds the offset of another descriptor of the process on the file.
+func (o *Opener) addOffset(offset uint64) {
+	o.LeastOffsetBytes = min(o.LeastOffsetBytes, offset)
+	switch {
+	case o.OffsetBytes <= headBytes:
+		o.OffsetBytes = max(o.OffsetBytes, offset)
+	case offset > headBytes:
+		o.OffsetBytes = min(o.OffsetBytes, offset)
+	}
+}
+
 // Opener is a process that keeps a file open.
 type Opener struct {
-	PID         int               `json:"pid"`
-	Start       uint64            `json:"start"`
-	FD          int               `json:"fd"`
-	Comm        string            `json:"comm"`
-	Who         workload.Workload `json:"who"`
-	Writes      bool              `json:"writes"`
-	OffsetBytes uint64            `json:"offset_bytes"`
-	Appends     bool              `json:"-"` // O_APPEND: it writes at the end, wherever that is
+	PID    int               `json:"pid"`
+	Start  uint64            `json:"start"`
+	FD     int               `json:"fd"`
+	Comm   string            `json:"comm"`
+	Who    workload.Workload `json:"who"`
+	Writes bool              `json:"writes"`
+	// OffsetBytes is where the process reads. It may have the file open more than
+	// once: rsyslog keeps a descriptor at byte 512, with which it knew the file again.
+	// Descriptors within the head of the file count only where all are there.
+	OffsetBytes uint64 `json:"offset_bytes"`
+	// LeastOffsetBytes is the least of its offsets: no descriptor reads below it.
+	LeastOffsetBytes uint64 `json:"-"`
+	Appends          bool   `json:"-"` // O_APPEND: it writes at the end, wherever that is
 
 	fds []int // all of its descriptors of the file
 }
@@ -157,8 +176,8 @@ func (h *Host) Advance(all []Opener, at hostfs.Inode) {
 	}
 }
 
-// offset returns the least offset of the descriptors that o has of the file at.
-func (h *Host) offset(o *Opener, at hostfs.Inode) (least uint64, ok bool) {
+// offset returns where o reads the file at now.
+func (h *Host) offset(o *Opener, at hostfs.Inode) (uint64, bool) {
 	p, err := h.Walker.Open(o.PID)
 	if err != nil {
 		return 0, false
@@ -167,7 +186,8 @@ func (h *Host) offset(o *Opener, at hostfs.Inode) (least uint64, ok bool) {
 	if st, err := p.Stat(); err != nil || st.Start != o.Start {
 		return 0, false
 	}
-	for _, fd := range o.fds {
+	var now Opener
+	for i, fd := range o.fds {
 		st, err := p.StatFD(fd)
 		if err != nil || (hostfs.Inode{Dev: st.Dev, Ino: st.Ino}) != at {
 			return 0, false
@@ -176,9 +196,11 @@ func (h *Host) offset(o *Opener, at hostfs.Inode) (least uint64, ok bool) {
 		if err != nil {
 			return 0, false
 		}
-		if pos := uint64(info.Pos); !ok || pos < least {
-			least, ok = pos, true
+		if i == 0 {
+			now.OffsetBytes = uint64(info.Pos)
+		} else {
+			now.addOffset(uint64(info.Pos))
 		}
 	}
-	return least, ok
+	return now.OffsetBytes, len(o.fds) > 0
 }

@@ -16,3 +16,30 @@ func TestBehindPassesOverTheKubelet(t *testing.T) {
 		t.Error("a pod is taken for the kubelet")
 	}
 }
+
+// A process that has the log open more than once is where it reads: a descriptor at
+// the head, with which it knew the file again, hides no progress. Of two that read,
+// the slower one counts. Nothing is punched above the least.
+func TestAddOffset(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		offsets     []uint64
+		want, least uint64
+	}{
+		{"one", []uint64{7000}, 7000, 7000},
+		{"rsyslog", []uint64{512, 541_800}, 541_800, 512},
+		{"rsyslog, the other way round", []uint64{541_800, 512}, 541_800, 512},
+		{"rsyslog at its first lines", []uint64{512, 630}, 630, 512},
+		{"two inputs", []uint64{900_000, 5000}, 5000, 5000},
+		{"two inputs and a head", []uint64{512, 900_000, 0, 50_000}, 50_000, 0},
+		{"all at the start", []uint64{0, 0}, 0, 0},
+	} {
+		o := Opener{OffsetBytes: tt.offsets[0], LeastOffsetBytes: tt.offsets[0]}
+		for _, offset := range tt.offsets[1:] {
+			o.addOffset(offset)
+		}
+		if o.OffsetBytes != tt.want || o.LeastOffsetBytes != tt.least {
+			t.Errorf("%s: reads at %d, least %d; want %d, %d", tt.name, o.OffsetBytes, o.LeastOffsetBytes, tt.want, tt.least)
+		}
+	}
+}

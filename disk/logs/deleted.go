@@ -46,7 +46,7 @@ func (s *ProcSnapshot) DeletedFiles(watched []filesystem.Filesystem, logDirs []f
 		}
 		d.Holders = append(d.Holders, logdir.Opener{
 			PID: o.pid, Start: o.start, FD: o.fd, Comm: o.comm, Who: o.who,
-			Writes: o.access != unix.O_RDONLY, OffsetBytes: o.least,
+			Writes: o.access != unix.O_RDONLY, OffsetBytes: o.pos, LeastOffsetBytes: o.least,
 		})
 	}
 	all := make([]Deleted, 0, len(byFile))

@@ -44,7 +44,7 @@ func (r *Reclaimer) executeActiveLog(ctx context.Context, s Step, a logdir.Actio
 		read, readers := st.Size, 0
 		for _, o := range openers[s.inode] {
 			if !o.Writes {
-				read = min(read, o.OffsetBytes)
+				read = min(read, o.LeastOffsetBytes)
 				readers++
 			}
 		}

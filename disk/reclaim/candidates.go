@@ -155,7 +155,7 @@ func deletedFile(d logs.Deleted) (Candidate, bool) {
 		if h.Writes {
 			return Candidate{}, false
 		}
-		below = min(below, h.OffsetBytes)
+		below = min(below, h.LeastOffsetBytes)
 	}
 	below, frees := punchable(d.Size, d.Bytes, below)
 	return Candidate{

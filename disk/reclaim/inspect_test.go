@@ -165,7 +165,7 @@ func TestCandidatesByContent(t *testing.T) {
 // path a container has for it, and no audit log.
 func TestDeletedFile(t *testing.T) {
 	file := logs.Deleted{Path: "/var/log/app.log", InLogDir: true, Size: 64 << 20, Bytes: 64 << 20}
-	read := []logdir.Opener{{PID: 1, OffsetBytes: 32 << 20}}
+	read := []logdir.Opener{{PID: 1, LeastOffsetBytes: 32 << 20}}
 	for name, c := range map[string]struct {
 		change func(*logs.Deleted)
 		want   bool
@@ -174,7 +174,7 @@ func TestDeletedFile(t *testing.T) {
 		"a volume":           {func(d *logs.Deleted) { d.InLogDir = false }, false},
 		"an audit log":       {func(d *logs.Deleted) { d.Path = "/var/log/kubernetes/audit.log" }, false},
 		"a writer":           {func(d *logs.Deleted) { d.Holders[0].Writes = true }, false},
-		"nothing is read":    {func(d *logs.Deleted) { d.Holders[0].OffsetBytes = 0 }, false},
+		"nothing is read":    {func(d *logs.Deleted) { d.Holders[0].LeastOffsetBytes = 0 }, false},
 		"no process has it":  {func(d *logs.Deleted) { d.Holders = nil }, false},
 		"it has holes there": {func(d *logs.Deleted) { d.Bytes = 32 << 20 }, false},
 	} {
