@@ -9,7 +9,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss collectors scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -143,6 +143,15 @@ e2e-clusters:
 
 loss: ## Rotate logs under load beside logrotate, at full size (about ten minutes)
 	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1 NODETUNE_TEST_LOSS=full $(GO) test -p 1 -count=1 -timeout 60m -v -run '^TestLoss|^TestOvershoot|^TestStalledReaderCost' ./disk/...
+
+# Fluent Bit is in no package of Debian: make collectors FLUENT_BIT=/opt/fluent-bit/bin/fluent-bit
+FLUENT_BIT ?= fluent-bit
+
+collectors: deps ## Rotate logs under real collectors, beside logrotate (about 15 minutes; needs Fluent Bit)
+	@mkdir -p e2e/bin/collectors
+	@ln -sf "$$(command -v $(FLUENT_BIT))" e2e/bin/collectors/fluent-bit || { echo "no $(FLUENT_BIT) here: set FLUENT_BIT to the program" >&2; exit 1; }
+	$(GO) -C e2e/tools/otelcol build -trimpath -o ../../bin/collectors/otelcol .
+	$(PRIVILEGED) NODETUNE_TEST_COLLECTORS=$(CURDIR)/e2e/bin/collectors $(GO) test -count=1 -timeout 60m -v -run '^TestFollowersForReal$$|^TestCollectorsUnderLoad$$' ./disk/rotate
 
 PRIVILEGED := $(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1
 
