@@ -59,6 +59,7 @@ var arrows = []struct{ from, to string }{
 	{"internal/openfiles", ""},
 	{"internal/privtest", ""},
 	{"internal/safetext", ""},
+	{"internal/shelltest", ""},
 	{"internal/workload", "internal/hostfs internal/safetext"},
 	{"internal/logerrors", "internal/field internal/workload"},
 	{"internal/procwalk", "internal/hostfs internal/workload"},
