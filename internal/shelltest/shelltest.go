@@ -126,7 +126,7 @@ func Commands(t testing.TB, text string) (all [][]string) {
 	return all
 }
 
-// Nodetune returns the arguments of nodetune in a command: what follows its name, also
+// Nodetune returns the arguments of nodetune in a command: those after its name, also
 // where kubectl runs it in a pod.
 func Nodetune(command []string) ([]string, bool) {
 	switch filepath.Base(command[0]) {
