@@ -95,7 +95,7 @@ var arrows = []struct{ from, to string }{
 	{"reporter/kube", "disk inotify internal/field internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/nodestatus reporter/text sysctl"},
 	{"reporter/metrics", "disk disk/filesystem disk/ledger disk/logdir disk/logs disk/reclaim inotify internal/safetext internal/workload reporter reporter/health reporter/kube reporter/text sysctl"},
 	{"reporter/page", "disk disk/filesystem disk/logs inotify internal/field internal/safetext internal/workload reporter reporter/condition reporter/text sysctl"},
-	{"reporter/top", "disk inotify internal/safetext internal/workload reporter/diagnosis reporter/text"},
+	{"reporter/top", "disk inotify internal/safetext internal/workload reporter reporter/diagnosis reporter/text"},
 	{"reporter/view", ""},
 	{"reporter/fleet", "internal/field internal/safetext reporter/nodestatus reporter/view"},
 	{"reporter/web", "disk/logs internal/field reporter reporter/page"},

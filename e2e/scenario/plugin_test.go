@@ -71,6 +71,7 @@ func TestPlugin(t *testing.T) {
 		holds(run(0, "disk", sandbox.Hostname, "--from", file), "FILESYSTEM")
 		holds(run(0, "nodes", "--from", file), sandbox.Hostname)
 		holds(run(1, "check", "no-such-node"), "no agent runs on a node no-such-node")
+		t.Run("runbooks", runbookCommands)
 		holds(run(3, "check", sandbox.Hostname, "--as=guest", "--as-group=system:authenticated"), "no right to list pods")
 	})
 	t.Run("open", func(t *testing.T) {

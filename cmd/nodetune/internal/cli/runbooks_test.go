@@ -218,7 +218,7 @@ var readOnly = []string{"check", "top --once", "disk", "explain", "config valida
 func TestRunbookCommandsRun(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "nodetune.yaml")
 	put(t, config, "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\n")
-	placeholders := strings.NewReplacer("FILE", config, "nodetune.yaml", config, "KEY", "fs.file-max", "fluent-bit", fmt.Sprint(os.Getpid()), "PROGRAM", fmt.Sprint(os.Getpid()))
+	placeholders := strings.NewReplacer("FILE", config, "nodetune.yaml", config, "KEY", "fs.file-max", "fluent-bit", fmt.Sprint(os.Getpid()), "fluentd", fmt.Sprint(os.Getpid()), "PROGRAM", fmt.Sprint(os.Getpid()))
 	run := map[string]bool{}
 	for _, name := range runbookNames(t) {
 		for _, command := range runbookCommands(t, name) {
