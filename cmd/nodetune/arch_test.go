@@ -90,7 +90,8 @@ var arrows = []struct{ from, to string }{
 	{"reporter/internal/reportertest", "disk disk/filesystem disk/logdir disk/logs disk/reclaim inotify internal/workload sysctl"},
 	{"reporter/nodestatus", ""},
 	{"reporter/condition", "disk inotify internal/field internal/safetext internal/workload reporter reporter/nodestatus sysctl"},
-	{"reporter/recommend", "inotify internal/safetext reporter sysctl"},
+	{"reporter/recommend", "internal/safetext"},
+	{"reporter/recommend/reports", "inotify reporter reporter/recommend sysctl"},
 	{"reporter/text", "disk disk/filesystem disk/logs inotify internal/field internal/safetext internal/workload reporter reporter/diagnosis sysctl sysctl/sysctld"},
 	{"reporter/kube", "disk inotify internal/field internal/logerrors internal/safetext internal/workload reporter reporter/condition reporter/nodestatus reporter/text sysctl"},
 	{"reporter/metrics", "disk disk/filesystem disk/ledger disk/logdir disk/logs disk/reclaim inotify internal/safetext internal/workload reporter reporter/health reporter/kube reporter/text sysctl"},
@@ -103,7 +104,7 @@ var arrows = []struct{ from, to string }{
 	{"cmd/kubectl-nodetune/internal/cluster", "reporter/fleet reporter/view"},
 	{"cmd/kubectl-nodetune/internal/show", "internal/field internal/safetext reporter/view"},
 	{"cmd/kubectl-nodetune/internal/status", "cmd/kubectl-nodetune/internal/cluster internal/safetext reporter/fleet"},
-	{"cmd/kubectl-nodetune/internal/cli", "cmd/kubectl-nodetune/internal/bundle cmd/kubectl-nodetune/internal/cluster cmd/kubectl-nodetune/internal/show cmd/kubectl-nodetune/internal/status internal/document internal/safetext reporter/fleet reporter/view"},
+	{"cmd/kubectl-nodetune/internal/cli", "cmd/kubectl-nodetune/internal/bundle cmd/kubectl-nodetune/internal/cluster cmd/kubectl-nodetune/internal/show cmd/kubectl-nodetune/internal/status internal/document internal/safetext reporter/fleet reporter/recommend reporter/view"},
 	{"cmd/kubectl-nodetune", "cmd/kubectl-nodetune/internal/cli"},
 	{"cmd/nodetune/internal/config", "disk disk/reclaim disk/rotate inotify internal/field internal/logerrors reporter reporter/condition reporter/kube reporter/web sysctl"},
 	{"cmd/nodetune/internal/demo", ""},
@@ -112,7 +113,7 @@ var arrows = []struct{ from, to string }{
 	{"cmd/nodetune/internal/seccomp", ""},
 	{"cmd/nodetune/internal/version", ""},
 	{"cmd/nodetune/internal/agent", "cmd/nodetune/internal/accounting cmd/nodetune/internal/config cmd/nodetune/internal/host cmd/nodetune/internal/version disk disk/containerlog disk/cri disk/filesystem disk/hostconfig disk/ledger disk/logdir disk/reclaim inotify inotify/bpf inotify/procscan internal/field internal/logerrors internal/openfiles internal/safetext internal/workload reporter reporter/authn reporter/condition reporter/health reporter/kube reporter/metrics reporter/page reporter/text reporter/web sysctl sysctl/guard sysctl/sysctld"},
-	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/demo cmd/nodetune/internal/host cmd/nodetune/internal/seccomp cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/document internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/page reporter/recommend reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
+	{"cmd/nodetune/internal/cli", "cmd/nodetune/internal/accounting cmd/nodetune/internal/agent cmd/nodetune/internal/config cmd/nodetune/internal/demo cmd/nodetune/internal/host cmd/nodetune/internal/seccomp cmd/nodetune/internal/version disk disk/archive disk/logdir disk/reclaim disk/rotate inotify inotify/procscan internal/document internal/field internal/procwalk internal/safetext internal/workload reporter reporter/diagnosis reporter/fleet reporter/kube reporter/page reporter/recommend reporter/recommend/reports reporter/text reporter/top reporter/web sysctl sysctl/guard sysctl/sysctld"},
 	{"cmd/nodetune", "cmd/nodetune/internal/cli"},
 }
 
