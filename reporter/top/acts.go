@@ -38,7 +38,7 @@ func (m *model) actItems() (all []item) {
 		return []item{{line: "the agent has done nothing since it started"}}
 	}
 	for _, a := range m.acts.all[:min(len(m.acts.all), maxActs)] {
-		i := item{line: m.actLine(actTime(a.At, m.now), safetext.String(a.On), actText(a)), page: actPage(a)}
+		i := item{line: m.actLine(actTime(a.At, m.now), safetext.String(a.On), actText(a, m.width >= 60)), page: actPage(a)}
 		if a.Failed {
 			i.heat = text.HotPercent
 		}
@@ -64,8 +64,12 @@ func actTime(at, now time.Time) string {
 	return at.Format("01-02 15:04")
 }
 
-func actText(a reporter.Act) string {
+// actText does not repeat what was acted upon, which has a column of its own.
+func actText(a reporter.Act, onShown bool) string {
 	s := safetext.String(a.What)
+	if on := safetext.String(a.On); onShown && on != "" {
+		s = strings.TrimLeft(strings.TrimPrefix(s, on), ": ")
+	}
 	if a.Failed {
 		s = "failed: " + s
 	}

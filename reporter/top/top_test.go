@@ -114,7 +114,7 @@ func diagnosisOf(pid int) diagnosis.Diagnosis {
 
 func done() []reporter.Act {
 	return []reporter.Act{
-		{At: noon.Add(-time.Minute), Kind: reporter.ActUndoDrift, On: "fs.inotify.max_user_watches", What: "raised 8192 to 524288", Why: "another program lowered it", Count: 12, First: noon.Add(-time.Hour)},
+		{At: noon.Add(-time.Minute), Kind: reporter.ActUndoDrift, On: "fs.inotify.max_user_watches", What: "fs.inotify.max_user_watches: 8192 → 524288", Why: "another program lowered it", Count: 12, First: noon.Add(-time.Hour)},
 		{At: noon.Add(-48 * time.Hour), Kind: "rotate", On: "/var/log/\x1b[2Jpods/shop_cart-1/app/0.log", What: "rotated", Why: "no space left on device\n\u202egnp.exe", Failed: true, Count: 1},
 	}
 }
@@ -276,10 +276,10 @@ func TestActs(t *testing.T) {
 		want string
 		rows int
 	}{
-		{"acts", done(), nil, "raised 8192 to 524288, 12 times: another program lowered it", 2},
+		{"acts", done(), nil, "8192 → 524288, 12 times: another program lowered it", 2},
 		{"none", nil, nil, "nothing since it started", 1},
 		{"no agent", nil, errors.New("no agent answers at http://127.0.0.1:9409: \x1b[2Jrefused"), "no agent answers", 1},
-		{"an endless answer", many, nil, "raised 8192", maxActs},
+		{"an endless answer", many, nil, "8192 → 524288", maxActs},
 	} {
 		m := shown(t, full(), 80, 24)
 		m.sources.Acts = func(context.Context) ([]reporter.Act, error) { return tt.all, tt.err }
