@@ -100,7 +100,7 @@ func (d *status) counted() (bool, string) {
 		switch {
 		case p.Name != "inotify":
 		case p.Error != "":
-			return false, NotCounted + ": " + p.Error
+			return false, fmt.Sprintf("%s: %.200s", NotCounted, p.Error) // an agent can answer anything
 		case p.At != nil:
 			return true, ""
 		}

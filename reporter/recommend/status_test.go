@@ -70,6 +70,22 @@ func TestFromStatus(t *testing.T) {
 	}
 }
 
+// What an agent answers does not make the file large.
+func TestLongAnswers(t *testing.T) {
+	long := strings.Repeat("\u202ex", 1<<20)
+	samples, err := FromStatus("w1", []byte(statusOf(`{"name":"inotify","at":"x","error":"`+long+`"}`, "", 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := WriteValues(&b, From(1, samples)); err != nil || b.Len() > 20<<10 {
+		t.Errorf("%d bytes (%v)", b.Len(), err)
+	}
+	if _, err := FromStatus("w1", []byte(`{"kind":"`+long+`"}`)); err == nil || len(err.Error()) > 2000 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestValue(t *testing.T) {
 	for text, want := range map[string]Value{`"8192"`: 8192, `8192`: 8192, `null`: Unknown, `"unknown"`: Unknown, `"9223372036854775807"`: 9223372036854775807} {
 		var v Value

@@ -31,9 +31,9 @@ func WritePools(w io.Writer, pools []Pool) error {
 	b.WriteString("pools:\n")
 	for _, p := range pools {
 		summary(&b, p.Recommendation, "  ")
-		fmt.Fprintf(&b, "  - name: %s\n    nodeSelector:\n", strconv.Quote(p.Name))
+		fmt.Fprintf(&b, "  - name: %s\n    nodeSelector:\n", quote(p.Name))
 		for key, value := range p.NodeSelector {
-			fmt.Fprintf(&b, "      %s: %s\n", strconv.Quote(key), strconv.Quote(value))
+			fmt.Fprintf(&b, "      %s: %s\n", quote(key), quote(value))
 		}
 		b.WriteString("    config:\n")
 		rules(&b, p.Recommendation, "      ")
@@ -41,6 +41,10 @@ func WritePools(w io.Writer, pools []Pool) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// quote writes s between double quotes, which YAML reads as Go does, but for bytes that
+// are no UTF-8.
+func quote(s string) string { return strconv.Quote(strings.ToValidUTF8(s, "\uFFFD")) }
 
 func write(w io.Writer, r Recommendation, head, indent string) error {
 	var b strings.Builder
