@@ -66,7 +66,7 @@ func TestRunbookCommands(t *testing.T) {
 		out := strings.NewReplacer(s.dir+"/root/", "/", s.dir+"/paused/", "/", path+"/", "").Replace(string(b))
 		program, _, _ := strings.Cut(strings.TrimPrefix(text, "sudo "), " ")
 		if err != nil && !slices.Contains(exits[program], cmd.ProcessState.ExitCode()) || strings.Contains(out, "unrecognized") || strings.Contains(out, "sage: ") {
-			return out, fmt.Errorf("%v: %s", err, out)
+			return out, fmt.Errorf("%s: %s", fmt.Sprint(err), out)
 		}
 		return out, nil
 	}

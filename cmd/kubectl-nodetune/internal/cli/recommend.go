@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -72,7 +73,7 @@ func (o *options) recommend(cmd *cobra.Command, pool string) error {
 	case len(nodes) == 0 && exact:
 		return trouble(fmt.Errorf("no node has the label %s", safetext.String(pool)))
 	case len(nodes) == 0:
-		return trouble(fmt.Errorf("the cluster has no node"))
+		return trouble(errors.New("the cluster has no node"))
 	}
 	agents, err := o.agents(cmd.Context(), c, false)
 	if err != nil {
