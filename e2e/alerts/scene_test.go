@@ -60,7 +60,10 @@ func collect() int {
 // scene is a node in trouble: a collector in a pod has used up its inotify instances,
 // whose limit is at its ceiling, and reads its log no more, and a container writes a
 // storm into that log. A real agent observes it.
-type scene struct{ agent string }
+type scene struct {
+	agent string // its address
+	dir   string // of its binary, nodetune.yaml, and root
+}
 
 func newScene(t *testing.T) scene {
 	t.Helper()
@@ -79,7 +82,7 @@ func newScene(t *testing.T) scene {
 	}
 	storm(t, filepath.Join(logs, "0.log"))
 	startCollector(t, dir, filepath.Join(logs, "0.log"))
-	return scene{startAgent(t, dir)}
+	return scene{startAgent(t, dir), dir}
 }
 
 // storm writes 2.5 MiB of lines a second, up to 256 MiB, until t ends.

@@ -71,6 +71,9 @@ func TestPlugin(t *testing.T) {
 		holds(run(0, "disk", sandbox.Hostname, "--from", file), "FILESYSTEM")
 		holds(run(0, "nodes", "--from", file), sandbox.Hostname)
 		holds(run(1, "check", "no-such-node"), "no agent runs on a node no-such-node")
+		holds(run(0, "recommend"), "config:\n  sysctl:\n    rules:\n", "- key: "+maxInstances+"\n        atLeast: ", "in force: 8192 on "+sandbox.Hostname)
+		holds(run(0, "recommend", "--pool", "kubernetes.io/hostname"), "pools:\n", "- name: \""+sandbox.Hostname+"\"\n")
+		t.Run("runbooks", runbookCommands)
 		holds(run(3, "check", sandbox.Hostname, "--as=guest", "--as-group=system:authenticated"), "no right to list pods")
 	})
 	t.Run("open", func(t *testing.T) {

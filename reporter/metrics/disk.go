@@ -32,11 +32,11 @@ var (
 	diskInodesFree = desc("nodetune_disk_inodes_free",
 		"Inodes of the filesystem that are free.", diskLabels...)
 	diskGrowth = desc("nodetune_disk_growth_bytes_per_second",
-		"Median speed at which available bytes shrink; negative while space comes back.", diskLabels...)
+		"Median speed at which available bytes shrink; negative while space comes back. The forecasts may use another speed.", diskLabels...)
 	diskFull = desc("nodetune_disk_time_to_full_seconds",
-		"Time until no space is available at that speed; absent if that never happens.", diskLabels...)
+		"Time until no space is available at the speed of the forecast: the median while the disk fills steadily, and at least what the last ten minutes lost; absent if that never happens.", diskLabels...)
 	diskEviction = desc("nodetune_disk_time_to_eviction_seconds",
-		"Time until the kubelet evicts pods at that speed; absent if that never happens.", diskLabels...)
+		"Time until the kubelet evicts pods at the speed of the forecast, as for nodetune_disk_time_to_full_seconds; absent if that never happens.", diskLabels...)
 	diskEvictionAvail = desc("nodetune_disk_eviction_avail_bytes",
 		"The kubelet evicts pods below this.", diskLabels...)
 	logBytes = desc("nodetune_log_bytes",

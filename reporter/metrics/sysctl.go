@@ -13,7 +13,7 @@ var (
 	sysctlFloor = desc("nodetune_sysctl_floor",
 		"The least value that the configuration, the machine's size and the node's use ask for.", "key")
 	sysctlCeiling = desc("nodetune_sysctl_ceiling",
-		"The value beyond which nodetune does not raise the key.", "key")
+		"The ceiling of the key's rule, beyond which nodetune does not raise it; inotify.maxInstances and inotify.watchMemoryPercent can end raises below it.", "key")
 	sysctlDrifted = desc("nodetune_sysctl_drifted",
 		"1 if the key does not hold what its rule asks for after the last pass.", "key")
 	sysctlContested = desc("nodetune_sysctl_contested",

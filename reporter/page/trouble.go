@@ -142,7 +142,24 @@ func limitPressure(in Input, t *Trouble) {
 	t.Summary = fmt.Sprintf("uid %d uses %d of its %d %s (%.0f %%): %s", f.Owner.UID, f.Used, f.Limit, nouns[f.Resource], floor(f.Percent), happens)
 	t.State = stateOfShare(f.Percent, in.Policy)
 	t.setCause(in, f)
-	t.did(in, text.ResourceKey(f.Resource), "nothing yet: it raises the limit with the next pass", reporter.ActRaise, reporter.ActUndoDrift)
+	t.did(in, text.ResourceKey(f.Resource), notRaised(in, f), reporter.ActRaise, reporter.ActUndoDrift)
+}
+
+// notRaised is why a limit has not been raised.
+func notRaised(in Input, f inotify.LimitPressure) string {
+	key := text.ResourceKey(f.Resource)
+	if r, ok := sysctlResult(in); ok && r.Paused != "" {
+		return "nothing: it is paused by " + shorten(r.Paused)
+	}
+	for _, raise := range inotify.Raise(in.Snapshot.Inotify.Value, nil, in.Policy) {
+		if raise.Key == key && raise.HeldBack != "" {
+			return "nothing: " + shorten(raise.HeldBack)
+		}
+	}
+	if ceiling := in.ceiling(key); ceiling >= 0 && f.Limit >= ceiling {
+		return fmt.Sprintf("nothing: %s is at its ceiling of %d; more needs a larger ceiling in its rule (sysctl.rules)", key, ceiling)
+	}
+	return "nothing yet: it raises the limit with the next pass"
 }
 
 func openFiles(in Input, t *Trouble) {

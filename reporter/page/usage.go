@@ -120,6 +120,9 @@ func (in Input) ceiling(key string) inotify.Limit {
 	r, _ := sysctlResult(in)
 	for _, s := range r.Rules {
 		if s.Op == sysctl.AtLeast && s.Ceiling.Known() && sysctl.SameVariable(s.Key, sysctl.Key(key)) {
+			if key == inotify.KeyInstances && in.Policy.MaxInstances > 0 {
+				return inotify.Limit(min(int64(s.Ceiling), in.Policy.MaxInstances))
+			}
 			return inotify.Limit(s.Ceiling)
 		}
 	}

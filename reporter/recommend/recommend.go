@@ -3,9 +3,6 @@ package recommend
 import (
 	"fmt"
 	"math"
-
-	"github.com/nodetune/nodetune/reporter"
-	"github.com/nodetune/nodetune/sysctl"
 )
 
 // Recommendation is the document of `nodetune recommend`.
@@ -15,15 +12,15 @@ type Recommendation struct {
 	Reports    int    `json:"reports"`
 	Rules      []Rule `json:"rules"`
 	// Omitted has, for each key without a rule, why.
-	Omitted map[sysctl.Key]string `json:"omitted,omitempty"`
+	Omitted map[string]string `json:"omitted,omitempty"`
 }
 
 // Rule is a floor and a ceiling with what they follow from.
 type Rule struct {
-	Key      sysctl.Key   `json:"key"`
-	AtLeast  sysctl.Value `json:"atLeast"`
-	Ceiling  sysctl.Value `json:"ceiling"`
-	Evidence []string     `json:"evidence"`
+	Key      string   `json:"key"`
+	AtLeast  Value    `json:"atLeast"`
+	Ceiling  Value    `json:"ceiling"`
+	Evidence []string `json:"evidence"`
 }
 
 // unlimited is where a value is no limit any more: systemd sets fs.file-max to
@@ -33,12 +30,12 @@ const unlimited = 1 << 40
 // From compares samples, of as many reports. Keys come in the order in which
 // nodetune reports them.
 func From(reports int, samples []Sample) Recommendation {
-	r := Recommendation{APIVersion: reporter.APIVersion, Kind: "Recommendation", Reports: reports, Rules: []Rule{}}
-	for _, key := range keys {
+	r := Recommendation{APIVersion: APIVersion, Kind: "Recommendation", Reports: reports, Rules: []Rule{}}
+	for _, key := range Keys {
 		rule, reason := recommend(key, samples)
 		if reason != "" {
 			if r.Omitted == nil {
-				r.Omitted = map[sysctl.Key]string{}
+				r.Omitted = map[string]string{}
 			}
 			r.Omitted[key] = reason
 			continue
@@ -49,9 +46,9 @@ func From(reports int, samples []Sample) Recommendation {
 }
 
 // recommend returns the rule of a key, or why there is none.
-func recommend(key sysctl.Key, samples []Sample) (Rule, string) {
+func recommend(key string, samples []Sample) (Rule, string) {
 	var value, want, ceiling, needs Sample
-	value.Value, want.Want, ceiling.Ceiling, needs.Needs = sysctl.Unknown, sysctl.Unknown, sysctl.Unknown, sysctl.Unknown
+	value.Value, want.Want, ceiling.Ceiling, needs.Needs = Unknown, Unknown, Unknown, Unknown
 	seen, unknown, reason := 0, 0, ""
 	for _, s := range samples {
 		if s.Key != key {
@@ -81,7 +78,7 @@ func recommend(key sysctl.Key, samples []Sample) (Rule, string) {
 	case value.Value >= unlimited:
 		return Rule{}, fmt.Sprintf("%s has %d, which is no limit any more", value.Node, value.Value)
 	}
-	rule := Rule{Key: key, AtLeast: max(needs.Needs, value.Value, want.Want), Ceiling: sysctl.Unknown}
+	rule := Rule{Key: key, AtLeast: max(needs.Needs, value.Value, want.Want), Ceiling: Unknown}
 	rule.Evidence = append(rule.Evidence, fmt.Sprintf("use asks for %d: %s: %s", needs.Needs, needs.Node, needs.Reason))
 	if needs.Held != "" {
 		rule.Evidence = append(rule.Evidence, "use asks for more: "+needs.Held)
@@ -102,8 +99,8 @@ func recommend(key sysctl.Key, samples []Sample) (Rule, string) {
 // limit sets the ceiling: that of the configuration, or room for one raise, which
 // doubles a limit.
 func (r *Rule) limit(configured Sample) {
-	most := sysctl.Value(math.MaxInt64)
-	if r.Key != sysctl.FileMax {
+	most := Value(math.MaxInt64)
+	if r.Key != fileMaxKey {
 		most = math.MaxInt32 // the kernel keeps it in an int
 	}
 	r.AtLeast = min(r.AtLeast, most)

@@ -1,81 +1,92 @@
 package recommend
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
-
-	"github.com/nodetune/nodetune/inotify"
-	"github.com/nodetune/nodetune/reporter"
-	"github.com/nodetune/nodetune/sysctl"
+	"strconv"
+	"strings"
 )
+
+// Value is a value of a key. JSON has it as a decimal string.
+type Value int64
+
+// Unknown is a value that was not read, or that is not set.
+const Unknown Value = -1
+
+// Known reports whether v is a value.
+func (v Value) Known() bool { return v >= 0 }
+
+func (v Value) String() string {
+	if !v.Known() {
+		return "unknown"
+	}
+	return strconv.FormatInt(int64(v), 10)
+}
+
+// MarshalJSON writes a decimal string.
+func (v Value) MarshalJSON() ([]byte, error) { return strconv.AppendQuote(nil, v.String()), nil }
+
+// UnmarshalJSON reads an integer, or a decimal string. Null and "unknown" are [Unknown].
+func (v *Value) UnmarshalJSON(b []byte) error {
+	s := string(bytes.TrimSpace(b))
+	if strings.HasPrefix(s, `"`) {
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+	}
+	if s == "null" || s == Unknown.String() {
+		*v = Unknown
+		return nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%.40q is no value of a key", s)
+	}
+	*v = Value(n)
+	return nil
+}
 
 // Sample is what one report shows of one key on one node.
 type Sample struct {
 	Node    string // the name of the report
-	Key     sysctl.Key
-	Value   sysctl.Value // in force; Unknown where it was not read
-	Want    sysctl.Value // the floor of the node's configuration
-	Ceiling sysctl.Value // of the node's configuration
-	Needs   sysctl.Value // what use asks for; Unknown where it was not measured
-	Reason  string       // of Needs, or why it is not known
-	Held    string       // why Needs is not more
+	Key     string
+	Value   Value  // in force; Unknown where it was not read
+	Want    Value  // the floor of the node's configuration
+	Ceiling Value  // of the node's configuration
+	Needs   Value  // what use asks for; Unknown where it was not measured
+	Reason  string // of Needs, or why it is not known
+	Held    string // why Needs is not more
 }
 
-// keys are those whose use is measured.
-var keys = []sysctl.Key{sysctl.MaxUserInstances, sysctl.MaxUserWatches, sysctl.FileMax}
-
-// Observe returns the samples of the report of node.
-func Observe(node string, d reporter.Document, p inotify.Policy) []Sample {
-	var samples []Sample
-	for _, key := range keys {
-		s := Sample{Node: node, Key: key, Value: sysctl.Unknown, Want: sysctl.Unknown, Ceiling: sysctl.Unknown, Needs: sysctl.Unknown, Reason: "the report has no usage"}
-		if d.Sysctl != nil {
-			for _, r := range d.Sysctl.Rules {
-				if r.Key == key {
-					s.Value, s.Want, s.Ceiling = r.Value, r.Want, r.Ceiling
-				}
-			}
-		}
-		if d.Inotify != nil {
-			s.measure(*d.Inotify, p)
-		}
-		samples = append(samples, s)
-	}
-	return samples
+// NewSample is a sample of a report that shows nothing of the key.
+func NewSample(node, key string) Sample {
+	return Sample{Node: node, Key: key, Value: Unknown, Want: Unknown, Ceiling: Unknown, Needs: Unknown, Reason: "the report has no usage"}
 }
 
-// measure adds what u shows of the key.
-func (s *Sample) measure(u inotify.Usage, p inotify.Policy) {
-	limit, quality := u.Limits.FileMax, inotify.Exact
-	switch s.Key {
-	case sysctl.MaxUserInstances:
-		limit, quality = u.Limits.Instances, u.InstancesQuality
-	case sysctl.MaxUserWatches:
-		limit, quality = u.Limits.Watches, u.WatchesQuality
-	}
-	s.Value = max(s.Value, sysctl.Value(limit))
-	if quality == inotify.Unknown || quality == "" {
-		s.Reason = "use could not be counted"
-		return
-	}
-	if s.Key == sysctl.FileMax {
-		if u.Limits.OpenFiles <= 0 {
-			s.Reason = "use could not be counted"
-			return
-		}
-		s.Needs = sysctl.Value(p.FloorFor(u.Limits.OpenFiles))
-		s.Reason = fmt.Sprintf("the node has %d open files, and at most %g %% are to be in use", u.Limits.OpenFiles, p.RaisePercent)
-		return
-	}
-	s.Needs, s.Reason = 0, "no user of the node uses it"
-	for _, f := range inotify.Floors(u, p) {
-		if f.Key == string(s.Key) {
-			s.Needs, s.Reason, s.Held = sysctl.Value(f.AtLeast), f.Reason, f.HeldBack
-		}
-	}
+// The keys whose use is measured.
+const (
+	instancesKey = "fs.inotify.max_user_instances"
+	watchesKey   = "fs.inotify.max_user_watches"
+	fileMaxKey   = "fs.file-max"
+)
+
+// Keys are the keys whose use is measured, in the order in which nodetune reports them.
+var Keys = []string{instancesKey, watchesKey, fileMaxKey}
+
+// Reasons of a sample.
+const (
+	NotCounted = "use could not be counted"
+	NotUsed    = "no user of the node uses it"
+)
+
+// Doubt is what a quality other than exact adds to a reason.
+func Doubt(quality string) string {
 	switch quality {
-	case inotify.Estimate:
-		s.Reason += " (an estimate)"
-	case inotify.UpperBound:
-		s.Reason += " (at most)"
+	case "estimate":
+		return " (an estimate)"
+	case "upper_bound":
+		return " (at most)"
 	}
+	return ""
 }

@@ -1,9 +1,11 @@
 package top
 
-const help = `  Tab 1 2 3 4    processes, accounts, pods, disks and logs (also Left, Right)
+const help = `  Tab 1 2 3 4 5  processes, accounts, pods, disks and logs, what the agent did
+                 and why (also Left, Right)
   up down PgUp PgDn Home End (k j)   move the cursor
   Enter          what "nodetune why" reports of the process, or of the one that
-                 holds most of the account. Of a pod: its processes
+                 holds most of the account. Of a pod: its processes.
+                 Of an act: all of it
   i w f g p o    sort by instances, watches, share of NOFILE, growth,
                  pid, pod or unit; s or F6: by the next of them
   r              the other way round

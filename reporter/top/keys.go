@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
@@ -41,7 +42,7 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	case "shift+tab", "left":
 		m.show(m.tab - 1)
 		return m.shown()
-	case "1", "2", "3", "4":
+	case "1", "2", "3", "4", "5":
 		m.show(tab(k.String()[0] - '1'))
 		return m.shown()
 	case "f5":
@@ -137,13 +138,15 @@ func (m *model) enter() tea.Cmd {
 		return m.diagnose(i.pid)
 	case m.tab == disksTab:
 		m.why, m.open, m.page = i.line, whyPage, position{} // the whole line
+	case m.tab == actsTab:
+		m.why, m.open, m.page = cmp.Or(i.page, i.line), whyPage, position{}
 	}
 	return nil
 }
 
-// shown reads the disks at once when their tab is shown first.
+// shown reads the disks or the acts at once when their tab is shown first.
 func (m *model) shown() tea.Cmd {
-	if m.tab == disksTab && m.disk == nil && !m.paused {
+	if (m.tab == disksTab && m.disk == nil || m.tab == actsTab && !m.acts.read) && !m.paused {
 		return m.pass()
 	}
 	return nil

@@ -18,6 +18,7 @@ type item struct {
 	heat float64 // percent of the limit that is used most
 	pid  int     // whose diagnosis Enter shows
 	find string  // the filter of processes that Enter sets
+	page string  // that Enter shows, where it is not the line
 }
 
 // items are the rows of the tab that have the text of the filter.
@@ -30,6 +31,8 @@ func (m *model) items() []item {
 		all = m.podItems()
 	case disksTab:
 		all = m.diskItems()
+	case actsTab:
+		all = m.actItems()
 	}
 	if m.filter == "" {
 		return all
@@ -47,6 +50,8 @@ func (m *model) listHeader() string {
 		return m.podLine("PROCS", "INST", "WATCHES", "FDS", "POD OR UNIT")
 	case disksTab:
 		return "what nodetune disk shows"
+	case actsTab:
+		return m.actLine("TIME", "ON", "WHAT THE AGENT DID, AND WHY")
 	}
 	return ""
 }

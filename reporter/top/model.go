@@ -25,10 +25,11 @@ type ReadDisk func(context.Context) (disk.Usage, error)
 // Why diagnoses a process.
 type Why func(ctx context.Context, pid int) (diagnosis.Diagnosis, error)
 
-// Sources are what the view shows. Disk and Why may be nil.
+// Sources are what the view shows. Disk, Acts and Why may be nil.
 type Sources struct {
 	Usage Read
 	Disk  ReadDisk // called while the tab of disks is shown
+	Acts  ReadActs // called while the tab of acts is shown
 	Why   Why      // called beside the others
 }
 
@@ -72,6 +73,7 @@ type model struct {
 
 	disk    *disk.Usage // of the last pass that read it
 	diskErr error
+	acts    acts
 
 	tab  tab
 	rows []*inotify.Process // of the tab of processes, filtered and sorted
@@ -101,6 +103,7 @@ type passed struct {
 	took    time.Duration
 	disk    *disk.Usage
 	diskErr error
+	acts    acts
 }
 
 // due: it is time for the pass after this one, unless the view is
@@ -120,7 +123,7 @@ func (m *model) pass() tea.Cmd {
 	}
 	m.reading = true
 	m.passes++
-	every, withDisk := m.every, m.tab == disksTab && m.sources.Disk != nil
+	every, withDisk, withActs := m.every, m.tab == disksTab && m.sources.Disk != nil, m.tab == actsTab && m.sources.Acts != nil
 	return func() tea.Msg {
 		began := time.Now()
 		u, err := m.sources.Usage(m.ctx)
@@ -133,6 +136,10 @@ func (m *model) pass() tea.Cmd {
 			if d, end.diskErr = m.sources.Disk(m.ctx); end.diskErr == nil {
 				end.disk = &d
 			}
+		}
+		if withActs {
+			end.acts.read = true
+			end.acts.all, end.acts.err = m.sources.Acts(m.ctx)
 		}
 		return end
 	}
@@ -161,6 +168,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 		if msg.disk != nil {
 			m.disk = msg.disk
+		}
+		if msg.acts.read {
+			m.acts = msg.acts
 		}
 		m.arrange()
 		after := due(m.passes)

@@ -14,16 +14,17 @@ const (
 	accountsTab
 	podsTab
 	disksTab
+	actsTab
 	tabs // how many there are
 )
 
-var tabNames = [tabs]string{"processes", "accounts", "pods", "disks and logs"}
+var tabNames = [tabs]string{"processes", "accounts", "pods", "disks and logs", "acts"}
 
 // tabLabels are the labels of the tab line, shorter where the screen is narrow.
 func (m *model) tabLabels() (labels [tabs]string) {
 	for t, name := range tabNames {
 		if m.width < 60 {
-			name = ansi.Truncate(name, 5, "")
+			name = ansi.Truncate(name, 4, "")
 		}
 		labels[t] = " " + strconv.Itoa(t+1) + " " + name + " "
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/goldentest"
 	"github.com/nodetune/nodetune/internal/procwalk"
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/diagnosis"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -81,12 +82,13 @@ func press(m *model, keys ...string) tea.Cmd {
 func TestScreens(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {40, 24}, {120, 40}} {
 		for _, screen := range []struct{ name, keys string }{
-			{"processes", ""}, {"accounts", "2"}, {"pods", "3 down"}, {"disks", "4"}, {"help", "?"}, {"why", "down enter"}, {"filter", "/ f l u"},
+			{"processes", ""}, {"accounts", "2"}, {"pods", "3 down"}, {"disks", "4"}, {"acts", "5"}, {"act", "5 down enter"}, {"help", "?"}, {"why", "down enter"}, {"filter", "/ f l u"},
 		} {
 			m := shown(t, full(), size[0], size[1])
 			m.sources.Why = func(_ context.Context, pid int) (diagnosis.Diagnosis, error) { return diagnosisOf(pid), nil }
 			m.sources.Disk = func(context.Context) (disk.Usage, error) { return disk.Usage{}, nil }
-			m.disk = disks()
+			m.sources.Acts = func(context.Context) ([]reporter.Act, error) { return done(), nil }
+			m.disk, m.acts = disks(), acts{all: done(), read: true}
 			if screen.keys != "" {
 				if cmd := press(m, strings.Split(screen.keys, " ")...); cmd != nil {
 					m.Update(cmd())
@@ -110,6 +112,13 @@ func diagnosisOf(pid int) diagnosis.Diagnosis {
 	return diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{})
 }
 
+func done() []reporter.Act {
+	return []reporter.Act{
+		{At: noon.Add(-time.Minute), Kind: reporter.ActUndoDrift, On: "fs.inotify.max_user_watches", What: "fs.inotify.max_user_watches: 8192 → 524288", Why: "another program lowered it", Count: 12, First: noon.Add(-time.Hour)},
+		{At: noon.Add(-48 * time.Hour), Kind: "rotate", On: "/var/log/\x1b[2Jpods/shop_cart-1/app/0.log", What: "rotated", Why: "no space left on device\n\u202egnp.exe", Failed: true, Count: 1},
+	}
+}
+
 func disks() *disk.Usage {
 	growth, left := 1048576.0, 5400.0
 	return &disk.Usage{
@@ -128,7 +137,7 @@ func TestScreenFits(t *testing.T) {
 		u := many(n)
 		for _, size := range [][2]int{{1, 1}, {20, 3}, {40, 24}, {80, 24}, {100, 30}, {250, 80}} {
 			m := shown(t, u, size[0], size[1])
-			for _, keys := range [][]string{nil, {"end"}, {"w", "r"}, {"?"}, {"end"}, {"u"}, {"2"}, {"end"}, {"3"}, {"end"}, {"4"}, {"enter"}, {"1", "enter"}, {"esc", "/", "z"}} {
+			for _, keys := range [][]string{nil, {"end"}, {"w", "r"}, {"?"}, {"end"}, {"u"}, {"2"}, {"end"}, {"3"}, {"end"}, {"4"}, {"enter"}, {"5"}, {"end", "enter"}, {"1", "enter"}, {"esc", "/", "z"}} {
 				press(m, keys...)
 				lines := strings.Split(m.screen(), "\n")
 				if len(lines) != size[1] {
@@ -257,6 +266,38 @@ func TestHelpScrolls(t *testing.T) {
 	}
 }
 
+// The tab of acts shows what an agent answers, and why where none does.
+func TestActs(t *testing.T) {
+	many := slices.Repeat(done(), 1000)
+	for _, tt := range []struct {
+		name string
+		all  []reporter.Act
+		err  error
+		want string
+		rows int
+	}{
+		{"acts", done(), nil, "8192 → 524288, 12 times: another program lowered it", 2},
+		{"none", nil, nil, "nothing since it started", 1},
+		{"no agent", nil, errors.New("no agent answers at http://127.0.0.1:9409: \x1b[2Jrefused"), "no agent answers", 1},
+		{"an endless answer", many, nil, "8192 → 524288", maxActs},
+	} {
+		m := shown(t, full(), 80, 24)
+		m.sources.Acts = func(context.Context) ([]reporter.Act, error) { return tt.all, tt.err }
+		m.sources.Usage = func(context.Context) (inotify.Usage, error) { return full().Usage, nil }
+		cmd := press(m, "5")
+		if screen := m.screen(); !strings.Contains(screen, "reading …") || cmd == nil {
+			t.Fatalf("%s: before the answer:\n%s", tt.name, screen)
+		}
+		m.Update(cmd())
+		press(m, "enter")
+		lines := strings.Join(strings.Fields(m.screen()), " ")
+		press(m, "esc")
+		if all := lines + m.list[0].line; !strings.Contains(all, tt.want) || m.count() != tt.rows || strings.Contains(all, "\x1b[2J") {
+			t.Errorf("%s: %d rows, no %q in\n%s", tt.name, m.count(), tt.want, all)
+		}
+	}
+}
+
 // What users of htop, btop and k9s press.
 func TestFamiliarKeys(t *testing.T) {
 	for _, tt := range []struct {
@@ -273,9 +314,10 @@ func TestFamiliarKeys(t *testing.T) {
 		{"s s s s s s", func(m *model) bool { return m.by == byInstances }},
 		{"tab", func(m *model) bool { return m.tab == accountsTab }},
 		{"right right", func(m *model) bool { return m.tab == podsTab }},
-		{"left", func(m *model) bool { return m.tab == disksTab }},
-		{"tab tab tab tab", func(m *model) bool { return m.tab == processesTab }},
+		{"left", func(m *model) bool { return m.tab == actsTab }},
+		{"tab tab tab tab tab", func(m *model) bool { return m.tab == processesTab }},
 		{"4", func(m *model) bool { return m.tab == disksTab }},
+		{"5", func(m *model) bool { return m.tab == actsTab && m.list[0].line == "not read here" }},
 		{"/ f l u enter esc", func(m *model) bool { return m.filter == "" }},
 		{"enter", func(m *model) bool { return m.open == whyPage }},
 		{"enter esc", func(m *model) bool { return !m.covered() }},

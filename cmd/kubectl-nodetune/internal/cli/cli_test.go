@@ -28,6 +28,10 @@ const report = `{"apiVersion":"nodetune.io/v1alpha1","kind":"Report",
  "disk":{"filesystems":[{"path":"/var/log","type":"ext4","state":"ok","size_bytes":1000000,"avail_bytes":500000}],"pressure":{"level":"clear"}},
  "password":"hunter2"}`
 
+const nodeStatus = `{"apiVersion":"nodetune.io/v1alpha1","kind":"NodeStatus","password":"hunter2","passes":[{"name":"inotify","at":"2026-01-02T12:00:00Z"}],
+ "limits":{"rows":[{"key":"fs.inotify.max_user_instances","owner":{"userns":4026531837,"uid":0},"used":14000,"limit":16384,"quality":"exact"}]},
+ "settings":{"rows":[{"key":"fs.inotify.max_user_instances","value":"16384","want":"8192","ceiling":"131072"},{"key":"fs.inotify.max_user_watches","value":"700000","want":"524288"}]}}`
+
 // api is a cluster of two nodes, w1 with an agent and w2 without one.
 type api struct {
 	t         *testing.T
@@ -68,6 +72,15 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/api/v1/nodes":
 		w1 := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "nodetune", FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:conditions":{"k:{\"type\":\"SysctlDrift\"}":{".":{}}}}}`)}}}}
 		w1.Status.Conditions = []corev1.NodeCondition{{Type: "Ready", Status: "True"}, {Type: "SysctlDrift", Status: a.condition, Reason: "R"}}
+		w1.Labels = map[string]string{"pool": "GPU_a100.x"}
+		if s := r.URL.Query().Get("labelSelector"); s != "" {
+			list := corev1.NodeList{}
+			if s == "pool=GPU_a100.x" {
+				list.Items = append(list.Items, w1)
+			}
+			encode(list)
+			return
+		}
 		encode(corev1.NodeList{Items: []corev1.Node{w1, {ObjectMeta: metav1.ObjectMeta{Name: "w2"}}}})
 	case path == "/api/v1/namespaces/logging/pods/fluent-bit-x":
 		p := corev1.Pod{}
@@ -82,7 +95,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		_, _ = io.WriteString(w, a.report)
 	case strings.HasSuffix(path, "/proxy/status.json"):
-		_, _ = io.WriteString(w, `{"kind":"NodeStatus","password":"hunter2"}`)
+		_, _ = io.WriteString(w, nodeStatus)
 	case strings.HasSuffix(path, "/log"):
 		_, _ = io.WriteString(w, "started with password=hunter2\n")
 	case strings.HasSuffix(path, "/configmaps/nodetune"):
@@ -147,6 +160,14 @@ func TestCommands(t *testing.T) {
 		{"no right to proxy or exec", api{condition: "False", deny: "/pods/"}, "check w1", 3, []string{"no right to get pods/proxy in namespace nodetune", "by exec: "}},
 		{"no right to list nodes", api{deny: "nodes"}, "nodes", 3, []string{"list nodes: "}},
 		{"no right to list pods", api{deny: "pods"}, "top w1", 3, []string{"give --agent-namespace"}},
+		{"recommend", fine, "recommend", 3, []string{"# not asked: w2: no agent runs there", "1 of 2 nodes could not be asked", "config:\n  sysctl:", "uid 0 uses 14000, and at most 70 %", "- key: fs.inotify.max_user_instances\n        atLeast: 20000\n        ceiling: 131072", "in force: 700000 on w1; a floor never lowers it", "# no rule for fs.file-max"}},
+		{"recommend by pool", fine, "recommend --pool pool", 3, []string{"# in no pool: w2 has no label pool", "pools:\n", "  - name: \"gpu-a100-x\"\n    nodeSelector:\n      \"pool\": \"GPU_a100.x\"\n    config:\n      sysctl:", "atLeast: 20000"}},
+		{"recommend of one pool", fine, "recommend --pool pool=GPU_a100.x", 0, []string{"  - name: \"gpu-a100-x\"", "atLeast: 20000"}},
+		{"recommend as a document", fine, "recommend --pool pool=GPU_a100.x -o json", 0, []string{`"kind": "RecommendationList"`, `"atLeast": "20000"`, `"pool": "GPU_a100.x"`}},
+		{"recommend of a pool that is none", fine, "recommend --pool pool=x", 1, []string{"no node has the label pool=x"}},
+		{"recommend of no label", fine, "recommend --pool =x", 2, []string{"want LABEL or LABEL=VALUE"}},
+		{"recommend of a bundle", fine, "recommend --from x", 2, []string{"does not read a bundle"}},
+		{"recommend without the right", api{deny: "/proxy"}, "recommend", 3, []string{"# not asked: w1: ", "no right to get pods/proxy", "nothing to recommend"}},
 		{"an output that is none", fine, "nodes -o xml", 2, []string{"want table, json or yaml"}},
 		{"a command that is none", fine, "explode", 2, []string{"unknown command"}},
 		{"status of a bundle", fine, "status --from x", 2, []string{"does not read a bundle"}},
@@ -241,5 +262,15 @@ func TestBundleWithoutReports(t *testing.T) {
 	}
 	if _, err := b.Report("w1"); !errors.Is(err, bundle.ErrNoEntry) {
 		t.Error(err)
+	}
+}
+
+// Whatever the values of a label, the names of the pools are ones that the chart takes.
+func TestPoolName(t *testing.T) {
+	taken := map[string]bool{}
+	for _, tt := range [][2]string{{"gpu", "gpu"}, {"GPU", "gpu-2"}, {"", "pool"}, {"--", "pool-2"}, {"m5.2xlarge", "m5-2xlarge"}, {strings.Repeat("x", 63), strings.Repeat("x", 36)}, {strings.Repeat("x", 62), strings.Repeat("x", 36) + "-2"}, {"ä", "pool-3"}, {strings.Repeat("x", 35) + ".y", strings.Repeat("x", 35)}} {
+		if got := poolName(tt[0], taken); got != tt[1] {
+			t.Errorf("%q gives %q, want %q", tt[0], got, tt[1])
+		}
 	}
 }

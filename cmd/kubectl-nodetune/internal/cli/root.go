@@ -104,6 +104,7 @@ it went, and which right or value is missing.`,
   kubectl nodetune nodes --state problem,unknown
   kubectl nodetune top worker-1
   kubectl nodetune why logging/fluent-bit-x7k2p
+  kubectl nodetune recommend --pool cloud.google.com/gke-nodepool
   kubectl nodetune bundle
   kubectl nodetune top worker-1 --from nodetune-bundle.tar.gz`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl nodetune"},
@@ -130,7 +131,7 @@ it went, and which right or value is missing.`,
 	names.ContextOverrideFlags.Namespace.ShortName = "n"
 	clientcmd.BindOverrideFlags(&o.overrides, f, names)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(newStatus(o), newNodes(o), newTop(o), newCheck(o), newDisk(o), newWhy(o), newBundle(o), newVersion(o))
+	root.AddCommand(newStatus(o), newNodes(o), newTop(o), newCheck(o), newDisk(o), newWhy(o), newRecommend(o), newBundle(o), newVersion(o))
 	return root
 }
 

@@ -152,3 +152,31 @@ func documentNames(t *testing.T) []string {
 	}
 	return strings.Fields(string(out))
 }
+
+// Each picture of the documents is made by a script beside it, and each that a document shows
+// is there.
+func TestPicturesHaveAScript(t *testing.T) {
+	dir := filepath.Join(repository(t), "docs/images")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pictures []string
+	scripts := ""
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext == ".svg" || ext == ".png" {
+			pictures = append(pictures, e.Name())
+			continue
+		}
+		scripts += page(t, filepath.Join("docs/images", e.Name()))
+	}
+	if len(pictures) < 4 {
+		t.Errorf("found %q", pictures)
+	}
+	for _, p := range pictures {
+		name := strings.TrimSuffix(p, filepath.Ext(p))
+		if !strings.Contains(scripts, "docs/images/"+p) && !strings.Contains(scripts, "\npicture "+name+" ") {
+			t.Errorf("no script makes docs/images/%s", p)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/recommend"
+	"github.com/nodetune/nodetune/reporter/recommend/reports"
 )
 
 func newRecommend(o *options) *cobra.Command {
@@ -21,8 +22,8 @@ func newRecommend(o *options) *cobra.Command {
 fs.inotify.max_user_instances, fs.inotify.max_user_watches and fs.file-max, each
 with its evidence as a comment. No floor is below a value in force on any node.
 
---from names reports: what 'nodetune check -o json' prints on a node, or /report of
-an agent. Reports of one node at several times give its peak, reports of the nodes
+--from names reports: what 'nodetune check -o json' prints on a node, or /report or
+/status.json of an agent. Reports of one node at several times give its peak, reports of the nodes
 of a pool give what suits all of them. Without --from it measures this host.
 
 The output is a values file of the chart; --configuration prints a configuration
@@ -48,15 +49,15 @@ func (o *options) recommend(cmd *cobra.Command, from []string, configuration boo
 		return err
 	}
 	var samples []recommend.Sample
-	reports := 0
+	count := 0
 	for _, name := range from {
-		n, err := recommend.ReadReports(name, cmd.InOrStdin(), func(d reporter.Document) {
-			samples = append(samples, recommend.Observe(name, d, cfg.Inotify)...)
+		n, err := reports.Read(name, cmd.InOrStdin(), cfg.Inotify, func(s []recommend.Sample) {
+			samples = append(samples, s...)
 		})
 		if err != nil {
 			return errInput(err)
 		}
-		reports += n
+		count += n
 	}
 	if len(from) == 0 {
 		var s reporter.Snapshot
@@ -65,9 +66,9 @@ func (o *options) recommend(cmd *cobra.Command, from []string, configuration boo
 		if err := errors.Join(s.Inotify.Err, s.Sysctl.Err); err != nil {
 			return errInput(err)
 		}
-		samples, reports = recommend.Observe("this host", reporter.NewDocument(s), cfg.Inotify), 1
+		samples, count = reports.Observe("this host", reporter.NewDocument(s), cfg.Inotify), 1
 	}
-	r := recommend.From(reports, samples)
+	r := recommend.From(count, samples)
 	if err := o.print(cmd.OutOrStdout(), r, func(w io.Writer) error {
 		if configuration {
 			return recommend.WriteConfiguration(w, r)

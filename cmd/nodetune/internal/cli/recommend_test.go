@@ -37,7 +37,7 @@ func TestRecommend(t *testing.T) {
 	}
 	for _, rule := range r.Rules {
 		for text, indent := range map[string]string{configuration: "    ", values: "      "} {
-			want := "\n" + indent + "- key: " + string(rule.Key) + "\n" + indent + "  atLeast: " + rule.AtLeast.String() + "\n" + indent + "  ceiling: " + rule.Ceiling.String() + "\n"
+			want := "\n" + indent + "- key: " + rule.Key + "\n" + indent + "  atLeast: " + rule.AtLeast.String() + "\n" + indent + "  ceiling: " + rule.Ceiling.String() + "\n"
 			if !strings.Contains(text, want) {
 				t.Errorf("no %q in\n%s", want, text)
 			}
@@ -57,6 +57,7 @@ func TestRecommendArguments(t *testing.T) {
 		"version":     `{"apiVersion":"nodetune.io/v9","kind":"Report","inotify":{}}`,
 		"without":     `{"apiVersion":"nodetune.io/v1alpha1","kind":"Report"}`,
 		"second":      `{"apiVersion":"nodetune.io/v1alpha1","kind":"Report","inotify":{}} {]`,
+		"status":      `{"apiVersion":"nodetune.io/v1alpha1","kind":"NodeStatus","limits":7}`,
 		"wrong types": `{"apiVersion":"nodetune.io/v1alpha1","kind":"Report","inotify":{"owners":7}}`,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -70,11 +71,12 @@ func TestRecommendArguments(t *testing.T) {
 		{"missing", "no such file"},
 		{"empty", "is empty: want a report"},
 		{"text", "report 1 is no JSON"},
+		{"status", "no JSON of a status"},
 		{"other", `document 1 has kind "Diagnosis"`},
 		{"version", `"nodetune.io/v9"`},
 		{"without", "has no section inotify"},
 		{"second", "report 2 is no JSON"},
-		{"wrong types", "report 1 is no JSON"},
+		{"wrong types", "document 1 is no JSON"},
 	} {
 		code, stdout, stderr := nodetune("recommend", "--from", filepath.Join(dir, c.from))
 		if code != exitUnreadable || stdout != "" || !strings.Contains(stderr, c.want) {

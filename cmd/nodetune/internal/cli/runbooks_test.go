@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/nodetune/nodetune/internal/goldentest"
+	"github.com/nodetune/nodetune/internal/shelltest"
 	"github.com/nodetune/nodetune/reporter/condition"
 )
 
@@ -101,7 +102,8 @@ func TestRunbooksHaveTheirParts(t *testing.T) {
 		if !slices.Equal(parts, want) {
 			t.Errorf("%s has the parts %q, want %q", name, parts, want)
 		}
-		if len(runbookCommands(t, name)) == 0 && !strings.Contains(text, "\n$ kubectl ") {
+		diagnosis, _, _ := strings.Cut(text, "\n## What nodetune has done\n")
+		if len(shelltest.Scripts(diagnosis)) == 0 {
 			t.Errorf("the diagnosis of %s has no command", name)
 		}
 		if n := strings.Count(text, "\n"); n > 80 {
@@ -110,28 +112,35 @@ func TestRunbooksHaveTheirParts(t *testing.T) {
 	}
 }
 
-// shownCommand matches a command of nodetune in a console block, and inlineCommand one in the
-// text.
-var (
-	shownCommand  = regexp.MustCompile(`(?m)^\$ (?:sudo )?(?:kubectl .* -- /)?nodetune ([^|\n]*)`)
-	inlineCommand = regexp.MustCompile("`(?:sudo )?nodetune ([a-z][^`]*)`")
-)
+// runbookPrograms are the programs that the pages use.
+var runbookPrograms = []string{
+	"awk", "cat", "curl", "dmesg", "du", "findmnt", "grep", "gzip", "journalctl", "kill", "kubectl", "ls", "mount",
+	"nodetune", "prlimit", "ps", "rm", "sort", "systemctl", "tail", "umount", "head",
+}
 
-// runbookCommands are the arguments of each command of nodetune in the page.
+// runbookCommands returns each command of the page, as a shell would run it.
 func runbookCommands(t *testing.T, name string) (all [][]string) {
 	t.Helper()
-	text := page(t, filepath.Join(runbooks, name+".md"))
-	for _, m := range append(shownCommand.FindAllStringSubmatch(text, -1), inlineCommand.FindAllStringSubmatch(text, -1)...) {
-		all = append(all, strings.Fields(m[1]))
+	for _, s := range shelltest.Scripts(page(t, filepath.Join(runbooks, name+".md")), runbookPrograms...) {
+		all = append(all, shelltest.Commands(t, s.Text)...)
 	}
 	return all
 }
 
-// Each command of a page is one of nodetune, with flags and arguments that it takes.
+// Each command of a page is one that a test knows: those of nodetune have flags and arguments
+// that it takes. TestRunbookCommands of e2e/alerts runs all that read only on a node in
+// trouble, TestPlugin those of kubectl on a cluster.
 func TestRunbookCommandsParse(t *testing.T) {
 	n := 0
-	for _, name := range runbookNames(t) {
-		for _, args := range runbookCommands(t, name) {
+	for _, name := range append(runbookNames(t), "README") {
+		for _, command := range runbookCommands(t, name) {
+			if !slices.Contains(runbookPrograms, command[0]) {
+				t.Errorf("%s: %q: add the program to runbookPrograms, and its arguments to TestRunbookCommands of e2e/alerts", name, command)
+			}
+			args, ok := shelltest.Nodetune(command)
+			if !ok {
+				continue
+			}
 			n++
 			if err := parses(args); err != nil {
 				t.Errorf("%s: nodetune %q: %v", name, args, err)
@@ -141,13 +150,52 @@ func TestRunbookCommandsParse(t *testing.T) {
 	if n < 40 {
 		t.Errorf("found %d commands", n)
 	}
-	for _, wrong := range [][]string{{"chek"}, {"check", "--wat"}, {"check", "more"}, {"disk", "reclaim", "x"}, {"why"}, {"explain", "a", "b"}} {
+	for _, wrong := range [][]string{{"chek"}, {"check", "--wat"}, {"check", "more"}, {"disk", "reclaim", "x"}, {"why"}, {"explain", "a", "b"}, {"--wat"}, {"top", "--rows", "many"}} {
 		if parses(wrong) == nil {
 			t.Errorf("nodetune %q parses", wrong)
 		}
 	}
 }
 
+// Each command of nodetune in any document has flags that it takes.
+func TestDocumentCommandsParse(t *testing.T) {
+	n := 0
+	for _, name := range documentNames(t) {
+		if name == "CHANGELOG.md" {
+			continue // it quotes commands of older versions
+		}
+		for _, s := range shelltest.Scripts(page(t, name), "nodetune") {
+			for _, command := range shelltest.Commands(t, s.Text) {
+				args, ok := shelltest.Nodetune(command)
+				if !ok || len(args) == 0 {
+					continue
+				}
+				n++
+				err := parses(args)
+				if s.Inline {
+					err = flagsParse(args)
+				}
+				if err != nil {
+					t.Errorf("%s: nodetune %q: %v", name, args, err)
+				}
+			}
+		}
+	}
+	if n < 80 {
+		t.Errorf("found %d commands", n)
+	}
+}
+
+// flagsParse reports why nodetune would refuse the command or its flags.
+func flagsParse(args []string) error {
+	cmd, rest, err := newRoot().Find(args)
+	if err != nil {
+		return err
+	}
+	return cmd.ParseFlags(rest)
+}
+
+// parses reports why nodetune would refuse args.
 func parses(args []string) error {
 	cmd, rest, err := newRoot().Find(args)
 	if err != nil {
@@ -170,10 +218,11 @@ var readOnly = []string{"check", "top --once", "disk", "explain", "config valida
 func TestRunbookCommandsRun(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "nodetune.yaml")
 	put(t, config, "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\n")
-	placeholders := strings.NewReplacer("FILE", config, "nodetune.yaml", config, "KEY", "fs.file-max", "fluent-bit", fmt.Sprint(os.Getpid()), "PROGRAM", fmt.Sprint(os.Getpid()))
+	placeholders := strings.NewReplacer("FILE", config, "nodetune.yaml", config, "KEY", "fs.file-max", "fluent-bit", fmt.Sprint(os.Getpid()), "fluentd", fmt.Sprint(os.Getpid()), "PROGRAM", fmt.Sprint(os.Getpid()))
 	run := map[string]bool{}
 	for _, name := range runbookNames(t) {
-		for _, args := range runbookCommands(t, name) {
+		for _, command := range runbookCommands(t, name) {
+			args, _ := shelltest.Nodetune(command)
 			line := strings.Join(args, " ")
 			if slices.ContainsFunc(readOnly, func(prefix string) bool { return line == prefix || strings.HasPrefix(line, prefix+" ") }) && !strings.HasPrefix(line, "disk r") {
 				run[placeholders.Replace(line)] = true
@@ -197,4 +246,67 @@ func TestRunbookCommandsRun(t *testing.T) {
 			t.Errorf("nodetune %s: %v: %s", line, err, stderr.String())
 		}
 	}
+}
+
+var (
+	loggedMessage = regexp.MustCompile(`\bmsg=(?:"((?:[^"\\]|\\.)*)"|(\S+))`)
+	logReason     = regexp.MustCompile(`\b(?:reason|outcome)=([A-Z][A-Za-z]+)`)
+)
+
+// A page quotes a log line, or searches for one, that nodetune can still write: its
+// message, its reason, and what `grep` looks for are in the source.
+func TestRunbooksQuoteLogMessages(t *testing.T) {
+	source := sources(t)
+	quoted := map[string]string{}
+	for _, name := range runbookNames(t) {
+		text := page(t, filepath.Join(runbooks, name+".md"))
+		for _, m := range loggedMessage.FindAllStringSubmatch(text, -1) {
+			quoted[`"`+m[1]+m[2]] = name
+		}
+		for _, m := range logReason.FindAllStringSubmatch(text, -1) {
+			quoted[`"`+m[1]+`"`] = name
+		}
+		for _, s := range shelltest.Scripts(text) {
+			if !strings.Contains(s.Text, " logs ") {
+				continue
+			}
+			for _, command := range shelltest.Commands(t, s.Text) {
+				if command[0] != "grep" {
+					continue
+				}
+				pattern := command[len(command)-1]
+				for _, part := range strings.Split(pattern, "|") {
+					_, value, _ := strings.Cut(part, "=") // of key=value as the logger writes it
+					if value == "" {
+						value = part
+					}
+					quoted[value] = name
+				}
+			}
+		}
+	}
+	for what, name := range quoted {
+		if !strings.Contains(source, what) {
+			t.Errorf("%s quotes %s, which nodetune does not write", name, what)
+		}
+	}
+	if len(quoted) < 20 {
+		t.Errorf("found only %q", quoted)
+	}
+}
+
+// sources is the text of all Go files but tests.
+func sources(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("git", "-C", repository(t), "ls-files", "--cached", "--others", "--exclude-standard", "cmd", "sysctl", "inotify", "disk", "reporter").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for name := range strings.FieldsSeq(string(out)) {
+		if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+			b.WriteString(page(t, name))
+		}
+	}
+	return b.String()
 }

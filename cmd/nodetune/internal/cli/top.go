@@ -21,14 +21,15 @@ func newTop(o *options) *cobra.Command {
 	var once bool
 	var every time.Duration
 	var rows int
+	var agent string
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Show live inotify and descriptor usage by user and process",
 		Long: `Shows the accounts that the kernel charges (user namespace and uid), and below
 them the processes that hold inotify instances, watches and descriptors, with
 their pod and container or systemd unit. Tab shows all accounts, totals per pod or
-unit, and the disks and logs. Enter shows what 'nodetune why' reports of the line.
-F1 or ? lists the keys; the mouse works.
+unit, the disks and logs, and what the agent of this host did and why. Enter shows
+what 'nodetune why' reports of the line. F1 or ? lists the keys; the mouse works.
 
 Where the output is not a terminal, and with -o json or yaml, it prints once. The
 document is the .inotify section of check.
@@ -49,12 +50,17 @@ only those of its own user, and says so.`,
 			if once || o.output != "table" || !terminal(cmd.OutOrStdout()) {
 				return o.topOnce(cmd, rows)
 			}
-			return o.topLive(cmd, every)
+			acts, err := readActs(agent)
+			if err != nil {
+				return err
+			}
+			return o.topLive(cmd, every, acts)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&once, "once", false, "print a table and exit")
 	f.DurationVarP(&every, "interval", "i", 2*time.Second, "time between passes")
+	f.StringVar(&agent, "agent", defaultAgent, "`URL` of the agent whose acts are shown")
 	f.IntVarP(&rows, "rows", "n", 20, "rows of the printed table (0: all)")
 	return cmd
 }
@@ -80,7 +86,7 @@ func (o *options) topOnce(cmd *cobra.Command, rows int) error {
 	})
 }
 
-func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
+func (o *options) topLive(cmd *cobra.Command, every time.Duration, acts top.ReadActs) error {
 	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -97,6 +103,7 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration) error {
 	}
 	sources := top.Sources{
 		Usage: h.Usage,
+		Acts:  acts,
 		Why: func(ctx context.Context, pid int) (diagnosis.Diagnosis, error) {
 			// A source of its own: that of the view may be in the middle of a pass.
 			i, err := inspect(ctx, o.Roots, cfg, func(*accounting.Source) (int, error) { return pid, nil }, false)

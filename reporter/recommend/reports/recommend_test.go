@@ -1,4 +1,4 @@
-package recommend
+package reports
 
 import (
 	"strings"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/recommend"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -36,9 +37,9 @@ func TestFrom(t *testing.T) {
 	for _, tt := range []struct {
 		name                      string
 		documents                 []reporter.Document
-		instances, watches, files sysctl.Value // floors; -1: no rule
-		ceiling                   sysctl.Value // of instances
-		evidence                  string       // of instances
+		instances, watches, files recommend.Value // floors; -1: no rule
+		ceiling                   recommend.Value // of instances
+		evidence                  string          // of instances
 	}{
 		{"idle", []reporter.Document{node(1, 1, 1000, small)}, 8192, 524288, 1048576, 131072, "configured floor: 8192 on n0"},
 		{"busy", []reporter.Document{node(14000, 700000, 3000000, small)}, 20000, 1000000, 4285715, 131072, "use asks for 20000: n0: uid 0 uses 14000"},
@@ -54,25 +55,25 @@ func TestFrom(t *testing.T) {
 		{"empty", []reporter.Document{{}}, -1, -1, -1, -1, ""},
 		{"none", nil, -1, -1, -1, -1, ""},
 	} {
-		var samples []Sample
+		var samples []recommend.Sample
 		for i, d := range tt.documents {
 			samples = append(samples, Observe("n"+string(rune('0'+i)), d, inotify.DefaultPolicy())...)
 		}
-		got := From(len(tt.documents), samples)
-		floors := map[sysctl.Key]Rule{}
+		got := recommend.From(len(tt.documents), samples)
+		floors := map[string]recommend.Rule{}
 		for _, r := range got.Rules {
 			floors[r.Key] = r
 			if r.Ceiling < r.AtLeast || len(r.Evidence) == 0 {
 				t.Errorf("%s: %+v", tt.name, r)
 			}
 		}
-		for key, want := range map[sysctl.Key]sysctl.Value{sysctl.MaxUserInstances: tt.instances, sysctl.MaxUserWatches: tt.watches, sysctl.FileMax: tt.files} {
+		for key, want := range map[string]recommend.Value{"fs.inotify.max_user_instances": tt.instances, "fs.inotify.max_user_watches": tt.watches, "fs.file-max": tt.files} {
 			r, ok := floors[key]
 			if ok != want.Known() || ok && r.AtLeast != want || !ok && got.Omitted[key] == "" {
 				t.Errorf("%s: %s is %+v (%s), want %d", tt.name, key, r, got.Omitted[key], want)
 			}
 		}
-		r := floors[sysctl.MaxUserInstances]
+		r := floors["fs.inotify.max_user_instances"]
 		if tt.ceiling.Known() && (r.Ceiling != tt.ceiling || !strings.Contains(strings.Join(r.Evidence, "\n"), tt.evidence)) {
 			t.Errorf("%s: ceiling %d, want %d; no %q in\n%s", tt.name, r.Ceiling, tt.ceiling, tt.evidence, strings.Join(r.Evidence, "\n"))
 		}
@@ -82,9 +83,9 @@ func TestFrom(t *testing.T) {
 // The name of a report is a comment on one line, whatever is in it.
 func TestHostileNames(t *testing.T) {
 	d := node(14000, 1, 1000, inotify.Limits{Instances: 128, Watches: 65536, FileMax: 1 << 50, MemoryBytes: 64 << 30})
-	r := From(1, Observe("x\nsysctl: {rules: []}\x1b[2J", d, inotify.DefaultPolicy()))
+	r := recommend.From(1, Observe("x\nsysctl: {rules: []}\x1b[2J", d, inotify.DefaultPolicy()))
 	var b strings.Builder
-	if err := WriteConfiguration(&b, r); err != nil {
+	if err := recommend.WriteConfiguration(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(b.String(), "\nsysctl: {") || strings.Contains(b.String(), "\x1b") {
