@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names of pods beyond what is kept are reported with the other lists.
+// Names of containers beyond what is kept are reported with the other lists.
 func TestOmittedNames(t *testing.T) {
 	root := t.TempDir()
-	pods := filepath.Join(root, "var/log/pods")
+	links := filepath.Join(root, "var/log/containers")
 	disktest.Must(t, unix.Mkdir(filepath.Join(root, "var"), 0o755))
 	disktest.Must(t, unix.Mkdir(filepath.Join(root, "var/log"), 0o755))
-	disktest.Must(t, unix.Mkdir(pods, 0o755))
-	fd := disktest.Open(t, pods, unix.O_RDONLY|unix.O_DIRECTORY)
+	disktest.Must(t, unix.Mkdir(links, 0o755))
+	fd := disktest.Open(t, links, unix.O_RDONLY|unix.O_DIRECTORY)
 	const kept, more = 10_000, 5
 	for i := range kept + more {
-		disktest.Must(t, unix.Mkdirat(fd, fmt.Sprintf("shop_web_%08d-2222-3333-4444-555555555555", i), 0o755))
+		disktest.Must(t, unix.Symlinkat("/none", fd, fmt.Sprintf("web_shop_app-%064x.log", i)))
 	}
 	o, err := New("/proc", "/sys", root, DefaultPolicy())
 	disktest.Must(t, err)
