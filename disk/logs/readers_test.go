@@ -144,6 +144,10 @@ func TestInteractive(t *testing.T) {
 		{"python3", false, "/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-1.scope", true},
 		{"python3", true, "/system.slice/ssh.service", true},
 		{"less", false, "/", true},
+		{"batcat", false, "/kubepods/pod1/c1", true},
+		{"restic", false, "/system.slice/backup.service", true},
+		{"clamd", false, "/system.slice/clamav-daemon.service", true},
+		{"otelcol", false, "/", false},
 		{"tail", false, "/kubepods/pod1/c1", true},
 	} {
 		if got := isInteractive(c.comm, c.terminal, c.cgroup); got != c.want {
