@@ -118,6 +118,9 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		return u, err
 	}
 	wrong(o.names(now))
+	if n := o.pods.Omitted(); n > 0 {
+		u.Scan.Omitted["names of pods and containers"] = n
+	}
 	var seen *logs.ProcSnapshot // nil: what the last walk saw will do
 	if o.lastWalk.IsZero() || now.Sub(o.lastWalk) >= o.WalkEvery || now.Before(o.lastWalk) {
 		if seen, err = o.walkProcesses(ctx, now, mounts); err != nil {

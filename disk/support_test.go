@@ -9,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/disk/logs"
 	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/hostfstest"
+	"github.com/nodetune/nodetune/internal/privtest"
 )
 
 // layout is a host as files: what is below its root, links there, and its
@@ -21,6 +24,7 @@ type layout struct {
 	files map[string]string
 	links map[string]string
 	procs []fakeProcess
+	binds map[string]string // mounts: the directory of the first is seen at the second
 }
 
 type fakeProcess struct {
@@ -49,6 +53,21 @@ func (l layout) observe(t *testing.T) Usage {
 		if err := os.MkdirAll(at(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for from, to := range l.binds {
+		for _, dir := range []string{at(from), at(to)} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := unix.Mount(at(from), at(to), "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(at(to), unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	hostfstest.MakeFile(t, at("proc/self/mountinfo"), "900001 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n")
 	for i, p := range slices.Concat([]fakeProcess{{comm: "systemd", cgroup: "/init.scope", cmdline: "/sbin/init"}}, l.procs) {
@@ -104,6 +123,7 @@ func TestSupport(t *testing.T) {
 		finding string // REASON PART-OF-THE-MESSAGE-OR-ADVICE
 		absent  string // a reason that must not be there
 		log     string // a container of Docker whose log is seen
+		mounted bool   // it takes mounts, and so root
 	}{
 		"kubeadm": {layout: layout{
 			files: map[string]string{"root/var/lib/kubelet/config.yaml": config, pods("/var/lib/kubelet"): ""},
@@ -119,9 +139,29 @@ func TestSupport(t *testing.T) {
 			links: map[string]string{"root/etc/kubernetes/kubelet.yaml": "/etc/kubernetes/real.yaml", "root/var/lib/kubelet": "/data/kubelet"},
 			procs: kubelet("--config=/etc/kubernetes/kubelet.yaml"),
 		}, nodefs: "12%"},
-		"the kubelet is stopped": {layout: layout{files: map[string]string{"root/var/lib/kubelet/config.yaml": config}}, nodefs: "12%"},
-		"flags alone":            {layout: layout{files: map[string]string{pods("/var/lib/kubelet"): ""}, procs: kubelet("--v=2")}, nodefs: ""},
-		"no such file":           {layout: layout{procs: kubelet("--config=/none")}, nodefs: "10%", finding: "NotSeen kubelet configuration /none"},
+		"GKE": {layout: layout{
+			files: map[string]string{"root/home/kubernetes/kubelet-config.yaml": config, pods("/var/lib/kubelet"): ""},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/kubelet.service", cmdline: "/home/kubernetes/bin/kubelet --v=2 --config /home/kubernetes/kubelet-config.yaml --max-pods=110"}},
+		}, nodefs: "12%"},
+		"OpenShift": {layout: layout{
+			files: map[string]string{"root/etc/kubernetes/kubelet.conf": `{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","evictionHard":{"nodefs.available":"13%"}}`, pods("/var/lib/kubelet"): ""},
+			procs: kubelet("--config=/etc/kubernetes/kubelet.conf --config-dir=/etc/openshift/kubelet.conf.d --container-runtime-endpoint=/var/run/crio/crio.sock"),
+		}, nodefs: "13%"},
+		"AKS: flags above a file": {layout: layout{
+			files: map[string]string{"root/etc/default/kubeletconfig.json": config, pods("/var/lib/kubelet"): ""},
+			procs: kubelet("--config /etc/default/kubeletconfig.json --eviction-hard=memory.available<100Mi,nodefs.available<11%,nodefs.inodesFree<5%"),
+		}, nodefs: "11%"},
+		"Bottlerocket": {layout: layout{
+			files: map[string]string{"root/etc/kubernetes/kubelet/config": config, pods("/var/lib/kubelet"): ""},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/runtime.slice/kubelet.service", cmdline: "/usr/bin/kubelet --cloud-provider external --kubeconfig /etc/kubernetes/kubelet/kubeconfig --config /etc/kubernetes/kubelet/config"}},
+		}, nodefs: "12%"},
+		"the kubelet is stopped":               {layout: layout{files: map[string]string{"root/var/lib/kubelet/config.yaml": config}}, nodefs: "12%"},
+		"the kubelet is stopped, EKS":          {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet/config.json": config}}, nodefs: "12%"},
+		"the kubelet is stopped, an older EKS": {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet/kubelet-config.json": config}}, nodefs: "12%"},
+		"the kubelet is stopped, OpenShift":    {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet.conf": config}}, nodefs: "12%"},
+		"the kubelet is stopped, GKE":          {layout: layout{files: map[string]string{"root/home/kubernetes/kubelet-config.yaml": config}}, nodefs: "12%"},
+		"flags alone":                          {layout: layout{files: map[string]string{pods("/var/lib/kubelet"): ""}, procs: kubelet("--v=2")}, nodefs: ""},
+		"no such file":                         {layout: layout{procs: kubelet("--config=/none")}, nodefs: "10%", finding: "NotSeen kubelet configuration /none"},
 		"a wrong file": {
 			layout: layout{files: map[string]string{"root/k": "{"}, procs: kubelet("--config=/k")},
 			nodefs: "10%", finding: "NotSeen not a KubeletConfiguration",
@@ -160,6 +200,21 @@ func TestSupport(t *testing.T) {
 			links: map[string]string{"root/var/snap/microk8s/current": "7229"},
 			procs: []fakeProcess{{comm: "kubelite", cgroup: "/system.slice/snap.microk8s.daemon-kubelite.service", cmdline: "/snap/microk8s/7229/kubelite"}},
 		}, nodefs: "1Gi"},
+		"MicroK8s with --kubelet-args-file": {layout: layout{
+			files: map[string]string{"root/srv/args": "--eviction-hard=nodefs.available<2Gi\n"},
+			procs: []fakeProcess{{comm: "kubelite", cgroup: "/system.slice/snap.microk8s.daemon-kubelite.service", cmdline: "/snap/microk8s/7229/kubelite --kubelet-args-file=/srv/args"}},
+		}, nodefs: "2Gi"},
+		"MicroShift": {layout: layout{
+			files: map[string]string{"root/var/lib/microshift/resources/kubelet/config/config.yaml": config},
+			procs: []fakeProcess{{comm: "microshift", cgroup: "/system.slice/microshift.service", cmdline: "/usr/bin/microshift run"}},
+		}, nodefs: "12%"},
+		"MicroShift, without the file": {layout: layout{
+			procs: []fakeProcess{{comm: "microshift", cgroup: "/system.slice/microshift.service", cmdline: "/usr/bin/microshift run"}},
+		}, nodefs: "10%", finding: "NotSeen kubelet"},
+		"minikube with Docker": {layout: layout{
+			files: map[string]string{"node/var/lib/kubelet/config.yaml": config},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/docker/" + cid + "/kubelet.slice", cmdline: "/var/lib/minikube/binaries/v1.34.0/kubelet --config=/var/lib/kubelet/config.yaml", root: "node", nsPIDs: "\t77"}},
+		}, nodefs: "-"},
 		"kind on a laptop": {layout: layout{
 			files: map[string]string{"node/var/lib/kubelet/config.yaml": config},
 			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/docker-" + cid + ".scope/kubelet.slice/kubelet.service", cmdline: "kubelet --config=/var/lib/kubelet/config.yaml", root: "node"}},
@@ -177,6 +232,8 @@ func TestSupport(t *testing.T) {
 		"journald, bounded":     {layout: layout{files: map[string]string{"root/run/log/journal/" + id + "/x": "", "root/usr/lib/systemd/journald.conf.d/a.conf": "[Journal]\nRuntimeMaxUse=64M\n"}}, nodefs: "-", absent: "JournalWithoutBudget"},
 		"journald, a namespace": {layout: layout{files: map[string]string{"root/var/log/journal/" + id + ".n/x": "", "root/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n"}}, nodefs: "-", finding: "JournalWithoutBudget journald@n.conf.d"},
 		"journald, masked":      {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/usr/lib/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n"}, links: map[string]string{"root/etc/systemd/journald.conf": "/dev/null"}}, nodefs: "-", finding: "JournalWithoutBudget SystemMaxUse="},
+
+		"journald, Storage=none": {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/etc/systemd/journald.conf": "[Journal]\nStorage=none\n"}}, nodefs: "-", absent: "JournalWithoutBudget"},
 
 		"logrotate without size": {
 			layout: layout{files: map[string]string{"root/etc/logrotate.conf": "weekly\ninclude /etc/logrotate.d\n", "root/etc/logrotate.d/a": "/var/log/a.log {\n compress # maxsize\n}\n", "root/var/log/a.log": large}},
@@ -196,10 +253,27 @@ func TestSupport(t *testing.T) {
 			log: "/mnt/d/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, procs: []fakeProcess{{comm: "dockerd", cgroup: "/system.slice/docker.service", cmdline: "/usr/bin/dockerd --data-root=/mnt/d"}}},
 			nodefs: "-", finding: "DockerLogsUnbounded grow without bound",
 		},
+		"Docker, --config-file": {
+			log: "/mnt/d/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n", "root/srv/d.json": `{"data-root":"/mnt/d"}`}, procs: []fakeProcess{{comm: "dockerd", cgroup: "/system.slice/docker.service", cmdline: "/usr/bin/dockerd --config-file /srv/d.json"}}},
+			nodefs: "-", finding: "DockerLogsUnbounded grow without bound",
+		},
+		"Talos": {mounted: true, layout: layout{
+			files: map[string]string{"node/etc/kubernetes/kubelet.yaml": config},
+			binds: map[string]string{"root/var/lib/kubelet": "node/var/lib/kubelet"},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/podruntime/kubelet", cmdline: "/usr/local/bin/kubelet --config=/etc/kubernetes/kubelet.yaml", root: "node"}},
+		}, nodefs: "12%"},
+		"RKE1": {mounted: true, layout: layout{
+			files: map[string]string{"node/etc/kubernetes/k.yaml": config},
+			binds: map[string]string{"root/var/lib/kubelet": "node/var/lib/kubelet"},
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/docker/" + cid, cmdline: "kubelet --config=/etc/kubernetes/k.yaml --eviction-hard=nodefs.available<9%", root: "node"}},
+		}, nodefs: "9%"},
 		"Docker, a link": {log: "/var/lib/docker/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, links: map[string]string{"root/var/lib/docker": "/mnt/d"}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
 		"Docker, broken": {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": "", "root/etc/docker/daemon.json": `{`}}, nodefs: "-", finding: "NotSeen not a daemon.json", absent: "DockerLogsUnbounded"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if tt.mounted {
+				privtest.Root(t)
+			}
 			u := tt.observe(t)
 			switch {
 			case tt.nodefs == "-" && u.Kubelet != nil:

@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// RoomStep is after how many written bytes the filesystem is asked again: other
-	// programs write there too.
+	// RoomStep is how many bytes must fit, at most, before the next are written.
 	RoomStep = 8 << 20
+	// RoomEvery is after how many written bytes the filesystem is asked again: other
+	// programs write there too.
+	RoomEvery = 1 << 20
 	// roomSpare is what stays available beside what is written, but not more than a
 	// twentieth of a small filesystem: there an archive that is not made costs more.
 	roomSpare = 64 << 20
@@ -48,7 +50,7 @@ func (w *roomyFile) Write(b []byte) (int, error) {
 		if err := CheckRoom(w.File, RoomStep); err != nil {
 			return 0, err
 		}
-		w.left = RoomStep
+		w.left = RoomEvery
 	}
 	return w.File.Write(b)
 }

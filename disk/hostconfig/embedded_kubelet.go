@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -95,21 +96,26 @@ func (s *k3sSettings) set(name, value string) {
 // /proc/PID/cmdline, so they are read from its systemd unit.
 func k3sArgs(command string, args []string, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
 	env := map[string]string{}
-	unit := "/etc/systemd/system/k3s.service"
+	name := "k3s"
 	if command == "agent" {
-		unit = "/etc/systemd/system/k3s-agent.service"
+		name = "k3s-agent"
 	}
-	if b, err := host.Read(unit + ".env"); err == nil {
-		parseEnvironment(b, env)
+	unit := name + ".service"
+	for _, file := range []string{"/etc/default/" + name, "/etc/sysconfig/" + name, "/etc/systemd/system/" + unit + ".env"} { // as in k3s' unit
+		if b, err := host.Read(file); err == nil {
+			parseEnvironment(b, env)
+		}
 	}
 	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }) {
-		switch b, err := host.Read(unit); {
-		case err == nil:
-			args = execStart(b)
-		case errors.Is(err, fs.ErrNotExist):
+		values, problems := readSystemdConf(host, "system/"+unit, "Service")
+		for _, p := range problems {
+			k.unseen("k3s hides its command line, and its unit cannot be read: %s: %s", p.Path, p.Message)
+		}
+		if start := values["ExecStart"]; start != "" {
+			all := words(start)
+			args = all[min(1, len(all)):]
+		} else if len(problems) == 0 {
 			k.unseen("k3s hides its command line, and %s does not exist: a --kubelet-arg in its command line is not known. Write it into /etc/rancher/k3s/config.yaml", unit)
-		default:
-			k.unseen("k3s hides its command line, and its unit cannot be read: %v", err)
 		}
 	}
 	config := "/etc/rancher/k3s/config.yaml"
@@ -194,7 +200,8 @@ func readK3sConfig(host hostfs.HostFiles, config string, s *k3sSettings) error {
 			errs = append(errs, fmt.Errorf("k3s configuration %s: %w", p, err))
 			continue
 		}
-		for key, value := range c {
+		for _, key := range slices.Sorted(maps.Keys(c)) { // "kubelet-arg+" adds to the "kubelet-arg" of its file
+			value := c[key]
 			name, adds := strings.CutSuffix(key, "+")
 			if !adds {
 				values[name] = nil
@@ -240,14 +247,6 @@ func argument(args []string, names ...string) string {
 		}
 	}
 	return last
-}
-
-// execStart returns the arguments in the last ExecStart= of a systemd unit.
-func execStart(b []byte) []string {
-	values := map[string]string{}
-	parseUnitConf(b, "Service", values)
-	all := words(values["ExecStart"])
-	return all[min(1, len(all)):]
 }
 
 // parseEnvironment reads an EnvironmentFile=, systemd.exec(5).

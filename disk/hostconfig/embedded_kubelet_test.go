@@ -36,6 +36,24 @@ func TestEmbeddedKubelets(t *testing.T) {
 			"/etc/rancher/k3s/config.yaml.d/20-b.yml":  "kubelet-arg+: [container-log-max-size=3Mi]\n",
 			"/etc/rancher/k3s/config.yaml.d/30-c.txt":  "kubelet-arg: [container-log-max-size=4Mi]\n",
 		}, "5%", 3 << 20, 8, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"one file replaces and adds, in any order of a map", "/usr/local/bin/k3s server|--x", hostfstest.Files{
+			"/etc/rancher/k3s/config.yaml":             "kubelet-arg: container-log-max-files=9\n",
+			"/etc/rancher/k3s/config.yaml.d/10-a.yaml": "kubelet-arg: [container-log-max-files=8]\nkubelet-arg+: [container-log-max-size=3Mi]\n",
+		}, "5%", 3 << 20, 8, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"a drop-in of the unit", "/usr/local/bin/k3s server", hostfstest.Files{
+			"/etc/systemd/system/k3s.service":             "[Service]\nExecStart=/usr/local/bin/k3s server\n",
+			"/etc/systemd/system/k3s.service.d/10-a.conf": "[Service]\nExecStart=\nExecStart=/usr/local/bin/k3s server --kubelet-arg=container-log-max-size=7Mi\n",
+		}, "5%", 7 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"the unit of a package", "/usr/bin/k3s server", hostfstest.Files{
+			"/usr/lib/systemd/system/k3s.service": "[Service]\nExecStart=/usr/bin/k3s server --kubelet-arg=container-log-max-size=7Mi\n",
+		}, "5%", 7 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"another configuration, in the unit's environment", "/usr/bin/k3s server", hostfstest.Files{
+			"/etc/systemd/system/k3s.service": "[Service]\nExecStart=/usr/local/bin/k3s server\n", "/etc/default/k3s": "K3S_CONFIG_FILE=/c.yaml\n",
+			"/c.yaml": "kubelet-arg: [container-log-max-size=7Mi]\n",
+		}, "5%", 7 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"a command line with a prefix", "/usr/bin/k3s server", hostfstest.Files{
+			"/etc/systemd/system/k3s.service": "[Service]\nExecStart=-/usr/bin/k3s server \"--kubelet-arg=container-log-max-size=7Mi\"\n",
+		}, "5%", 7 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
 		{"another configuration", "/usr/local/bin/k3s server|-c|/x.yaml", hostfstest.Files{"/x.yaml": "data-dir: /srv\ndocker: true\n", "/srv/agent/etc/kubelet.conf.d/1.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 2%}"}, "2%", 10 << 20, 5, "", "", "k3s", 0, false},
 		{"docker", "/usr/local/bin/k3s server|--docker", hostfstest.Files{}, "5%", 10 << 20, 5, "", "/run/k3s/cri-dockerd/cri-dockerd.sock", "k3s", 0, false},
 		{"the hidden command line is in the unit", "/usr/local/bin/k3s server||||", hostfstest.Files{"/etc/systemd/system/k3s.service": unit, "/srv/k3s/agent/etc/kubelet.conf.d/1.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 2%}"}, "2%", 7 << 20, 5, "", "", "k3s", 0, false},

@@ -84,10 +84,33 @@ func journalDir(storage string, there map[string]bool) string {
 	return dir
 }
 
-// ValidSystemdSize reports whether journald takes s as a size: digits with a
-// suffix K to E (powers of 1024), or B, parse_size in systemd.
+// ValidSystemdSize reports whether journald takes s as a size, parse_size in systemd:
+// numbers, which may have a fraction, each with a suffix E to K (powers of 1024), B or
+// none, the larger suffix first, such as "1G 512M".
 func ValidSystemdSize(s string) bool {
-	s = strings.TrimSpace(s)
-	number := strings.TrimRight(s, "BKMGTPE")
-	return number != "" && len(s)-len(number) <= 1 && strings.Trim(number, "0123456789. ") == "" && isDigit(number[0])
+	const blanks = " \t\n\r"
+	suffixes := "EPTGMKB"
+	for first := true; first || s != ""; first = false {
+		s = strings.TrimLeft(s, blanks)
+		rest := strings.TrimLeft(s, "0123456789")
+		if rest == s || len(s)-len(rest) > 20 {
+			return false
+		}
+		if after, ok := strings.CutPrefix(rest, "."); ok {
+			rest = strings.TrimLeft(after, "0123456789")
+		}
+		rest = strings.TrimLeft(rest, blanks)
+		at := len(suffixes) // none
+		if rest != "" {
+			if i := strings.IndexByte(suffixes, rest[0]); i >= 0 {
+				at, rest = i, rest[1:]
+			}
+		}
+		if at == len(suffixes) && rest != "" { // what has no suffix is the last
+			return false
+		}
+		suffixes = suffixes[min(at+1, len(suffixes)):]
+		s = rest
+	}
+	return true
 }

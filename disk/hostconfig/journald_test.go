@@ -21,6 +21,20 @@ func TestReadJournald(t *testing.T) {
 	}
 }
 
+// The rows are of parse_size in systemd, 257.
+func TestValidSystemdSize(t *testing.T) {
+	for size, want := range map[string]bool{
+		"1G": true, "64M": true, "1024": true, "0": true, "1B": true, "1.5G": true, "1.G": true, "1 G": true, " 1G": true,
+		"1G 512M": true, "1G512M": true, "2T 1": true, "1G 512M 3K 1B": true, "1G ": false,
+		"": false, " ": false, "G": false, "1g": false, "1GB": false, "1GiB": false, "10%": false, "-1": false, "+1": false, "infinity": false,
+		"512M 1G": false, "1G 1G": false, "1 1": false, "1G # most": false, ".5G": false, "1,5G": false, "99999999999999999999999": false,
+	} {
+		if got := ValidSystemdSize(size); got != want {
+			t.Errorf("%q: %t, want %t", size, got, want)
+		}
+	}
+}
+
 // A setting at the end of the file always counts. The empty line ends one that goes on.
 func FuzzJournald(f *testing.F) {
 	f.Add("[Journal]\nSystemMaxUse=1G\n")

@@ -6,7 +6,8 @@ import (
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
-// viewers are the comms of programs with which a person looks at a log. In a pod
+// viewers are the comms of programs with which a person looks at a log or copies it, and
+// of backups and virus scanners, which read it once. In a pod
 // without a terminal, such as `kubectl exec POD -- tail -f`, the name is all that
 // shows it. A process that takes such a name hides only its own stall.
 var viewers = map[string]bool{
@@ -17,6 +18,10 @@ var viewers = map[string]bool{
 	"watch": true, "wc": true, "hexdump": true, "xxd": true, "strings": true, "md5sum": true, "sha256sum": true,
 	"cp": true, "scp": true, "rsync": true, "tar": true, "gzip": true, "zstd": true, "sftp-server": true,
 	"crictl": true, "nerdctl": true, "ctr": true, "docker": true, "podman": true, "kubectl": true, "stern": true,
+	"bat": true, "batcat": true, "tspin": true, "goaccess": true, "jq": true, "cut": true, "sort": true, "uniq": true, "od": true, "dd": true,
+	"xz": true, "bzip2": true, "bzcat": true, "xzcat": true, "zstdcat": true, "lz4": true, "pigz": true, "sha1sum": true,
+	"micro": true, "joe": true, "hx": true, "mcedit": true, "busybox": true, "toybox": true,
+	"rclone": true, "restic": true, "borg": true, "kopia": true, "velero": true, "duplicity": true, "clamscan": true, "clamd": true,
 	"strace": true, "gdb": true, "script": true,
 }
 

@@ -35,7 +35,8 @@ type model struct {
 	written time.Time
 }
 
-// An hour of looks, one every two minutes, at each way of reading a log.
+// An hour of looks at each way of reading a log, as often as the agent looks: every ten seconds
+// in the kernel's tables, every half minute or two minutes in /proc.
 func TestReadersForAnHour(t *testing.T) {
 	const lineEvery = 200 // seconds
 	lines := func(second int) uint64 { return 100 + uint64(second/lineEvery)*50 }
@@ -72,33 +73,42 @@ func TestReadersForAnHour(t *testing.T) {
 		"stuck tail in a session":       {at: stuck(process{pid: 813, comm: "tail", interactive: isInteractive("python3", false, "/user.slice/user-0.slice/session-3.scope")}), unfollowed: true},
 		"stuck tail -f by kubectl exec": {at: stuck(process{pid: 813, comm: "tail", interactive: isInteractive("tail", false, "/kubepods/pod1")}), unfollowed: true},
 		"stuck kubectl logs -f":         {at: stuck(process{pid: 814, comm: "k3s-server", kubelet: true}), unfollowed: true},
-		"tail -f that works":            {at: following(process{pid: 813, comm: "tail", interactive: true})},
+		"a poller of one line an hour": {at: func(s int) model {
+			return model{true, daemon, 100 + uint64(max(s-10, 0)/1800), 100 + uint64(s/1800), at(max(s-10, 0) / 1800 * 1800), at(s / 1800 * 1800)}
+		}, collecting: true},
+		"it waits a minute each time": {at: func(s int) model { return model{true, daemon, busy(s / 60 * 60), busy(s), at(s / 60 * 60), at(s)} }, collecting: true},
+		"it starts again each minute": {at: func(s int) model {
+			return model{true, process{pid: 900 + s/60, start: uint64(s), comm: "fluent-bit"}, busy(s), busy(s), at(s), at(s)}
+		}},
+		"tail -f that works": {at: following(process{pid: 813, comm: "tail", interactive: true})},
 	} {
-		t.Run(name, func(t *testing.T) {
-			f := NewReaderTracker(time.Hour)
-			stalled, unfollowed := false, false
-			policy := ReadersPolicy{StalledAfter: field.Duration(2 * time.Minute), UnfollowedAfter: field.Duration(2 * time.Minute), RotateWait: field.Duration(5 * time.Second)}
-			for second := 0; second <= 3600; second += 120 {
-				m, now := c.at(second), at(second)
-				s := &ProcSnapshot{follow: f}
-				if m.open {
-					s.openings = []opening{{process: &m.process, file: logInode, size: m.size, pos: m.pos, links: 1, atime: m.read}}
+		for _, step := range []int{10, 30, 120} {
+			t.Run(fmt.Sprintf("%s, every %d s", name, step), func(t *testing.T) {
+				f := NewReaderTracker(time.Hour)
+				stalled, unfollowed := false, false
+				policy := ReadersPolicy{StalledAfter: field.Duration(2 * time.Minute), UnfollowedAfter: field.Duration(2 * time.Minute), RotateWait: field.Duration(5 * time.Second)}
+				for second := 0; second <= 3600; second += step {
+					m, now := c.at(second), at(second)
+					s := &ProcSnapshot{follow: f}
+					if m.open {
+						s.openings = []opening{{process: &m.process, file: logInode, size: m.size, pos: m.pos, links: 1, atime: m.read}}
+					}
+					readers, alone := f.Readers(s, oneLog(m.size, m.written, m.read), nil, policy, now)
+					if m.open && len(readers) != 1 {
+						t.Fatalf("%d readers, want 1", len(readers))
+					}
+					for _, r := range readers {
+						stalled = stalled || r.StalledSince != nil
+					}
+					for _, x := range alone {
+						unfollowed = unfollowed || x.GrewBytes > 0 && now.Sub(*x.Since) >= policy.UnfollowedAfter.D()
+					}
 				}
-				readers, alone := f.Readers(s, oneLog(m.size, m.written, m.read), nil, policy, now)
-				if m.open && len(readers) != 1 {
-					t.Fatalf("%d readers, want 1", len(readers))
+				if collecting := f.Collected(at(3600)); stalled != c.stalled || unfollowed != c.unfollowed || collecting != c.collecting {
+					t.Errorf("stalled %t, unfollowed %t, collected %t; want %t, %t, %t", stalled, unfollowed, collecting, c.stalled, c.unfollowed, c.collecting)
 				}
-				for _, r := range readers {
-					stalled = stalled || r.StalledSince != nil
-				}
-				for _, x := range alone {
-					unfollowed = unfollowed || x.GrewBytes > 0 && now.Sub(*x.Since) >= policy.UnfollowedAfter.D()
-				}
-			}
-			if collecting := f.Collected(at(3600)); stalled != c.stalled || unfollowed != c.unfollowed || collecting != c.collecting {
-				t.Errorf("stalled %t, unfollowed %t, collected %t; want %t, %t, %t", stalled, unfollowed, collecting, c.stalled, c.unfollowed, c.collecting)
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -134,6 +144,10 @@ func TestInteractive(t *testing.T) {
 		{"python3", false, "/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-1.scope", true},
 		{"python3", true, "/system.slice/ssh.service", true},
 		{"less", false, "/", true},
+		{"batcat", false, "/kubepods/pod1/c1", true},
+		{"restic", false, "/system.slice/backup.service", true},
+		{"clamd", false, "/system.slice/clamav-daemon.service", true},
+		{"otelcol", false, "/", false},
 		{"tail", false, "/kubepods/pod1/c1", true},
 	} {
 		if got := isInteractive(c.comm, c.terminal, c.cgroup); got != c.want {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func TestReclaimCompressesBeside(t *testing.T) {
 			config := reclaimConfig()
 			config.Policy.Classes = []Class{ClassRotated, ClassOrphans}
 			r := reclaimer(t, root, config)
-			r.CompressBeside()
+			r.CompressBeside(t.Context(), new(sync.WaitGroup))
 			u := nothingSeen()
 			u.Orphans = []Orphan{{Path: pod, Bytes: 1 << 20, Modified: old}}
 			goal := filesystem.Goal{AvailBytes: 1 << 62, Critical: c.critical}

@@ -43,6 +43,7 @@ type compressor struct {
 	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	beside  *sync.WaitGroup // of the caller
 
 	mu     sync.Mutex
 	queue  []compression
@@ -51,9 +52,9 @@ type compressor struct {
 	failed map[string]time.Time
 }
 
-func newCompressor() *compressor {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &compressor{compress: archive.Compress, ctx: ctx, cancel: cancel, queued: map[string]bool{}, failed: map[string]time.Time{}}
+func newCompressor(ctx context.Context, beside *sync.WaitGroup) *compressor {
+	ctx, cancel := context.WithCancel(ctx)
+	return &compressor{compress: archive.Compress, ctx: ctx, cancel: cancel, beside: beside, queued: map[string]bool{}, failed: map[string]time.Time{}}
 }
 
 // close ends the compression that runs, and waits for it.
@@ -129,7 +130,11 @@ func (c *compressor) add(host *logdir.Host, all []compression) {
 	slices.SortStableFunc(c.queue, func(a, b compression) int { return cmp.Compare(a.bytes, b.bytes) })
 	if idle && len(c.queue) > 0 && c.ctx.Err() == nil {
 		root, logPaths := host.Rootfs, slices.Clone(host.LogPaths) // the caller changes these
-		c.running.Go(func() { c.run(root, logPaths) })
+		c.running.Add(1)
+		c.beside.Go(func() {
+			defer c.running.Done()
+			c.run(root, logPaths)
+		})
 	}
 }
 

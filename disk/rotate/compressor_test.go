@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func (s slowCompression) compress(ctx context.Context, d *logdir.Dir, name strin
 func besideRotator(t *testing.T) (r *Rotator, logs string, slow slowCompression, rules []Rule) {
 	t.Helper()
 	r, logs = hostDir(t)
-	r.CompressBeside()
+	r.CompressBeside(t.Context(), new(sync.WaitGroup))
 	slow = slowCompression{make(chan string), make(chan struct{})}
 	r.beside.compress = slow.compress
 	return r, logs, slow, []Rule{{Paths: []string{"/var/log/*.log"}, MaxSize: 100, Archives: 2, Grace: field.Duration(time.Nanosecond)}}
@@ -112,7 +113,7 @@ func TestCompressionIsResumed(t *testing.T) {
 	next, err := New("/proc", strings.TrimSuffix(logs, "/var/log"), []string{"/var/log"})
 	disktest.Must(t, err)
 	defer next.Close()
-	next.CompressBeside()
+	next.CompressBeside(t.Context(), new(sync.WaitGroup))
 	_ = verbsOf(t, next.Pass(t.Context(), rules, false, now.Add(time.Minute)))
 	disktest.WaitUntil(t, "the archive", func() bool {
 		return slices.Equal(disktest.List(t, logs), []string{"big.log", name + ".gz"})
@@ -164,7 +165,7 @@ func TestCompressorQueue(t *testing.T) {
 // the next class, and no act is reported.
 func TestCompressionOfAnArchiveInUse(t *testing.T) {
 	r, logs := hostDir(t)
-	r.CompressBeside()
+	r.CompressBeside(t.Context(), new(sync.WaitGroup))
 	disktest.WriteFile(t, filepath.Join(logs, "a.log.20260131-110000000000"), "a line\n")
 	held, end := disktest.HoldOpen(t, filepath.Join(logs, "a.log.20260131-110000000000"))
 	defer end()

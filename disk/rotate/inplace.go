@@ -270,10 +270,10 @@ func copyRange(ctx context.Context, dst, src *os.File, begin, n int64) error {
 		if err != nil {
 			return err
 		}
-		if to = min(to, n, from+archive.RoomStep); from >= to {
+		if to = min(to, n, from+archive.RoomEvery); from >= to {
 			break
 		}
-		if err := archive.CheckRoom(dst, uint64(to-from)); err != nil {
+		if err := archive.CheckRoom(dst, uint64(min(n-from, archive.RoomStep))); err != nil {
 			return err
 		}
 		part := &archive.Interruptible{Ctx: ctx, Reader: io.NewSectionReader(src, from, to-from)}
@@ -309,6 +309,9 @@ func copyUntilCaughtUp(ctx context.Context, dst, live *os.File, at, most int64, 
 		n, err := live.ReadAt(buf, at)
 		if n > 0 {
 			half = buf[n-1] != '\n'
+			if err := archive.CheckRoom(dst, uint64(n)); err != nil {
+				return err
+			}
 			if _, err := dst.WriteAt(buf[:n], at); err != nil {
 				return err
 			}

@@ -1,10 +1,12 @@
 package rotate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/nodetune/nodetune/disk/archive"
@@ -58,8 +60,11 @@ func NewOn(host *logdir.Host) *Rotator {
 }
 
 // CompressBeside makes passes compress archives beside them, one at a time: a large
-// one delays no rotation. The next Pass returns what was compressed.
-func (r *Rotator) CompressBeside() { r.beside = newCompressor() }
+// one delays no rotation. The next Pass returns what was compressed. What is being
+// compressed ends with ctx, or with Close, and leaves nothing behind; running waits for it.
+func (r *Rotator) CompressBeside(ctx context.Context, running *sync.WaitGroup) {
+	r.beside = newCompressor(ctx, running)
+}
 
 // Close ends what is compressed beside the passes, and gives the descriptors back.
 func (r *Rotator) Close() error {

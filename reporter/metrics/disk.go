@@ -3,6 +3,7 @@ package metrics
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -66,7 +67,7 @@ var (
 	}
 )
 
-func collectDisk(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
+func (t *writtenTotals) collect(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
 	if r.At.IsZero() || r.Err != nil {
 		return
 	}
@@ -78,7 +79,7 @@ func collectDisk(ch chan<- prometheus.Metric, r reporter.Result[disk.Usage]) {
 			collectFilesystem(ch, f)
 		}
 	}
-	collectProducers(ch, u.Producers)
+	collectProducers(ch, t.sum(u.Producers))
 	collectReaders(ch, u.Readers)
 	gauge(ch, logReadersKernel, boolToFloat(u.Scan.ReadersFrom == disk.ReadersFromKernel))
 	gauge(ch, logUnfollowed, float64(len(u.Unfollowed)))
@@ -129,7 +130,50 @@ func sendKnown(ch chan<- prometheus.Metric, d *prometheus.Desc, v *float64, labe
 type series struct {
 	labels         [5]string
 	bytes, written float64
-	counts         bool // it has a counter
+	counts         bool               // it has a counter
+	paths          map[string]float64 // what was written, by directory or file
+}
+
+// writtenTotals keeps the counter of a series from falling: of two directories of one pod
+// name the old one goes, and what was written to it stays in the sum. A series of which no directory is
+// left begins at 0 again, as one that is new.
+type writtenTotals struct {
+	mu  sync.Mutex
+	all map[[5]string]*writtenTotal
+}
+
+type writtenTotal struct {
+	total float64
+	last  map[string]float64 // by path, also of what is gone
+}
+
+// maxPaths is from how many paths on a series forgets those that are gone.
+const maxPaths = 64
+
+// sum is sumProducers with counters that do not fall.
+func (t *writtenTotals) sum(producers []logs.Producer) []series {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := sumProducers(producers)
+	totals := make(map[[5]string]*writtenTotal, len(all))
+	for i := range all {
+		s := &all[i]
+		is := t.all[s.labels]
+		if is == nil {
+			is = &writtenTotal{last: map[string]float64{}}
+		}
+		totals[s.labels] = is
+		for path, n := range s.paths {
+			is.total += max(n-is.last[path], 0) // less: it is counted from its size again
+			is.last[path] = n
+		}
+		if len(is.last) > maxPaths {
+			is.last = s.paths
+		}
+		s.written = is.total
+	}
+	t.all = totals
+	return all
 }
 
 // sumProducers returns the series of the producers, in their order.
@@ -153,15 +197,17 @@ func sumProducers(producers []logs.Producer) []series {
 		}
 		all[i].bytes += float64(p.Bytes)
 		if !p.Estimated { // a unit's part of the journal is a share that may shrink: no counter
-			all[i].written += float64(p.WrittenBytes)
+			if all[i].paths == nil {
+				all[i].paths = map[string]float64{}
+			}
+			all[i].paths[p.Path] += float64(p.WrittenBytes)
 			all[i].counts = true
 		}
 	}
 	return all
 }
 
-func collectProducers(ch chan<- prometheus.Metric, producers []logs.Producer) {
-	all := sumProducers(producers)
+func collectProducers(ch chan<- prometheus.Metric, all []series) {
 	slices.SortStableFunc(all, func(a, b series) int { return cmp.Compare(b.bytes, a.bytes) })
 	for _, s := range all[:min(len(all), topSeries)] {
 		gauge(ch, logBytes, s.bytes, s.labels[:]...)

@@ -63,3 +63,48 @@ func TestProducersWithEqualLabels(t *testing.T) {
 		t.Error("a share of the journal is a counter")
 	}
 }
+
+// A counter falls only when the agent starts again, or when all of its series was gone.
+func TestWrittenNeverFalls(t *testing.T) {
+	const path = "/var/log/pods/shop_web-0_%d/app"
+	var totals writtenTotals
+	for i, c := range []struct {
+		written map[int]uint64 // by directory
+		want    float64        // -1: no series
+	}{
+		{map[int]uint64{1: 40}, 40},
+		{map[int]uint64{1: 50, 2: 5}, 55},
+		{map[int]uint64{2: 7}, 57},        // the older one is gone
+		{map[int]uint64{1: 50, 2: 7}, 57}, // it was beyond the rows of a pass
+		{map[int]uint64{1: 50, 2: 7}, 57}, // two scrapes of one pass
+		{map[int]uint64{1: 20, 2: 7}, 57}, // a new observer begins with the size
+		{map[int]uint64{1: 25, 2: 7}, 62},
+		{nil, -1},
+		{map[int]uint64{3: 4}, 4},
+	} {
+		var all []logs.Producer
+		for n, written := range c.written {
+			all = append(all, logs.Producer{
+				Kind: logs.KindContainer, Workload: workload.Workload{Namespace: "shop", Pod: "web-0", Container: "app"},
+				Path: fmt.Sprintf(path, n), WrittenBytes: written,
+			})
+		}
+		got := -1.0
+		for _, s := range totals.sum(all) {
+			got = s.written
+		}
+		if got != c.want {
+			t.Errorf("pass %d: %v, want %v", i, got, c.want)
+		}
+	}
+	for n := range 10 * maxPaths {
+		_ = totals.sum([]logs.Producer{{Kind: logs.KindFile, Path: "/a"}, {
+			Kind: logs.KindContainer, Workload: workload.Workload{Pod: "web-0"}, Path: fmt.Sprintf(path, n), WrittenBytes: 1,
+		}})
+	}
+	for _, x := range totals.all {
+		if len(x.last) > maxPaths {
+			t.Errorf("%d paths are kept", len(x.last))
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 // pass and waits for none.
 type Exporter struct {
 	inotify  inotifySeries
+	written  writtenTotals
 	snapshot func() reporter.Snapshot
 	passes   func() []health.Pass
 	registry *prometheus.Registry
@@ -96,7 +97,7 @@ func (m *Exporter) Collect(ch chan<- prometheus.Metric) {
 	s := m.snapshot()
 	collectSysctl(ch, s.Sysctl)
 	m.inotify.collect(ch, s.Inotify)
-	collectDisk(ch, s.Disk)
+	m.written.collect(ch, s.Disk)
 	collectOmitted(ch, s.Omitted())
 	collectNodePolicy(ch, s.NodePolicy)
 	collectPasses(ch, m.passes(), time.Now())

@@ -54,6 +54,7 @@ type Agent struct {
 	raiseNow      func(context.Context) bool // writes them at once
 	diskTask      task                       // the one that raised is for
 	tasks         []task
+	background    sync.WaitGroup        // what passes have begun and do not wait for
 	watchSurges   func(context.Context) // between the passes
 	stopTracing   func()                // of what is not to outlive the agent
 	dryRun        bool
@@ -130,7 +131,7 @@ func (a *Agent) Run(ctx context.Context, hup <-chan os.Signal) {
 	go a.watchdog(ctx)
 	go a.watchSurges(ctx)
 	go a.reload(ctx, a.file, hup)
-	runTasks(ctx, a.tasks, &a.progress)
+	runTasks(ctx, a.tasks, &a.background, &a.progress)
 	a.stopTracing()
 	a.guard.stop()
 	a.systemd.Stopping()

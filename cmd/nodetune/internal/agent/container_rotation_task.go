@@ -77,10 +77,10 @@ func (t *containerRotationTask) pass(ctx context.Context) error {
 	t.rotator.Collected = u.Collected
 	t.record(t.rotator.Pass(ctx, pressed, now)...)
 	if t.finishing.CompareAndSwap(false, true) {
-		go func() { // compressing waits for the disk, and the next look does not
+		t.agent.background.Go(func() { // compressing waits for the disk, and the next look does not
 			defer t.finishing.Store(false)
 			t.record(t.rotator.FinishRotations(ctx, time.Now())...)
-		}()
+		})
 	}
 	return nil
 }

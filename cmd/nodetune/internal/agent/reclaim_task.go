@@ -49,7 +49,7 @@ func (t *reclaimTask) pass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.CompressBeside()
+		r.CompressBeside(ctx, &t.agent.background)
 		r.Sandboxes = PodSandboxes(t.roots.Rootfs)
 		t.reclaimer, t.policy, t.acting = r, policy, map[string]bool{}
 	}

@@ -33,13 +33,13 @@ func (t task) requestPass() {
 }
 
 // shutdownGrace is how long a pass in progress may take to notice that it has
-// to stop. Nothing is lost without it: every write nodetune does is one
-// pwrite(2) or one rename(2).
+// to stop, and what it has begun beside itself. Nothing is lost without it: every write
+// nodetune does is one pwrite(2) or one rename(2), and the next run removes a part of an archive.
 const shutdownGrace = 2 * time.Second
 
 // runTasks runs every task until ctx is done, and returns without waiting for a
-// pass that is stuck.
-func runTasks(ctx context.Context, tasks []task, progress *health.Progress) {
+// pass that is stuck. background is what passes began: it ends with ctx, too.
+func runTasks(ctx context.Context, tasks []task, background *sync.WaitGroup, progress *health.Progress) {
 	var running sync.WaitGroup
 	for _, t := range tasks {
 		running.Go(func() { t.run(ctx, progress) })
@@ -48,6 +48,7 @@ func runTasks(ctx context.Context, tasks []task, progress *health.Progress) {
 	ended := make(chan struct{})
 	go func() {
 		running.Wait()
+		background.Wait() // no pass begins more of it now
 		close(ended)
 	}()
 	select {

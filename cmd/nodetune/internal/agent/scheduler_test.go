@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,7 +28,7 @@ func TestAStuckPassHoldsUpNobody(t *testing.T) {
 			newTask("well", every(time.Minute), func(context.Context) error { passes.Add(1); return nil }),
 		}
 		start := time.Now()
-		runTasks(ctx, tasks, &progress)
+		runTasks(ctx, tasks, new(sync.WaitGroup), &progress)
 		if took := time.Since(start); took > time.Hour+shutdownGrace {
 			t.Errorf("the shutdown took %v longer than the grace", took-time.Hour)
 		}
@@ -63,7 +64,7 @@ func TestNoPassBeginsAfterTheEnd(t *testing.T) {
 			cancel()
 			tk.requestPass() // ready at the same moment as Done
 		}()
-		runTasks(ctx, []task{tk}, &progress)
+		runTasks(ctx, []task{tk}, new(sync.WaitGroup), &progress)
 		if after.Load() != 0 {
 			t.Error("a pass began after the end")
 		}
@@ -76,7 +77,7 @@ func TestSoonDoesNotWaitForThePeriod(t *testing.T) {
 		var passes atomic.Int64
 		tk := newTask("t", every(time.Hour), func(context.Context) error { passes.Add(1); return nil })
 		var progress health.Progress
-		go runTasks(ctx, []task{tk}, &progress)
+		go runTasks(ctx, []task{tk}, new(sync.WaitGroup), &progress)
 		synctest.Wait()
 		if passes.Load() != 1 {
 			t.Fatalf("%d passes at the start, want 1", passes.Load())
@@ -105,7 +106,7 @@ func TestAFailedPassIsTriedAgain(t *testing.T) {
 			return nil
 		})
 		var progress health.Progress
-		runTasks(ctx, []task{tk}, &progress)
+		runTasks(ctx, []task{tk}, new(sync.WaitGroup), &progress)
 		p := progress.Passes()[0]
 		if p.Done < 4 || p.Failed < 4 {
 			t.Errorf("%d passes ended well and %d failed in ten minutes, want about 5 of each", p.Done, p.Failed)
@@ -124,5 +125,38 @@ func TestJitterStaysWithinATenth(t *testing.T) {
 	}
 	if hi-lo < 10*time.Second {
 		t.Errorf("a minute became %v to %v: no spread", lo, hi)
+	}
+}
+
+// What a pass began beside itself, a compression, ends with the agent, which waits for
+// it: it leaves no part of a file behind. It does not wait for ever.
+func TestShutdownWaitsForTheBackground(t *testing.T) {
+	for _, stuck := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			var background sync.WaitGroup
+			var cleaned atomic.Bool
+			thaw := make(chan struct{})
+			tk := newTask("t", every(2*time.Hour), func(ctx context.Context) error {
+				background.Go(func() {
+					<-ctx.Done()
+					if stuck {
+						<-thaw
+					}
+					time.Sleep(shutdownGrace / 2)
+					cleaned.Store(true)
+				})
+				return nil
+			})
+			var progress health.Progress
+			start := time.Now()
+			runTasks(ctx, []task{tk}, &background, &progress)
+			if took := time.Since(start); cleaned.Load() == stuck || took > time.Hour+shutdownGrace {
+				t.Errorf("stuck %t: it was waited for: %t, for %v", stuck, cleaned.Load(), took-time.Hour)
+			}
+			close(thaw)
+			background.Wait()
+		})
 	}
 }
