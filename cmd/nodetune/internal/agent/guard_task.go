@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
@@ -162,7 +160,7 @@ func (t *guardTask) apply(wish guardWish, reloaded bool) (fresh *guard.Guard, er
 		mode = guard.Hold
 	}
 	if t.guard == nil {
-		if err := OwnKernel(t.roots.Procfs); err != nil {
+		if err := host.RequireOwnKernel(t.roots.Procfs); err != nil {
 			return nil, err
 		}
 		t.guard, err = guard.Open(guard.Options{Procfs: t.roots.Procfs, Cgroupfs: Cgroupfs(t.roots), Floors: t.floors, Mode: mode})
@@ -173,15 +171,6 @@ func (t *guardTask) apply(wish guardWish, reloaded bool) (fresh *guard.Guard, er
 		return nil, errors.Join(t.guard.SetMode(mode), t.guard.SetFloors(t.floors))
 	}
 	return nil, errors.Join(t.guard.SetFloors(t.floors), t.guard.SetMode(mode))
-}
-
-// OwnKernel refuses a procfs that is not of this kernel, as a test's.
-func OwnKernel(procfs string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%s is not of this kernel", procfs)
-	}
-	return nil
 }
 
 // Cgroupfs returns where the cgroups of the host are mounted, which is below its
