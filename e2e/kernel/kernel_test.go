@@ -143,26 +143,38 @@ func BenchmarkFailures(b *testing.B) {
 func boot(t testing.TB, root string) string {
 	t.Helper()
 	dir := t.TempDir()
-	initrd, console := filepath.Join(dir, "initrd"), filepath.Join(dir, "console")
+	initrd, console, results := filepath.Join(dir, "initrd"), filepath.Join(dir, "console"), filepath.Join(dir, "results")
 	run(t, "sh", "-c", `cd "$0" && find . | busybox cpio -o -H newc | gzip -1 > "$1"`, root, initrd)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2G",
-		"-nodefaults", "-nographic", "-no-reboot", "-serial", "file:"+console, "-serial", "stdio",
+		"-nodefaults", "-nographic", "-no-reboot", "-serial", "file:"+console, "-serial", "file:"+results,
 		"-kernel", "../bin/kernel/vmlinuz", // make e2e-tools
 		"-initrd", initrd, "-append", "console=ttyS0 panic=-1 loglevel=6")
 	out, err := cmd.CombinedOutput()
+	text := readText(t, results)
 	t.Cleanup(func() {
 		if t.Failed() {
-			text, _ := os.ReadFile(console)
-			t.Logf("the kernel's console ends with:\n%s", text[max(0, len(text)-2000):])
+			t.Logf("the kernel's console ends with:\n%s", lastBytes(readText(t, console), 2000))
 		}
 	})
 	if err != nil {
-		t.Fatalf("qemu: %v\n%s", err, out)
+		t.Fatalf("qemu: %v: %s; the tests printed last\n%s", err, out, lastBytes(text, 4000))
 	}
-	return string(bytes.ReplaceAll(out, []byte("\r"), nil))
+	return text
 }
+
+// readText reads what a serial port has written, or "" where it has written nothing.
+func readText(t testing.TB, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Log(err)
+	}
+	return string(bytes.ReplaceAll(b, []byte("\r"), nil))
+}
+
+func lastBytes(text string, n int) string { return text[max(0, len(text)-n):] }
 
 func run(t testing.TB, name string, arg ...string) {
 	t.Helper()

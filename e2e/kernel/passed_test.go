@@ -23,7 +23,7 @@ func requirePassed(t *testing.T, output string, names []string) {
 		t.Error(failed)
 		return
 	}
-	t.Errorf("no test reports a failure; the output ends with:\n%s", output[max(0, len(output)-4000):])
+	t.Errorf("no test reports a failure; the output ends with:\n%s", lastBytes(output, 4000))
 }
 
 var (
