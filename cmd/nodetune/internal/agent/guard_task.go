@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/metrics"
@@ -163,7 +164,9 @@ func (t *guardTask) apply(wish guardWish, reloaded bool) (fresh *guard.Guard, er
 		if err := host.RequireOwnKernel(t.roots.Procfs); err != nil {
 			return nil, err
 		}
-		t.guard, err = guard.Open(guard.Options{Procfs: t.roots.Procfs, Cgroupfs: Cgroupfs(t.roots), Floors: t.floors, Mode: mode})
+		types := bpf.NewTypes() // which the tasks of inotify need, too
+		defer types.Close()
+		t.guard, err = guard.Open(guard.Options{Procfs: t.roots.Procfs, Cgroupfs: Cgroupfs(t.roots), Floors: t.floors, Mode: mode, BTF: types.Cache()})
 		return t.guard, err
 	}
 	// A raised floor must not be held before the mode says so, and the other way round.
