@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -48,6 +49,8 @@ func AllWays() []Way { return append(FreeWays(), Tracepoint) }
 // oldInit is inotify_init(2), which some platforms do not have.
 const oldInit = "inotify_init"
 
+var tracedCalls = []string{"inotify_init1", oldInit, "inotify_add_watch"}
+
 // programsOf has the program of each system call, by way.
 var programsOf = map[Way]map[string]string{
 	Fexit:       {"inotify_init1": "init_fexit", oldInit: "old_init_fexit", "inotify_add_watch": "add_watch_fexit"},
@@ -64,6 +67,9 @@ var functionPrefix = map[string]string{"amd64": "__x64_sys_", "arm64": "__arm64_
 func openWay(w Way, spec *ebpf.CollectionSpec, types *Types) (*FailureCounter, error) {
 	if functionPrefix == "" && w != Tracepoint {
 		return nil, fmt.Errorf("the name of the kernel's functions on %s is not known", runtime.GOARCH)
+	}
+	if err := requireAttachable(w); err != nil {
+		return nil, err
 	}
 	spec = spec.Copy()
 	of, absent := programsOf[w], ""
@@ -95,7 +101,7 @@ func openWay(w Way, spec *ebpf.CollectionSpec, types *Types) (*FailureCounter, e
 		return nil, missingRequirement(err)
 	}
 	c := &FailureCounter{coll: coll, way: w}
-	for _, call := range []string{"inotify_init1", oldInit, "inotify_add_watch"} {
+	for _, call := range tracedCalls {
 		if call == absent {
 			continue
 		}
@@ -118,7 +124,7 @@ func openWay(w Way, spec *ebpf.CollectionSpec, types *Types) (*FailureCounter, e
 
 // callOf returns the first system call that a program is for, or "".
 func callOf(of map[string]string, program string) string {
-	for _, call := range []string{"inotify_init1", oldInit, "inotify_add_watch"} {
+	for _, call := range tracedCalls {
 		if of[call] == program {
 			return call
 		}
@@ -134,24 +140,58 @@ func functionsInBTF(types *Types) (absent string, err error) {
 	if err != nil {
 		return "", missingRequirement(err)
 	}
-	for _, call := range []string{"inotify_init1", "inotify_add_watch", oldInit} {
-		all, err := kernel.AnyTypesByName(functionPrefix + call)
+	for _, call := range tracedCalls {
+		_, err := kernel.AnyTypesByName(functionPrefix + call)
 		if err != nil && call == oldInit {
-			return oldInit, nil
-		}
-		if err != nil {
+			absent = oldInit
+		} else if err != nil {
 			return "", fmt.Errorf("the types of this kernel have no function %s: %w", functionPrefix+call, err)
 		}
-		// Kernels such as Debian's 6.1 have a second type for the function: that of
-		// the weak one in kernel/sys_ni.c, with another name of its argument. Both
-		// types are of one function, and the loader accepts a name only once.
-		for _, more := range all[1:] {
+	}
+	return absent, nil
+}
+
+// distinguishFunctions renames the second type of a function of the calls. Kernels
+// such as Debian's 6.1 have one: that of the weak function in kernel/sys_ni.c, with
+// another name of its argument. Both types are of one function, and the loader
+// accepts a name only once.
+func distinguishFunctions(kernel *btf.Spec) {
+	for _, call := range tracedCalls {
+		all, _ := kernel.AnyTypesByName(functionPrefix + call)
+		for _, more := range all[min(1, len(all)):] {
 			if f, ok := more.(*btf.Func); ok {
 				f.Name += " (again)"
 			}
 		}
 	}
-	return "", nil
+}
+
+// requireAttachable returns an error where a way cannot be attached on this kernel.
+// The verifier takes 15 ms for its programs, so a way that cannot be attached does
+// not load them.
+func requireAttachable(w Way) error {
+	switch w {
+	case KprobeMulti:
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type: ebpf.Kprobe, AttachType: ebpf.AttachTraceKprobeMulti, License: "GPL",
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		})
+		if err != nil {
+			return nil // loading the programs explains it
+		}
+		defer func() { _ = p.Close() }()
+		l, err := attach(w, tracedCalls[0], p)
+		if err != nil {
+			return fmt.Errorf("trace %s: %w", tracedCalls[0], err)
+		}
+		return l.Close()
+	case Kretprobe:
+		// Without it, the probe would be an entry in tracefs, which stays after a kill.
+		if _, err := os.Stat("/sys/bus/event_source/devices/kprobe/type"); err != nil {
+			return fmt.Errorf("trace %s: the kernel has no return probes (CONFIG_KPROBE_EVENTS): %w", tracedCalls[0], err)
+		}
+	}
+	return nil
 }
 
 func attach(w Way, call string, p *ebpf.Program) (link.Link, error) {
@@ -169,12 +209,7 @@ func attach(w Way, call string, p *ebpf.Program) (link.Link, error) {
 		}
 		return l, err
 	case Kretprobe:
-		// Without it, the probe would be an entry in tracefs, which stays after a kill.
-		if _, err := os.Stat("/sys/bus/event_source/devices/kprobe/type"); err != nil {
-			return nil, fmt.Errorf("the kernel has no return probes (CONFIG_KPROBE_EVENTS): %w", err)
-		}
-		l, err := link.Kretprobe(functionPrefix+call, p, nil)
-		return l, err
+		return link.Kretprobe(functionPrefix+call, p, nil)
 	default:
 		l, err := link.Tracepoint("syscalls", "sys_exit_"+call, p, nil)
 		if err != nil {

@@ -205,15 +205,30 @@ func noMemory() (restore func() error, err error) {
 		return nil, err
 	}
 	write := func(fd int, value []byte) error {
-		if _, _, err := unix.RawSyscall6(unix.SYS_PWRITE64, uintptr(fd), uintptr(unsafe.Pointer(&value[0])), uintptr(len(value)), 0, 0, 0); err != 0 {
-			return fmt.Errorf("write %s for %s: %w", value, cgroup, err)
+		for {
+			_, _, err := unix.RawSyscall6(unix.SYS_PWRITE64, uintptr(fd), uintptr(unsafe.Pointer(&value[0])), uintptr(len(value)), 0, 0, 0)
+			switch err {
+			case 0:
+				return nil
+			case unix.EINTR: // the runtime preempts a busy thread by a signal, and the kernel changes no limit with a signal pending
+			default:
+				return fmt.Errorf("write %s for %s: %w", value, cgroup, err)
+			}
 		}
-		return nil
 	}
 	self, nothing, everything := []byte("0"), []byte("0"), []byte("-1")
 	debug.SetGCPercent(-1)
-	if err := errors.Join(write(limit, everything), unix.Mlockall(unix.MCL_CURRENT), write(procs, self)); err != nil {
+	if err := unix.Mlockall(unix.MCL_CURRENT); err != nil {
 		return nil, err
 	}
-	return func() error { return write(limit, everything) }, write(limit, nothing)
+	// The limit comes first: a group that another thread of this process has charged
+	// takes no limit of nothing (EBUSY).
+	if err := write(limit, nothing); err != nil {
+		return nil, err
+	}
+	restore = func() error { return write(limit, everything) }
+	if err := write(procs, self); err != nil {
+		return nil, errors.Join(err, restore())
+	}
+	return restore, nil
 }

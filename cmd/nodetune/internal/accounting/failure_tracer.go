@@ -35,7 +35,7 @@ func OpenFailureTracer(roots host.Roots, p inotify.Policy, lately *inotify.Recen
 	if p.Refusals == inotify.RefusalsOff {
 		return nil, errors.New("inotify.refusals is false")
 	}
-	if err := requireOwnKernel(roots.Procfs); err != nil {
+	if err := host.RequireOwnKernel(roots.Procfs); err != nil {
 		return nil, err
 	}
 	ways := bpf.FreeWays()

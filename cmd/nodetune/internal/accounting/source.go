@@ -9,11 +9,8 @@ package accounting
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/inotify"
@@ -103,17 +100,7 @@ func bpfUnavailableReason(procfs string, p inotify.Policy) error {
 	if !p.KernelCounters {
 		return errors.New("inotify.kernelCounters is false")
 	}
-	return requireOwnKernel(procfs)
-}
-
-// requireOwnKernel returns an error unless procfs shows the processes and settings of
-// the running kernel.
-func requireOwnKernel(procfs string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%s is not of this kernel", procfs)
-	}
-	return nil
+	return host.RequireOwnKernel(procfs)
 }
 
 // Close releases the files and BPF programs of the source.

@@ -12,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
+	"github.com/nodetune/nodetune/inotify/bpf"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/metrics"
@@ -162,10 +161,12 @@ func (t *guardTask) apply(wish guardWish, reloaded bool) (fresh *guard.Guard, er
 		mode = guard.Hold
 	}
 	if t.guard == nil {
-		if err := OwnKernel(t.roots.Procfs); err != nil {
+		if err := host.RequireOwnKernel(t.roots.Procfs); err != nil {
 			return nil, err
 		}
-		t.guard, err = guard.Open(guard.Options{Procfs: t.roots.Procfs, Cgroupfs: Cgroupfs(t.roots), Floors: t.floors, Mode: mode})
+		types := bpf.NewTypes() // which the tasks of inotify need, too
+		defer types.Close()
+		t.guard, err = guard.Open(guard.Options{Procfs: t.roots.Procfs, Cgroupfs: Cgroupfs(t.roots), Floors: t.floors, Mode: mode, BTF: types.Cache()})
 		return t.guard, err
 	}
 	// A raised floor must not be held before the mode says so, and the other way round.
@@ -173,15 +174,6 @@ func (t *guardTask) apply(wish guardWish, reloaded bool) (fresh *guard.Guard, er
 		return nil, errors.Join(t.guard.SetMode(mode), t.guard.SetFloors(t.floors))
 	}
 	return nil, errors.Join(t.guard.SetFloors(t.floors), t.guard.SetMode(mode))
-}
-
-// OwnKernel refuses a procfs that is not of this kernel, as a test's.
-func OwnKernel(procfs string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(procfs, &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%s is not of this kernel", procfs)
-	}
-	return nil
 }
 
 // Cgroupfs returns where the cgroups of the host are mounted, which is below its

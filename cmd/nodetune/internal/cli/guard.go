@@ -21,7 +21,7 @@ func addGuard(o *sysctl.PassResult, roots host.Roots) {
 		o.Warnings = append(o.Warnings, err.Error())
 	}
 	o.ObservedWrites = state.Writes
-	if agent.OwnKernel(roots.Procfs) != nil {
+	if host.RequireOwnKernel(roots.Procfs) != nil {
 		return
 	}
 	all, err := guard.Programs(agent.Cgroupfs(roots))
