@@ -89,7 +89,7 @@ func (s *staleServer) set(manager string, c corev1.NodeCondition) {
 	fields := `{"f:status":{"f:conditions":{"k:{\"type\":\"` + string(c.Type) + `\"}":{".":{},"f:type":{},"f:status":{},"f:reason":{}}}}}`
 	s.now.ManagedFields = append(s.now.ManagedFields, metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Subresource: "status",
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 	})
 }
 
@@ -109,7 +109,7 @@ func (s *staleServer) drop(t corev1.NodeConditionType) {
 				Conditions map[string]any `json:"f:conditions"`
 			} `json:"f:status"`
 		}
-		if err := json.Unmarshal(m.FieldsV1.Raw, &f); err != nil {
+		if err := json.Unmarshal(m.FieldsV1.GetRawBytes(), &f); err != nil {
 			panic(err)
 		}
 		if _, is := f.Status.Conditions[`k:{"type":"`+string(t)+`"}`]; !is {
