@@ -186,10 +186,6 @@ func TestRemovesWhatIsNoLongerEvaluated(t *testing.T) {
 func TestForeignOwnerIsLeftAlone(t *testing.T) {
 	n := makeNode(t, "foreign")
 	patch(t, n.Name, "npd-plus", `{"status":{"conditions":[{"type":"FileDescriptorPressure","status":"Unknown","reason":"Theirs"}]}}`)
-	wait(t, "the cache of the API server has it, which answers the first list", func() bool {
-		cached, err := server.Client.CoreV1().Nodes().Get(t.Context(), n.Name, metav1.GetOptions{ResourceVersion: "0"})
-		return err == nil && slices.ContainsFunc(cached.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Reason == "Theirs" })
-	})
 	told := make(chan []string, 10)
 	s := speak(t, n.Name, nil, prompt(), kube.Hooks{
 		Foreign: func(_ corev1.NodeConditionType, managers []string) { told <- managers },

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -31,16 +32,17 @@ type API struct {
 
 // StartAPI starts etcd and kube-apiserver on free ports of 127.0.0.1 with their
 // files below dir; this takes about five seconds and needs neither root nor a
-// sandbox. They end with this process at the latest.
-func StartAPI(ctx context.Context, dir string) (*API, error) {
+// sandbox. They end with this process at the latest. The flags are more of the API
+// server's.
+func StartAPI(ctx context.Context, dir string, flags ...string) (*API, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	return startAPI(ctx, dir, "127.0.0.1", port)
+	return startAPI(ctx, dir, "127.0.0.1", port, flags...)
 }
 
-func startAPI(ctx context.Context, dir, address string, port int) (*API, error) {
+func startAPI(ctx context.Context, dir, address string, port int, flags ...string) (*API, error) {
 	apiserver, err := tool("kube-apiserver")
 	if err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func startAPI(ctx context.Context, dir, address string, port int) (*API, error) 
 	a.Etcd = etcd.process
 	a.Server = &Process{
 		name: "kube-apiserver",
-		args: []string{
+		args: append([]string{
 			apiserver,
 			"--etcd-servers=" + etcd.url,
 			"--bind-address=" + address,
@@ -102,7 +104,7 @@ func startAPI(ctx context.Context, dir, address string, port int) (*API, error) 
 			"--audit-policy-file=" + filepath.Join(dir, "audit.yaml"),
 			"--audit-log-path=" + filepath.Join(dir, "audit.log"),
 			"--audit-log-mode=blocking", // written when the request is answered
-		},
+		}, flags...),
 		log: filepath.Join(dir, "kube-apiserver.log"),
 		ready: func(ctx context.Context, _ time.Time) error {
 			_, err := a.Client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
@@ -119,6 +121,37 @@ func startAPI(ctx context.Context, dir, address string, port int) (*API, error) 
 		return nil, err
 	}
 	return a, nil
+}
+
+// ControllerManager is a kube-controller-manager for this API server, which the caller
+// starts and stops. The flags are more of its own.
+func (a *API) ControllerManager(flags ...string) (*Process, error) {
+	manager, err := tool("kube-controller-manager")
+	if err != nil {
+		return nil, err
+	}
+	config, err := a.pki.kubeconfig("controller-manager", a.server, pkix.Name{CommonName: "system:kube-controller-manager"})
+	if err != nil {
+		return nil, err
+	}
+	return &Process{
+		name: "kube-controller-manager",
+		args: append([]string{
+			manager,
+			"--kubeconfig=" + config,
+			"--bind-address=127.0.0.1",
+			"--leader-elect=false",
+			"--use-service-account-credentials=true",
+			"--service-account-private-key-file=" + a.pki.path("sa.key"),
+			"--root-ca-file=" + a.pki.path("ca.crt"),
+		}, flags...),
+		log: filepath.Join(a.dir, "kube-controller-manager.log"),
+		// A pod needs its namespace's service account.
+		ready: func(ctx context.Context, _ time.Time) error {
+			_, err := a.Client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
+			return err
+		},
+	}, nil
 }
 
 // Stop ends both.

@@ -75,37 +75,15 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 }
 
 func (c *Cluster) startControllers(ctx context.Context) error {
-	manager, err := tool("kube-controller-manager")
-	if err != nil {
+	var err error
+	if c.ControllerManager, err = c.API.ControllerManager(); err != nil {
 		return err
-	}
-	config, err := c.pki.kubeconfig("controller-manager", c.server, pkix.Name{CommonName: "system:kube-controller-manager"})
-	if err != nil {
-		return err
-	}
-	c.ControllerManager = &Process{
-		name: "kube-controller-manager",
-		args: []string{
-			manager,
-			"--kubeconfig=" + config,
-			"--bind-address=127.0.0.1",
-			"--leader-elect=false",
-			"--use-service-account-credentials=true",
-			"--service-account-private-key-file=" + c.pki.path("sa.key"),
-			"--root-ca-file=" + c.pki.path("ca.crt"),
-		},
-		log: filepath.Join(c.dir, "kube-controller-manager.log"),
-		// A pod needs its namespace's service account.
-		ready: func(ctx context.Context, _ time.Time) error {
-			_, err := c.Client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
-			return err
-		},
 	}
 	scheduler, err := tool("kube-scheduler")
 	if err != nil {
 		return err
 	}
-	config, err = c.pki.kubeconfig("scheduler", c.server, pkix.Name{CommonName: "system:kube-scheduler"})
+	config, err := c.pki.kubeconfig("scheduler", c.server, pkix.Name{CommonName: "system:kube-scheduler"})
 	if err != nil {
 		return err
 	}

@@ -41,12 +41,16 @@ const cniConfig = `{
 }
 `
 
+// CNIConfig is the file that configures the network of pods. containerd watches its
+// directory, and reports no network while it is not there.
+func (c *Cluster) CNIConfig() string { return filepath.Join(c.dir, "cni", "10-e2e.conflist") }
+
 func (c *Cluster) startContainerd(ctx context.Context) error {
-	cni := filepath.Join(c.dir, "cni")
+	cni := filepath.Dir(c.CNIConfig())
 	if err := os.MkdirAll(cni, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(cni, "10-e2e.conflist"), []byte(cniConfig), 0o644); err != nil {
+	if err := os.WriteFile(c.CNIConfig(), []byte(cniConfig), 0o644); err != nil {
 		return err
 	}
 	config := filepath.Join(c.dir, "containerd.toml")

@@ -114,6 +114,8 @@ func together(t *testing.T, what string, base, first, second map[string]string, 
 	var scc struct {
 		AllowedCapabilities []string
 		AllowHostPID        bool
+		AllowHostNetwork    bool
+		AllowHostPorts      bool
 	}
 	constraints, ok := got["SecurityContextConstraints <nil>/nodetune"]
 	if !ok {
@@ -134,6 +136,9 @@ func together(t *testing.T, what string, base, first, second map[string]string, 
 	}
 	if ds.Spec.Template.Spec.HostPID != scc.AllowHostPID {
 		t.Errorf("%s: hostPID %v, allowed %v", what, ds.Spec.Template.Spec.HostPID, scc.AllowHostPID)
+	}
+	if on := ds.Spec.Template.Spec.HostNetwork; on != scc.AllowHostNetwork || on != scc.AllowHostPorts {
+		t.Errorf("%s: hostNetwork %v, allowed %v, its ports %v", what, on, scc.AllowHostNetwork, scc.AllowHostPorts)
 	}
 }
 

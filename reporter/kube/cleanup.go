@@ -59,7 +59,26 @@ func CleanupAll(ctx context.Context, client NodeClient, dryRun bool) ([]Cleaned,
 	}
 }
 
+// cleanNode asks the API server to refuse what is based on an old Node: another program
+// may have taken one of the conditions over since it was read.
 func cleanNode(ctx context.Context, client NodeClient, n *corev1.Node, dryRun bool) (Cleaned, error) {
+	for tries := 0; ; tries++ {
+		c, err := cleanVersion(ctx, client, n, dryRun)
+		if !apierrors.IsConflict(err) || tries == maxConflicts {
+			return c, err
+		}
+		now, errRead := readNode(ctx, client, n.Name)
+		if errRead != nil {
+			return c, errors.Join(err, errRead)
+		}
+		if now == nil {
+			return Cleaned{Node: n.Name, Removed: []corev1.NodeConditionType{}}, nil
+		}
+		n = now
+	}
+}
+
+func cleanVersion(ctx context.Context, client NodeClient, n *corev1.Node, dryRun bool) (Cleaned, error) {
 	v := viewNode(n)
 	c := Cleaned{Node: n.Name, StartupTaint: v.startupTaint >= 0, Removed: []corev1.NodeConditionType{}}
 	for _, cond := range v.written() {
@@ -69,7 +88,7 @@ func cleanNode(ctx context.Context, client NodeClient, n *corev1.Node, dryRun bo
 	if len(c.Removed) == 0 || dryRun {
 		return c, nil
 	}
-	body, err := difference{remove: c.Removed}.patch(metav1.Now().Time)
+	body, err := difference{remove: c.Removed}.patch(metav1.Now().Time, n.ResourceVersion)
 	if err != nil {
 		return c, err
 	}

@@ -76,8 +76,9 @@ func (d difference) key() string {
 
 // patch returns the strategic merge patch of d: conditions are a list merged by
 // type, so what it does not name is not touched. A JSON merge patch would put
-// back the kubelet's conditions as they were when we read them.
-func (d difference) patch(now time.Time) ([]byte, error) {
+// back the kubelet's conditions as they were when we read them. With a version the
+// API server refuses it with a conflict where the Node has another one by then.
+func (d difference) patch(now time.Time, version string) ([]byte, error) {
 	type removal struct {
 		Patch string                   `json:"$patch"`
 		Type  corev1.NodeConditionType `json:"type"`
@@ -90,5 +91,16 @@ func (d difference) patch(now time.Time) ([]byte, error) {
 	for _, t := range d.remove {
 		conditions = append(conditions, removal{Patch: "delete", Type: t})
 	}
-	return json.Marshal(map[string]any{"status": map[string]any{"conditions": conditions}})
+	body := map[string]any{"status": map[string]any{"conditions": conditions}}
+	if version != "" {
+		body["metadata"] = map[string]any{"resourceVersion": version}
+	}
+	return json.Marshal(body)
+}
+
+// first reports whether d has a condition that this process has not written yet. What
+// is known of it may then be an old list, from before another program wrote it.
+func (d difference) first(wrote map[corev1.NodeConditionType]bool) bool {
+	return slices.ContainsFunc(d.set, func(c corev1.NodeCondition) bool { return !wrote[c.Type] }) ||
+		slices.ContainsFunc(d.remove, func(t corev1.NodeConditionType) bool { return !wrote[t] })
 }

@@ -32,7 +32,8 @@ type Publisher struct {
 	removeStartupTaint bool // the floors hold and the gate may be opened
 	view               *nodeView
 	adopted            bool
-	back               bool // the API server answers again: what failed may be tried now
+	wrote              map[corev1.NodeConditionType]bool // by this process, on this Node
+	back               bool                              // the API server answers again: what failed may be tried now
 	states             condition.States
 	configured         []corev1.NodeConditionType // nil until the first verdicts: nothing is known to be ours to remove
 	stats              PublisherStats
@@ -84,7 +85,7 @@ const writeTimeout = 30 * time.Second
 func NewPublisher(client NodeClient, name string, policy condition.Policy, hooks Hooks) *Publisher {
 	return &Publisher{
 		client: client, name: name, policy: policy, hooks: hooks,
-		changed: make(chan struct{}, 1), states: condition.States{},
+		changed: make(chan struct{}, 1), states: condition.States{}, wrote: make(map[corev1.NodeConditionType]bool),
 		stats: PublisherStats{Foreign: make(map[corev1.NodeConditionType][]string)},
 	}
 }
@@ -194,6 +195,9 @@ func (n *Publisher) onNodeUpdate(node *corev1.Node, list bool) {
 			return
 		}
 	}
+	if n.view == nil || n.view.uid != node.UID {
+		clear(n.wrote)
+	}
 	n.view = viewNode(node)
 	if !n.adopted {
 		for t, h := range condition.Adopt(n.view.adoptable()) {
@@ -266,6 +270,10 @@ func (n *Publisher) publishConditions(ctx context.Context, p *writeSchedule) tim
 	policy := n.policy
 	d := n.difference(now, p.heartbeat(policy, rand.Float64()))
 	foreign := n.newForeign()
+	version := ""
+	if d.first(n.wrote) {
+		version = n.view.version
+	}
 	n.mu.Unlock()
 	if n.hooks.Foreign != nil {
 		for _, t := range foreign {
@@ -279,9 +287,18 @@ func (n *Publisher) publishConditions(ctx context.Context, p *writeSchedule) tim
 	if at.After(now) {
 		return at
 	}
-	body, err := d.patch(now)
+	body, err := d.patch(now, version)
 	if err == nil {
 		err = n.patch(ctx, types.StrategicMergePatchType, body, "status")
+	}
+	if version != "" && apierrors.IsConflict(err) && p.conflicts < maxConflicts {
+		p.conflicts++
+		if err = n.readNode(ctx); err == nil {
+			return time.Now() // what is to be written may have become another program's
+		}
+	}
+	if err == nil {
+		n.noteWritten(d)
 	}
 	n.finish(p, Write{Set: d.set, Removed: d.remove, Err: err}, d.key())
 	return time.Now() // look at once: the answer may differ from what was sent
@@ -317,6 +334,55 @@ func (n *Publisher) patch(ctx context.Context, kind types.PatchType, body []byte
 		n.onNodeUpdate(node, false)
 	}
 	return err
+}
+
+// maxConflicts is how often a conflict is answered by reading the Node and trying at
+// once. A kubelet writes its Node every ten seconds at most, so more than one in a row
+// is a program that writes all the time; then the usual wait for a retry applies.
+const maxConflicts = 20
+
+// readNode reads the Node as it is now.
+func (n *Publisher) readNode(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	node, err := readNode(ctx, n.client, n.name)
+	switch {
+	case err != nil:
+		return err
+	case node == nil:
+		n.onNodeDelete()
+	default:
+		n.onNodeUpdate(node, true)
+	}
+	return nil
+}
+
+// readNode returns the Node from storage, and not as the API server's cache may have it:
+// a list without a resourceVersion. The agent has no right to get a Node. It returns nil
+// where there is none.
+func readNode(ctx context.Context, client NodeClient, name string) (*corev1.Node, error) {
+	all, err := client.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()})
+	if err != nil {
+		return nil, err
+	}
+	for i := range all.Items {
+		if all.Items[i].Name == name {
+			return &all.Items[i], nil
+		}
+	}
+	return nil, nil //nolint:nilnil // there is none
+}
+
+// noteWritten notes that this process wrote the conditions of d.
+func (n *Publisher) noteWritten(d difference) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range d.set {
+		n.wrote[c.Type] = true
+	}
+	for _, t := range d.remove {
+		delete(n.wrote, t)
+	}
 }
 
 // finish counts the result of a write and reports it.

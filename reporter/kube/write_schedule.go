@@ -24,6 +24,7 @@ type writeSchedule struct {
 	serverRetry time.Time // not before, because the API server asked for it
 	hurried     time.Time // when retryNow last shortened the wait
 	refused     string    // what the API server refused for good
+	conflicts   int       // in a row, each answered by reading the Node
 }
 
 // The first retry and the longest wait between two. 5,000 nodes that retry
@@ -100,6 +101,7 @@ func (p *writeSchedule) failed(key string, err error, forGood bool, now time.Tim
 		p.retry = p.serverRetry
 	}
 	p.failures++
+	p.conflicts = 0
 }
 
 // backSpread is over how long the agents of a cluster spread their next try once

@@ -7,9 +7,7 @@ the ConfigMap, the arguments of nodetune and whether it is a test. */}}
 serviceAccountName: {{ include "nodetune.serviceAccount" $ }}
 automountServiceAccountToken: {{ and $.Values.kubernetes (not .test) }}
 hostPID: {{ or $.Values.hostPID $.Values.exact }}
-{{- if $.Values.hostNetwork }}
-hostNetwork: true
-{{- end }}
+hostNetwork: {{ $.Values.hostNetwork }}
 {{- with $.Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -47,6 +45,14 @@ containers:
           fieldRef:
             fieldPath: spec.nodeName
       {{- end }}
+      - name: POD_NAME
+        valueFrom:
+          fieldRef:
+            fieldPath: metadata.name
+      - name: POD_NAMESPACE
+        valueFrom:
+          fieldRef:
+            fieldPath: metadata.namespace
       - name: NODETUNE_PATH_PROCFS
         value: /host/proc
       - name: NODETUNE_PATH_SYSFS

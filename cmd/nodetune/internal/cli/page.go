@@ -57,7 +57,7 @@ func (o *options) pageStatus(cmd *cobra.Command, from string) (nodepage.Status, 
 	defer p.stop()
 	return nodepage.NewStatus(nodepage.Input{
 		Snapshot: o.look(cmd.Context(), cfg, p), Policy: cfg.Inotify, StaleAfter: cfg.Reporter.Conditions.StaleAfter.D(), Now: time.Now(),
-		Node: agent.NodeName(os.Getenv("NODE_NAME"), o.Rootfs), Version: version.Read().Version, Once: true, DiskMode: cfg.Disk.Mode,
+		Node: agent.NodeName(os.Getenv("NODE_NAME"), o.Rootfs), Version: version.Read().Version, Command: agent.PodCommand(), Once: true, DiskMode: cfg.Disk.Mode,
 	}), nil
 }
 
