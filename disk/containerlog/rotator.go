@@ -300,7 +300,7 @@ func (b *Rotator) rotateAll(ctx context.Context, due []dueLog, pressed bool, now
 		if is.reading {
 			x.log.read = now
 		}
-		if wait := is.wait(x.log, b.late, now); wait > 0 && !pressed && !(crowded && is.lag > 0) {
+		if wait := is.wait(x.log, b.late, now); wait > 0 && !pressed && (!crowded || is.lag == 0) {
 			x.log.lags, x.log.wait = true, now.Add(wait)
 			continue
 		}

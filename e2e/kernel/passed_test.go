@@ -71,10 +71,14 @@ func failedLines(output string) string {
 func TestFailedLines(t *testing.T) {
 	for _, c := range []struct{ name, output, want string }{
 		{"all pass", "=== RUN   TestA\n    a_test.go:1: fine\n--- PASS: TestA (0.1s)\nPASS\n", ""},
-		{"one of two", "=== RUN   TestA\n    a_test.go:1: fine\n--- PASS: TestA (0.1s)\n=== RUN   TestB\n    b_test.go:2: bad\n--- FAIL: TestB (0.1s)\n",
-			"TestB:\n    b_test.go:2: bad\n--- FAIL: TestB (0.1s)\n"},
-		{"a subtest", "=== RUN   TestA\n=== RUN   TestA/x\n    a_test.go:1: bad\n=== NAME  TestA\n    a_test.go:2: more\n--- FAIL: TestA (1s)\n    --- FAIL: TestA/x (1s)\n    --- PASS: TestA/y (1s)\n",
-			"TestA:\n    a_test.go:2: more\n--- FAIL: TestA (1s)\n    --- FAIL: TestA/x (1s)\nTestA/x:\n    a_test.go:1: bad\n"},
+		{
+			"one of two", "=== RUN   TestA\n    a_test.go:1: fine\n--- PASS: TestA (0.1s)\n=== RUN   TestB\n    b_test.go:2: bad\n--- FAIL: TestB (0.1s)\n",
+			"TestB:\n    b_test.go:2: bad\n--- FAIL: TestB (0.1s)\n",
+		},
+		{
+			"a subtest", "=== RUN   TestA\n=== RUN   TestA/x\n    a_test.go:1: bad\n=== NAME  TestA\n    a_test.go:2: more\n--- FAIL: TestA (1s)\n    --- FAIL: TestA/x (1s)\n    --- PASS: TestA/y (1s)\n",
+			"TestA:\n    a_test.go:2: more\n--- FAIL: TestA (1s)\n    --- FAIL: TestA/x (1s)\nTestA/x:\n    a_test.go:1: bad\n",
+		},
 		{"a panic", "=== RUN   TestA\n--- PASS: TestA (1s)\n=== RUN   TestB\npanic: out of range\n\ngoroutine 1\n", "TestB:\npanic: out of range\n\ngoroutine 1\n"},
 		{"no end", "=== RUN   TestA\n", ""},
 		{"nothing", "", ""},

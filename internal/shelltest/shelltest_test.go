@@ -12,8 +12,12 @@ func TestScripts(t *testing.T) {
 		"```console\n$ kubectl get pods \\\n    -o wide\nNAME\n$ nodetune check\n$5\n```\n" +
 		"- a list\n  ```sh\n  A=1\n  nodetune disk\n  ```\n```yaml\n$ no: command\n```\nand `nodetune why 5`\n"
 	want := []Script{
-		{Text: "kubectl get pods \\\n    -o wide\n"}, {Text: "nodetune check\n"}, {Text: "  A=1\n  nodetune disk\n"},
-		{Text: "sudo nodetune apply", Inline: true}, {Text: "sudo touch /x", Inline: true}, {Text: "nodetune why 5", Inline: true},
+		{Text: "kubectl get pods \\\n    -o wide\n"},
+		{Text: "nodetune check\n"},
+		{Text: "  A=1\n  nodetune disk\n"},
+		{Text: "sudo nodetune apply", Inline: true},
+		{Text: "sudo touch /x", Inline: true},
+		{Text: "nodetune why 5", Inline: true},
 	}
 	if got := Scripts(text, "nodetune", "df"); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
