@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,7 +27,10 @@ func guardUntilKilled() error {
 		return err
 	}
 	fmt.Fprintln(os.Stdout, "attached", g.ProgramID())
-	select {}
+	for {
+		time.Sleep(time.Minute)
+		runtime.KeepAlive(g) // the garbage collector would detach it
+	}
 }
 
 func programs(t *testing.T) []uint32 {
