@@ -9,7 +9,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss collectors scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss collectors nodes scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -89,7 +89,7 @@ KVERSION   := -X k8s.io/component-base/version
 HLDFLAGS   := -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34
 KLDFLAGS   := -s -w $(KVERSION).gitVersion=v1.34.4 $(KVERSION).gitMajor=1 $(KVERSION).gitMinor=34 $(KVERSION).gitTreeState=clean
 
-e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm $(KUSTOMIZE) e2e/bin/kernel/vmlinuz ## Build the programs of a real cluster from source, once
+e2e-tools: deps e2e/bin/.kubernetes e2e/bin/.helm $(KUSTOMIZE) e2e/bin/kernel/6.1 ## Build the programs of a real cluster from source, once
 
 e2e/bin/.kubernetes: e2e/tools/kubernetes/go.sum
 	mkdir -p e2e/bin
@@ -106,9 +106,12 @@ e2e/bin/kustomize-%: e2e/tools/kustomize/%.mod e2e/tools/kustomize/main.go
 	mkdir -p e2e/bin
 	$(GO) -C e2e/tools/kustomize build -trimpath -modfile=$*.mod -o ../../bin/kustomize-$* .
 
-# Linux 6.1, the kernel of Debian 12.
-e2e/bin/kernel/vmlinuz:
-	.ci/kernel $@
+# Kernels of Debian 12.
+e2e/bin/kernel/6.1:
+	.ci/kernel $@ linux-image-cloud-amd64
+
+e2e/bin/kernel/6.12:
+	.ci/kernel $@ linux-image-6.12-cloud-amd64
 
 # A cluster to work with: make e2e-up; e2e/bin/e2e exec kubectl get nodes; make e2e-down
 e2e-up: e2e-tools e2e-image ## Start a cluster of one node on this machine
@@ -157,6 +160,9 @@ PRIVILEGED := $(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1
 
 scale: build ## Hold and make all that tenants can, beside an agent with the limits of the manifests (about 15 minutes)
 	$(PRIVILEGED) NODETUNE_TEST_SCALE=full $(GO) test -count=1 -timeout 60m -v -run '^TestScale$$' ./cmd/nodetune/internal/cli
+
+nodes: deps e2e/bin/kernel/6.1 e2e/bin/kernel/6.12 ## Try the BPF programs on other kernels, in emulated machines (about ten minutes)
+	for kernel in 6.1 6.12; do $(SUDO) env "PATH=$$PATH" NODETUNE_TEST_KERNEL=$$kernel $(GO) -C e2e test -v -count=1 -timeout 60m ./kernel || exit 1; done
 
 SOAK ?= 1h
 

@@ -148,23 +148,25 @@ func testFailures(t *testing.T, counter *FailureCounter) {
 		{errnotest.Memory, nil, inotify.SyscallFailure{Call: inotify.CallInit, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 		{errnotest.WatchesMemory, nil, inotify.SyscallFailure{Call: inotify.CallAddWatch, Errno: 12, Resource: inotify.Memory, Limit: inotify.NoLimit}},
 	} {
-		got := failing(t, counter, c.how, times, c.as)
-		if len(got) != 1 {
-			t.Errorf("%s: got %+v", c.how, got)
-			continue
-		}
-		g := got[0]
-		if (g.Owner == nil) != (c.want.Owner == nil) || g.Owner != nil && (g.Owner.UID != c.want.Owner.UID || c.want.Owner.UserNS != 0 && g.Owner.UserNS != c.want.Owner.UserNS) {
-			t.Errorf("%s: got account %+v, want %+v", c.how, g.Owner, c.want.Owner)
-		}
-		if g.Count != times || g.PID == 0 || time.Since(g.At) > time.Minute {
-			t.Errorf("%s: got %+v, want %d calls just now", c.how, g, times)
-		}
-		g.Owner, c.want.Owner = nil, nil
-		c.want.Count, c.want.PID, c.want.At, c.want.Comm, c.want.Cgroup = g.Count, g.PID, g.At, "bpf.test", g.Cgroup
-		if g != c.want {
-			t.Errorf("%s: got %+v\nwant %+v", c.how, g, c.want)
-		}
-		t.Logf("%s: in %q", c.how, g.Cgroup)
+		t.Run(c.how, func(t *testing.T) { // without memory not on each kernel
+			got := failing(t, counter, c.how, times, c.as)
+			if len(got) != 1 {
+				t.Errorf("got %+v", got)
+				return
+			}
+			g := got[0]
+			if (g.Owner == nil) != (c.want.Owner == nil) || g.Owner != nil && (g.Owner.UID != c.want.Owner.UID || c.want.Owner.UserNS != 0 && g.Owner.UserNS != c.want.Owner.UserNS) {
+				t.Errorf("got account %+v, want %+v", g.Owner, c.want.Owner)
+			}
+			if g.Count != times || g.PID == 0 || time.Since(g.At) > time.Minute {
+				t.Errorf("got %+v, want %d calls just now", g, times)
+			}
+			g.Owner, c.want.Owner = nil, nil
+			c.want.Count, c.want.PID, c.want.At, c.want.Comm, c.want.Cgroup = g.Count, g.PID, g.At, "bpf.test", g.Cgroup
+			if g != c.want {
+				t.Errorf("got %+v\nwant %+v", g, c.want)
+			}
+			t.Logf("in %q", g.Cgroup)
+		})
 	}
 }
