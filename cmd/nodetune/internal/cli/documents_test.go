@@ -164,6 +164,9 @@ func TestPicturesHaveAScript(t *testing.T) {
 	var pictures []string
 	scripts := ""
 	for _, e := range entries {
+		if e.Name() == "icon.svg" {
+			continue // the chart's, which shows no output
+		}
 		if ext := filepath.Ext(e.Name()); ext == ".svg" || ext == ".png" {
 			pictures = append(pictures, e.Name())
 			continue
