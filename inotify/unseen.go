@@ -17,6 +17,8 @@ func Unseen(u Usage, t Policy) string {
 			unreadable += r.Processes
 		}
 		switch {
+		case u.Partial:
+			return fmt.Sprintf("%d processes are left of a walk of /proc that takes more than one pass", u.Walk.Omitted)
 		case unreadable > 0:
 			return fmt.Sprintf("%d of %d processes could not be read: that needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", unreadable, u.Walk.Processes)
 		case u.OwnPIDNamespace:

@@ -235,6 +235,9 @@ type Usage struct {
 	// OwnPIDNamespace: the walk saw the processes of nodetune's own pid namespace
 	// only, which is not that of the node.
 	OwnPIDNamespace bool `json:"own_pid_namespace,omitempty"`
+	// Partial: no walk of the last five minutes has seen all processes, since a pass is
+	// bounded. Accounts and Processes are empty where the kernel does not count them.
+	Partial bool `json:"partial,omitempty"`
 	// Unseen is why a limit of the node may be under pressure although Findings
 	// has none, as [Unseen] returns it.
 	Unseen string `json:"unseen,omitempty"`

@@ -2,6 +2,7 @@ package procscan
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,9 @@ func (p *pass) distinct(u *inotify.Usage) []instances.Instance {
 	}
 	for _, r := range u.Walk.Unreadable {
 		p.gaps = append(p.gaps, inotify.Gap{What: "descriptors of processes", Why: r.Reason, Processes: r.Processes})
+	}
+	if u.Walk.Cut > 0 {
+		p.gaps = append(p.gaps, inotify.Gap{What: "some descriptors of processes that have very many", Why: fmt.Sprintf("a pass walks for %v", p.s.within), Processes: u.Walk.Cut})
 	}
 	if !u.Walk.ThreadsCompared {
 		p.gaps = append(p.gaps, inotify.Gap{

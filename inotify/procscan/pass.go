@@ -53,6 +53,9 @@ type pass struct {
 	gaps      []inotify.Gap
 	compared  bool // shared instances are counted once
 
+	stats         procwalk.Stats // of the parts of the walk so far
+	holdersReason string         // why the kernel does not show the holders
+
 	// The process whose tables are being visited.
 	pid        int
 	refused    int // the last process that there was no room for

@@ -26,6 +26,13 @@ type Scanner struct {
 	queues        queues
 	// whole is false where only the processes of a pid namespace are seen.
 	whole bool
+	// within bounds the walk of one pass; 0 is no bound. unfinished is the walk that the
+	// next pass resumes, or nil, and last the usage after the last complete one, at lastAt.
+	within     time.Duration
+	unfinished *pass
+	last       *inotify.Usage
+	lastAt     time.Time
+	now        func() time.Time
 
 	cgroups     map[string]string // paths of those that are known, each once
 	cgroupBytes int
@@ -64,6 +71,7 @@ func New(procfs, sysfs string, p inotify.Policy) (*Scanner, error) {
 		reader:   instances.NewReader(w, procfs, sysfs),
 		accounts: map[inotify.Owner]int{},
 		queues:   queues{},
+		now:      time.Now,
 		cgroups:  map[string]string{},
 		whole:    !w.InHostPIDNamespace() || procwalk.InInitialPIDNamespace(procfs),
 	}, nil
@@ -79,31 +87,50 @@ func (s *Scanner) Close() error {
 // procfs. The error is that of ctx or of a procfs that cannot be listed;
 // processes that could not be read are in Usage.Unknown.
 func (s *Scanner) Usage(ctx context.Context) (inotify.Usage, error) {
-	began := time.Now()
-	clear(s.ns.chain)
-	pass := &pass{s: s, at: began, processes: s.scratch[:0], found: s.reader.NewCollector(s.holdings), owners: map[uint32]int{}}
+	began := s.now()
 	u := inotify.Usage{Source: inotify.SourceProcfs, HoldersSource: inotify.SourceProcfs, Limits: s.limits.read()}
-	found := pass.scanKernel(&u)
+	p, found := s.unfinished, false
+	if p == nil {
+		p = s.newPass(began)
+		found = p.scanKernel(&u)
+		p.holdersReason = u.HoldersReason
+	}
+	s.unfinished = nil
+	u.HoldersReason = p.holdersReason
 	if !found {
-		stats, err := s.walker.Walk(ctx, pass.visitor())
-		if err != nil {
+		if err := p.walk(ctx, began); err != nil {
 			return inotify.Usage{}, fmt.Errorf("walk %s: %w", s.procfs, err)
 		}
-		u.Walk = stats
-		pass.holdings = pass.found.All
-		pass.addTotals(&u, pass.countWatches(ctx, &u, pass.distinct(&u)))
+		if p.stats.Next > 0 {
+			return s.partial(ctx, u, p, began)
+		}
+		u.Walk = p.stats
+		p.holdings = p.found.All
+		reading, done := s.reading(ctx)
+		p.addTotals(&u, p.countWatches(reading, &u, p.distinct(&u)))
+		done()
 	}
-	if !pass.readAccounts(&u) {
-		pass.noteEstimates(found)
+	if !p.readAccounts(&u) {
+		p.noteEstimates(found)
 		if err := s.probe(&u); err != nil {
-			pass.gap("exact headroom", err.Error())
+			p.gap("exact headroom", err.Error())
 		}
 	}
-	u.Unknown = append(u.Unknown, pass.gaps...)
-	s.holdings, s.scratch = pass.found.All, pass.processes
-	s.forget(began)
-	u.Took = time.Since(began)
+	u.Unknown = append(u.Unknown, p.gaps...)
+	s.holdings, s.scratch = p.found.All, p.processes
+	s.forget(p.at)
+	u.Took = s.now().Sub(began)
+	s.last = nil
+	if s.within > 0 && !found {
+		last := u
+		s.last, s.lastAt = &last, began
+	}
 	return u, ctx.Err()
+}
+
+func (s *Scanner) newPass(at time.Time) *pass {
+	clear(s.ns.chain)
+	return &pass{s: s, at: at, processes: s.scratch[:0], found: s.reader.NewCollector(s.holdings), owners: map[uint32]int{}}
 }
 
 // forget drops the processes that the last pass did not list.

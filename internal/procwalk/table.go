@@ -14,17 +14,20 @@ type round struct {
 	stats   *Stats
 	visitor *Visitor
 	p       Process
+	work    int // descriptors and threads of the process that were met
 }
 
 // process visits the tables of one process.
-func (r *round) process(pid int, name []byte) {
-	dir, err := openat(r.w.root, name, unix.O_RDONLY|unix.O_DIRECTORY)
+func (r *round) process(pid int) {
+	r.w.name = appendPID(r.w.name[:0], pid)
+	dir, err := openat(r.w.root, r.w.name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		r.count(err)
 		return
 	}
 	defer closefd(dir)
 	r.stats.Processes++
+	r.work = 0
 	r.p = Process{w: r.w, PID: pid, TID: pid, dir: dir, table: dir}
 	if err = r.table(); err == nil && r.threads() > 1 {
 		err = r.threadTables()
@@ -38,11 +41,25 @@ func (r *round) count(err error) {
 	case err == nil, r.ctx.Err() != nil:
 	case Gone(err):
 		r.stats.Gone++
+	case errors.Is(err, ErrCut):
+		r.stats.Cut++
 	case refused(err):
-		r.stats.failed(r.denied())
+		r.stats.failed(r.denied(), 1)
 	default:
-		r.stats.failed(err.Error())
+		r.stats.failed(err.Error(), 1)
 	}
+}
+
+// cut counts a descriptor or a thread, and returns why the rest of the process is left
+// out. A table may hold a million descriptors, which take seconds.
+func (r *round) cut() error {
+	if r.work++; r.work%1024 != 0 {
+		return nil
+	}
+	if r.work >= r.w.most && r.visitor.Expired != nil && r.visitor.Expired() {
+		return ErrCut
+	}
+	return r.ctx.Err()
 }
 
 // refused reports whether a capability was missing.
@@ -67,9 +84,10 @@ func (r *round) table() error {
 		return nil
 	}
 	fds, err := r.descriptors()
-	if refused(err) {
+	if refused(err) || errors.Is(err, ErrCut) {
 		// Their number is no secret.
-		fds, _ = p.FDCount()
+		all, _ := p.FDCount()
+		fds = max(fds, all)
 	}
 	if v.Leave != nil {
 		v.Leave(p, fds, err)
@@ -95,11 +113,9 @@ func (r *round) descriptors() (n int, err error) {
 			failed = err
 			return false
 		}
-		// A table may hold a million descriptors, which take seconds.
-		if n++; n%8192 == 0 {
-			if failed = r.ctx.Err(); failed != nil {
-				return false
-			}
+		n++
+		if failed = r.cut(); failed != nil {
+			return false
 		}
 		if r.visitor.FD != nil {
 			r.visitor.FD(&r.p, fd, r.w.link[:length])

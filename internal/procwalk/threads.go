@@ -31,6 +31,9 @@ func (r *round) threadTables() error {
 		if tid == r.p.PID {
 			return true
 		}
+		if failed = r.cut(); failed != nil {
+			return false
+		}
 		dir, err := openat(task, name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			return true // ended meanwhile

@@ -46,6 +46,9 @@ func Open(roots host.Roots, p inotify.Policy) (*Source, error) {
 	return h, nil
 }
 
+// WalkWithin bounds how long one pass walks procfs. The next one resumes the walk.
+func (h *Source) WalkWithin(d time.Duration) { h.scanner.WalkWithin(d) }
+
 // openKernelSources makes the kernel the source, as far as it can be.
 func (h *Source) openKernelSources(procfs string) {
 	err := bpfUnavailableReason(procfs, h.Policy)

@@ -39,6 +39,10 @@ const (
 	// and a slow pass it must stay below the five minutes after which conditions
 	// are Unknown (reporter.conditions.staleAfter).
 	maxInterval = 3 * time.Minute
+	// walkWithin is how long a pass walks /proc, on the clock: tenants decide how much
+	// there is to see, and others how much CPU time is left. With the reading of watches
+	// after it a pass ends within 30 s.
+	walkWithin = 12 * time.Second
 )
 
 // inotifyTask counts who uses what, and asks for more before a limit is met.
@@ -53,6 +57,7 @@ type inotifyTask struct {
 	history      inotify.History
 	heldBack     map[string]string // why a limit is not raised, as it was logged
 	cost         time.Duration     // CPU time of the last pass
+	unfinished   bool              // the next pass resumes a walk
 	near         bool              // an account is near a limit, or a condition says so
 	walked       bool              // holders are read from the kernel
 	noProcesses  sync.Once
@@ -67,6 +72,9 @@ func (t *inotifyTask) interval() time.Duration {
 	every := idleInterval
 	if t.near || t.walked {
 		every = busyInterval
+	}
+	if t.unfinished {
+		return busyInterval // its figures become old
 	}
 	return min(max(every, time.Duration(float64(t.cost)/maxCPUShare)), maxInterval)
 }
@@ -86,7 +94,8 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 	if source := t.agent.refusals.Load(); source != nil {
 		u.RefusalSource = *source
 	}
-	if err == nil {
+	t.unfinished = err == nil && u.Walk.Omitted > 0
+	if err == nil && !u.Partial {
 		t.history.Add(now, u, busyInterval)
 		t.history.Annotate(&u)
 	}
@@ -140,6 +149,7 @@ func (t *inotifyTask) count(ctx context.Context) (inotify.Usage, error) {
 		if err != nil {
 			return inotify.Usage{}, err
 		}
+		h.WalkWithin(walkWithin)
 		t.source = h
 		t.agent.usage.Store(h)
 		t.retrySource = time.Time{}
