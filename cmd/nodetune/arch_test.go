@@ -61,7 +61,7 @@ var arrows = []struct{ from, to string }{
 	{"internal/safetext", ""},
 	{"internal/shelltest", ""},
 	{"internal/workload", "internal/hostfs internal/safetext"},
-	{"internal/logerrors", "internal/field internal/workload"},
+	{"internal/logerrors", "internal/field internal/hostfs internal/workload"},
 	{"internal/procwalk", "internal/hostfs internal/workload"},
 	{"internal/instances", "internal/meminfo internal/procwalk"},
 	{"sysctl", "internal/atomicfile internal/field internal/kernelmem internal/meminfo"},

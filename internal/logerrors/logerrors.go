@@ -11,16 +11,19 @@
 package logerrors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/internal/hostfs"
 	"github.com/nodetune/nodetune/internal/workload"
 )
 
@@ -45,9 +48,11 @@ const (
 var ErrTooMany = errors.New("/var/log/pods has more than 100,000 names: not every log was searched")
 
 // Find returns the containers of the host whose root directory is rootfs that
-// ended so after since. more are forms beside the table. A host without
-// /var/log/pods has none. With ErrTooMany the result is incomplete.
-func Find(ctx context.Context, rootfs string, since time.Time, more ...Form) ([]Ending, error) {
+// ended so after since. A container that was restarted after the time raised, when the
+// limit was raised, no longer meets it: its log before that counts. more are forms
+// beside the table. A host without /var/log/pods has none. With ErrTooMany the result is
+// incomplete.
+func Find(ctx context.Context, rootfs string, since, raised time.Time, more ...Form) ([]Ending, error) {
 	host, err := os.OpenRoot(rootfs)
 	if err != nil {
 		return nil, err
@@ -69,13 +74,17 @@ func Find(ctx context.Context, rootfs string, since time.Time, more ...Form) ([]
 		}
 		_ = s.each(pod, func(container string) { // unreadable: the next one may be readable
 			dir := path.Join(pod, container)
-			log, ok := s.live(dir)
-			if !ok {
-				return
-			}
-			if text, err := tail(pods, path.Join(dir, log.name), since); err == nil {
+			for _, log := range s.newest(dir) {
+				text, born, err := tail(pods, path.Join(dir, log.name), since)
+				if err != nil {
+					return
+				}
 				if errno := Errno(text, more...); errno != 0 {
-					all = append(all, Ending{log.Workload, errno})
+					all = append(all, Ending{log.log.Workload, errno})
+					return
+				}
+				if !born.After(raised) {
+					return
 				}
 			}
 		})
@@ -117,37 +126,46 @@ func (s *search) each(dir string, visit func(name string)) error {
 }
 
 type named struct {
-	workload.Log
+	log  workload.Log
 	name string
 }
 
-// live returns the log that a container writes, or wrote last.
-func (s *search) live(dir string) (newest named, ok bool) {
+// newest returns the log that a container writes, or wrote last, and the one before it.
+func (s *search) newest(dir string) []named {
+	var all []named
 	_ = s.each(dir, func(name string) { // an unreadable directory has none
 		log, is := workload.ParsePodLog(path.Join(dir, name))
-		if is && log.Rotated == "" && (!ok || log.Restart > newest.Restart) {
-			newest, ok = named{log, name}, true
+		if !is || log.Rotated != "" {
+			return
 		}
+		all = append(all, named{log, name})
+		slices.SortFunc(all, func(a, b named) int { return cmp.Compare(b.log.Restart, a.log.Restart) })
+		all = all[:min(len(all), 2)]
 	})
-	return newest, ok
+	return all
 }
 
-// tail returns the end of a regular file that was written after since.
-func tail(pods *os.Root, name string, since time.Time) ([]byte, error) {
+// tail returns the end of a regular file that was written after since, and when the file
+// was made, as far as its filesystem knows.
+func tail(pods *os.Root, name string, since time.Time) (text []byte, born time.Time, err error) {
 	// O_NONBLOCK: opening a FIFO does not block.
 	f, err := pods.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, born, err
 	}
 	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
 	if err != nil || !st.Mode().IsRegular() || st.ModTime().Before(since) {
-		return nil, errors.Join(err, fs.ErrInvalid)
+		return nil, born, errors.Join(err, fs.ErrInvalid)
+	}
+	var sx unix.Statx_t
+	if err := hostfs.Statx(int(f.Fd()), hostfs.Self, &sx); err != nil {
+		return nil, born, err
 	}
 	b := make([]byte, min(tailBytes, st.Size()))
 	n, err := f.ReadAt(b, st.Size()-int64(len(b)))
 	if errors.Is(err, io.EOF) { // truncated meanwhile
 		err = nil
 	}
-	return b[:n], err
+	return b[:n], hostfs.Time(hostfs.Born(&sx)), err
 }

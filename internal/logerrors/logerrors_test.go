@@ -31,7 +31,7 @@ func TestFind(t *testing.T) {
 		}
 		return name
 	}
-	if all, err := Find(t.Context(), root, time.Time{}); err != nil || all != nil {
+	if all, err := Find(t.Context(), root, time.Time{}, time.Now()); err != nil || all != nil {
 		t.Errorf("without pods: %v, %v", all, err)
 	}
 	crashed := "logging_fluent-bit_" + uid + "/fluent-bit/"
@@ -64,7 +64,7 @@ func TestFind(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(link, "1.log"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all, err := Find(t.Context(), root, time.Now().Add(-24*time.Hour))
+	all, err := Find(t.Context(), root, time.Now().Add(-24*time.Hour), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +72,13 @@ func TestFind(t *testing.T) {
 	lied := Ending{workload.Workload{Namespace: "a", Pod: "liar", PodUID: uid, Container: "c"}, unix.EMFILE}
 	if len(all) != 2 || !slices.Contains(all, want) || !slices.Contains(all, lied) {
 		t.Errorf("found %+v, want %+v and %+v", all, want, lied)
+	}
+
+	// The container that recovered was restarted after the limit was raised.
+	all, err = Find(t.Context(), root, time.Now().Add(-24*time.Hour), time.Now().Add(-time.Hour))
+	recovered := Ending{workload.Workload{Namespace: "a", Pod: "recovered", PodUID: uid, Container: "c"}, unix.EMFILE}
+	if err != nil || len(all) != 3 || !slices.Contains(all, recovered) {
+		t.Errorf("found %+v, %v, want %+v, too", all, err, recovered)
 	}
 }
 

@@ -22,34 +22,38 @@ const maxErrorAge = 24 * time.Hour
 type raisedKeys struct {
 	mu   sync.Mutex
 	keys []sysctl.Key
+	at   time.Time // when the first of them was raised
 }
 
-func (r *raisedKeys) add(k sysctl.Key) {
+func (r *raisedKeys) add(k sysctl.Key, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.keys) == 0 {
+		r.at = at
+	}
 	if !slices.Contains(r.keys, k) {
 		r.keys = append(r.keys, k)
 	}
 }
 
-func (r *raisedKeys) takeAll() []sysctl.Key {
+func (r *raisedKeys) takeAll() ([]sysctl.Key, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	keys := r.keys
 	r.keys = nil
-	return keys
+	return keys, r.at
 }
 
-// notifyLimitRaised writes Events for the floors that a pass has put in force. It asks
-// the disk task, which may wait for a disk, to find the pods that had met the limits.
-func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResult) {
+// notifyLimitRaised writes Events for the floors that a pass has put in force, which began
+// at that time. It asks the disk task, which may wait for a disk, to find the pods that had met the limits.
+func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResult, began time.Time) {
 	look := false
 	for _, s := range seen.Rules {
 		if !s.Changed || s.Op != sysctl.AtLeast || s.Value <= s.Before {
 			continue
 		}
 		a.recordNodeEvent(corev1.EventTypeNormal, kube.LimitRaised, kube.LimitRaisedMessage(s, configured))
-		a.raisedKeys.add(s.Key)
+		a.raisedKeys.add(s.Key, began)
 		look = true
 	}
 	if look {
@@ -60,12 +64,12 @@ func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResu
 // notifyAffectedPods writes an Event for each container whose log ends with the error
 // of a limit that was raised.
 func (a *Agent) notifyAffectedPods(ctx context.Context, rootfs string, now time.Time) {
-	keys := a.raisedKeys.takeAll()
+	keys, raised := a.raisedKeys.takeAll()
 	if len(keys) == 0 {
 		return
 	}
 	configured, _ := logerrors.Forms(a.config.Load().LogErrors) // validated when it was read
-	words, err := logerrors.Find(ctx, rootfs, now.Add(-maxErrorAge), configured...)
+	words, err := logerrors.Find(ctx, rootfs, now.Add(-maxErrorAge), raised, configured...)
 	if err != nil {
 		a.log.Warn("cannot search container logs for limit errors", "err", err)
 	}

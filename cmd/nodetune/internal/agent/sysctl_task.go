@@ -25,6 +25,7 @@ type sysctlTask struct {
 
 	mu          sync.Mutex          // a surge does not wait for the task
 	unpublished []sysctl.PassResult // results of writeNow that no pass has published
+	began       time.Time           // when the first write began that no pass has published
 	tree        *sysctl.Tree
 	machine     sysctl.Machine
 	last        sysctl.PassResult
@@ -50,10 +51,10 @@ func (f *sysctlTask) pass(ctx context.Context) error {
 		f.agent.metrics.CountSysctl(f.last, seen)
 		logSysctl(f.agent.log, f.last, seen)
 		f.agent.acts.Add(reporter.SysctlActs(f.last, seen, func(k sysctl.Key) string { return f.agent.guard.loweredBy(k, now) }, now)...)
-		f.agent.notifyLimitRaised(configured, seen)
+		f.agent.notifyLimitRaised(configured, seen, f.began)
 		f.last = seen
 	}
-	f.unpublished = nil
+	f.unpublished, f.began = nil, time.Time{}
 	annotate(&f.last, f.agent.guard.published())
 	f.agent.latest.Update(func(s *reporter.Snapshot) {
 		s.Sysctl = reporter.Result[sysctl.PassResult]{Value: f.last, At: now}
@@ -83,6 +84,9 @@ func (f *sysctlTask) write(ctx context.Context) (sysctl.PassResult, error) {
 		return sysctl.PassResult{}, err
 	}
 	rules := sysctl.WithNeeds(f.agent.config.Load().Sysctl.For(f.machine), f.agent.floorRequests.requested())
+	if f.began.IsZero() {
+		f.began = time.Now()
+	}
 	f.tree.Hold(rules)
 	locked, cancel := context.WithTimeout(ctx, LockWait)
 	defer cancel()
