@@ -96,7 +96,9 @@ func (t *inotifyTask) pass(ctx context.Context) error {
 	}
 	t.unfinished = err == nil && u.Walk.Omitted > 0
 	if err == nil && !u.Partial {
-		t.history.Add(now, u, busyInterval)
+		if !t.unfinished { // figures of before would show no growth
+			t.history.Add(now, u, busyInterval)
+		}
 		t.history.Annotate(&u)
 	}
 	t.agent.latest.Update(func(s *reporter.Snapshot) {

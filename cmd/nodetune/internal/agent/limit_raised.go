@@ -44,8 +44,9 @@ func (r *raisedKeys) takeAll() ([]sysctl.Key, time.Time) {
 	return keys, r.at
 }
 
-// notifyLimitRaised writes Events for the floors that a pass has put in force, which began
-// at that time. It asks the disk task, which may wait for a disk, to find the pods that had met the limits.
+// notifyLimitRaised writes Events for the floors that a pass has put in force. It asks
+// the disk task, which may wait for a disk, to find the pods that had met the limits.
+// began is when the pass began.
 func (a *Agent) notifyLimitRaised(configured []sysctl.Rule, seen sysctl.PassResult, began time.Time) {
 	look := false
 	for _, s := range seen.Rules {
