@@ -22,8 +22,8 @@ const maxOpeners = 20_000
 
 // openers returns which processes have which of the files open, this one left out:
 // one Opener for each process, file and direction. hint is a part of every path that
-// one of the files can have. The lease shows in
-// microseconds whether there is any process; this walk shows which.
+// one of the files can have. The lease shows in microseconds whether there is any
+// process; this walk shows which.
 func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...hostfs.Inode) (map[hostfs.Inode][]Opener, error) {
 	type key struct {
 		pid    int

@@ -130,10 +130,11 @@ func (r *Rotator) slowestReader(l *openLog, live *os.File) (o logdir.Opener, siz
 const maxCatchUp = 8
 
 // cutAtReader returns how much of a log can be cut off that was copied up to the offset
-// end, and shortens or lengthens the copy to it: up to the block in which its slowest reader is, so that
-// this reader finds each of its lines again, and reads less than a block twice. What is
-// left must be less than half of what the reader has read: it notices a truncation by
-// its offset, which must be beyond the end of the log also at its next look.
+// end, and shortens or lengthens the copy to it: up to the block in which its slowest
+// reader is, so that this reader finds each of its lines again, and reads less than a
+// block twice. What is left must be less than half of what the reader has read: it
+// notices a truncation by its offset, which must be beyond the end of the log also at
+// its next look.
 func (r *Rotator) cutAtReader(ctx context.Context, l *openLog, dst, live *os.File, end, block int64) (int64, error) {
 	for range maxCatchUp {
 		o, size, ok := r.slowestReader(l, live)

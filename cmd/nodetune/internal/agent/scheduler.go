@@ -34,7 +34,8 @@ func (t task) requestPass() {
 
 // shutdownGrace is how long a pass in progress may take to notice that it has
 // to stop, and what it has begun beside itself. Nothing is lost without it: every write
-// nodetune does is one pwrite(2) or one rename(2), and the next run removes a part of an archive.
+// nodetune does is one pwrite(2) or one rename(2), and the next run removes a part of an
+// archive.
 const shutdownGrace = 2 * time.Second
 
 // runTasks runs every task until ctx is done, and returns without waiting for a
