@@ -20,14 +20,11 @@ import (
 // kustomizeIn builds a Kustomization with the lines given over components of deploy/.
 func kustomizeIn(t *testing.T, lines string, components ...string) string {
 	t.Helper()
-	text, err := tryKustomizeIn(t, lines, components...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return api.MustKubectl(t, "", "kustomize", kustomizationOf(t, lines, components...))
 }
 
-func tryKustomizeIn(t *testing.T, lines string, components ...string) (string, error) {
+// kustomizationOf makes the directory that kustomizeIn builds.
+func kustomizationOf(t *testing.T, lines string, components ...string) string {
 	t.Helper()
 	// Kustomize takes relative paths alone.
 	top, err := filepath.Abs(deploy)
@@ -49,7 +46,7 @@ func tryKustomizeIn(t *testing.T, lines string, components ...string) (string, e
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return api.Kubectl(t.Context(), "kustomize", dir)
+	return dir
 }
 
 // In a namespace that is not nodetune an agent may do what it may there: write its

@@ -2,11 +2,11 @@ package manifests_test
 
 import (
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -14,37 +14,58 @@ import (
 )
 
 // Every Kustomization is built by the kustomize of each supported kubectl, and all
-// make the same objects.
+// make the same objects as this kubectl.
 func TestEveryKubectl(t *testing.T) {
 	versions, err := filepath.Glob("../bin/kustomize-kubectl-1.*") // make e2e-tools
 	if err != nil || len(versions) < 6 {
 		t.Fatalf("found %q (%v), want the kustomize of at least six versions of kubectl", versions, err)
 	}
-	for _, variant := range append(variants(t), "cleanup") {
-		t.Run(variant, func(t *testing.T) {
-			dir := filepath.Join(deploy, "overlays", variant)
-			if variant == "base" || variant == "cleanup" {
-				dir = filepath.Join(deploy, variant)
-			}
-			want := objects(t, api.MustKubectl(t, "", "kustomize", dir))
-			for _, v := range versions {
-				out, err := exec.CommandContext(t.Context(), v, dir).CombinedOutput()
-				if err != nil {
-					t.Errorf("%s: %v\n%s", v, err, out)
-					continue
-				}
-				got := objects(t, string(out))
-				if len(got) != len(want) {
-					t.Errorf("%s makes %d objects, want %d", v, len(got), len(want))
-				}
-				for name := range want {
-					if got[name] != want[name] {
-						t.Errorf("%s makes of %s\n%s\nwant\n%s", v, name, got[name], want[name])
-					}
-				}
-			}
-		})
+	dirs := []string{filepath.Join(deploy, "cleanup")}
+	for _, variant := range variants(t) {
+		if variant == "base" {
+			dirs = append(dirs, filepath.Join(deploy, variant))
+			continue
+		}
+		dirs = append(dirs, filepath.Join(deploy, "overlays", variant))
 	}
+	want := map[string]map[string]string{}
+	for _, dir := range dirs {
+		want[dir] = objects(t, api.MustKubectl(t, "", "kustomize", dir))
+	}
+	for _, v := range versions {
+		for dir, text := range kustomizeAll(t, v, dirs) {
+			got := objects(t, text)
+			if len(got) != len(want[dir]) {
+				t.Errorf("%s makes of %s %d objects, want %d", v, dir, len(got), len(want[dir]))
+			}
+			for name, is := range want[dir] {
+				if got[name] != is {
+					t.Errorf("%s makes of %s in %s\n%s\nwant\n%s", v, name, dir, got[name], is)
+				}
+			}
+		}
+	}
+}
+
+// kustomizeAll returns what the program makes of each directory.
+func kustomizeAll(t *testing.T, program string, dirs []string) map[string]string {
+	t.Helper()
+	var errs strings.Builder
+	cmd := exec.CommandContext(t.Context(), program, dirs...)
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil || errs.Len() > 0 {
+		t.Fatalf("%s: %v\n%s", program, err, errs.String())
+	}
+	texts := strings.Split(string(out), "\x00")
+	if len(texts) != len(dirs)+1 {
+		t.Fatalf("%s made %d texts of %d directories", program, len(texts)-1, len(dirs))
+	}
+	all := map[string]string{}
+	for i, dir := range dirs {
+		all[dir] = texts[i]
+	}
+	return all
 }
 
 // unlike are components that take away what the other one needs.
@@ -68,8 +89,8 @@ func TestEveryPairOfComponents(t *testing.T) {
 	for _, n := range names {
 		alone[n] = objects(t, kustomizeIn(t, "", n))
 	}
-	limit := make(chan struct{}, 4)
-	var wait sync.WaitGroup
+	type pair struct{ first, second string }
+	pairs := map[string]pair{}
 	for _, a := range names {
 		for _, b := range names {
 			// openshift copies what the DaemonSet adds, and Kustomize takes an empty list
@@ -77,21 +98,14 @@ func TestEveryPairOfComponents(t *testing.T) {
 			if a == b || a == "minimal" && b == "openshift" || slices.Contains(unlike[a], b) || slices.Contains(unlike[b], a) {
 				continue
 			}
-			wait.Add(1)
-			go func() {
-				defer wait.Done()
-				limit <- struct{}{}
-				defer func() { <-limit }()
-				text, err := tryKustomizeIn(t, "", a, b)
-				if err != nil {
-					t.Errorf("%s, %s: %v", a, b, err)
-					return
-				}
-				together(t, a+", "+b, base, alone[a], alone[b], text)
-			}()
+			pairs[kustomizationOf(t, "", a, b)] = pair{a, b}
 		}
 	}
-	wait.Wait()
+	newest := "../bin/kustomize-kubectl-1.37" // TestEveryKubectl: as the others
+	for dir, text := range kustomizeAll(t, newest, slices.Collect(maps.Keys(pairs))) {
+		p := pairs[dir]
+		together(t, p.first+", "+p.second, base, alone[p.first], alone[p.second], text)
+	}
 }
 
 // together checks that text has every change that first and second make to base.
