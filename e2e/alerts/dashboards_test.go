@@ -13,9 +13,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/nodetune/nodetune/disk"
@@ -229,20 +231,23 @@ func exporter(t *testing.T) string {
 	rule := func(k sysctl.Key) sysctl.Status {
 		return sysctl.Status{Rule: sysctl.Rule{Key: k, Op: sysctl.AtLeast, Want: 8192, Ceiling: 131072}, Before: 128, Value: 8192, Outcome: sysctl.InForce, Changed: true}
 	}
+	contested := rule(sysctl.MaxUserWatches)
+	contested.Outcome = sysctl.Contested
+	lowered := sysctl.ObservedWrite{Key: sysctl.MaxUserWatches, First: now, Last: now, Count: 3, From: 8192, To: 128, BelowFloor: true, Process: "tail[7]", PID: 7, Namespace: cart.Namespace, Pod: cart.Pod, Container: cart.Container}
 	snapshot := reporter.Snapshot{
-		Sysctl:     reporter.Result[sysctl.PassResult]{At: now, Value: sysctl.PassResult{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances), rule(sysctl.MaxUserWatches)}}},
+		Sysctl:     reporter.Result[sysctl.PassResult]{At: now, Value: sysctl.PassResult{Rules: []sysctl.Status{rule(sysctl.MaxUserInstances), contested}, ObservedWrites: sysctl.ObservedWrites{lowered}}},
 		NodePolicy: &reporter.NodePolicy{State: reporter.NodePolicyEnforced},
 		Inotify: reporter.Result[inotify.Usage]{At: now, Value: inotify.Usage{
-			Source: inotify.SourceKernel, HoldersSource: inotify.SourceWalk, Limits: inotify.Limits{FileMax: 2466170, OpenFiles: 4032},
-			Accounts: []inotify.Account{{Owner: inotify.Owner{UserNS: 4026531837}, Instances: 120, InstancesLimit: 8192, Watches: 4904, WatchesLimit: 524288}},
+			Source: inotify.SourceKernel, HoldersSource: inotify.SourceWalk, Limits: inotify.Limits{FileMax: 4400, OpenFiles: 4032},
+			Accounts: []inotify.Account{{Owner: inotify.Owner{UserNS: inotify.InitialUserNS}, Instances: 120, InstancesLimit: 8192, Watches: 4904, WatchesLimit: 524288}},
 			Processes: []inotify.Process{{
-				Comm: "tail", Namespace: cart.Namespace, Pod: cart.Pod, Container: cart.Container, Instances: 1, Watches: 48, FDs: 900, NOFILESoft: 1024, QueuedEvents: 321, QueuedEventsLimit: 16384,
+				Comm: "tail", UserNS: inotify.InitialUserNS, Namespace: cart.Namespace, Pod: cart.Pod, Container: cart.Container, Instances: 1, Watches: 48, FDs: 900, NOFILESoft: 1024, QueuedEvents: 321, QueuedEventsLimit: 16384,
 			}},
 		}},
 		Disk: reporter.Result[disk.Usage]{At: now, Value: disk.Usage{
 			Filesystems: []filesystem.Filesystem{{Path: "/", State: filesystem.StateOK, SizeBytes: 200 << 30, AvailBytes: 30 << 30, Inodes: 1000, InodesFree: 400, GrowthBytesPerSecond: number(1 << 20), SecondsToFull: number(9000), SecondsToEviction: number(3000), EvictionAvailBytes: &evicts}},
 			Producers:   []logs.Producer{{Kind: logs.KindContainer, Workload: cart, Path: "/var/log/pods/shop_cart-1_x/app", Bytes: 1 << 20, WrittenBytes: 1 << 20}},
-			Readers:     []logs.Reader{{PID: 7, Comm: "tail", Log: cart, Path: "/var/log/pods/shop_cart-1_x/app/0.log", OffsetBytes: &offset, SizeBytes: 500, LagBytes: 400}},
+			Readers:     []logs.Reader{{PID: 7, Comm: "tail", Who: cart, StalledSince: &now, PredictedLossBytes: 2 << 20, Log: cart, Path: "/var/log/pods/shop_cart-1_x/app/0.log", OffsetBytes: &offset, SizeBytes: 500, LagBytes: 400}},
 			Scan:        disk.Scan{Skipped: map[string]int{"denied": 3}},
 		}},
 	}
@@ -254,19 +259,30 @@ func exporter(t *testing.T) string {
 	acts, failures := metrics.NewDiskActions(), metrics.NewSyscallFailures()
 	exporter.Register(acts)
 	exporter.Register(failures)
+	var writes atomic.Uint64
 	exporter.Register(metrics.NewGuard(func() (sysctl.GuardMode, []metrics.SysctlWrites) {
-		return sysctl.GuardModes[0], []metrics.SysctlWrites{{Key: sysctl.MaxUserInstances, Lowered: 1, Held: 1}}
+		return sysctl.GuardModes[0], []metrics.SysctlWrites{{Key: sysctl.MaxUserWatches, Lowered: writes.Add(1), Held: 1}}
 	}))
-	node := kube.NewPublisher(nil, "n2", condition.DefaultPolicy(), kube.Hooks{})
+	policy := condition.DefaultPolicy()
+	policy.EnterPasses = 1
+	for _, kind := range conditions(t) {
+		policy.Types = append(policy.Types, corev1.NodeConditionType(kind))
+	}
+	node := kube.NewPublisher(nil, "n2", policy, kube.Hooks{})
+	var bad []condition.Evaluation
+	for _, kind := range policy.Types {
+		bad = append(bad, condition.Evaluation{Type: kind, Severity: condition.Bad, Reason: "Scripted", At: now})
+	}
+	node.Update(bad, now)
 	events := kube.NewEvents(func(string) kube.EventClient { return nil }, "n2", func() types.UID { return "" }, nil, func(string, error) {})
 	exporter.Register(metrics.NewNode(node, events, func() kube.DemandStats {
 		return kube.DemandStats{Floors: []kube.Floor{{Key: sysctl.MaxUserInstances, Want: 9000}}, Pods: map[string]int{"accepted": 1}}
 	}))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		exporter.CountSysctl(snapshot.Sysctl.Value, snapshot.Sysctl.Value)
-		acts.Count(logdir.Action{Verb: logdir.ActionRemove, Bytes: 1000, Unread: 10, Path: "/var/log/pods/shop_cart-1_" + podUID + "/app/0.log.20260131-120000.gz"})
+		acts.Count(logdir.Action{Verb: logdir.ActionRemove, Bytes: 1000, Unread: 100, Path: "/var/log/pods/shop_cart-1_" + podUID + "/app/0.log.20260131-120000.gz"})
 		acts.CountLedger(ledger.Entries{Read: map[workload.Workload]uint64{{Namespace: "shop", Pod: "cart-1", Container: "app"}: 1000}}, time.Now())
-		failures.Count(inotify.SyscallFailure{Call: "inotify_init1", Errno: 24, Resource: inotify.Instances, Comm: "tail", Namespace: "shop", Pod: "cart-1", Container: "app", Count: 1})
+		failures.Count(inotify.SyscallFailure{Call: "inotify_init1", Errno: 24, Resource: inotify.Instances, Comm: "tail", Namespace: "shop", Pod: "cart-1", Container: "app", Count: 20})
 		exporter.Handler().ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)

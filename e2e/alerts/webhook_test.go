@@ -56,7 +56,7 @@ func TestAlertReachesTheWebhook(t *testing.T) {
 				if want := "inotify instances or watches are used up on n1"; a.Annotations["summary"] != want {
 					t.Errorf("its summary is %q, want %q", a.Annotations["summary"], want)
 				}
-				if !strings.Contains(a.Annotations["description"], "A user has 100% of a limit in use") || !strings.HasSuffix(a.Annotations["runbook_url"], "/docs/runbooks/NodetuneInotifyPressure.md") {
+				if !strings.Contains(a.Annotations["description"], "A user has 100% of a limit in use") || !strings.Contains(a.Annotations["description"], causes["NodetuneInotifyPressure"]) || !strings.HasSuffix(a.Annotations["runbook_url"], "/docs/runbooks/NodetuneInotifyPressure.md") {
 					t.Errorf("its annotations are %v", a.Annotations)
 				}
 				return

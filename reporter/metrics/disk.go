@@ -81,6 +81,7 @@ func (t *writtenTotals) collect(ch chan<- prometheus.Metric, r reporter.Result[d
 	}
 	collectProducers(ch, t.sum(u.Producers))
 	collectReaders(ch, u.Readers)
+	collectCollectors(ch, u.Readers)
 	gauge(ch, logReadersKernel, boolToFloat(u.Scan.ReadersFrom == disk.ReadersFromKernel))
 	gauge(ch, logUnfollowed, float64(len(u.Unfollowed)))
 	gauge(ch, logDeleted, sum(u.Deleted, func(d logs.Deleted) uint64 { return d.Bytes }))

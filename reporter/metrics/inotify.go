@@ -83,6 +83,7 @@ func (t *inotifySeries) collect(ch chan<- prometheus.Metric, r reporter.Result[i
 	u := r.Value
 	t.collectOwners(ch, u.Accounts)
 	t.collectConsumers(ch, u.Processes)
+	collectLimitTops(ch, u)
 	gauge(ch, openFiles, float64(u.Limits.OpenFiles))
 	limit(ch, openFilesLimit, u.Limits.FileMax)
 	if u.Source == inotify.SourceKernel {

@@ -85,7 +85,7 @@ func (m *Exporter) Handler() http.Handler {
 
 // Describe sends every series that Collect may send.
 func (m *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, omittedDescs, passDescs, nodePolicyDescs} {
+	for _, all := range [][]*prometheus.Desc{sysctlDescs, inotifyDescs, diskDescs, causeDescs, omittedDescs, passDescs, nodePolicyDescs} {
 		for _, d := range all {
 			ch <- d
 		}
@@ -95,7 +95,7 @@ func (m *Exporter) Describe(ch chan<- *prometheus.Desc) {
 // Collect sends the latest Snapshot.
 func (m *Exporter) Collect(ch chan<- prometheus.Metric) {
 	s := m.snapshot()
-	collectSysctl(ch, s.Sysctl)
+	collectSysctl(ch, s.Sysctl, time.Now())
 	m.inotify.collect(ch, s.Inotify)
 	m.written.collect(ch, s.Disk)
 	collectOmitted(ch, s.Omitted())

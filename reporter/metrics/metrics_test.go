@@ -38,6 +38,12 @@ func full(now time.Time) reporter.Snapshot {
 		Disk: reporter.Result[disk.Usage]{At: now, Value: reportertest.FullDisk(now)},
 		Sysctl: reporter.Result[sysctl.PassResult]{At: now, Value: sysctl.PassResult{
 			Paused: "/run/nodetune/pause",
+			ObservedWrites: sysctl.ObservedWrites{
+				{Key: sysctl.MaxUserInstances, First: now, Last: now, Count: 3, From: 8192, To: 128, BelowFloor: true, Process: "tuned[812]", PID: 812, Unit: "tuned.service"},
+				{Key: sysctl.MaxUserInstances, First: now, Last: now, Count: 1, From: 8192, To: 128, BelowFloor: true, Process: "tuned[815]", PID: 815, Unit: "tuned.service"},
+				{Key: sysctl.MaxUserInstances, First: now, Last: now, Count: 7, From: 128, To: 8192, Process: "raises[8]", PID: 8},
+				{Key: sysctl.MaxUserInstances, First: now, Last: now.Add(-time.Hour), Count: 7, From: 8192, To: 128, Process: "old[9]", PID: 9},
+			},
 			Rules: []sysctl.Status{
 				limited,
 				status(sysctl.MaxUserWatches, 524288, 1000, 1000, sysctl.Failed),

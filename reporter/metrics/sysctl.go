@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nodetune/nodetune/reporter"
@@ -24,11 +26,12 @@ var (
 	sysctlDescs = []*prometheus.Desc{sysctlValue, sysctlFloor, sysctlCeiling, sysctlDrifted, sysctlContested, sysctlPaused}
 )
 
-func collectSysctl(ch chan<- prometheus.Metric, r reporter.Result[sysctl.PassResult]) {
+func collectSysctl(ch chan<- prometheus.Metric, r reporter.Result[sysctl.PassResult], now time.Time) {
 	if r.At.IsZero() || r.Err != nil {
 		return // unknown, which no number expresses
 	}
 	gauge(ch, sysctlPaused, boolToFloat(r.Value.Paused != ""))
+	collectLoweredBy(ch, r.Value.ObservedWrites, now)
 	for _, s := range r.Value.Rules {
 		if s.Outcome == sysctl.Absent {
 			continue
