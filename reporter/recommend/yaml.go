@@ -3,6 +3,8 @@ package recommend
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,8 +34,8 @@ func WritePools(w io.Writer, pools []Pool) error {
 	for _, p := range pools {
 		summary(&b, p.Recommendation, "  ")
 		fmt.Fprintf(&b, "  - name: %s\n    nodeSelector:\n", quote(p.Name))
-		for key, value := range p.NodeSelector {
-			fmt.Fprintf(&b, "      %s: %s\n", quote(key), quote(value))
+		for _, key := range slices.Sorted(maps.Keys(p.NodeSelector)) {
+			fmt.Fprintf(&b, "      %s: %s\n", quote(key), quote(p.NodeSelector[key]))
 		}
 		b.WriteString("    config:\n")
 		rules(&b, p.Recommendation, "      ")

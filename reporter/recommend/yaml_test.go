@@ -47,3 +47,15 @@ func FuzzWritePools(f *testing.F) {
 		}
 	})
 }
+
+// One recommendation is one file, so that a review shows only what changed.
+func TestWritePoolsIsStable(t *testing.T) {
+	p := Pool{Name: "p", NodeSelector: map[string]string{"zone": "a", "pool": "gpu", "arch": "arm64"}}
+	var b strings.Builder
+	if err := WritePools(&b, []Pool{p}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\"arch\": \"arm64\"\n      \"pool\": \"gpu\"\n      \"zone\": \"a\"\n"; !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, b.String())
+	}
+}
