@@ -142,12 +142,11 @@ func TestMark(t *testing.T) {
 	defer root.Close()
 	host := hostfs.Root(root.Fd())
 	places := []Place{{Path: "/kubelet", Role: RoleKubelet}, {Path: "/containerd", Role: RoleRuntime}, {Path: "/logs", Role: RoleLogs}}
-	all := []Filesystem{{Path: "/logs", Device: host.Device("/"), Paths: []string{"/logs"}}, {Path: "/other", Device: "0:0"}}
 	mounts, err := ReadHostMounts("/proc", host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all[0].Device = Device(host, "/", mounts)
+	all := []Filesystem{{Path: "/logs", Device: Device(host, "/", mounts), Paths: []string{"/logs"}}, {Path: "/other", Device: "0:0"}}
 	MarkRoles(host, mounts, places, all)
 	if !slices.Equal(all[0].Roles, []Role{RoleKubelet}) || all[1].Roles != nil {
 		t.Errorf("got %+v", all)

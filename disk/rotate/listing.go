@@ -60,19 +60,6 @@ var localFilesystems = map[int64]bool{
 	unix.F2FS_SUPER_MAGIC: true, unix.TMPFS_MAGIC: true, 0x2fc12fc1: true, // ZFS
 }
 
-func listDir(host *logdir.Host, dir string) (*listing, error) {
-	d, err := host.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	c, err := readContent(d)
-	if err != nil {
-		d.Close()
-		return nil, err
-	}
-	return &listing{d, c}, nil
-}
-
 func readContent(d *logdir.Dir) (*content, error) {
 	var st unix.Statx_t
 	var fs unix.Statfs_t

@@ -174,3 +174,16 @@ func TestPassAsksUsedArchives(t *testing.T) {
 		t.Errorf("not in use any more: %+v", acts)
 	}
 }
+
+func listDir(host *logdir.Host, dir string) (*listing, error) {
+	d, err := host.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readContent(d)
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return &listing{d, c}, nil
+}

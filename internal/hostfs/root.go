@@ -75,21 +75,6 @@ func WithEtc(procfs string, host Root) (Root, func(), error) {
 	return root, func() { _ = unix.Close(int(root)) }, nil
 }
 
-// Device names the filesystem that a directory lies on as mountinfo does, ""
-// where it is not known.
-func (r Root) Device(dir string) string {
-	fd, err := r.OpenDir(dir, unix.O_PATH)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var st unix.Statx_t
-	if err := Statx(fd, Self, &st); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor)
-}
-
 // Bounds of walk, so that a directory full of directories ends.
 const (
 	maxWalkDirs  = 200_000
@@ -136,18 +121,6 @@ func (r Root) Walk(top string, visit func(dir, name string, st *unix.Statx_t)) e
 		_ = unix.Close(d)
 	}
 	return nil
-}
-
-// DeviceNumber returns the device that p lies on, stat(2).
-func (r Root) DeviceNumber(p string) (uint64, error) {
-	fd, err := r.OpenDir(p, unix.O_PATH)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	return st.Dev, err
 }
 
 // Open opens the directory where the root of the host is mounted.

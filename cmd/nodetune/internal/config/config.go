@@ -97,14 +97,9 @@ func Read(r io.Reader, name string) (Config, error) {
 	return ParseParts([]Part{p}, name)
 }
 
-// Parse reads b over the built-in configuration. Its error has one line
-// for each problem: file, line, field, what is wrong.
-func Parse(b []byte, name string) (Config, error) {
-	return ParseParts([]Part{{Name: name, Text: string(b)}}, name)
-}
-
-// ParseParts is Parse of the parts of the configuration called name, merged: no
-// part overrides another, so two values of one field are an error.
+// ParseParts reads the parts of the configuration called name, merged, over the
+// built-in configuration: no part overrides another, so two values of one field are
+// an error. The error has one line for each problem: file, line, field, what is wrong.
 func ParseParts(parts []Part, name string) (Config, error) {
 	c := Default()
 	c.Sysctl = sysctl.Policy{} // a list replaces, and here a list means rules to add

@@ -15,6 +15,10 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
+func parse(b []byte, name string) (Config, error) {
+	return ParseParts([]Part{{Name: name, Text: string(b)}}, name)
+}
+
 // The commented default is decoded over nothing: a field that it lacks, or that
 // says something else than the policies, is a difference.
 func TestDefaultYAMLIsTheDefault(t *testing.T) {
@@ -58,7 +62,7 @@ func fieldLines(c Config) []string {
 }
 
 func TestDefaultConfigurationIsValid(t *testing.T) {
-	c, err := Parse([]byte(DefaultYAML), "default.yaml")
+	c, err := parse([]byte(DefaultYAML), "default.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +74,7 @@ func TestDefaultConfigurationIsValid(t *testing.T) {
 const head = "apiVersion: nodetune.io/v1alpha1\nkind: Configuration\n"
 
 func TestConfigOverTheProfile(t *testing.T) {
-	c, err := Parse([]byte(head+`profile: minimal
+	c, err := parse([]byte(head+`profile: minimal
 sysctl:
   rules:
   - key: fs/inotify/max_user_instances
@@ -164,7 +168,7 @@ func TestConfigRefuses(t *testing.T) {
 }
 
 func TestConfigReportsEveryProblem(t *testing.T) {
-	_, err := Parse([]byte(head+"profile: huge\nsysctl:\n  rules:\n  - key: fs.file-max\n    atLeast: 0\n  - key: x\n    atLeast: 1\n"), "x.yaml")
+	_, err := parse([]byte(head+"profile: huge\nsysctl:\n  rules:\n  - key: fs.file-max\n    atLeast: 0\n  - key: x\n    atLeast: 1\n"), "x.yaml")
 	if n := strings.Count(fmt.Sprint(err), "\n") + 1; n != 3 {
 		t.Errorf("%d problems, want 3:\n%v", n, err)
 	}
@@ -214,7 +218,7 @@ func TestSchema(t *testing.T) {
 		if err := validateSchema(s, text); err != nil {
 			t.Errorf("%s: the schema refuses it: %v", name, err)
 		}
-		if _, err := Parse([]byte(text), name); err != nil {
+		if _, err := parse([]byte(text), name); err != nil {
 			t.Errorf("%s: nodetune refuses it: %v", name, err)
 		}
 	}
@@ -229,7 +233,7 @@ func TestSchema(t *testing.T) {
 		if err := validateSchema(s, text); err == nil {
 			t.Errorf("%s: the schema takes it", name)
 		}
-		if _, err := Parse([]byte(text), name); err == nil {
+		if _, err := parse([]byte(text), name); err == nil {
 			t.Errorf("%s: nodetune takes it", name)
 		}
 	}
@@ -243,7 +247,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(head + "disk:\n  pressure:\n    availPercent: 1e1\ninotify:\n  canaryUIDs: [1, 2]\n"))
 	f.Add([]byte("a: &a [*a]\n? b\n: - c\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := Parse(b, "x.yaml")
+		c, err := parse(b, "x.yaml")
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\x00\x1b\r") {
 				t.Fatalf("the message breaks a terminal: %q", err)
@@ -262,7 +266,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c2, err := Parse(again, "again.yaml")
+		c2, err := parse(again, "again.yaml")
 		if err != nil {
 			t.Fatalf("what was taken is refused when written out: %v\n%s", err, again)
 		}

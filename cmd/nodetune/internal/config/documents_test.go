@@ -44,7 +44,7 @@ func TestDocumentedConfigurationIsValid(t *testing.T) {
 				continue
 			}
 			configurations++
-			if _, err := Parse([]byte(text), fmt.Sprintf("%s, block %d", name, i)); err != nil {
+			if _, err := parse([]byte(text), fmt.Sprintf("%s, block %d", name, i)); err != nil {
 				t.Error(err)
 			}
 		}

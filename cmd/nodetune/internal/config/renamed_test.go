@@ -35,7 +35,7 @@ func TestOldWords(t *testing.T) {
 		{"disk: {logpath: [/var/log]}", "", "; did you mean logPaths?", nil},
 	} {
 		t.Run(test.text, func(t *testing.T) {
-			c, err := Parse([]byte(head+test.text+"\n"), "x.yaml")
+			c, err := parse([]byte(head+test.text+"\n"), "x.yaml")
 			switch {
 			case test.err != "":
 				if err == nil || !strings.Contains(err.Error(), test.err) {
@@ -94,11 +94,11 @@ func TestLogPaths(t *testing.T) {
 		"/home/app/log":                     false,
 		"/srv/var/log":                      false,
 	} {
-		_, err := Parse([]byte(head+"disk: {logPaths: ["+path+"]}\n"), "x.yaml")
+		_, err := parse([]byte(head+"disk: {logPaths: ["+path+"]}\n"), "x.yaml")
 		if ok != (err == nil) || err != nil && !strings.Contains(err.Error(), "x.yaml:3: disk.logPaths[0]: \""+path+"\" is outside of the directories of logs") {
 			t.Errorf("%s: %v", path, err)
 		}
-		if _, err := Parse([]byte(head+"disk: {allowOtherLogPaths: true, logPaths: ["+path+"]}\n"), "x.yaml"); err != nil {
+		if _, err := parse([]byte(head+"disk: {allowOtherLogPaths: true, logPaths: ["+path+"]}\n"), "x.yaml"); err != nil {
 			t.Errorf("%s, allowed: %v", path, err)
 		}
 	}
