@@ -103,6 +103,7 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 //   - cgroup v1 still exists where this is developed (failCgroupV1).
 //   - The node's allocatable is not enforced: it would need a cgroup above
 //     every process of the machine.
+//   - A changed ConfigMap arrives after syncFrequency, a minute by default.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication:
@@ -119,6 +120,7 @@ enforceNodeAllocatable: []
 resolvConf: ""
 clusterDomain: cluster.local
 nodeStatusUpdateFrequency: 5s
+syncFrequency: 10s
 `
 
 // noEviction: the machine's disk is not ours to judge. Tests that want
