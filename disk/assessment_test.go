@@ -7,6 +7,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/logs"
+	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/internal/disktest"
 )
 
@@ -107,5 +108,20 @@ func TestReading(t *testing.T) {
 	blind := Usage{Readers: []logs.Reader{{LagBytes: 1, StalledSince: &long, Open: true}}}
 	if a := assessReaders(blind, p, true, now); !strings.Contains(a.Message, "it has no inotify watch there") || !strings.Contains(a.Message, "restart it") {
 		t.Errorf("%q does not say what helps", a.Message)
+	}
+}
+
+// One more log is not "1 more logs".
+func TestAssessmentCountsLogs(t *testing.T) {
+	since := time.Now()
+	var u Usage
+	for n, want := range map[int]string{1: "of shop/a:b; ", 2: "of shop/a:b and 1 more log; ", 3: "of shop/a:b and 2 more logs; "} {
+		u.Readers = nil
+		for range n {
+			u.Readers = append(u.Readers, logs.Reader{Who: workload.Workload{Namespace: "l", Pod: "c"}, Log: workload.Workload{Namespace: "shop", Pod: "a", Container: "b"}, StalledSince: &since, Watched: true})
+		}
+		if a := assessReaders(u, logs.ReadersPolicy{}, true, since); !strings.Contains(a.Message, want) {
+			t.Errorf("%d: %q, want %q in it", n, a.Message, want)
+		}
 	}
 }

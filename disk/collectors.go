@@ -22,7 +22,7 @@ func assessReaders(u Usage, p logs.ReadersPolicy, collected bool, now time.Time)
 	if len(stalled) > 0 {
 		r := stalled[0] // the one with the most unread: readers are sorted
 		return Assessment{Bad, ReasonStalled, fmt.Sprintf("%s has stopped reading with %s unread of %s%s; %s",
-			collectorName(r), field.Size(r.LagBytes), logName(r), others(len(stalled)-1, "logs"), r.Advice())}
+			collectorName(r), field.Size(r.LagBytes), logName(r), others(len(stalled)-1), r.Advice())}
 	}
 	var alone []logs.Unfollowed
 	young := false
@@ -39,18 +39,18 @@ func assessReaders(u Usage, p logs.ReadersPolicy, collected bool, now time.Time)
 	case len(alone) > 0 && collected:
 		x := alone[0]
 		return Assessment{Bad, ReasonUnfollowed, fmt.Sprintf("no process follows the log of %s/%s:%s, which grew by %s%s; a collector that was refused a watch may need a restart",
-			x.Namespace, x.Pod, x.Container, field.Size(x.GrewBytes), others(len(alone)-1, "logs"))}
+			x.Namespace, x.Pod, x.Container, field.Size(x.GrewBytes), others(len(alone)-1))}
 	case young && collected:
 		return Assessment{Between, ReasonReading, "new logs are not followed yet"}
 	}
 	return Assessment{Clear, ReasonReading, "every reader moves"}
 }
 
-func others(n int, what string) string {
-	if n == 0 {
+func others(logs int) string {
+	if logs == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" and %d more %s", n, what)
+	return " and " + field.Count(logs, "more log", "more logs")
 }
 
 func collectorName(r logs.Reader) string {

@@ -2,6 +2,8 @@ package inotify
 
 import (
 	"fmt"
+
+	"github.com/nodetune/nodetune/internal/field"
 )
 
 // Unseen returns why an account may use more of its limits than u shows, "" if
@@ -18,7 +20,7 @@ func Unseen(u Usage, t Policy) string {
 		}
 		switch {
 		case u.Partial:
-			return fmt.Sprintf("%d processes are left of a walk of /proc that takes more than one pass", u.Walk.Omitted)
+			return field.Count(u.Walk.Omitted, "process is", "processes are") + " left of a walk of /proc that takes more than one pass"
 		case unreadable > 0:
 			return fmt.Sprintf("%d of %d processes could not be read: that needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", unreadable, u.Walk.Processes)
 		case u.OwnPIDNamespace:

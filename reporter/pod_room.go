@@ -14,32 +14,33 @@ type PodRoom struct {
 	Limits []inotify.PodRoom `json:"limits"`
 }
 
-// PodRoom returns nil where no pod was seen.
-func (s Snapshot) PodRoom() *PodRoom {
+// PodRoom returns nil where no pod was seen. p has the agent's own ceilings.
+func (s Snapshot) PodRoom(p inotify.Policy) *PodRoom {
 	if s.Inotify.Err != nil || s.Inotify.At.IsZero() {
 		return nil
 	}
 	pods := s.Inotify.Value.PodsSeen()
 	if s.Disk.Err == nil {
-		for _, p := range s.Disk.Value.Producers {
+		for _, w := range s.Disk.Value.Producers {
 			switch {
-			case p.Kind != logs.KindContainer:
-			case p.PodUID != "":
-				pods[p.PodUID] = true
-			case p.Pod != "":
-				pods[p.Namespace+"/"+p.Pod] = true
+			case w.Kind != logs.KindContainer:
+			case w.PodUID != "":
+				pods[w.PodUID] = true
+			case w.Pod != "":
+				pods[w.Namespace+"/"+w.Pod] = true
 			}
 		}
 	}
-	room := inotify.RoomForPods(s.Inotify.Value, len(pods), s.ceilings())
+	room := inotify.RoomForPods(s.Inotify.Value, len(pods), s.Ceilings(p))
 	if len(room) == 0 {
 		return nil
 	}
 	return &PodRoom{Pods: len(pods), Limits: room}
 }
 
-// ceilings are up to where the agent raises what is charged to accounts.
-func (s Snapshot) ceilings() map[inotify.Resource]inotify.Limit {
+// Ceilings are up to where the agent raises what is charged to accounts: the ceiling of
+// the rule, or that of p where it is lower.
+func (s Snapshot) Ceilings(p inotify.Policy) map[inotify.Resource]inotify.Limit {
 	all := make(map[inotify.Resource]inotify.Limit)
 	if s.Sysctl.Err != nil {
 		return all
@@ -50,10 +51,23 @@ func (s Snapshot) ceilings() map[inotify.Resource]inotify.Limit {
 		}
 		switch {
 		case sysctl.SameVariable(r.Key, sysctl.MaxUserInstances):
-			all[inotify.Instances] = inotify.Limit(r.Ceiling)
+			all[inotify.Instances] = lower(r.Ceiling, p.MaxInstances)
 		case sysctl.SameVariable(r.Key, sysctl.MaxUserWatches):
-			all[inotify.Watches] = inotify.Limit(r.Ceiling)
+			memory := s.Inotify.Value.Limits.MemoryBytes
+			if memory <= 0 || p.WatchMemoryPercent <= 0 { // unknown, or no policy
+				all[inotify.Watches] = inotify.Limit(r.Ceiling)
+				continue
+			}
+			all[inotify.Watches] = lower(r.Ceiling, p.MaxWatches(memory))
 		}
 	}
 	return all
+}
+
+// lower is the ceiling of a rule, or that of the policy where it has a lower one.
+func lower(rule sysctl.Value, policy int64) inotify.Limit {
+	if policy > 0 && policy < int64(rule) {
+		return inotify.Limit(policy)
+	}
+	return inotify.Limit(rule)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // The ceiling of a limit is where the agent stops raising it: for instances also
-// inotify.maxInstances.
+// inotify.maxInstances, and for watches what they may pin of the memory.
 func TestCeiling(t *testing.T) {
 	for _, tt := range []struct {
 		key               string
@@ -21,9 +21,11 @@ func TestCeiling(t *testing.T) {
 		{inotify.KeyInstances, 1024, 65536, 1024},
 		{inotify.KeyInstances, 131072, 0, 131072},
 		{inotify.KeyInstances, sysctl.Unknown, 65536, -1},
-		{inotify.KeyWatches, 131072, 65536, 131072},
+		{inotify.KeyWatches, 100000, 65536, 100000},
+		{inotify.KeyWatches, 1 << 40, 65536, inotify.DefaultPolicy().MaxWatches(1 << 30)},
 	} {
-		in := Input{Policy: inotify.Policy{MaxInstances: tt.maxInstances}}
+		in := Input{Policy: inotify.Policy{MaxInstances: tt.maxInstances, WatchMemoryPercent: inotify.DefaultPolicy().WatchMemoryPercent}}
+		in.Snapshot.Inotify.Value.Limits.MemoryBytes = 1 << 30
 		in.Snapshot.Sysctl = reporter.Result[sysctl.PassResult]{At: time.Unix(1, 0), Value: sysctl.PassResult{Rules: []sysctl.Status{
 			{Rule: sysctl.Rule{Key: sysctl.Key(tt.key), Op: sysctl.AtLeast, Want: 1, Ceiling: tt.rule}},
 		}}}

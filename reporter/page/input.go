@@ -77,7 +77,7 @@ func NewStatus(in Input) Status {
 		s.Collectors.More += u.Scan.Omitted["readers"]
 		s.Unread.More += u.Scan.Omitted["unfollowed"]
 	}
-	if p := in.Snapshot.PodRoom(); p != nil {
+	if p := in.Snapshot.PodRoom(in.Policy); p != nil {
 		s.PodsText = text.PodRoomText(p)
 		p.Limits = p.Limits[:min(len(p.Limits), maxPodLimits)]
 		s.Pods = p

@@ -73,7 +73,7 @@ func notices(in Input) []Notice {
 			orphans += o.Bytes
 		}
 		if n := len(u.Orphans); n > 0 {
-			add(in.nodetune("disk"), "%d directories of logs, %s, are of pods that this node does not have", n, field.Size(orphans))
+			add(in.nodetune("disk"), "%s, %s, of pods that this node does not have", field.Count(n, "directory of logs", "directories of logs"), field.Size(orphans))
 		}
 		for _, c := range u.Corrupt {
 			add("", "the archive %s cannot be read to its end: %s", c.Path, c.Error)
@@ -84,7 +84,7 @@ func notices(in Input) []Notice {
 			add("", "users are counted by their processes, not by the kernel: %s", u.SourceReason)
 		}
 		if n := len(u.Unknown); n > 0 {
-			add(in.nodetune("top --once"), "%d figures are estimates, or are not known", n)
+			add(in.nodetune("top --once"), "%s not known, or an estimate", field.Count(n, "figure is", "figures are"))
 		}
 	}
 	for _, o := range in.Snapshot.Omitted() {

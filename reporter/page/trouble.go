@@ -334,7 +334,7 @@ func failingCalls(in Input) ([]Trouble, inotify.SyscallFailure) {
 	}
 	t.Summary += fmt.Sprintf("; %s failed %s", f.Call, times(f.Count))
 	if n := len(all) - 1; n > 0 {
-		t.Summary += fmt.Sprintf(" (and %d more processes)", n)
+		t.Summary += " (and " + field.Count(n, "more process", "more processes") + ")"
 	}
 	t.Next, t.Then = in.why(f.PID), "shows which limit it has met, and what helps"
 	if top, ok := holder(u, f); ok {

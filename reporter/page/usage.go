@@ -117,13 +117,9 @@ func limitRow(in Input, u *inotify.Usage, r inotify.Resource, i int) Limit {
 
 // ceiling is up to where the agent raises key.
 func (in Input) ceiling(key string) inotify.Limit {
-	r, _ := sysctlResult(in)
-	for _, s := range r.Rules {
-		if s.Op == sysctl.AtLeast && s.Ceiling.Known() && sysctl.SameVariable(s.Key, sysctl.Key(key)) {
-			if key == inotify.KeyInstances && in.Policy.MaxInstances > 0 {
-				return inotify.Limit(min(int64(s.Ceiling), in.Policy.MaxInstances))
-			}
-			return inotify.Limit(s.Ceiling)
+	for resource, ceiling := range in.Snapshot.Ceilings(in.Policy) {
+		if text.ResourceKey(resource) == key {
+			return ceiling
 		}
 	}
 	return inotify.NoLimit

@@ -17,8 +17,8 @@ import (
 
 // CheckReport writes s for people: the tables, the findings in order of urgency,
 // and a verdict with the next command. Findings that need nothing are counted, and
-// shown if verbose is true.
-func CheckReport(w io.Writer, s reporter.Snapshot, verbose, colour bool) error {
+// shown if verbose is true. p has the ceilings of the agent.
+func CheckReport(w io.Writer, s reporter.Snapshot, p inotify.Policy, verbose, colour bool) error {
 	var b strings.Builder
 	checkTables(&b, s, colour)
 	quiet := 0
@@ -34,12 +34,12 @@ func CheckReport(w io.Writer, s reporter.Snapshot, verbose, colour bool) error {
 		b.WriteString(n.text + "\n")
 	}
 	if quiet > 0 {
-		fmt.Fprintf(&b, "\n%s: --verbose shows them\n", countNoun(quiet, "more finding needs nothing", "more findings need nothing"))
+		fmt.Fprintf(&b, "\n%s: --verbose shows them\n", field.Count(quiet, "more finding needs nothing", "more findings need nothing"))
 	}
 	if s.WorstCase != nil {
 		fmt.Fprintf(&b, "\nmemory: %s\n", s.WorstCase)
 	}
-	if line := PodRoomText(s.PodRoom()); line != "" {
+	if line := PodRoomText(s.PodRoom(p)); line != "" {
 		fmt.Fprintf(&b, "\npods: %s\n", line)
 	}
 	nodePolicyLine(&b, s.NodePolicy, colour)
@@ -157,7 +157,7 @@ func inotifyNotes(u inotify.Usage) []note {
 		all = append(all, note{needsNothing, "", text})
 	}
 	if n := len(u.Unknown); n > 0 {
-		all = append(all, note{needsNothing, "", fmt.Sprintf("%s not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' lists them", countNoun(n, "thing is", "things are"))})
+		all = append(all, note{needsNothing, "", fmt.Sprintf("%s not known (~ estimate, ≤ at most, ? unknown): 'nodetune top --once' lists them", field.Count(n, "thing is", "things are"))})
 	}
 	return all
 }
@@ -196,7 +196,7 @@ func omittedText(left []reporter.Omitted) string {
 	}
 	text := strings.Join(parts, ", ")
 	if n := len(left) - omittedRows; n > 0 {
-		text += fmt.Sprintf(" and %d more kinds", n)
+		text += " and " + field.Count(n, "more kind", "more kinds")
 	}
 	return text
 }

@@ -102,7 +102,7 @@ func checked() reporter.Snapshot {
 func TestCheckReport(t *testing.T) {
 	for file, verbose := range map[string]bool{"check.txt": false, "check-verbose.txt": true} {
 		var b strings.Builder
-		if err := CheckReport(&b, checked(), verbose, false); err != nil {
+		if err := CheckReport(&b, checked(), inotify.Policy{}, verbose, false); err != nil {
 			t.Fatal(err)
 		}
 		goldentest.Compare(t, file, b.String())

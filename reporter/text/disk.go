@@ -154,7 +154,7 @@ func producerTable(b *strings.Builder, all []logs.Producer, rows int, colour boo
 		})
 	}
 	writeRows(b, table, colour)
-	moreRows(b, len(all), rows, "producers")
+	moreRows(b, len(all), rows, "producer", "producers")
 }
 
 func readerTable(b *strings.Builder, all []logs.Reader, rows int, colour bool) {
@@ -182,7 +182,7 @@ func readerTable(b *strings.Builder, all []logs.Reader, rows int, colour bool) {
 		})
 	}
 	writeRows(b, table, colour)
-	moreRows(b, len(all), rows, "readers")
+	moreRows(b, len(all), rows, "reader", "readers")
 }
 
 func reader(r logs.Reader) string {
@@ -225,7 +225,7 @@ func unreadLogTable(b *strings.Builder, all []logs.Unfollowed, rows int, colour 
 		})
 	}
 	writeRows(b, table, colour)
-	moreRows(b, len(all), rows, "logs")
+	moreRows(b, len(all), rows, "log", "logs")
 }
 
 // deletedWorth is the least that a deleted file must hold to be shown: every
@@ -254,7 +254,7 @@ func deletedTable(b *strings.Builder, all []logs.Deleted, rows int, colour bool)
 		})
 	}
 	writeRows(b, table, colour)
-	moreRows(b, len(all), rows, "files")
+	moreRows(b, len(all), rows, "file", "files")
 }
 
 // diskGaps lists what was not seen.
@@ -263,7 +263,7 @@ func diskGaps(b *strings.Builder, s disk.Scan) {
 		fmt.Fprintf(b, "\nnot seen: %s\n", safetext.String(err))
 	}
 	if n := s.Skipped["denied"]; n > 0 {
-		fmt.Fprintf(b, "\nnot seen: %s that may not be listed; root, or CAP_DAC_READ_SEARCH, sees them\n", countNoun(n, "directory or file", "directories or files"))
+		fmt.Fprintf(b, "\nnot seen: %s that may not be listed; root, or CAP_DAC_READ_SEARCH, sees them\n", field.Count(n, "directory or file", "directories or files"))
 	}
 	if s.Unreadable > 0 {
 		fmt.Fprintf(b, "\nnot seen: the descriptors of %d of %d processes; root, or CAP_SYS_PTRACE, sees who reads what\n", s.Unreadable, s.Processes)
@@ -299,8 +299,8 @@ func diskFindings(b *strings.Builder, all []disk.Finding, colour bool) {
 	}
 }
 
-func moreRows(b *strings.Builder, have, rows int, what string) {
+func moreRows(b *strings.Builder, have, rows int, one, many string) {
 	if rows > 0 {
-		more(b, have-rows, what)
+		more(b, have-rows, one, many)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 )
@@ -49,7 +50,7 @@ func recentFailures(b *strings.Builder, all []inotify.SyscallFailure, colour boo
 	for _, f := range met[:min(len(met), failureRows)] {
 		fmt.Fprintf(b, "\n%s %s\n", paint(colour, red, "refused:"), SyscallFailureText(f))
 	}
-	more(b, len(met)-failureRows, "refusals")
+	more(b, len(met)-failureRows, "refusal", "refusals")
 }
 
 func findingText(f inotify.LimitPressure) string {
@@ -98,7 +99,7 @@ func holderRows(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 	} else {
 		b.WriteString("no process that could be read holds an inotify instance\n")
 	}
-	more(b, len(u.Accounts)-rows, "users")
+	more(b, len(u.Accounts)-rows, "user", "users")
 	table = [][]cell{{{text: "PID"}, {text: "UID"}, {text: "COMM"}, {text: "INSTANCES"}, {text: "WATCHES"}, {text: "FDS/NOFILE"}, {text: "POD OR UNIT"}}}
 	events := u.HoldersSource == inotify.SourceWalk // procfs does not show them
 	if events {
@@ -127,7 +128,7 @@ func holderRows(b *strings.Builder, u inotify.Usage, rows int, colour bool) {
 		b.WriteString("\n")
 		writeRows(b, table, colour)
 	}
-	more(b, len(u.Processes)-rows, "processes")
+	more(b, len(u.Processes)-rows, "process", "processes")
 }
 
 // holderNotes explains where the figures are from.
@@ -140,7 +141,7 @@ func holderNotes(u inotify.Usage) []string {
 		notes = append(notes, "processes are read from procfs, not from the kernel's descriptor tables: "+safetext.String(u.HoldersReason))
 	}
 	if u.InstancesUnattributed > 0 {
-		notes = append(notes, countNoun(int(u.InstancesUnattributed), "instance is", "instances are")+" in no process: sent through a socket and not received, or made or closed meanwhile")
+		notes = append(notes, field.Count(int(u.InstancesUnattributed), "instance is", "instances are")+" in no process: sent through a socket and not received, or made or closed meanwhile")
 	}
 	return notes
 }
@@ -159,8 +160,8 @@ func eventsCell(p inotify.Process) cell {
 	}
 }
 
-func more(b *strings.Builder, n int, what string) {
+func more(b *strings.Builder, n int, one, many string) {
 	if n > 0 {
-		fmt.Fprintf(b, "... and %d more %s\n", n, what)
+		fmt.Fprintf(b, "... and %s\n", field.Count(n, "more "+one, "more "+many))
 	}
 }

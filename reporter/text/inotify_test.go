@@ -31,7 +31,7 @@ PID  UID     COMM           INSTANCES  WATCHES         FDS/NOFILE   POD OR UNIT
 812  0       kubelet        50         ~300 (90s ago)  310/1000000  kubelet.service
 900  100000  evil\x1b]0;\a  3          10              1000/1024
 901  1000    other          70         9               9/1024
-... and 1 more processes
+... and 1 more process
 
 pressure: evil\x1b]0;\a[900] has 1000 of 1024 (97%) descriptors open: past that errno 24, which no sysctl mends; see 'nodetune why'
 

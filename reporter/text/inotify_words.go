@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/safetext"
 )
 
@@ -52,7 +53,7 @@ func UserNS(inode uint64) string {
 func GapText(g inotify.Gap) string {
 	s := safetext.String(g.What) + ": " + safetext.String(g.Why)
 	if g.Processes > 0 {
-		s += fmt.Sprintf(" (%s)", countNoun(g.Processes, "process", "processes"))
+		s += fmt.Sprintf(" (%s)", field.Count(g.Processes, "process", "processes"))
 	}
 	return s
 }

@@ -35,23 +35,26 @@ func TestPodRoomText(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		s    reporter.Snapshot
+		p    inotify.Policy
 		want string
 	}{
-		{"no pass", reporter.Snapshot{}, ""},
-		{"a failed pass", failed, ""},
-		{"no pods", reporter.Snapshot{Inotify: reporter.Result[inotify.Usage]{At: time.Now(), Value: reportertest.Accounts(10, 10, nil)}}, ""},
-		{"one pod", roomy, "1 seen; at least 19 more like it fit before fs.inotify.max_user_watches (8192) of uid 0"},
-		{"a ceiling", crowded, "1 seen; about 34 more like it fit before fs.inotify.max_user_instances (128) of uid 0, and 470 before its ceiling (1000)"},
-		{"no room", noRoom, "1 seen; no more like it fits before fs.inotify.max_user_instances (128) of uid 0, and 436 before its ceiling (1000)"},
-		{"another limit has the ceiling", ceiling, "1 seen; at least 19 more like it fit before fs.inotify.max_user_watches (8192) of uid 0"},
-		{"pods of logs", withLogs, "4 seen; at least 76 more like them fit before fs.file-max (100000)"},
+		{"no pass", reporter.Snapshot{}, inotify.Policy{}, ""},
+		{"a failed pass", failed, inotify.Policy{}, ""},
+		{"no pods", reporter.Snapshot{Inotify: reporter.Result[inotify.Usage]{At: time.Now(), Value: reportertest.Accounts(10, 10, nil)}}, inotify.Policy{}, ""},
+		{"one pod", roomy, inotify.Policy{}, "1 seen; at least 19 more like it fit before fs.inotify.max_user_watches (8192) of uid 0"},
+		{"a ceiling", crowded, inotify.Policy{}, "1 seen; about 34 more like it fit before fs.inotify.max_user_instances (128) of uid 0, and 470 before its ceiling (1000)"},
+		{"a lower ceiling of the policy", crowded, inotify.Policy{MaxInstances: 512}, "1 seen; about 34 more like it fit before fs.inotify.max_user_instances (128) of uid 0, and 226 before its ceiling (512)"},
+		{"a higher ceiling of the policy", crowded, inotify.Policy{MaxInstances: 65536}, "1 seen; about 34 more like it fit before fs.inotify.max_user_instances (128) of uid 0, and 470 before its ceiling (1000)"},
+		{"no room", noRoom, inotify.Policy{}, "1 seen; no more like it fits before fs.inotify.max_user_instances (128) of uid 0, and 436 before its ceiling (1000)"},
+		{"another limit has the ceiling", ceiling, inotify.Policy{}, "1 seen; at least 19 more like it fit before fs.inotify.max_user_watches (8192) of uid 0"},
+		{"pods of logs", withLogs, inotify.Policy{}, "4 seen; at least 76 more like them fit before fs.file-max (100000)"},
 	} {
-		got := PodRoomText(tt.s.PodRoom())
+		got := PodRoomText(tt.s.PodRoom(tt.p))
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 		var b strings.Builder
-		if err := CheckReport(&b, tt.s, false, false); err != nil {
+		if err := CheckReport(&b, tt.s, tt.p, false, false); err != nil {
 			t.Fatal(err)
 		}
 		if has := strings.Contains(b.String(), "\npods: "+got+"\n"); has != (got != "") {

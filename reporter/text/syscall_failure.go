@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/sysctl"
@@ -32,7 +33,7 @@ func SyscallFailureText(f inotify.SyscallFailure) string {
 	if w := workload.Name(f.Namespace, f.Pod, f.Container, f.Unit); w != "" {
 		process += " of " + w
 	}
-	s := fmt.Sprintf("%s %s %s: %s", process, countNoun(int(f.Count), "time", "times"), f.Call, SyscallFailureReason(f))
+	s := fmt.Sprintf("%s %s %s: %s", process, field.Count(int(f.Count), "time", "times"), f.Call, SyscallFailureReason(f))
 	if f.Limit >= 0 {
 		s += fmt.Sprintf(", %d of %d", f.Used, f.Limit)
 	}

@@ -20,14 +20,6 @@ func paint(colour bool, sgr, text string) string {
 	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
 }
 
-// countNoun is a number of things.
-func countNoun(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // cell is one field of a table; paint is its colour, or empty.
 type cell struct{ text, paint string }
 

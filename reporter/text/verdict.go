@@ -6,6 +6,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/sysctl"
 )
@@ -102,7 +103,7 @@ func limitsVerdict(r sysctl.PassResult) (sentence, next string) {
 	if len(short) == 1 {
 		verb, what = "is", strings.Replace(what, "their", "its", 1)
 	}
-	return fmt.Sprintf("%d of %s %s %s.", len(short), countNoun(enforced(r), "limit", "limits"), verb, what), next
+	return fmt.Sprintf("%d of %s %s %s.", len(short), field.Count(enforced(r), "limit", "limits"), verb, what), next
 }
 
 // pressureVerdict counts the limits of the node first: those that a process set
@@ -127,9 +128,9 @@ func pressureVerdict(u inotify.Usage) (sentence, next string) {
 	}
 	switch {
 	case node > 0:
-		return countNoun(node, "limit of the node is", "limits of the node are") + " nearly used up.", next
+		return field.Count(node, "limit of the node is", "limits of the node are") + " nearly used up.", next
 	case own > 0:
-		return countNoun(own, "limit of a process or its user namespace is", "limits of processes or their user namespaces are") + " nearly used up.", next
+		return field.Count(own, "limit of a process or its user namespace is", "limits of processes or their user namespaces are") + " nearly used up.", next
 	}
 	return "", ""
 }

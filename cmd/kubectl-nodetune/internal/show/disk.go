@@ -40,7 +40,7 @@ func Disk(w io.Writer, r *view.Report, rows int) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		more(w, len(d.Producers), rows, "producers")
+		more(w, len(d.Producers), rows, "producer", "producers")
 	}
 	if len(d.Readers) > 0 {
 		fmt.Fprintln(w)
@@ -55,7 +55,7 @@ func Disk(w io.Writer, r *view.Report, rows int) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		more(w, len(d.Readers), rows, "readers")
+		more(w, len(d.Readers), rows, "reader", "readers")
 	}
 	if len(d.Unfollowed) > 0 {
 		fmt.Fprintln(w)
@@ -66,7 +66,7 @@ func Disk(w io.Writer, r *view.Report, rows int) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		more(w, len(d.Unfollowed), rows, "logs")
+		more(w, len(d.Unfollowed), rows, "log", "logs")
 	}
 	for _, f := range d.Findings {
 		fmt.Fprintf(w, "\n%s: %s %s\n  %s\n", safetext.String(f.Severity), safetext.String(f.Path), safetext.String(f.Message), safetext.String(f.Do))

@@ -37,9 +37,9 @@ func first[T any](rows []T, n int) []T {
 	return rows[:min(n, len(rows))]
 }
 
-func more(w io.Writer, all, rows int, what string) {
+func more(w io.Writer, all, rows int, one, many string) {
 	if rows > 0 && all > rows {
-		fmt.Fprintf(w, "and %d more %s: --rows 0 shows all\n", all-rows, what)
+		fmt.Fprintf(w, "and %s: --rows 0 shows all\n", field.Count(all-rows, "more "+one, "more "+many))
 	}
 }
 

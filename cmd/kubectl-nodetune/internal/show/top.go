@@ -25,7 +25,7 @@ func Top(w io.Writer, r *view.Report, rows int) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	more(w, len(u.Accounts), rows, "accounts")
+	more(w, len(u.Accounts), rows, "account", "accounts")
 	fmt.Fprintf(w, "open files of the node: %d of %s\n\n", u.Limits.OpenFiles, limit(u.Limits.FileMax))
 	all := slices.Clone(u.Processes)
 	slices.SortStableFunc(all, func(a, b view.Process) int {
@@ -38,7 +38,7 @@ func Top(w io.Writer, r *view.Report, rows int) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	more(w, len(all), rows, "processes")
+	more(w, len(all), rows, "process", "processes")
 	gaps(w, u.Unknown)
 	return nil
 }

@@ -57,7 +57,7 @@ func (o *options) check(cmd *cobra.Command, verbose bool) error {
 	s := o.look(cmd.Context(), cfg, p)
 	p.stop()
 	return o.report(cmd.OutOrStdout(), s, func(w io.Writer) error {
-		return text.CheckReport(w, s, verbose, colour(w))
+		return text.CheckReport(w, s, cfg.Inotify, verbose, colour(w))
 	})
 }
 
