@@ -7,8 +7,8 @@ import (
 
 	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/logs"
-	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/internal/disktest"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 func TestPressure(t *testing.T) {

@@ -94,6 +94,7 @@ const (
 	KindLimitNotHeld     = "limit_not_held"
 	KindPaused           = "paused"
 	KindDisk             = "disk"
+	KindLogStorm         = "log_storm" // a producer far above the others
 	KindCollectorStalled = "collector_stalled"
 	KindPassFailed       = "pass_failed"
 	KindPassStale        = "pass_stale"

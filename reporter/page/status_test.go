@@ -84,9 +84,19 @@ warning limit_not_held | fs.inotify.max_user_instances is 128, wanted at least 8
 		{"paused", with(func(in *Input) { in.Snapshot.Sysctl.Value.Paused = "/run/nodetune/pause" }), `
 warning paused | nodetune is paused: every limit is in force, and none is raised or held | /run/nodetune/pause exists | nothing: it is paused | sudo rm /run/nodetune/pause`},
 		{"a disk fills", logStorm(), `
-critical disk | / has 11.5 % available, 23 GiB of 200 GiB: the kubelet evicts pods in 96s, it is full in 12m | shop/checkout-5f8b-qq2:web writes 31 MiB/s and holds 44 GiB | reclaim /var/log: freed 3.1 GiB in 4 acts, 23 GiB available now, which is not enough | sudo nodetune disk reclaim --until 80% --dry-run`},
+critical disk | / has 11.5 % available, 23 GiB of 200 GiB: the kubelet evicts pods in 96s, it is full in 12m | shop/checkout-5f8b-qq2:web writes 31 MiB/s and holds 44 GiB | reclaim /var/log: freed 3.1 GiB in 4 acts, 23 GiB available now, which is not enough | sudo nodetune disk reclaim --until 80% --dry-run
+warning log_storm | shop/checkout-5f8b-qq2:web writes 31 MiB of logs a second, over 1000 times as much as the others on average: / fills, and the kubelet evicts pods in 96s | shop/checkout-5f8b-qq2:web has 44 GiB of logs | nothing: nodetune slows down no writer | kubectl --namespace shop logs checkout-5f8b-qq2 --container web --tail 20`},
 		{"a disk fills, and nodetune may only look", func() Input { in := logStorm(); in.DiskMode, in.Acts = disk.Observe, nil; return in }(), `
-critical disk | / has 11.5 % available, 23 GiB of 200 GiB: the kubelet evicts pods in 96s, it is full in 12m | shop/checkout-5f8b-qq2:web writes 31 MiB/s and holds 44 GiB | nothing: disk.mode is observe, in which nodetune changes no log file | sudo nodetune disk reclaim --until 80% --dry-run`},
+critical disk | / has 11.5 % available, 23 GiB of 200 GiB: the kubelet evicts pods in 96s, it is full in 12m | shop/checkout-5f8b-qq2:web writes 31 MiB/s and holds 44 GiB | nothing: disk.mode is observe, in which nodetune changes no log file | sudo nodetune disk reclaim --until 80% --dry-run
+warning log_storm | shop/checkout-5f8b-qq2:web writes 31 MiB of logs a second, over 1000 times as much as the others on average: / fills, and the kubelet evicts pods in 96s | shop/checkout-5f8b-qq2:web has 44 GiB of logs | nothing: nodetune slows down no writer | kubectl --namespace shop logs checkout-5f8b-qq2 --container web --tail 20`},
+		{"a log storm on a disk with space", with(func(in *Input) {
+			d := &in.Snapshot.Disk.Value
+			d.Producers[3].BytesPerSecond = ptr(float64(2 << 20))
+			d.Readers[3].LagBytes = 9 << 20
+			d.Filesystems[0].SecondsToEviction, d.Filesystems[0].SecondsToFull = nil, nil
+			in.Acts = append([]reporter.Act{{Kind: "rotate", What: "/var/log/pods/x/0.log: rotated"}}, in.Acts...)
+		}), `
+warning log_storm | shop/cart-6d4f9c-03:web writes 2.0 MiB of logs a second, 919 times as much as the others on average | shop/cart-6d4f9c-03:web has 57 MiB of logs, of which fluent-bit[4711] of logging/fluent-bit-x7k2p:fluent-bit has 9.0 MiB unread | rotate /var/log/pods/x/0.log: rotated | kubectl --namespace shop logs cart-6d4f9c-03 --container web --tail 20`},
 		{"inodes", with(func(in *Input) {
 			d := &in.Snapshot.Disk.Value
 			d.Filesystems[0].InodesFree, d.Filesystems[0].SecondsToEviction, d.Filesystems[0].SecondsToFull = 130_000, nil, nil

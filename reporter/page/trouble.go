@@ -41,6 +41,7 @@ func troubles(in Input) List[Trouble] {
 		}
 		all = append(all, t)
 	}
+	all = append(all, logStorms(in)...)
 	own, more := ownLimits(in)
 	all = append(all, own...)
 	all = append(all, paused(in)...)
