@@ -28,7 +28,19 @@ type Snapshot struct {
 	NodePolicy *NodePolicy
 	// WorstCase is what the limits in force let users pin; nil where it is unknown.
 	WorstCase *sysctl.WorstCase
+	// Agent is what the agent of this host reports beyond one look; nil where none was
+	// asked.
+	Agent []AgentTrouble
 	// DryRun: this stands for an apply that may not write: the table
 	// shows what it would.
 	DryRun bool
+}
+
+// AgentTrouble is what is wrong by the report of the agent that runs here: it looks more
+// than once, so that it sees a collector that stands still.
+type AgentTrouble struct {
+	Kind     string // as in /status.json
+	Critical bool   // lines or calls are lost now, or soon
+	Summary  string
+	Cause    string
 }

@@ -73,7 +73,7 @@ func (p Pass) Restore(ctx context.Context, inUse InUse) (PassResult, error) {
 		return o, err
 	}
 	if p.Act {
-		leave, err := p.Store.AcquireAgentLock() // no agent may start meanwhile either
+		leave, err := p.Store.AcquireAgentLock("") // no agent may start meanwhile either
 		if _, held := errors.AsType[*LockedError](err); held {
 			return o, fmt.Errorf("an agent would raise the values again, stop it first: %w", err)
 		}

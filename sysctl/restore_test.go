@@ -135,11 +135,17 @@ func TestRestoreNotWhileAnAgentRuns(t *testing.T) {
 	h := newHost(t, map[Key]string{MaxUserInstances: "128"})
 	p := h.pass(true, atLeast(MaxUserInstances, 8192))
 	p.Run(t.Context())
-	leave, err := NewStore(h.root).AcquireAgentLock()
+	leave, err := NewStore(h.root).AcquireAgentLock("http://127.0.0.1:9409")
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := NewStore(h.root).AgentURL(); got != "http://127.0.0.1:9409" {
+		t.Errorf("the agent answers at %q", got)
+	}
 	_, err = p.Restore(t.Context(), none)
+	if held, _ := errors.AsType[*LockedError](err); held != nil && held.PID != os.Getpid() {
+		t.Errorf("%v does not name this process", err)
+	}
 	if _, held := errors.AsType[*LockedError](err); !held || h.get(MaxUserInstances) != "8192" {
 		t.Errorf("error %v, value %s", err, h.get(MaxUserInstances))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -147,8 +148,9 @@ func (s *Store) tryLock() (*os.File, error) {
 }
 
 // AcquireAgentLock marks an agent as running until release is called. It returns
-// a [*LockedError] where another agent runs.
-func (s *Store) AcquireAgentLock() (release func(), err error) {
+// a [*LockedError] where another agent runs. Others find the agent at url, which
+// is "" where it does not listen.
+func (s *Store) AcquireAgentLock(url string) (release func(), err error) {
 	f, err := s.openLock(agentName)
 	if err != nil {
 		return nil, fmt.Errorf("mark the agent as running in %s: %w", s.dir, err)
@@ -157,7 +159,39 @@ func (s *Store) AcquireAgentLock() (release func(), err error) {
 		_ = f.Close()
 		return nil, err
 	}
+	if ns, err := os.Readlink(netNamespace); err == nil && url != "" {
+		if info, err := f.Stat(); err == nil {
+			_, _ = f.WriteAt([]byte(ns+" "+url+"\n"), info.Size())
+		}
+	}
 	return func() { _ = f.Close() }, nil
+}
+
+// netNamespace names the network namespace of this process: an agent in a pod listens in
+// that of its pod.
+const netNamespace = "/proc/self/ns/net"
+
+// maxAgentBytes bounds what is read of an agent's lock: two lines.
+const maxAgentBytes = 512
+
+// AgentURL is where the agent answers that ran last on this host, "" where there is
+// none in this network namespace or it is not known: only root may read it.
+func (s *Store) AgentURL() string {
+	f, err := os.Open(filepath.Join(s.dir, agentName))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxAgentBytes))
+	if err != nil {
+		return ""
+	}
+	_, second, _ := strings.Cut(string(b), "\n")
+	of, url, _ := strings.Cut(strings.TrimSpace(second), " ")
+	if ns, err := os.Readlink(netNamespace); err != nil || of != ns {
+		return ""
+	}
+	return url
 }
 
 func (s *Store) openLock(name string) (*os.File, error) {
@@ -183,7 +217,8 @@ func flock(f *os.File) error {
 		var buf [64]byte
 		n, _ := f.ReadAt(buf[:], 0)
 		held := &LockedError{Lock: f.Name()}
-		if pid, of, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " "); of == ns {
+		first, _, _ := strings.Cut(string(buf[:n]), "\n")
+		if pid, of, _ := strings.Cut(first, " "); of == ns {
 			held.PID, _ = strconv.Atoi(pid)
 		}
 		return held

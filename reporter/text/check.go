@@ -111,6 +111,7 @@ func notes(s reporter.Snapshot) []note {
 	if s.Disk.Err == nil {
 		all = append(all, diskNotes(s.Disk.Value)...)
 	}
+	all = append(all, agentNotes(s)...)
 	if left := s.Omitted(); len(left) > 0 {
 		all = append(all, note{unknown, "left out:", omittedText(left)})
 	}

@@ -70,7 +70,7 @@ func TestVerdict(t *testing.T) {
 			s := rules(drifted, inForce)
 			s.Disk.Value.Reading.Severity = disk.Bad
 			return s
-		}(), "1 of 2 limits is below its floor. A log collector is stalled. Next: sudo nodetune apply"},
+		}(), "A log collector is stalled. 1 of 2 limits is below its floor. Next: sudo nodetune disk"},
 	} {
 		if got := verdict(c.s); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)

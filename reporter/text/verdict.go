@@ -1,7 +1,9 @@
 package text
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nodetune/nodetune/disk"
@@ -11,39 +13,54 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
+// wrong is a sentence of the verdict, with the command to run next.
+type wrong struct {
+	urgency        urgency
+	sentence, next string
+}
+
 // verdict sums s up in a line or two, with the command to run next for the most
-// urgent of what is wrong.
+// urgent of what is wrong. The order is that of the node's page.
 func verdict(s reporter.Snapshot) string {
-	var wrong []string
-	next := ""
-	add := func(sentence, command string) {
-		if sentence == "" {
-			return
-		}
-		wrong = append(wrong, sentence)
-		if next == "" {
-			next = command
+	var all []wrong
+	add := func(u urgency, sentence, next string) {
+		if sentence != "" && !slices.ContainsFunc(all, func(w wrong) bool { return w.sentence == sentence }) {
+			all = append(all, wrong{u, sentence, next})
 		}
 	}
-	add(failedSections(s), "nodetune check --verbose")
-	add(limitsVerdict(s.Sysctl.Value))
-	if s.Inotify.Err == nil {
-		add(pressureVerdict(s.Inotify.Value))
-	}
+	add(failing, failedSections(s), "nodetune check --verbose")
 	if s.Disk.Err == nil {
 		u := s.Disk.Value
 		if u.Pressure.Severity == disk.Bad {
-			add("A filesystem with logs is short of space.", "sudo nodetune disk reclaim --until 80% --dry-run")
+			add(failing, "A filesystem with logs is short of space.", "sudo nodetune disk reclaim --until 80% --dry-run")
 		}
 		if u.Reading.Severity == disk.Bad {
-			add("A log collector is stalled.", "sudo nodetune disk")
+			add(failing, "A log collector is stalled.", "sudo nodetune disk")
 		}
 	}
-	if s.Inotify.Err == nil && s.Inotify.Value.Unseen != "" {
-		add("Not everything could be seen.", "sudo nodetune check")
+	sentence, next := limitsVerdict(s.Sysctl.Value)
+	add(unmet, sentence, next)
+	if s.Inotify.Err == nil {
+		sentence, next := pressureVerdict(s.Inotify.Value)
+		add(unmet, sentence, next)
 	}
-	if len(wrong) > 0 {
-		return strings.Join(wrong, " ") + " Next: " + next
+	for _, t := range agentTroubles(s) {
+		u := unmet
+		if t.Critical {
+			u = failing
+		}
+		add(u, agentFindings[t.Kind].sentence, agentFindings[t.Kind].next)
+	}
+	if s.Inotify.Err == nil && s.Inotify.Value.Unseen != "" {
+		add(unknown, "Not everything could be seen.", "sudo nodetune check")
+	}
+	slices.SortStableFunc(all, func(a, b wrong) int { return cmp.Compare(a.urgency, b.urgency) })
+	if len(all) > 0 {
+		var sentences []string
+		for _, w := range all {
+			sentences = append(sentences, w.sentence)
+		}
+		return strings.Join(sentences, " ") + " Next: " + all[0].next
 	}
 	if enforced(s.Sysctl.Value) == 0 {
 		return "None of the limits exists below /proc/sys as nodetune sees it."

@@ -27,7 +27,8 @@ func newCheck(o *options) *cobra.Command {
 		Long: `Compares each kernel limit with the policy and explains the impact of each
 mismatch; then lists the users and processes with the most inotify instances, the
 filesystems and the largest logs. Findings follow in order of urgency, and the
-last line names the next command.
+last line names the next command. Where the agent runs on this host, what it reports
+beyond one look is among them, such as a log collector that stands still.
 
 The exit code is 1 if a limit is not as wanted, or if a user or a process uses so
 much of one that it counts as pressure (80 %, see inotify.pressurePercent in the
@@ -72,6 +73,7 @@ func (o *options) look(ctx context.Context, cfg config.Config, p *progress) repo
 	s.WorstCase = worstCase(o.Roots)
 	s.NodePolicy = nodePolicy(ctx)
 	addGuard(&s.Sysctl.Value, o.Roots)
+	s.Agent = agentTroubles(ctx, o.Rootfs)
 	return s
 }
 

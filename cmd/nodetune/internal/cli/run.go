@@ -83,7 +83,7 @@ func (f *runFlags) run(cmd *cobra.Command, o *options) error {
 		return err
 	}
 	store := sysctl.NewStore(o.Rootfs)
-	leave, err := store.AcquireAgentLock()
+	leave, err := store.AcquireAgentLock(f.web.own())
 	if held, ok := errors.AsType[*sysctl.LockedError](err); ok {
 		return errNotMet(held)
 	}

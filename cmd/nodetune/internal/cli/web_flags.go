@@ -42,6 +42,25 @@ func (f *webFlags) server() web.Server {
 	return web.Server{Addresses: f.addresses(), ConfigFile: f.config}
 }
 
+// own is where a process of this host reaches the agent; "" where it does not listen.
+func (f *webFlags) own() string {
+	for _, a := range f.addresses() {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			continue
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		scheme := "http"
+		if f.config != "" {
+			scheme = "https"
+		}
+		return scheme + "://" + net.JoinHostPort(host, port)
+	}
+	return ""
+}
+
 // addresses leaves out the empty one, which is how a flag says none.
 func (f *webFlags) addresses() []string {
 	var all []string

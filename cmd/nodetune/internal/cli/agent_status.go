@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/nodetune/nodetune/reporter"
+	nodepage "github.com/nodetune/nodetune/reporter/page"
+	"github.com/nodetune/nodetune/sysctl"
+)
+
+// defaultAgent is where an agent with the default flags answers its own host.
+const defaultAgent = "http://127.0.0.1:9409"
+
+// agentTimeout is how long a command waits for an agent, which answers from memory.
+const agentTimeout = 2 * time.Second
+
+// agentClient reads /status.json of an agent.
+type agentClient struct {
+	agent, status string
+	http          *http.Client
+}
+
+func newAgentClient(agent string) (*agentClient, error) {
+	u, err := url.Parse(agent)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("--agent %q: want a URL such as %s", agent, defaultAgent)
+	}
+	return &agentClient{agent, u.JoinPath("status.json").String(), &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true}, // and without the proxy of the environment
+		Timeout:       agentTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+func (c *agentClient) read(ctx context.Context) (nodepage.Status, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.status, nil)
+	if err != nil {
+		return nodepage.Status{}, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		return nodepage.Status{}, fmt.Errorf("no agent answers at %s (%w): acts are those of a running agent, see 'nodetune run' and --agent", c.agent, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nodepage.Status{}, fmt.Errorf("%s answers %s: the agent serves its acts to its own host, or as web.report of its configuration says", c.status, resp.Status)
+	}
+	s, err := nodepage.Read(resp.Body)
+	if err != nil {
+		return nodepage.Status{}, fmt.Errorf("what %s answers is not read: %w", c.status, err)
+	}
+	return s, nil
+}
+
+// runningAgent is the client of the agent that runs on the host below rootfs, or nil.
+func runningAgent(rootfs string) *agentClient {
+	at := sysctl.NewStore(rootfs).AgentURL()
+	if at == "" {
+		return nil
+	}
+	c, err := newAgentClient(at)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// agentTroubles is what the agent of this host reports; nil where none answers.
+func agentTroubles(ctx context.Context, rootfs string) []reporter.AgentTrouble {
+	c := runningAgent(rootfs)
+	if c == nil {
+		return nil
+	}
+	s, err := c.read(ctx)
+	if err != nil {
+		return nil // it has ended, or serves its report to nobody
+	}
+	all := []reporter.AgentTrouble{}
+	for _, t := range s.Troubles.Rows {
+		all = append(all, reporter.AgentTrouble{Kind: t.Kind, Critical: t.State == nodepage.Critical, Summary: t.Summary, Cause: t.Cause})
+	}
+	return all
+}
