@@ -47,6 +47,7 @@ type Rotator struct {
 	late time.Duration // a log that is over its limit for so long is the kubelet's no more
 
 	states  *readStates
+	dirtied *dirtied
 	walking walkBudget
 	logs    map[string]*containerLog
 	listed  time.Time
@@ -70,6 +71,15 @@ type containerLog struct {
 	size uint64       // of it, then
 	over time.Time    // since when it is seen over its limit
 	seen bool
+	// When the size was read, and how much had been written to all files then.
+	asked   time.Time
+	dirtied uint64
+}
+
+// within reports whether l is below the limit for certain: all files together have
+// grown by less, since it was asked, than it lacks.
+func (l *containerLog) within(limit, dirtied uint64, now time.Time) bool {
+	return l.seen && l.size < limit && dirtied-l.dirtied < limit-l.size && now.Sub(l.asked) < relistEvery && !now.Before(l.asked)
 }
 
 // awaited reports whether the log's reader is expected to open what has its name now.
@@ -84,8 +94,9 @@ func (l *containerLog) followed(now time.Time) bool {
 }
 
 const (
-	// PollInterval is how often the sizes are looked at: 1.5 µs a log. At 32 MB/s
-	// 8 MB come between two looks, less than the kubelet's default limit.
+	// PollInterval is how often the sizes are looked at: 1.5 µs a log that can be over
+	// its limit. At 32 MB/s 8 MB come between two looks, less than the kubelet's
+	// default limit.
 	PollInterval = 250 * time.Millisecond
 	// relistEvery is how often the logs are listed, as often as the kubelet looks,
 	// and relistSoon while a pod is new: it can write 200 MB in ten seconds.
@@ -135,7 +146,7 @@ func (w *walkBudget) spend(took time.Duration) { w.credit -= took }
 // default limits apply. An archive is compressed when its readers have had twice
 // rotateWait, and no process has it open.
 func New(procfs, rootfs string, k hostconfig.Kubelet, rotateWait time.Duration, runtime func(context.Context, workload.Log, string) (Runtime, error)) (*Rotator, error) {
-	b := &Rotator{runtime: runtime, pods: k.PodLogs, zone: k.Location(), logs: map[string]*containerLog{}, unfinished: map[string]workload.Log{}, states: newReadStates()}
+	b := &Rotator{runtime: runtime, pods: k.PodLogs, zone: k.Location(), logs: map[string]*containerLog{}, unfinished: map[string]workload.Log{}, states: newReadStates(), dirtied: openDirtied(procfs)}
 	var err error
 	if b.host, err = logdir.OpenHost(procfs, rootfs, []string{k.PodLogs}); err != nil {
 		return nil, err
@@ -166,7 +177,9 @@ func New(procfs, rootfs string, k hostconfig.Kubelet, rotateWait time.Duration, 
 }
 
 // Close gives the descriptors back.
-func (b *Rotator) Close() error { return errors.Join(b.host.Close(), b.finisher.host.Close()) }
+func (b *Rotator) Close() error {
+	return errors.Join(b.host.Close(), b.finisher.host.Close(), b.dirtied.close())
+}
 
 // Space returns the figures of the filesystem that the logs lie on, as they are
 // now.
@@ -223,14 +236,20 @@ func (b *Rotator) crowded() bool {
 	return sum >= b.LeftBytes
 }
 
-// due asks every log for its size.
+// due asks every log for its size that can be over its limit. A log that is far from
+// it is asked when so much was written to all files that it may be, and every ten
+// seconds.
 func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time) []dueLog {
 	var all []dueLog
 	hurry := pressed || b.crowded()
+	dirtied, known := b.dirtied.bytes(top)
 	var st unix.Statx_t
 	for rel, l := range b.logs {
 		if ctx.Err() != nil {
 			break
+		}
+		if known && !pressed && l.within(b.limit, dirtied, now) {
+			continue
 		}
 		// A name that leads elsewhere meanwhile shows a wrong size at worst:
 		// to act, every component is opened again and none may be a link.
@@ -249,7 +268,7 @@ func (b *Rotator) due(ctx context.Context, top int, pressed bool, now time.Time)
 		if pressed && l.seen {
 			soon += st.Size - min(l.size, st.Size)
 		}
-		l.size, l.seen = st.Size, true
+		l.size, l.seen, l.asked, l.dirtied = st.Size, true, now, dirtied
 		switch {
 		case st.Size < b.limit:
 			l.over = time.Time{}

@@ -19,10 +19,12 @@ func BenchmarkBurstsIdle(b *testing.B) {
 	x, err := New("/proc", root, hostconfig.DefaultKubelet(), 0, nil)
 	disktest.Must(b, err)
 	b.Cleanup(func() { x.Close() })
-	x.Pass(context.Background(), false, disktest.Noon)
+	now := disktest.Noon
+	x.Pass(context.Background(), false, now)
 	b.ReportAllocs()
 	for b.Loop() {
-		if acts := x.Pass(context.Background(), false, disktest.Noon); len(acts) != 0 {
+		now = now.Add(PollInterval)
+		if acts := x.Pass(context.Background(), false, now); len(acts) != 0 {
 			b.Fatal(acts)
 		}
 	}
