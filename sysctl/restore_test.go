@@ -150,6 +150,9 @@ func TestRestoreNotWhileAnAgentRuns(t *testing.T) {
 		t.Errorf("error %v, value %s", err, h.get(MaxUserInstances))
 	}
 	leave()
+	if got := NewStore(h.root).AgentURL(); got != "" {
+		t.Errorf("after its end the agent answers at %q", got)
+	}
 	if _, err := p.Restore(t.Context(), none); err != nil || h.get(MaxUserInstances) != "128" {
 		t.Errorf("after the agent: %v, value %s", err, h.get(MaxUserInstances))
 	}

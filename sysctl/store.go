@@ -174,8 +174,9 @@ const netNamespace = "/proc/self/ns/net"
 // maxAgentBytes bounds what is read of an agent's lock: two lines.
 const maxAgentBytes = 512
 
-// AgentURL is where the agent answers that ran last on this host, "" where there is
-// none in this network namespace or it is not known: only root may read it.
+// AgentURL is where the agent of this host answers. It is "" where none runs, where it
+// listens in another network namespace, and for anyone but root. What answers there after
+// the agent has ended is somebody else: so the lock has to be held.
 func (s *Store) AgentURL() string {
 	f, err := os.Open(filepath.Join(s.dir, agentName))
 	if err != nil {
@@ -183,7 +184,7 @@ func (s *Store) AgentURL() string {
 	}
 	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, maxAgentBytes))
-	if err != nil {
+	if err != nil || !locked(f) {
 		return ""
 	}
 	_, second, _ := strings.Cut(string(b), "\n")
@@ -229,6 +230,27 @@ func flock(f *os.File) error {
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(&at{f}, "%d %s\n", os.Getpid(), ns)
 	return nil
+}
+
+// locked reports whether a process has the lock of f. Trying to take it would keep an agent
+// from starting in that moment.
+func locked(f *os.File) bool {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false
+	}
+	b, err := os.ReadFile("/proc/locks") // proc_locks(5)
+	if err != nil {
+		return false
+	}
+	inode := fmt.Sprintf(":%d", st.Ino)
+	for line := range strings.Lines(string(b)) {
+		// 1: FLOCK  ADVISORY  WRITE 1234 00:19:1500 0 EOF
+		if fields := strings.Fields(line); len(fields) > 5 && fields[1] == "FLOCK" && strings.HasSuffix(fields[5], inode) {
+			return true
+		}
+	}
+	return false
 }
 
 // at writes at the start of a file.

@@ -35,7 +35,7 @@ func (m *model) count() int {
 
 // listTop is the line of the screen that has the first row of the list.
 func (m *model) listTop() int {
-	const above = 4 // title, state, tabs, header
+	above := m.tabRow() + 2 // and the header
 	if m.tab == processesTab {
 		return above + 1 + m.ownerRows()
 	}
@@ -46,4 +46,4 @@ func (m *model) listTop() int {
 func (m *model) listRows() int { return max(1, m.height-m.listTop()-1) }
 
 // pageRows is how many lines of a page fit.
-func (m *model) pageRows() int { return max(1, m.height-4) }
+func (m *model) pageRows() int { return max(1, m.height-m.tabRow()-2) }

@@ -25,12 +25,13 @@ type ReadDisk func(context.Context) (disk.Usage, error)
 // Why diagnoses a process.
 type Why func(ctx context.Context, pid int) (diagnosis.Diagnosis, error)
 
-// Sources are what the view shows. Disk, Acts and Why may be nil.
+// Sources are what the view shows. All but Usage may be nil.
 type Sources struct {
-	Usage Read
-	Disk  ReadDisk // called while the tab of disks is shown
-	Acts  ReadActs // called while the tab of acts is shown
-	Why   Why      // called beside the others
+	Usage    Read
+	Sentence ReadSentence // called after Usage
+	Disk     ReadDisk     // called while the tab of disks is shown
+	Acts     ReadActs     // called while the tab of acts is shown
+	Why      Why          // called beside the others
 }
 
 // The interval stays within what is of use: a pass over a large node takes
@@ -56,11 +57,12 @@ type model struct {
 	sources Sources
 	every   time.Duration
 
-	usage *reading  // of the last pass that succeeded
-	at    time.Time // when it ended
-	took  time.Duration
-	err   error // of the last pass
-	now   time.Time
+	usage    *reading // of the last pass that succeeded
+	sentence Sentence
+	at       time.Time // when it ended
+	took     time.Duration
+	err      error // of the last pass
+	now      time.Time
 
 	reading bool // a pass is under way
 	history inotify.History
@@ -97,13 +99,14 @@ func newModel(ctx context.Context, sources Sources, every time.Duration) *model 
 
 // passed is the end of a pass.
 type passed struct {
-	usage   *reading
-	err     error
-	at      time.Time
-	took    time.Duration
-	disk    *disk.Usage
-	diskErr error
-	acts    acts
+	usage    *reading
+	sentence Sentence
+	err      error
+	at       time.Time
+	took     time.Duration
+	disk     *disk.Usage
+	diskErr  error
+	acts     acts
 }
 
 // due: it is time for the pass after this one, unless the view is
@@ -130,6 +133,9 @@ func (m *model) pass() tea.Cmd {
 		end := passed{err: err, at: time.Now()}
 		if err == nil {
 			end.usage, end.took = newReading(u, &m.history, end.at, every), end.at.Sub(began)
+			if m.sources.Sentence != nil {
+				end.sentence = m.sources.Sentence(m.ctx, u)
+			}
 		}
 		if withDisk {
 			var d disk.Usage
@@ -161,7 +167,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case passed:
 		m.reading, m.err, m.now = false, msg.err, msg.at
 		if msg.err == nil {
-			m.usage, m.at, m.took = msg.usage, msg.at, msg.took
+			m.usage, m.sentence, m.at, m.took = msg.usage, msg.sentence, msg.at, msg.took
 		}
 		if msg.disk != nil || msg.diskErr != nil {
 			m.diskErr = msg.diskErr

@@ -19,7 +19,7 @@ func (m *model) click(c tea.MouseClickMsg) tea.Cmd {
 	if c.Button != tea.MouseLeft {
 		return nil
 	}
-	if c.Y == tabRow {
+	if c.Y == m.tabRow() {
 		if t, ok := m.tabAt(c.X); ok {
 			m.show(t)
 			return m.shown()

@@ -82,13 +82,17 @@ func press(m *model, keys ...string) tea.Cmd {
 func TestScreens(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {40, 24}, {120, 40}} {
 		for _, screen := range []struct{ name, keys string }{
-			{"processes", ""}, {"accounts", "2"}, {"pods", "3 down"}, {"disks", "4"}, {"acts", "5"}, {"act", "5 down enter"}, {"help", "?"}, {"why", "down enter"}, {"filter", "/ f l u"},
+			{"processes", ""}, {"accounts", "2"}, {"pods", "3 down"}, {"disks", "4"}, {"acts", "5"}, {"act", "5 down enter"}, {"help", "?"}, {"why", "down enter"}, {"filter", "/ f l u"}, {"sentence", ""},
 		} {
 			m := shown(t, full(), size[0], size[1])
 			m.sources.Why = func(_ context.Context, pid int) (diagnosis.Diagnosis, error) { return diagnosisOf(pid), nil }
 			m.sources.Disk = func(context.Context) (disk.Usage, error) { return disk.Usage{}, nil }
 			m.sources.Acts = func(context.Context) ([]reporter.Act, error) { return done(), nil }
 			m.disk, m.acts = disks(), acts{all: done(), read: true}
+			if screen.name == "sentence" {
+				m.sentence = sentence
+				m.arrange()
+			}
 			if screen.keys != "" {
 				if cmd := press(m, strings.Split(screen.keys, " ")...); cmd != nil {
 					m.Update(cmd())
@@ -102,6 +106,39 @@ func TestScreens(t *testing.T) {
 				t.Errorf("%s: %d lines, want %d", screen.name, len(lines), size[1])
 			}
 			goldentest.Compare(t, fmt.Sprintf("%s_%dx%d.txt", screen.name, size[0], size[1]), strings.Join(lines, ""))
+		}
+	}
+}
+
+var sentence = Sentence{
+	Text:  "fluent-bit[4711] of logging/fluent-bit-x7k2p:fluent-bit cannot watch its files: EMFILE, fs.inotify.max_user_instances of uid 0 (8192 of 8192); inotify_init1 failed 14 times\x1b[2J",
+	Cause: "webpack[7001] of ci/build-agent-77:runner holds 8060 of the inotify instances",
+	Next:  "sudo nodetune why 7001",
+	Heat:  100,
+}
+
+// The sentence takes room from the list, and from pages: rows, the cursor and the mouse go
+// with it.
+func TestSentenceTakesRoom(t *testing.T) {
+	for _, size := range [][2]int{{1, 1}, {40, 24}, {80, 19}, {80, 24}, {120, 40}} {
+		m := shown(t, many(5000), size[0], size[1])
+		without := m.listRows()
+		m.Update(passed{usage: m.usage, sentence: sentence, at: noon})
+		if got, want := m.listRows(), max(1, without-len(m.sentenceLines())); got != want || len(m.sentenceLines()) > 5 {
+			t.Errorf("%v: %d rows below %d lines, want %d", size, got, len(m.sentenceLines()), want)
+		}
+		for _, keys := range [][]string{nil, {"end"}, {"?"}, {"end"}, {"esc", "3", "end"}} {
+			press(m, keys...)
+			if lines := strings.Split(ansi.Strip(m.screen()), "\n"); len(lines) != size[1] || strings.Contains(strings.Join(lines, ""), "\x1b") {
+				t.Errorf("%v %q: %d lines", size, keys, len(lines))
+			}
+		}
+		if m.tab = processesTab; size[1] > 20 {
+			press(m, "esc", "1", "home")
+			m.Update(tea.MouseClickMsg{X: 3, Y: m.listTop() + 2, Button: tea.MouseLeft})
+			if m.pos[m.tab].cursor != 2 || !strings.HasPrefix(strings.Split(ansi.Strip(m.screen()), "\n")[m.listTop()+2], ">") {
+				t.Errorf("%v: the cursor is at %d:\n%s", size, m.pos[m.tab].cursor, ansi.Strip(m.screen()))
+			}
 		}
 	}
 }
@@ -373,10 +410,10 @@ func TestMouse(t *testing.T) {
 	if click(0, m.listTop()); m.open != whyPage {
 		t.Error("a click on the row of the cursor opens nothing")
 	}
-	if click(strings.Index(ansi.Strip(m.tabLine()), "pods"), tabRow); m.tab != podsTab || m.covered() {
+	if click(strings.Index(ansi.Strip(m.tabLine()), "pods"), m.tabRow()); m.tab != podsTab || m.covered() {
 		t.Errorf("a click on pods shows tab %d", m.tab)
 	}
-	click(79, tabRow)
+	click(79, m.tabRow())
 	if m.tab != podsTab {
 		t.Error("a click beside the tabs changes the tab")
 	}

@@ -33,7 +33,8 @@ func (m *model) View() tea.View {
 
 // screen is what is seen: height lines at most, none wider than width.
 func (m *model) screen() string {
-	lines := []string{m.title(), m.state(), m.tabLine()}
+	lines := append([]string{m.title(), m.state()}, m.sentenceLines()...)
+	lines = append(lines, m.tabLine())
 	switch {
 	case m.covered():
 		all := m.pageLines()
@@ -57,8 +58,8 @@ func (m *model) screen() string {
 	return strings.Join(lines, "\n")
 }
 
-// tabRow is the line of the screen that has the tabs.
-const tabRow = 2
+// tabRow is the line of the screen that has the tabs: below title, state and sentence.
+func (m *model) tabRow() int { return 2 + len(m.sentenceLines()) }
 
 func (m *model) title() string {
 	if m.usage == nil {

@@ -23,6 +23,9 @@ const agentTimeout = 2 * time.Second
 type agentClient struct {
 	agent, status string
 	http          *http.Client
+	// trusted: the user named it, or root's file does. Any process may listen on the
+	// default port, and must not choose a line to paste.
+	trusted bool
 }
 
 func newAgentClient(agent string) (*agentClient, error) {
@@ -30,7 +33,7 @@ func newAgentClient(agent string) (*agentClient, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("--agent %q: want a URL such as %s", agent, defaultAgent)
 	}
-	return &agentClient{agent, u.JoinPath("status.json").String(), &http.Client{
+	return &agentClient{agent: agent, status: u.JoinPath("status.json").String(), http: &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true}, // and without the proxy of the environment
 		Timeout:       agentTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -71,6 +74,12 @@ func runningAgent(rootfs string) *agentClient {
 		return nil
 	}
 	return c
+}
+
+// acts are the last acts of the agent.
+func (c *agentClient) acts(ctx context.Context) ([]reporter.Act, error) {
+	s, err := c.read(ctx)
+	return s.Acts.Rows, err
 }
 
 // agentTroubles is what the agent of this host reports; nil where none answers.

@@ -27,7 +27,9 @@ func newTop(o *options) *cobra.Command {
 		Short: "Show live inotify and descriptor usage by user and process",
 		Long: `Shows the accounts that the kernel charges (user namespace and uid), and below
 them the processes that hold inotify instances, watches and descriptors, with
-their pod and container or systemd unit. Tab shows all accounts, totals per pod or
+their pod and container or systemd unit. The first sentence is that of the node's page:
+what is wrong, who causes it and the line to paste, from the agent of this host or, where
+none answers, of the limits alone. Tab shows all accounts, totals per pod or
 unit, the disks and logs, and what the agent of this host did and why. Enter shows
 what 'nodetune why' reports of the line. F1 or ? lists the keys; the mouse works.
 
@@ -47,25 +49,25 @@ only those of its own user, and says so.`,
 			if rows < 0 {
 				return fmt.Errorf("--rows %d: want 0 or more", rows)
 			}
-			if once || o.output != "table" || !terminal(cmd.OutOrStdout()) {
-				return o.topOnce(cmd, rows)
-			}
-			acts, err := readActs(agent)
+			client, err := o.agentOf(cmd, agent)
 			if err != nil {
 				return err
 			}
-			return o.topLive(cmd, every, acts)
+			if once || o.output != "table" || !terminal(cmd.OutOrStdout()) {
+				return o.topOnce(cmd, rows, client)
+			}
+			return o.topLive(cmd, every, client)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&once, "once", false, "print a table and exit")
 	f.DurationVarP(&every, "interval", "i", 2*time.Second, "time between passes")
-	f.StringVar(&agent, "agent", defaultAgent, "`URL` of the agent whose acts are shown")
+	f.StringVar(&agent, "agent", defaultAgent, "`URL` of the agent whose first sentence and acts are shown; default: the agent that runs on this host")
 	f.IntVarP(&rows, "rows", "n", 20, "rows of the printed table (0: all)")
 	return cmd
 }
 
-func (o *options) topOnce(cmd *cobra.Command, rows int) error {
+func (o *options) topOnce(cmd *cobra.Command, rows int, client *agentClient) error {
 	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -82,11 +84,16 @@ func (o *options) topOnce(cmd *cobra.Command, rows int) error {
 	var s reporter.Snapshot
 	s.Inotify.Value, s.Inotify.At = u, time.Now()
 	return o.print(cmd.OutOrStdout(), reporter.NewDocument(s), func(w io.Writer) error {
+		if s := o.sentence(cmd.Context(), cfg, client, u); s.Heat > 0 { // something is wrong
+			if err := text.Sentence(w, s.Text, s.Cause, s.Next, s.Heat, colour(w)); err != nil {
+				return err
+			}
+		}
 		return text.HoldersTable(w, u, rows, colour(w))
 	})
 }
 
-func (o *options) topLive(cmd *cobra.Command, every time.Duration, acts top.ReadActs) error {
+func (o *options) topLive(cmd *cobra.Command, every time.Duration, client *agentClient) error {
 	cfg, err := o.loadConfig(cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -103,7 +110,10 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration, acts top.Read
 	}
 	sources := top.Sources{
 		Usage: h.Usage,
-		Acts:  acts,
+		Acts:  client.acts,
+		Sentence: func(ctx context.Context, u inotify.Usage) top.Sentence {
+			return o.sentence(ctx, cfg, client, u)
+		},
 		Why: func(ctx context.Context, pid int) (diagnosis.Diagnosis, error) {
 			// A source of its own: that of the view may be in the middle of a pass.
 			i, err := inspect(ctx, o.Roots, cfg, func(*accounting.Source) (int, error) { return pid, nil }, false)

@@ -33,21 +33,21 @@ func TestReadActs(t *testing.T) {
 			w.WriteHeader(tt.code)
 			_, _ = fmt.Fprint(w, tt.body)
 		}))
-		read, err := readActs(server.URL)
+		client, err := newAgentClient(server.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
-		acts, err := read(t.Context())
+		acts, err := client.acts(t.Context())
 		if len(acts) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: %d acts, %v", tt.name, len(acts), err)
 		}
 		server.Close()
-		if _, err := read(t.Context()); err == nil || !strings.Contains(err.Error(), "no agent answers at "+server.URL) {
+		if _, err := client.acts(t.Context()); err == nil || !strings.Contains(err.Error(), "no agent answers at "+server.URL) {
 			t.Errorf("%s: without an agent: %v", tt.name, err)
 		}
 	}
 	for _, wrong := range []string{"", "127.0.0.1:9409", "file:///etc/passwd", "http://", "\x1b"} {
-		if _, err := readActs(wrong); err == nil || !strings.Contains(err.Error(), "--agent") {
+		if _, err := newAgentClient(wrong); err == nil || !strings.Contains(err.Error(), "--agent") {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}
