@@ -21,6 +21,10 @@ func advice(s inotify.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []s
 		steps = append(steps, fmt.Sprintf("%s was lowered inside user namespace %d; root in there may raise it, nodetune leaves it alone", l.Setting, l.Owner.UserNS))
 	case l.Apply != nil:
 		steps = append(steps, fmt.Sprintf("nodetune apply raises %s from %s to %s; it takes effect at once, nothing needs a restart", l.Apply.Key, l.Apply.From, l.Apply.To))
+	case l.Reached && l.Ceiling != nil && int64(l.Limit) >= *l.Ceiling:
+		steps = append(steps, fmt.Sprintf("%s is at the ceiling of %d, up to which nodetune raises it: see which processes hold it and why, or set a larger ceiling in the configuration (%s)", l.Setting, *l.Ceiling, ceilingWords(l.Resource)))
+	case l.Reached && l.Ceiling != nil:
+		steps = append(steps, fmt.Sprintf("%s is at its floor already: an agent (nodetune run) raises it with use, up to the ceiling of %d", l.Setting, *l.Ceiling))
 	case l.Reached:
 		steps = append(steps, fmt.Sprintf("%s is at its floor already: see which processes hold it and why, or raise it in the configuration (sysctl.rules)", l.Setting))
 	}
@@ -39,6 +43,14 @@ func advice(s inotify.ProcessDetail, l LimitUse, u inotify.Usage, errno int) []s
 		steps = append(steps, fmt.Sprintf("%s: %d; instances and watches come back when it ends", who, h.Used))
 	}
 	return steps
+}
+
+// ceilingWords are what ends the raises of r.
+func ceilingWords(r inotify.Resource) string {
+	if r == inotify.Instances {
+		return "sysctl.rules and inotify.maxInstances"
+	}
+	return "sysctl.rules and inotify.watchMemoryPercent"
 }
 
 // nofileAdvice: no sysctl raises the RLIMIT_NOFILE of a process that runs.

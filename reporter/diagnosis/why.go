@@ -46,7 +46,9 @@ type LimitUse struct {
 	// Headroom is what the kernel granted to a probe, if it was asked.
 	Headroom *inotify.Headroom `json:"headroom,omitempty"`
 	// Exempt is why the limit does not hold for this process.
-	Exempt       string        `json:"exempt,omitempty"`
+	Exempt string `json:"exempt,omitempty"`
+	// Ceiling is up to where the agent raises the limit, where it does.
+	Ceiling      *int64        `json:"ceiling,omitempty"`
 	TopConsumers []TopConsumer `json:"holders"`         // who holds the most of it
 	Apply        *LimitChange  `json:"apply,omitempty"` // what `nodetune apply` would change
 }
@@ -79,8 +81,8 @@ const adviceFromPercent = 50
 // Why returns which limit s has hit or will hit next. With an errno only the limits
 // that the kernel reports with it are asked: 24 (EMFILE), 23 (ENFILE) or 28
 // (ENOSPC). What apply would change is read from o, the result of a pass
-// that changed nothing.
-func Why(s inotify.ProcessDetail, errno int, u inotify.Usage, o sysctl.PassResult) Diagnosis {
+// that changed nothing; ceilings are up to where an agent raises a limit.
+func Why(s inotify.ProcessDetail, errno int, u inotify.Usage, o sysctl.PassResult, ceilings map[inotify.Resource]inotify.Limit) Diagnosis {
 	d := Diagnosis{APIVersion: reporter.APIVersion, Kind: "Diagnosis", Paused: o.Paused, Process: s.Process, Advice: []string{}, Unknown: u.Unknown}
 	// inotify_init1(2) charges the accounts first, then takes a descriptor
 	// and at last a file; inotify_add_watch(2) comes after.
@@ -91,7 +93,12 @@ func Why(s inotify.ProcessDetail, errno int, u inotify.Usage, o sysctl.PassResul
 		d.Limits = slices.DeleteFunc(d.Limits, func(l LimitUse) bool { return l.Errno != errno })
 	}
 	for i := range d.Limits {
-		d.Limits[i].Apply = plannedChange(sysctl.Key(d.Limits[i].Setting), o.Rules)
+		l := &d.Limits[i]
+		l.Apply = plannedChange(sysctl.Key(l.Setting), o.Rules)
+		if c, ok := ceilings[l.Resource]; ok && c >= 0 && !strings.HasPrefix(l.Setting, "user.") {
+			ceiling := int64(c)
+			l.Ceiling = &ceiling
+		}
 	}
 	guilty := culprit(d.Limits)
 	if guilty == nil {

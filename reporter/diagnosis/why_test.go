@@ -78,7 +78,7 @@ func TestWhy(t *testing.T) {
 			p, _ := u.Process(c.pid)
 			s := inotify.ProcessDetail{Process: p, Above: above, LowestFD: p.FDs, FDsQuality: inotify.Exact}
 			c.change(&u, &s)
-			d := Why(s, c.errno, u, sysctl.PassResult{Rules: reportertest.Drifted})
+			d := Why(s, c.errno, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 			if d.Limit != c.limit || d.Reached != c.reached {
 				t.Errorf("limit %q, reached %v; want %q, %v", d.Limit, d.Reached, c.limit, c.reached)
 			}
@@ -96,7 +96,7 @@ func TestWhy(t *testing.T) {
 func TestWhyHolders(t *testing.T) {
 	u := reportertest.Roomy()
 	p, _ := u.Process(4711)
-	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: inotify.InitialUserNS}}}}, 24, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, Above: map[uint64][]inotify.Owner{7: {{UserNS: inotify.InitialUserNS}}}}, 24, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 	var got []int
 	for _, h := range d.Limits[0].TopConsumers {
 		got = append(got, h.PID)
@@ -112,7 +112,7 @@ func TestWhyOfWhatCouldNotBeRead(t *testing.T) {
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Estimate, inotify.Estimate
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 	for _, l := range d.Limits {
 		if l.Owner != nil && l.Quality != inotify.Unknown {
 			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
@@ -126,7 +126,7 @@ func TestWhyOfWhatOnlyTheKernelKnows(t *testing.T) {
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Exact, inotify.Exact
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 	for _, l := range d.Limits {
 		if l.Owner != nil && (l.Quality != inotify.Exact || l.Used != 0) {
 			t.Errorf("%s: %d is called %s", l.Setting, l.Used, l.Quality)
@@ -139,8 +139,31 @@ func TestWhyOfWhatTheKernelCounts(t *testing.T) {
 	u := reportertest.Roomy()
 	u.Walk.Unreadable = []procwalk.Unreadable{{Reason: "refused", Processes: 1}}
 	p, _ := u.Process(4711)
-	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	d := Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 24, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 	if !strings.HasSuffix(d.Summary, "uid 0 uses 60 of 128") {
 		t.Errorf("%q, want no word about what is missing", d.Summary)
+	}
+}
+
+// A limit that does not rise any further is at the ceiling: raising its floor helps nothing.
+func TestWhyNamesTheCeiling(t *testing.T) {
+	u := reportertest.Roomy()
+	u.Accounts[0].Instances = 128
+	p, _ := u.Process(4711)
+	s := inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}
+	for _, tt := range []struct {
+		ceilings map[inotify.Resource]inotify.Limit
+		says     string
+	}{
+		{map[inotify.Resource]inotify.Limit{inotify.Instances: 128}, "fs.inotify.max_user_instances is at the ceiling of 128, up to which nodetune raises it: see which processes hold it and why, or set a larger ceiling in the configuration (sysctl.rules and inotify.maxInstances)"},
+		{map[inotify.Resource]inotify.Limit{inotify.Instances: 100}, "is at the ceiling of 100,"},
+		{map[inotify.Resource]inotify.Limit{inotify.Instances: 8192}, "an agent (nodetune run) raises it with use, up to the ceiling of 8192"},
+		{map[inotify.Resource]inotify.Limit{inotify.Watches: 1}, "fs.inotify.max_user_instances is at its floor already: see which"},
+		{nil, "fs.inotify.max_user_instances is at its floor already: see which"},
+	} {
+		d := Why(s, 24, u, sysctl.PassResult{}, tt.ceilings)
+		if all := strings.Join(d.Advice, "\n"); !strings.Contains(all, tt.says) {
+			t.Errorf("%v: %q is not in\n%s", tt.ceilings, tt.says, all)
+		}
 	}
 }

@@ -16,7 +16,7 @@ func TestWhyTableOfWhatCouldNotBeRead(t *testing.T) {
 	u.Accounts, u.InstancesQuality, u.WatchesQuality = nil, inotify.Estimate, inotify.Estimate
 	p, _ := u.Process(4711)
 	p.Quality = inotify.Unknown
-	d := diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	d := diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 	var b strings.Builder
 	if err := DiagnosisTable(&b, d, false); err != nil || !strings.Contains(b.String(), "uid 0     ?     128         24 EMFILE") {
 		t.Errorf("%v\n%s", err, &b)
@@ -29,7 +29,7 @@ func TestWhyTable(t *testing.T) {
 	u.Processes[0].Comm = "evil\x1b[2J"
 	p, _ := u.Process(4711)
 	var b strings.Builder
-	d := diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted})
+	d := diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: 100, FDsQuality: inotify.Exact, SysAdmin: true}, 0, u, sysctl.PassResult{Rules: reportertest.Drifted}, nil)
 	if err := DiagnosisTable(&b, d, false); err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func TestSentenceTakesRoom(t *testing.T) {
 func diagnosisOf(pid int) diagnosis.Diagnosis {
 	u := full().Usage
 	p, _ := u.Process(pid)
-	return diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{})
+	return diagnosis.Why(inotify.ProcessDetail{Process: p, LowestFD: -1, FDsQuality: inotify.Exact}, 0, u, sysctl.PassResult{}, nil)
 }
 
 func done() []reporter.Act {

@@ -29,6 +29,7 @@ type Rule struct {
 	Key     string `json:"key"`
 	Op      string `json:"op"`
 	Want    string `json:"want"`
+	Ceiling string `json:"ceiling"` // "" where there is none
 	Value   string `json:"value"`
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason"`

@@ -100,7 +100,7 @@ func diagnose(r *view.Report, node string, w view.Workload) (show.Diagnosis, err
 		}
 		return show.Diagnosis{}, unreadable(fmt.Errorf("the agent on %s does not know: %s", safetext.String(node), safetext.String(why)))
 	}
-	d := show.Why(r.Inotify, node, w.Namespace, w.Pod, w.Container)
+	d := show.Why(r, node, w.Namespace, w.Pod, w.Container)
 	if len(d.Processes) == 0 {
 		return d, unreadable(fmt.Errorf("the agent on %s lists no process of %s: it lists those that use inotify or many descriptors, and those whose pod it can see", safetext.String(node), safetext.String(w.String())))
 	}
@@ -123,7 +123,7 @@ func (o *options) whyFromBundle(w view.Workload) (show.Diagnosis, error) {
 		if err != nil || r.Inotify == nil {
 			return true
 		}
-		found = show.Why(r.Inotify, node, w.Namespace, w.Pod, w.Container)
+		found = show.Why(r, node, w.Namespace, w.Pod, w.Container)
 		return len(found.Processes) == 0
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func TestTablesOfHostileReports(t *testing.T) {
 		"check": func(w io.Writer) error { return Check(w, r) },
 		"top":   func(w io.Writer) error { return Top(w, r, 10) },
 		"disk":  func(w io.Writer) error { return Disk(w, r, 10) },
-		"why":   func(w io.Writer) error { return Why(r.Inotify, "n1", hostile, hostile, "").Table(w) },
+		"why":   func(w io.Writer) error { return Why(r, "n1", hostile, hostile, "").Table(w) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -104,5 +104,24 @@ func fill(v reflect.Value, depth int) {
 		v.SetInt(3)
 	case reflect.Bool:
 		v.SetBool(true)
+	}
+}
+
+// The table names the ceiling of a limit that is used up and does not rise any further.
+func TestWhyNamesTheCeiling(t *testing.T) {
+	r := &view.Report{
+		Inotify: &view.Inotify{
+			Accounts:  []view.Account{{Instances: 128, InstancesLimit: 128, WatchesLimit: 8192}},
+			Processes: []view.Process{{PID: 7, Comm: "tail", NOFILESoft: view.NoLimit}},
+		},
+		Sysctl: &view.Sysctl{},
+	}
+	r.Inotify.Processes[0].Namespace, r.Inotify.Processes[0].Pod = "shop", "cart-1"
+	for ceiling, want := range map[string]string{"128": "reached, at its ceiling (128)\n", "8192": "reached\n", "": "reached\n"} {
+		r.Sysctl.Rules = []view.Rule{{Key: "fs.inotify.max_user_instances", Ceiling: ceiling}}
+		var b bytes.Buffer
+		if err := Why(r, "n1", "shop", "cart-1", "").Table(&b); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("ceiling %q: %v\n%s", ceiling, err, b.String())
+		}
 	}
 }

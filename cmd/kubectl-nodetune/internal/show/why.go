@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/reporter/view"
@@ -40,11 +41,15 @@ type Limit struct {
 	Percent float64    `json:"percent"`
 	Quality string     `json:"quality"`
 	Reached bool       `json:"reached"`
+	// Ceiling is that of the rule, up to which the agent raises the limit; "" where there
+	// is none.
+	Ceiling string `json:"ceiling,omitempty"`
 }
 
 // Why returns the limits of the processes of a pod. The kernel asks in this order:
 // instances, RLIMIT_NOFILE, file-max, and watches in a later call.
-func Why(u *view.Inotify, node, namespace, pod, container string) Diagnosis {
+func Why(r *view.Report, node, namespace, pod, container string) Diagnosis {
+	u := r.Inotify
 	d := Diagnosis{APIVersion: "nodetune.io/v1alpha1", Kind: "PodDiagnosis", Namespace: namespace, Pod: pod, Node: node, Processes: []ProcessLimit{}}
 	for _, p := range u.Processes {
 		if p.Namespace != namespace || p.Pod != pod || container != "" && p.Container != container {
@@ -67,12 +72,32 @@ func Why(u *view.Inotify, node, namespace, pod, container string) Diagnosis {
 		if i >= 0 {
 			x.add(Limit{Setting: "fs.inotify.max_user_watches", Of: fmt.Sprintf("uid %d", p.UID), Error: "ENOSPC", Used: a.Watches, Limit: a.WatchesLimit, Quality: a.WatchesQuality})
 		}
-		for _, l := range x.Limits {
+		for i := range x.Limits {
+			l := &x.Limits[i]
+			l.Ceiling = ceiling(r.Sysctl, l.Setting)
 			d.Reached = d.Reached || l.Reached
 		}
 		d.Processes = append(d.Processes, x)
 	}
 	return d
+}
+
+// ceiling is that of the rule of key.
+func ceiling(s *view.Sysctl, key string) string {
+	if s != nil {
+		for _, r := range s.Rules {
+			if r.Key == key {
+				return r.Ceiling
+			}
+		}
+	}
+	return ""
+}
+
+// atCeiling reports whether the agent does not raise l any further.
+func (l *Limit) atCeiling() bool {
+	n, err := strconv.ParseInt(l.Ceiling, 10, 64)
+	return err == nil && l.Limit >= 0 && int64(l.Limit) >= n
 }
 
 func (x *ProcessLimit) add(l Limit) {
@@ -91,7 +116,10 @@ func (d Diagnosis) Table(w io.Writer) error {
 		t := newTable(w, "LIMIT\tOF\tUSED\tLIMIT\t%\tFAILS WITH\tSTATE")
 		for _, l := range p.Limits {
 			state := "ok"
-			if l.Reached {
+			switch {
+			case l.Reached && l.atCeiling():
+				state = fmt.Sprintf("reached, at its ceiling (%s)", l.Ceiling)
+			case l.Reached:
 				state = "reached"
 			}
 			t.row(l.Setting, l.Of, count(l.Used, l.Quality), limit(l.Limit), percent(l.Used, l.Limit, l.Quality), l.Error, state)

@@ -85,7 +85,7 @@ func (o *options) demo(cmd *cobra.Command) error {
 				return err
 			}
 			knowLimit(&i, key, inotify.Limit(limit))
-			d := diagnosis.Why(i.process, errno, i.usage, i.settings)
+			d := diagnosis.Why(i.process, errno, i.usage, i.settings, nil)
 			d.Unknown = nil // is about the other processes of this host
 			return text.DiagnosisTable(out, d, paint)
 		},

@@ -120,7 +120,7 @@ func (o *options) topLive(cmd *cobra.Command, every time.Duration, client *agent
 			if err != nil {
 				return diagnosis.Diagnosis{}, err
 			}
-			return diagnosis.Why(i.process, 0, i.usage, i.settings), nil
+			return diagnosis.Why(i.process, 0, i.usage, i.settings, i.ceilings), nil
 		},
 	}
 	observer, err := disk.New(o.Procfs, o.Sysfs, o.Rootfs, cfg.Disk)

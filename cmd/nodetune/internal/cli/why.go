@@ -18,6 +18,7 @@ import (
 	"github.com/nodetune/nodetune/internal/procwalk"
 	"github.com/nodetune/nodetune/internal/safetext"
 	"github.com/nodetune/nodetune/internal/workload"
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/diagnosis"
 	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/sysctl"
@@ -85,7 +86,7 @@ func (o *options) why(cmd *cobra.Command, name string, errno int, probe bool) er
 	if err != nil {
 		return err
 	}
-	d := diagnosis.Why(i.process, errno, i.usage, i.settings)
+	d := diagnosis.Why(i.process, errno, i.usage, i.settings, i.ceilings)
 	if err := o.print(cmd.OutOrStdout(), d, func(w io.Writer) error { return text.DiagnosisTable(w, d, colour(w)) }); err != nil {
 		return errInput(err)
 	}
@@ -100,6 +101,7 @@ type inspection struct {
 	process  inotify.ProcessDetail
 	usage    inotify.Usage
 	settings sysctl.PassResult
+	ceilings map[inotify.Resource]inotify.Limit
 }
 
 // inspect reads what decides which limit the process that find returns has hit or
@@ -130,6 +132,8 @@ func inspect(ctx context.Context, roots host.Roots, cfg config.Config, find func
 		return i, errInput(settings.Err)
 	}
 	i.settings = settings.Value
+	seen := reporter.Snapshot{Inotify: reporter.Result[inotify.Usage]{Value: i.usage}, Sysctl: settings}
+	i.ceilings = seen.Ceilings(cfg.Inotify)
 	return i, nil
 }
 
