@@ -28,7 +28,7 @@ func metricsTable(t *testing.T) string {
 	m := NewExporter(func() reporter.Snapshot { return reporter.Snapshot{} }, func() []health.Pass { return nil }, Build{})
 	node := NewNode(kube.NewPublisher(nil, "", condition.DefaultPolicy(), kube.Hooks{}), nil, func() kube.DemandStats { return kube.DemandStats{} })
 	var rows []string
-	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node, NewDiskActions(), NewSyscallFailures(), NewNOFILERaises(), NewGuard(nil)} {
+	for _, c := range []prometheus.Collector{m, m.sysctlWrites, m.sysctlDrift, m.reloadOK, m.reloadTime, node, NewDiskActions(), NewSyscallFailures(), NewNOFILERaises(), NewGuard(nil), NewRefused(nil)} {
 		descs := make(chan *prometheus.Desc, 100)
 		c.Describe(descs)
 		close(descs)

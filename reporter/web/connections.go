@@ -20,9 +20,11 @@ const (
 // connections is a listener that has at most maxConnections open. It accepts
 // every connection and closes an older one for it: the oldest one that waits for
 // a request, of the address that has most. So a client that opens thousands
-// closes its own, and the kubelet's probe gets in.
+// closes its own, and the kubelet's probe gets in. One of an address over its rate
+// is refused.
 type connections struct {
 	net.Listener
+	rates *rates
 
 	mu   sync.Mutex
 	open []*connection // the oldest first
@@ -68,12 +70,20 @@ func (c *connections) Accept() (net.Conn, error) {
 // node that nodetune is to help (EMFILE, ENFILE, ENOSPC): it goes on until the
 // listener is closed.
 func (c *connections) accept() (net.Conn, error) {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+	const shortest = 5 * time.Millisecond
+	for wait := shortest; ; {
 		raw, err := c.Listener.Accept()
-		if err == nil || errors.Is(err, net.ErrClosed) {
-			return raw, err
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		case err != nil:
+			time.Sleep(wait)
+			wait = min(2*wait, time.Second)
+		case c.rates.admit(raw):
+			return raw, nil
+		default:
+			wait = shortest
 		}
-		time.Sleep(wait)
 	}
 }
 

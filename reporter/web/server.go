@@ -1,11 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
@@ -29,6 +31,8 @@ const (
 type Server struct {
 	Addresses  []string // to listen on
 	ConfigFile string   // TLS and basic auth as in exporter-toolkit; empty: neither
+	Procfs     string   // has the addresses of the node, which have no rate
+	Refused    *Refused // to addresses over their rate
 }
 
 // Validate returns what is wrong with the configuration file.
@@ -43,7 +47,7 @@ const listenRetryInterval = 5 * time.Second
 func (s Server) Serve(ctx context.Context, addr string, h Handlers, log *slog.Logger) {
 	logged := ""
 	for ctx.Err() == nil {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		listener, err := listen(ctx, addr)
 		if err == nil {
 			err = s.serve(ctx, listener, h, log)
 		}
@@ -58,19 +62,28 @@ func (s Server) Serve(ctx context.Context, addr string, h Handlers, log *slog.Lo
 	}
 }
 
+// listen opens a socket of TCP alone: the kernel filters none of Multipath TCP, see muter.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	return c.Listen(ctx, "tcp", addr)
+}
+
 // serve answers on listener until ctx is done.
 //
 // exporter-toolkit asks for a password before it calls a handler. What needs none
 // of its passwords is answered in front of it.
 func (s Server) serve(ctx context.Context, listener net.Listener, h Handlers, log *slog.Logger) error {
-	conns := newSplit(&connections{Listener: listener})
+	own := func() (map[netip.Addr]bool, error) { return nodeAddresses(s.Procfs) }
+	rates := newRates(own, muter(listener), cmp.Or(s.Refused, new(Refused)), log)
+	conns := newSplit(&connections{Listener: listener, rates: rates})
 	main, probes := newServer(log), newServer(log)
 	main.Handler = h.behindPassword()
 	// Called once, after exporter-toolkit has set the handler and the TLS
 	// configuration and before the first connection is accepted.
 	main.BaseContext = func(net.Listener) context.Context {
-		main.Handler = h.inFrontOf(main.Handler)
-		probes.Handler = h.onlyProbes()
+		main.Handler = rates.requests(h.inFrontOf(main.Handler))
+		probes.Handler = rates.requests(h.onlyProbes())
 		if main.TLSConfig == nil || main.TLSConfig.GetCertificate == nil { // HTTP/2 sets an empty one
 			probes.Handler = main.Handler
 		}

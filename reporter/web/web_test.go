@@ -68,7 +68,9 @@ func start(t *testing.T, h Handlers, configFile string) (addr string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Server{ConfigFile: configFile}.serve(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+	go func() {
+		ended <- Server{ConfigFile: configFile, Procfs: "/proc"}.serve(ctx, l, h, slog.New(slog.DiscardHandler))
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

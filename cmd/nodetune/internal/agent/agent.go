@@ -80,6 +80,7 @@ type Options struct {
 // New returns an agent that does nothing yet.
 func New(o Options) *Agent {
 	a := &Agent{dryRun: !o.Act, roots: o.Roots, log: o.Log, file: o.File, server: o.Server, kube: newKube(o.Log, o.Client, o.Node, o.Config.Reporter)}
+	a.server.Procfs, a.server.Refused = o.Roots.Procfs, new(web.Refused)
 	a.kube.acts = &a.acts
 	a.config.Store(&o.Config)
 	v := version.Read()
@@ -99,6 +100,7 @@ func New(o Options) *Agent {
 	a.stopTracing = failures.stop
 	a.guard = newGuardTask(a, o)
 	a.metrics.Register(metrics.NewGuard(a.guard.counts))
+	a.metrics.Register(metrics.NewRefused(a.server.Refused.Counts))
 	counted := newTask("inotify", usage.interval, logErrors(o.Log, "cannot count inotify usage", usage.pass))
 	usage.surges = newSurgeWatcher(usage, counted.requestPass)
 	a.watchSurges, a.raiseNow = usage.surges.run, floors.writeNow
