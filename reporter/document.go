@@ -22,6 +22,8 @@ type Document struct {
 	// Omitted is what the passes left out, the most first.
 	Omitted    []Omitted   `json:"omitted,omitempty"`
 	NodePolicy *NodePolicy `json:"nodePolicy,omitempty"`
+	// RefusedClients is what the running agent refused, if anything.
+	RefusedClients *RefusedClients `json:"refusedClients,omitempty"`
 	// Errors holds, per section, why it could not be read at all.
 	Errors map[string]string `json:"errors,omitempty"`
 }
@@ -33,6 +35,9 @@ func NewDocument(s Snapshot) Document {
 	d.Inotify = section(&d, "inotify", s.Inotify)
 	d.Disk = section(&d, "disk", s.Disk)
 	d.Omitted = s.Omitted()
+	if !s.RefusedClients.None() {
+		d.RefusedClients = s.RefusedClients
+	}
 	return d
 }
 

@@ -31,6 +31,8 @@ type Snapshot struct {
 	// Agent is what the agent of this host reports beyond one look; nil where none was
 	// asked.
 	Agent []AgentTrouble
+	// RefusedClients is what the running agent refused; nil where it is not known.
+	RefusedClients *RefusedClients
 	// DryRun: this stands for an apply that may not write: the table
 	// shows what it would.
 	DryRun bool

@@ -82,6 +82,9 @@ func NewStatus(in Input) Status {
 		p.Limits = p.Limits[:min(len(p.Limits), maxPodLimits)]
 		s.Pods = p
 	}
+	if r := in.Snapshot.RefusedClients; !r.None() {
+		s.RefusedClients = r
+	}
 	s.Troubles = troubles(in)
 	s.State, s.Summary = summary(in, s)
 	return size{maxActs, maxSettings, maxText}.of(s) // whatever was missed above

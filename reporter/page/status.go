@@ -42,6 +42,8 @@ type Status struct {
 	Collectors List[Collector]    `json:"collectors"`
 	Unread     List[UnreadLog]    `json:"logs_without_reader"`
 	Acts       List[reporter.Act] `json:"acts"` // the latest first
+	// RefusedClients is what the agent refused, if anything.
+	RefusedClients *reporter.RefusedClients `json:"refused_clients,omitempty"`
 	// Acting says what nodetune may do on this node.
 	Acting Acting `json:"acting"`
 }

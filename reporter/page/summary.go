@@ -8,6 +8,7 @@ import (
 	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/reporter"
+	"github.com/nodetune/nodetune/reporter/text"
 	"github.com/nodetune/nodetune/sysctl"
 )
 
@@ -89,6 +90,9 @@ func notices(in Input) []Notice {
 	}
 	for _, o := range in.Snapshot.Omitted() {
 		add("", "left out: %d %s (%s)", o.Count, o.What, o.Source)
+	}
+	if refused := text.RefusedClientsText(in.Snapshot.RefusedClients); refused != "" {
+		add("", "%s", refused)
 	}
 	if p := in.Snapshot.NodePolicy; p != nil && p.State == reporter.NodePolicyNotEnforced {
 		add("", "the API server lets this agent's token write other Nodes: %s", p.Reason)

@@ -112,6 +112,9 @@ func notes(s reporter.Snapshot) []note {
 		all = append(all, diskNotes(s.Disk.Value)...)
 	}
 	all = append(all, agentNotes(s)...)
+	if refused := RefusedClientsText(s.RefusedClients); refused != "" {
+		all = append(all, note{needsNothing, "", refused})
+	}
 	if left := s.Omitted(); len(left) > 0 {
 		all = append(all, note{unknown, "left out:", omittedText(left)})
 	}

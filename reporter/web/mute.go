@@ -48,7 +48,8 @@ const (
 	sourceIPv6    = networkHeader + 8
 )
 
-// muteFilter drops packets whose source is in addrs: each of IPv4, or a /64 of IPv6.
+// muteFilter drops packets whose source is in addrs: each of IPv4, a /64 or one of
+// IPv6.
 func muteFilter(addrs []netip.Prefix) []unix.SockFilter {
 	const (
 		loadByte = unix.BPF_LD | unix.BPF_B | unix.BPF_ABS
@@ -66,12 +67,13 @@ func muteFilter(addrs []netip.Prefix) []unix.SockFilter {
 			continue
 		}
 		b := p.Addr().As16()
-		v6 = append(v6,
-			unix.SockFilter{Code: loadWord, K: sourceIPv6},
-			unix.SockFilter{Code: equal, Jf: 3, K: binary.BigEndian.Uint32(b[:4])},
-			unix.SockFilter{Code: loadWord, K: sourceIPv6 + 4},
-			unix.SockFilter{Code: equal, Jf: 1, K: binary.BigEndian.Uint32(b[4:8])},
-			unix.SockFilter{Code: ret})
+		words := p.Bits() / 32
+		for i := range words {
+			v6 = append(v6,
+				unix.SockFilter{Code: loadWord, K: sourceIPv6 + uint32(4*i)},
+				unix.SockFilter{Code: equal, Jf: uint8(2*(words-i) - 1), K: binary.BigEndian.Uint32(b[4*i:])})
+		}
+		v6 = append(v6, unix.SockFilter{Code: ret})
 	}
 	v4 = append(v4, unix.SockFilter{Code: ret, K: accept})
 	filter := []unix.SockFilter{

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,7 +25,7 @@ const (
 	// connection costs some 20 µs to refuse.
 	closeInterval = 2 * time.Millisecond
 	// ownInterval is how often the addresses of the node are read, while a client
-	// is over its rate.
+	// is over its rate, or has IPv6.
 	ownInterval = 10 * time.Second
 )
 
@@ -40,7 +41,7 @@ func (r *Refused) Counts() (connections, requests uint64) {
 // rates bounds the connections and requests of each address, so that a pod that
 // opens thousands uses its own share of the agent's processor time alone. The addresses
 // of the node have no bound: the kubelet's probes come from one of them, and a probe
-// that fails restarts the agent. IPv6 counts by /64, of which a pod may have all.
+// that fails restarts the agent. IPv6 counts by /64, of which a host may have all.
 type rates struct {
 	own     func() (map[netip.Addr]bool, error) // of the node
 	mute    func([]netip.Prefix) error          // in the kernel; nil clears
@@ -52,6 +53,7 @@ type rates struct {
 	clients  map[netip.Prefix]*client
 	muted    map[netip.Prefix]time.Time // until when
 	ours     map[netip.Addr]bool
+	oursIn   map[netip.Prefix]bool // networks of IPv6 with one of them
 	oursAt   time.Time
 	oursErr  error
 	muteErr  error
@@ -70,14 +72,18 @@ func newRates(own func() (map[netip.Addr]bool, error), mute func([]netip.Prefix)
 	return &rates{own: own, mute: mute, refused: refused, log: log, now: time.Now, clients: map[netip.Prefix]*client{}, muted: map[netip.Prefix]time.Time{}}
 }
 
-// network is what of addr counts as one client.
-func network(addr netip.Addr) netip.Prefix {
-	bits := 32
+// network is what of addr counts as one client. The pods of a node often have addresses of
+// one /64 with the node itself, which must not be muted with one of them: there each
+// address counts.
+func (r *rates) network(addr netip.Addr, now time.Time) netip.Prefix {
 	if addr.Is6() {
-		bits = 64
+		r.readOwn(now)
+		wide, _ := addr.Prefix(64) // bits fit
+		if !r.oursIn[wide] {
+			return wide
+		}
 	}
-	p, _ := addr.Prefix(bits) // bits fit
-	return p
+	return netip.PrefixFrom(addr, addr.BitLen())
 }
 
 // remote is the address of a client, without the zone of IPv6.
@@ -96,7 +102,7 @@ func (r *rates) allow(addr netip.Addr) (ok, muted bool) {
 	defer r.mu.Unlock()
 	now := r.now()
 	r.unmute(now)
-	key := network(addr)
+	key := r.network(addr, now)
 	c := r.clients[key]
 	if c == nil {
 		r.forget(now)
@@ -146,14 +152,23 @@ func (r *rates) forget(now time.Time) {
 
 // isOwn reports whether addr is one of the node. Where these cannot be read, each is.
 func (r *rates) isOwn(addr netip.Addr, now time.Time) bool {
+	r.readOwn(now)
+	return r.oursErr != nil || r.ours[addr]
+}
+
+func (r *rates) readOwn(now time.Time) {
 	if r.oursAt.IsZero() || now.Sub(r.oursAt) >= ownInterval || now.Before(r.oursAt) {
 		ours, err := r.own()
 		if err != nil && r.oursErr == nil {
 			r.log.Warn("cannot read the addresses of this node, connections have no limit by address", "err", err)
 		}
-		r.ours, r.oursAt, r.oursErr = ours, now, err
+		r.ours, r.oursAt, r.oursErr, r.oursIn = ours, now, err, map[netip.Prefix]bool{}
+		for a := range ours {
+			if p, err := a.Prefix(64); err == nil {
+				r.oursIn[p] = true
+			}
+		}
 	}
-	return r.oursErr != nil || r.ours[addr]
 }
 
 // silence has the kernel drop what comes from key for a while, and reports whether it does.
@@ -167,6 +182,12 @@ func (r *rates) silence(key netip.Prefix, now time.Time) bool {
 	}
 	r.muted[key] = now.Add(muteFor)
 	r.setMuted()
+	// Nobody else may connect, who would end it.
+	time.AfterFunc(muteFor, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.unmute(r.now())
+	})
 	return r.muteErr == nil
 }
 
@@ -189,7 +210,7 @@ func (r *rates) setMuted() {
 		all = append(all, key)
 	}
 	err := r.mute(all)
-	if err != nil && r.muteErr == nil {
+	if err != nil && r.muteErr == nil && !errors.Is(err, net.ErrClosed) {
 		r.log.Warn("cannot have the kernel refuse an address, so the agent does", "err", err)
 	}
 	r.muteErr = err

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nodetune/nodetune/internal/disktest"
@@ -55,6 +56,7 @@ func TestRates(t *testing.T) {
 		"::1":       1000,
 		"10.0.0.7":  rateBurst,
 		"fd00:1::1": rateBurst,
+		"fd00::7":   rateBurst, // a pod in the network of the node
 	} {
 		if got := admitted(r, addr, 1000); got != want {
 			t.Errorf("%s: %d of 1,000 are allowed, want %d", addr, got, want)
@@ -63,11 +65,14 @@ func TestRates(t *testing.T) {
 	if got := admitted(r, "fd00:1::2", 10); got != 0 {
 		t.Errorf("another address of the same /64: %d are allowed", got)
 	}
+	if got := admitted(r, "fd00::8", 10); got != 10 {
+		t.Errorf("another pod in the network of the node: %d of 10 are allowed", got)
+	}
 	if got := admitted(r, "10.0.0.8", 10); got != 10 {
 		t.Errorf("another address: %d of 10 are allowed", got)
 	}
 	slices.SortFunc(*muted, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-	if got := fmt.Sprint(*muted); got != "[10.0.0.7/32 fd00:1::/64]" {
+	if got := fmt.Sprint(*muted); got != "[10.0.0.7/32 fd00::7/128 fd00:1::/64]" {
 		t.Errorf("muted are %s", got)
 	}
 
@@ -84,6 +89,23 @@ func TestRates(t *testing.T) {
 	if got := admitted(r, "10.0.0.9", 1000); got != rateBurst {
 		t.Errorf("with a clock that was set back %d are allowed", got)
 	}
+}
+
+// An address is muted for a while also where nobody else connects.
+func TestMuteEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _, muted := testRates("10.0.0.1")
+		r.now = time.Now
+		admitted(r, "10.0.0.7", 1000)
+		if len(*muted) != 1 {
+			t.Fatalf("muted are %v", *muted)
+		}
+		time.Sleep(muteFor + time.Second)
+		synctest.Wait()
+		if len(*muted) != 0 {
+			t.Errorf("still muted: %v", *muted)
+		}
+	})
 }
 
 // What scrapes: three Prometheus servers, each 15 s, with a new connection each time.
@@ -191,8 +213,8 @@ func FuzzNodeAddresses(f *testing.F) {
 	})
 }
 
-// A real server in a network of its own. Three clients open as many connections as they
-// can: the node's is served each time, and of the two others the kernel drops the rest.
+// A real server in a network of its own. Clients open as many connections as they can:
+// the node is served each time, and of the others the kernel drops the rest.
 func TestFloodForReal(t *testing.T) {
 	privtest.Root(t)
 	if os.Getenv("NODETUNE_TEST_HELPER") != t.Name() {
@@ -206,7 +228,7 @@ func TestFloodForReal(t *testing.T) {
 		return
 	}
 	disktest.Run(t, "ip", "link", "set", "lo", "up")
-	for _, addr := range []string{"10.77.0.1/24", "10.77.0.2/24", "10.77.0.3/24", "fd77::1/64", "fd77:1::1/64"} {
+	for _, addr := range []string{"10.77.0.1/24", "10.77.0.2/24", "10.77.0.3/24", "fd77::1/64", "fd77::2/64", "fd77:1::1/64"} {
 		args := []string{"addr", "add", addr, "dev", "lo"}
 		if strings.Contains(addr, ":") {
 			args = append(args, "nodad")
@@ -248,6 +270,7 @@ func TestFloodForReal(t *testing.T) {
 	}{
 		{"10.77.0.2", "10.77.0.1", 20, 60}, // one is taken for the connection, one for the request
 		{"fd77:1::1", "fd77::1", 20, 60},
+		{"fd77::2", "fd77::1", 20, 60}, // in the network of the node, which is served
 		{"10.77.0.1", "10.77.0.1", 150, 150},
 		{"fd77::1", "fd77::1", 150, 150},
 		{"10.77.0.3", "10.77.0.1", 20, 60}, // the filter is not in the way of another
@@ -258,7 +281,7 @@ func TestFloodForReal(t *testing.T) {
 	}
 	connections, requests := refused.Counts()
 	t.Logf("refused %d connections and %d requests in %v, %d goroutines; muted %v: %v", connections, requests, time.Since(began), runtime.NumGoroutine(), r.muted, r.muteErr)
-	if connections+requests < 3*muteAfter || connections > 3*(muteAfter+20) {
+	if connections+requests < 4*muteAfter || connections > 4*(muteAfter+20) {
 		t.Errorf("the agent refused %d connections and %d requests: the kernel drops nothing", connections, requests)
 	}
 }

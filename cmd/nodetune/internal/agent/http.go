@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/authn"
 	"github.com/nodetune/nodetune/reporter/health"
 	"github.com/nodetune/nodetune/reporter/kube"
@@ -20,7 +21,7 @@ func (a *Agent) handlers(client *kube.Client) web.Handlers {
 		Live:    health.Probe(&a.progress, health.Live(a.sysctlTask.name)),
 		Ready:   health.Probe(&a.progress, health.Ready(a.sysctlTask.name, others)),
 		Report: &web.Report{
-			Snapshot: a.latest.Snapshot,
+			Snapshot: a.snapshot,
 			LogPaths: func() []string { return a.config.Load().Disk.LogPaths },
 		},
 		Page:   &web.Page{Status: a.status},
@@ -30,4 +31,12 @@ func (a *Agent) handlers(client *kube.Client) web.Handlers {
 		h.Authorize = authn.NewReviewer(client.WithoutRetries()).Authorize
 	}
 	return h
+}
+
+// snapshot is the latest one, with what the HTTP server refused.
+func (a *Agent) snapshot() reporter.Snapshot {
+	s := a.latest.Snapshot()
+	connections, requests := a.server.Refused.Counts()
+	s.RefusedClients = &reporter.RefusedClients{Connections: connections, Requests: requests}
+	return s
 }

@@ -16,7 +16,7 @@ import (
 func (a *Agent) status(now time.Time) page.Status {
 	cfg := a.config.Load()
 	return page.NewStatus(page.Input{
-		Snapshot: a.latest.Snapshot(), Acts: a.acts.Recent(), Conditions: a.kube.node.Conditions(),
+		Snapshot: a.snapshot(), Acts: a.acts.Recent(), Conditions: a.kube.node.Conditions(),
 		Policy: cfg.Inotify, StaleAfter: cfg.Reporter.Conditions.StaleAfter.D(), Now: now,
 		Node: NodeName(a.kube.name, a.roots.Rootfs), Version: version.Read().Version, Command: PodCommand(),
 		DryRun: a.dryRun, DiskMode: cfg.Disk.Mode,

@@ -82,19 +82,20 @@ func (c *agentClient) acts(ctx context.Context) ([]reporter.Act, error) {
 	return s.Acts.Rows, err
 }
 
-// agentTroubles is what the agent of this host reports; nil where none answers.
-func agentTroubles(ctx context.Context, rootfs string) []reporter.AgentTrouble {
+// askAgent returns what the agent of this host reports, and what it refused; nil where none
+// answers.
+func askAgent(ctx context.Context, rootfs string) ([]reporter.AgentTrouble, *reporter.RefusedClients) {
 	c := runningAgent(rootfs)
 	if c == nil {
-		return nil
+		return nil, nil
 	}
 	s, err := c.read(ctx)
 	if err != nil {
-		return nil // it has ended, or serves its report to nobody
+		return nil, nil // it has ended, or serves its report to nobody
 	}
 	all := []reporter.AgentTrouble{}
 	for _, t := range s.Troubles.Rows {
 		all = append(all, reporter.AgentTrouble{Kind: t.Kind, Critical: t.State == nodepage.Critical, Summary: t.Summary, Cause: t.Cause})
 	}
-	return all
+	return all, s.RefusedClients
 }
