@@ -32,12 +32,14 @@ const (
 	Series Kind = "timeseries"
 	Table  Kind = "table"
 	Gauge  Kind = "bargauge"
+	Text   Kind = "text"
 )
 
 // Panel is one picture.
 type Panel struct {
 	Kind               Kind
 	Title, Description string
+	Content            string // Markdown of a text
 	Unit               string
 	Queries            []Query
 	// Warn and Critical colour a value at or above them, or at or below them where
@@ -185,6 +187,8 @@ func (p Panel) object() object {
 	}
 	overrides := []object{}
 	switch p.Kind {
+	case Text:
+		return object{"type": string(p.Kind), "title": p.Title, "description": p.Description, "options": object{"mode": "markdown", "content": p.Content}}
 	case Stat:
 		o["options"] = object{"colorMode": "background", "graphMode": "none", "textMode": "value_and_name", "reduceOptions": object{"calcs": []string{"lastNotNull"}}}
 	case Gauge:
@@ -254,8 +258,8 @@ func (p Panel) columns() []object {
 	}
 }
 
-// overrides give each column its unit, and a node or a namespace a link to its
-// dashboard.
+// overrides give each column its unit, an alert a link to its runbook, and a node or a
+// namespace one to its dashboard.
 func (p Panel) overrides() []object {
 	all := []object{}
 	by := func(column, id string, value any) {
@@ -266,7 +270,14 @@ func (p Panel) overrides() []object {
 			by(q.Legend, "unit", q.Unit)
 		}
 	}
-	by("node", "links", []object{{"title": "the node", "url": "/d/nodetune-node?var-node=${__value.text}&${cluster:queryparam}"}})
-	by("namespace", "links", []object{{"title": "the workloads", "url": "/d/nodetune-workload?var-namespace=${__value.text}&${cluster:queryparam}"}})
+	for _, l := range [][3]string{
+		{"alertname", "the runbook", runbooks + "${__value.text}.md"},
+		{"node", "the node", "/d/nodetune-node?var-node=${__value.text}&${cluster:queryparam}"},
+		{"namespace", "the workloads", "/d/nodetune-workload?var-namespace=${__value.text}&${cluster:queryparam}"},
+	} {
+		if strings.Contains(p.Queries[0].Expr, l[0]) { // a column of the table
+			by(l[0], "links", []object{{"title": l[1], "url": l[2]}})
+		}
+	}
 	return all
 }

@@ -11,7 +11,7 @@ func fleet() Dashboard {
 		UID: "nodetune", Title: "nodetune / Fleet",
 		Description: "Which nodes are in trouble, and which will be.",
 		Variables:   []string{"cluster"},
-		Rows: []Row{
+		Rows: append(causes(inCluster, inCluster, stepsFleet), []Row{
 			{"Verdict", []Panel{
 				{
 					Kind: Stat, Title: "Nodes with an agent", Description: "Nodes whose agent is scraped.", Unit: "short", Width: 4, Runbook: "NodetuneAbsent",
@@ -151,6 +151,6 @@ func fleet() Dashboard {
 					},
 				},
 			}},
-		},
+		}...),
 	}
 }

@@ -6,7 +6,7 @@ func node() Dashboard {
 		UID: "nodetune-node", Title: "nodetune / Node",
 		Description: "What is wrong on a node, who causes it, and what nodetune did.",
 		Variables:   []string{"cluster", "node"},
-		Rows: []Row{
+		Rows: append(causes(onNode, onNode, stepsNode), []Row{
 			{"Verdict", []Panel{
 				{
 					Kind: Stat, Title: "Conditions", Description: "As the Node shows them. One that is Unknown is missing here and counted beside.", Warn: 1, Critical: 1, Words: troubled, Width: 12,
@@ -228,6 +228,6 @@ func node() Dashboard {
 					},
 				},
 			}},
-		},
+		}...),
 	}
 }

@@ -6,7 +6,7 @@ func workload() Dashboard {
 		UID: "nodetune-workload", Title: "nodetune / Workload",
 		Description: "What the pods of a namespace use of the limits of their nodes, what they log, and whether it is read.",
 		Variables:   []string{"cluster", "namespace", "node"},
-		Rows: []Row{
+		Rows: append(causes(inNamespace, onNode, stepsWorkload), []Row{
 			{"Verdict", []Panel{
 				{
 					Kind: Stat, Title: "Logs on disk", Description: "Of the largest producers of each node.", Unit: "bytes", Width: 6,
@@ -77,6 +77,6 @@ func workload() Dashboard {
 					Queries: []Query{{Expr: `sum by (` + names + `) (workload:nodetune_disk_unread_lost_bytes:increase1h{` + inNamespace + `})`, Legend: "{{pod}}:{{container}}"}},
 				},
 			}},
-		},
+		}...),
 	}
 }
