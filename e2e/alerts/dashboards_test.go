@@ -295,7 +295,7 @@ func exporter(t *testing.T) string {
 // field that is left out has Grafana's default, which the schema counts as missing.
 func TestDashboardsAreOfGrafana(t *testing.T) {
 	plugins.RegisterDefaultPlugins()
-	decode := func(text string) (d dashboard.Dashboard, wrong []string) {
+	decode := func(text string) (d dashboard.Dashboard, wrong []string) { //nolint:staticcheck // what every Grafana imports; that of its successor is of the newest alone
 		if err := d.UnmarshalJSONStrict([]byte(text)); err != nil {
 			for line := range strings.Lines(err.Error()) {
 				if !strings.Contains(line, "required field is missing from input") {

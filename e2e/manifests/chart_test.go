@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +82,37 @@ func TestPools(t *testing.T) {
 				t.Errorf("its configuration is\n%s", cm.Data["config.yaml"])
 			}
 		})
+	}
+}
+
+// Two pools whose long names differ only where a name is cut are two, and the API server
+// takes both. A name that fits is not changed.
+func TestLongPoolNames(t *testing.T) {
+	const long = "a-release-of-nodetune-whose-name-is-long" // 40 bytes
+	text, err := chart(t, "fullnameOverride="+long,
+		"pools[0].name=general-purpose-with-local-ssds-a", "pools[0].nodeSelector.pool=a",
+		"pools[1].name=general-purpose-with-local-ssds-b", "pools[1].nodeSelector.pool=b",
+		"pools[2].name=gpu", "pools[2].nodeSelector.pool=c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeNamespace(t, "nodetune")
+	apply(t, text)
+	var sets appsv1.DaemonSetList
+	if err := json.Unmarshal([]byte(api.MustKubectl(t, "", "-n", "nodetune", "get", "daemonsets", "-o", "json")), &sets); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, ds := range sets.Items {
+		if !strings.HasPrefix(ds.Name, long) {
+			continue
+		}
+		if names = append(names, ds.Name); len(ds.Name) > 63 || ds.Spec.Template.Spec.Volumes[0].ConfigMap.Name != ds.Name {
+			t.Errorf("%s has %d bytes, and mounts the configuration %s", ds.Name, len(ds.Name), ds.Spec.Template.Spec.Volumes[0].ConfigMap.Name)
+		}
+	}
+	if len(names) != 3 || !slices.Contains(names, long+"-gpu") {
+		t.Errorf("the pools are %q, want three, and one as it was", names)
 	}
 }
 

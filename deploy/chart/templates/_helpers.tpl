@@ -98,9 +98,16 @@ the pool stand above those of the chart, and rules of sysctl go by key. */}}
 {{- toJson $values }}
 {{- end }}
 
+{{/* A name that is cut ends with a hash of all of it: two long names are two. */}}
 {{- define "nodetune.poolName" -}}
 {{- $full := include "nodetune.fullname" (index . 0) }}
-{{- with (index . 1).name }}{{ printf "%s-%s" $full . | trunc 63 | trimSuffix "-" }}{{ else }}{{ $full }}{{ end }}
+{{- with (index . 1).name }}
+{{- $name := printf "%s-%s" $full . }}
+{{- if gt (len $name) 63 }}{{ $name = printf "%s-%s" ($name | trunc 52 | trimSuffix "-") (sha256sum $name | trunc 10) }}{{ end }}
+{{- $name }}
+{{- else }}
+{{- $full }}
+{{- end }}
 {{- end }}
 
 {{/* The rules that the configuration adds and that are written. */}}
