@@ -29,6 +29,10 @@ type Observer struct {
 	// what a pass costs: passes between two walks repeat what the last one saw.
 	// Zero: in every pass.
 	WalkEvery time.Duration
+	// WalkWithin bounds how long a pass walks /proc, whose cost is up to the tenants.
+	// A pass after ResumeAfter goes on with the walk; until it is complete, passes repeat
+	// what the last complete one saw. Zero: no bound.
+	WalkWithin, ResumeAfter time.Duration
 	// OpenFiles shows who reads what without a walk of /proc. Where it is nil, or it
 	// fails, /proc is walked.
 	OpenFiles logs.OpenFileSource
@@ -52,6 +56,7 @@ type Observer struct {
 	lastFull time.Time
 	lastWalk time.Time
 	walked   walked
+	part     *part             // of an unfinished walk
 	written  map[string]uint64 // by producer, at the last pass
 	dumped   []logs.Producer   // core dumps, as the last full pass saw them
 }
@@ -97,6 +102,7 @@ type walked struct {
 	kubelet, docker               int // their pids
 
 	omitted map[string]int
+	later   int // processes that the walk has not come to
 
 	readers    []logs.Reader
 	unfollowed []logs.Unfollowed
@@ -122,7 +128,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		u.Scan.Omitted["names of pods and containers"] = n
 	}
 	var seen *logs.ProcSnapshot // nil: what the last walk saw will do
-	if o.lastWalk.IsZero() || now.Sub(o.lastWalk) >= o.WalkEvery || now.Before(o.lastWalk) {
+	if o.walkNow(now) {
 		if seen, err = o.walkProcesses(ctx, now, mounts); err != nil {
 			return u, err
 		}
@@ -131,7 +137,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 		u.Scan.Skipped["inotify instances too large to read"] = o.walked.unread
 	}
 	u.Scan.ReadersSource = o.walked.source
-	u.Scan.Processes, u.Scan.Unreadable = o.walked.processes, o.walked.unreadable
+	u.Scan.Processes, u.Scan.Unreadable, u.Scan.Later = o.walked.processes, o.walked.unreadable, o.walked.later
 	kubelet, pods, found, err := o.kubelet()
 	wrong(err)
 	if found {
@@ -194,6 +200,7 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	}
 	u.Collected = o.follow.Collected(o.lastWalk)
 	u.Reading = assessReaders(u, o.policy.Readers, u.Collected, o.lastWalk)
+	u.Scan.ReadersOld = o.lastWalk.IsZero() || now.Sub(o.lastWalk) > oldAfter
 	o.last = now
 	if full {
 		o.lastFull = now
@@ -202,29 +209,6 @@ func (o *Observer) Observe(ctx context.Context, now time.Time) (Usage, error) {
 	u.Scan.Full = full
 	u.Scan.Seconds = time.Since(began).Seconds()
 	return u, nil
-}
-
-// walkProcesses looks at every process.
-func (o *Observer) walkProcesses(ctx context.Context, now time.Time, mounts []filesystem.Mount) (*logs.ProcSnapshot, error) {
-	seen := o.follow.NewSnapshot(o.pods)
-	seen.Procfs = o.procfs
-	source := ReadersSource{ReadersFrom: ReadersFromKernel}
-	var stats procwalk.Stats
-	processes, err := o.openFilesFromKernel(seen, mounts)
-	if err != nil {
-		source = ReadersSource{ReadersFromProcfs, err.Error()}
-		if stats, err = o.walker.Walk(ctx, seen.Visitor()); err != nil {
-			return nil, fmt.Errorf("walk %s: %w", o.procfs, err)
-		}
-		processes = stats.Processes
-		seen.ReadWatches(ctx, o.reader, now)
-	}
-	o.follow.Kubelet = seen.Kubelet
-	o.walked = walked{source: source, processes: processes, unread: seen.Unread, omitted: seen.Omitted, kubelet: seen.Kubelet.Pid, docker: seen.Docker.Pid}
-	for _, r := range stats.Unreadable {
-		o.walked.unreadable += r.Processes
-	}
-	return seen, nil
 }
 
 // names learns the names of pods and containers, unless the filesystem that has

@@ -35,7 +35,12 @@ type Scan struct {
 	Omitted     map[string]int `json:"omitted,omitempty"` // rows beyond maxRows, by list
 	Processes   int            `json:"processes"`
 	Unreadable  int            `json:"unreadable_processes"`
-	Errors      []string       `json:"errors,omitempty"` // what could not be read at all
+	// Later is how many processes a walk that takes more than one pass has not come to.
+	// Readers are those of the last complete walk meanwhile.
+	Later int `json:"later_processes,omitempty"`
+	// ReadersOld: that walk is so old, or missing, that nothing is known of readers.
+	ReadersOld bool     `json:"readers_old,omitempty"`
+	Errors     []string `json:"errors,omitempty"` // what could not be read at all
 	ReadersSource
 }
 

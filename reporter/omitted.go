@@ -43,6 +43,7 @@ func (s Snapshot) Omitted() []Omitted {
 				add(Omitted{"disk", reason, cmp.Or(skipped[reason], reason), n})
 			}
 		}
+		add(Omitted{"disk", "later_processes", "processes that the walk for readers of logs has not come to yet", s.Disk.Value.Scan.Later})
 		add(Omitted{"disk", "unreadable_processes", "processes whose open logs could not be read", s.Disk.Value.Scan.Unreadable})
 	}
 	if s.Inotify.Err == nil {

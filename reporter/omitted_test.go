@@ -20,6 +20,8 @@ func TestOmitted(t *testing.T) {
 	failed.Disk.Err = errors.New("failed")
 	blind := scan(nil, nil)
 	blind.Disk.Value.Scan.Unreadable = 4
+	unfinished := scan(nil, nil)
+	unfinished.Disk.Value.Scan.Later = 5
 	for _, c := range []struct {
 		name string
 		s    Snapshot
@@ -37,6 +39,7 @@ func TestOmitted(t *testing.T) {
 		{"none of a kind", scan(map[string]int{"readers": 0}, nil), nil},
 		{"a pass that failed", failed, nil},
 		{"processes of the disk's walk", blind, []Omitted{{"disk", "unreadable_processes", "processes whose open logs could not be read", 4}}},
+		{"an unfinished walk", unfinished, []Omitted{{"disk", "later_processes", "processes that the walk for readers of logs has not come to yet", 5}}},
 		{"processes", gaps(inotify.Gap{What: "descriptors", Processes: 3}), []Omitted{{"inotify", "processes", "descriptors", 3}}},
 		{"what is not known without being left out", gaps(inotify.Gap{What: "instances in flight"}), nil},
 	} {

@@ -15,6 +15,37 @@ const manyWatches = 10_000
 // watchBudget is what reading who watches which log may cost.
 var watchBudget = instances.Budget{AccountLimit: -1, MaxRead: manyWatches, Percent: 1}
 
+// Bounds of the descriptors of inotify instances that are kept, some 500 bytes each with
+// what is read of them. A collector has one to ten. A process that has more uses up what
+// all may have beside their first ones.
+const (
+	maxInstances        = 8_192
+	maxSharedInstances  = 4_096
+	maxProcessInstances = 256
+	firstInstances      = 16
+)
+
+// instanceBound counts what is kept.
+type instanceBound struct {
+	all, shared, ofProcess int
+	full                   bool // also of a process that has none yet: then it is not known who watches
+}
+
+// take reports whether another one of the process may be kept, and counts it.
+func (b *instanceBound) take() bool {
+	b.full = b.full || b.all >= maxInstances
+	first := b.ofProcess < firstInstances
+	if b.full || b.ofProcess >= maxProcessInstances || !first && b.shared >= maxSharedInstances {
+		return false
+	}
+	b.all++
+	b.ofProcess++
+	if !first {
+		b.shared++
+	}
+	return true
+}
+
 // sameInstance reports whether two descriptors of a thread lead to one instance,
 // kcmp(2).
 func sameInstance(tid, a, b int) bool {
@@ -32,11 +63,13 @@ func (s *ProcSnapshot) instance(p *procwalk.Process, fd int) {
 	if s.last != nil && s.last.TID == p.TID && s.same != nil && s.same(p.TID, s.last.FD, fd) {
 		return
 	}
-	if len(s.held) >= maxInstances || s.nameBytes >= maxNameBytes || s.instances >= maxProcessInstance {
+	if s.nameBytes >= maxNameBytes {
+		s.bound.full = true
+	}
+	if !s.bound.take() {
 		s.Omitted[OmittedInstances]++
 		return
 	}
-	s.instances++
 	who := s.who(p) // and its cgroup: without that the instance is not known to be small
 	s.holders = append(s.holders, who)
 	s.held = append(s.held, instances.Descriptor{

@@ -172,7 +172,7 @@ func (f *ReaderTracker) Readers(s *ProcSnapshot, trees map[string]*Tree, mounts 
 		}
 	}
 	var unfollowed []Unfollowed
-	if s.Unread == 0 {
+	if s.Unread == 0 && !s.bound.full {
 		unfollowed = f.unfollowed(byInode, followed, now)
 	}
 	f.forget()

@@ -51,8 +51,6 @@ const (
 	maxProcessOpenings = 8_192
 	maxNameBytes       = 4 << 20
 	maxProcessPaths    = 1 << 20
-	maxInstances       = 32_768 // descriptors of inotify instances
-	maxProcessInstance = 8_192
 )
 
 // Keys of Omitted.
@@ -75,6 +73,7 @@ type ProcSnapshot struct {
 	holders []*process             // of each
 	Unread  int                    // instances whose watches are not known
 	Omitted map[string]int         // descriptors beyond the bounds
+	bound   instanceBound
 
 	// same reports whether two descriptors of one thread are one instance; nil
 	// where kcmp(2) cannot be asked.
@@ -86,13 +85,12 @@ type ProcSnapshot struct {
 	nameBytes int
 
 	// Of the process whose descriptors are being visited:
-	current   *process
-	cgroup    string
-	terminal  bool               // its standard input or output is a terminal
-	opened    map[openedFile]int // index into openings
-	paths     int
-	instances int
-	last      *instances.Descriptor
+	current  *process
+	cgroup   string
+	terminal bool               // its standard input or output is a terminal
+	opened   map[openedFile]int // index into openings
+	paths    int
+	last     *instances.Descriptor
 }
 
 type openedFile struct {
@@ -170,7 +168,7 @@ func (s *ProcSnapshot) Visitor() *procwalk.Visitor {
 func (s *ProcSnapshot) enter(p *procwalk.Process) bool {
 	s.current, s.cgroup, s.terminal, s.last = nil, "", false, nil
 	clear(s.opened)
-	s.paths, s.instances = 0, 0
+	s.paths, s.bound.ofProcess = 0, 0
 	st, err := p.Stat()
 	if err != nil || st.KernelThread {
 		return false

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk"
 	"github.com/nodetune/nodetune/inotify"
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/internal/workload"
 	"github.com/nodetune/nodetune/reporter"
 )
@@ -14,7 +15,12 @@ import (
 // read and, if that is far enough, by the inotify events that wait for them.
 func logCollectorStalled(u disk.Usage, r reporter.Result[inotify.Usage], now time.Time, staleAfter time.Duration, t inotify.Policy) Evaluation {
 	v := fromAssessment(u.Reading)
-	if v.Severity != Bad && u.Scan.Unreadable > 0 {
+	switch {
+	case v.Severity == Bad && !u.Scan.ReadersOld:
+	case u.Scan.ReadersOld:
+		v = Evaluation{Severity: Unknown, Reason: ReadersUnknown, Message: fmt.Sprintf(
+			"who reads which log is not known now: %s left of a walk of /proc that takes more than one pass", field.Count(u.Scan.Later, "process is", "processes are"))}
+	case u.Scan.Unreadable > 0:
 		v = Evaluation{Severity: Unknown, Reason: ReadersUnknown, Message: fmt.Sprintf(
 			"no stalled collector was seen, but the descriptors of %d of %d processes could not be read: that needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", u.Scan.Unreadable, u.Scan.Processes)}
 	}

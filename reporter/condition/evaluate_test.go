@@ -134,6 +134,11 @@ var conditionCases = []struct {
 		s.Disk.Value.Filesystems = []filesystem.Filesystem{{Path: "/", State: filesystem.StateOK}, {Path: "/var/log", State: filesystem.StateHung, SizeBytes: 1}}
 		return s
 	}()},
+	{name: "disk: a first walk for readers is unfinished", s: func() reporter.Snapshot {
+		s := assessed(disk.Clear, disk.ReasonSpace, disk.ReasonReading)
+		s.Disk.Value.Scan.Later, s.Disk.Value.Scan.ReadersOld = 300, true
+		return s
+	}()},
 	{name: "disk: processes that cannot be read", s: blind(disk.Clear)},
 	{name: "disk: processes that cannot be read, and one that stalls", s: blind(disk.Bad)},
 	{name: "processes that cannot be read", s: withUsage(50, 100, func(u *inotify.Usage) { u.Walk = refused })},

@@ -63,7 +63,7 @@ var Reasons = []Reason{
 	{InotifyPressure, corev1.ConditionUnknown, InotifyUsageUnknown, "nodetune cannot see all processes or limits, so an account may be at its limit; give it the capabilities of deploy/base, or the eBPF source"},
 	{SysctlDrift, corev1.ConditionUnknown, SettingsUnknown, "none of the settings can be read; /proc/sys is hidden from nodetune"},
 	{LogDiskPressure, corev1.ConditionUnknown, LogDiskUnknown, "no filesystem with logs can be measured"},
-	{LogCollectorStalled, corev1.ConditionUnknown, ReadersUnknown, "nodetune cannot see which process reads which log; give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"},
+	{LogCollectorStalled, corev1.ConditionUnknown, ReadersUnknown, "nodetune cannot see which process reads which log; give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, unless the message names an unfinished walk"},
 	{"", corev1.ConditionUnknown, PassStale, "the pass that evaluates this has not ended in time"},
 	{"", corev1.ConditionUnknown, PassFailed, "the pass that evaluates this fails"},
 }

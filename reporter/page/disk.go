@@ -134,7 +134,7 @@ func collectors(in Input) []Collector {
 	for _, f := range u.Unfollowed {
 		followed[f.Namespace+"/"+f.Pod+":"+f.Container] = true
 	}
-	whole := u.Scan.Omitted["readers"] == 0 && u.Scan.Omitted["unfollowed"] == 0 && u.Scan.Unreadable == 0
+	whole := u.Scan.Omitted["readers"] == 0 && u.Scan.Omitted["unfollowed"] == 0 && u.Scan.Unreadable == 0 && !u.Scan.ReadersOld
 	all := make([]Collector, 0, len(order))
 	for _, at := range order {
 		c := rows[at]

@@ -30,6 +30,9 @@ const (
 const (
 	readersIdleInterval = 2 * time.Minute
 	readersBusyInterval = 30 * time.Second
+	// resumeInterval is when a walk goes on that a pass had no time for (walkWithin): with
+	// the walk of the inotify task both get half of the time.
+	resumeInterval = 20 * time.Second
 )
 
 // diskTask sees who fills the logs' disk and who reads the logs.
@@ -39,6 +42,7 @@ type diskTask struct {
 
 	observer          *disk.Observer
 	policy            disk.Policy
+	unfinished        bool          // a later pass goes on with a walk
 	since             time.Time     // of the observer's first pass
 	cost              time.Duration // CPU time of the last pass
 	noMounts          sync.Once
@@ -81,6 +85,9 @@ func (t *diskTask) interval() time.Duration {
 		// time of actions, which must not delay the next measurement beyond that.
 		longest = maxUsageAge / 2
 	}
+	if t.unfinished { // what is known of readers becomes old
+		longest = min(longest, resumeInterval)
+	}
 	return min(max(diskInterval, time.Duration(float64(t.cost)/maxDiskCPUShare)), longest)
 }
 
@@ -120,6 +127,7 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 			return disk.Usage{}, err
 		}
 		o.OpenFiles = t.agent
+		o.WalkWithin, o.ResumeAfter = walkWithin, resumeInterval
 		t.observer, t.policy, t.since = o, policy, now
 	}
 	u, err := t.observer.Observe(ctx, now)
@@ -128,6 +136,7 @@ func (t *diskTask) observe(ctx context.Context, now time.Time) (disk.Usage, erro
 		t.observer.WalkEvery = 0 // it takes some milliseconds
 		return u, err
 	}
+	t.unfinished = u.Scan.Later > 0
 	t.observer.WalkEvery = readersIdleInterval
 	// It takes two walks to see that a reader has stopped.
 	young := now.Sub(t.since) < 2*readersBusyInterval
