@@ -349,7 +349,8 @@ static __always_inline int run(struct bpf_sysctl *ctx, enum way way)
 	w->depth = DEPTH + 1;
 	__builtin_memset(w->comm, 0, sizeof(w->comm));
 	if (way == TASK) {
-		BPF_CORE_READ_STR_INTO(&w->comm, task, comm);
+		struct task_struct *leader = BPF_CORE_READ(task, group_leader); /* threads have names of their own */
+		BPF_CORE_READ_STR_INTO(&w->comm, leader, comm);
 		belongs(task, w);
 	} else if (way == COMM) {
 		bpf_get_current_comm(w->comm, sizeof(w->comm));

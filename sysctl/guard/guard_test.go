@@ -57,6 +57,18 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// A program can give each of its threads a name, as Python 3.14 does.
+func TestWriterIsTheProcess(t *testing.T) {
+	privtest.Host(t)
+	set(t, key, 16384)
+	g := open(t, options(Observe, 8192))
+	w := newWriter(t, "tuned|Thread-1 (main", nil)
+	w.write(key, "128\n")
+	if r := read(t, g); r.Comm != "tuned" || r.TID == r.PID {
+		t.Errorf("by %s, thread %d, want tuned and another thread", r.Process(), r.TID)
+	}
+}
+
 // TestNumbers: what the program reads of a text is what the kernel makes of it.
 func TestNumbers(t *testing.T) {
 	privtest.Host(t)

@@ -62,11 +62,31 @@ type answer struct {
 	Errno int
 }
 
-// serveWrites makes the writes that it reads from its standard input, as a
-// process of this name.
+// serveWrites makes the writes that it reads from its standard input, in a thread of a
+// process of this name. "process|thread" gives them names of their own.
 func serveWrites(name string) error {
+	process, thread, ok := strings.Cut(name, "|")
+	if !ok {
+		thread = process
+	}
+	if err := os.WriteFile("/proc/self/comm", []byte(process), 0); err != nil {
+		return err
+	}
+	ended := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // the first thread, whose name is that of the process
+			go func() { ended <- serveIn(thread) }()
+			select {}
+		}
+		ended <- serveIn(thread)
+	}()
+	return <-ended
+}
+
+func serveIn(thread string) error {
 	runtime.LockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(bytePtr(name)), 0, 0, 0); err != nil {
+	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(bytePtr(thread)), 0, 0, 0); err != nil {
 		return err
 	}
 	lines := json.NewDecoder(os.Stdin)

@@ -32,8 +32,8 @@ type Write struct {
 
 	PID, TID int // of the initial pid namespace
 	UID      uint32
-	// Comm is the name of the writing thread, which the writer chose. It is ""
-	// where it is not known.
+	// Comm is the name of the writing process, which the writer chose, or of its thread
+	// where the program reads no more. It is "" where it is not known.
 	Comm string
 	// Cgroup is the path of the writer's cgroup below the root of its hierarchy:
 	// that of version 2, or that of the memory controller where version 1 is
