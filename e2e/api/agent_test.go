@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -355,17 +358,75 @@ func TestNodesLive(t *testing.T) {
 	}
 }
 
+// A label makes no agent: a tenant's pod that has it is asked nothing, neither on a node
+// without an agent nor beside one. Its own log of requests is the witness.
+func TestOneNamespaceIsAsked(t *testing.T) {
+	const label = "one-namespace" // the other tests of this server have agents too
+	makeNamespace(t, "one-namespace")
+	makeNamespace(t, "tenant")
+	var asked, spoofed atomic.Int32
+	serve := func(counter *atomic.Int32) (address, port string) {
+		address, port = outside(t)
+		l, err := net.Listen("tcp", net.JoinHostPort(address, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			counter.Add(1)
+			_, _ = io.WriteString(w, `{"apiVersion":"nodetune.io/v1alpha1","kind":"Report","inotify":{"limits":{"max_user_instances":8192}}}`)
+		})}
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(func() { _ = s.Close() })
+		return address, port
+	}
+	tuned, bare := makeNode(t, "with-agent"), makeNode(t, "without-agent")
+	address, port := serve(&asked)
+	makeLabelledPod(t, label, "one-namespace", tuned.Name, "agent", address, port, corev1.URISchemeHTTP)
+	address, port = serve(&spoofed)
+	makeLabelledPod(t, label, "tenant", bare.Name, "agent", address, port, corev1.URISchemeHTTP)
+	makeLabelledPod(t, label, "tenant", tuned.Name, "beside", address, port, corev1.URISchemeHTTP)
+
+	args := []string{"nodes", tuned.Name, bare.Name, "--live", "--sort", "name", "-o", "json", "--agent-selector", "app.kubernetes.io/name=" + label}
+	var doc struct{ Nodes []fleet.Node }
+	if err := json.Unmarshal([]byte(nodetune(t, append(args, "--agent-namespace", "one-namespace")...)), &doc); err != nil || len(doc.Nodes) != 2 {
+		t.Fatalf("%v: %+v", err, doc)
+	}
+	if live := doc.Nodes[0].Live; live == nil || live.Error != "" || live.Instances.Limit != 8192 {
+		t.Errorf("the agent answers %+v", live)
+	}
+	if live := doc.Nodes[1].Live; live == nil || !strings.Contains(live.Error, "no running pod") {
+		t.Errorf("on the node without an agent %+v answers", live)
+	}
+	// Without the flag nobody is asked, and the error says what to do.
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), path, append(args, "--kubeconfig", server.Kubeconfig)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "not all need be nodetune's: give --agent-namespace") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if asked.Load() != 1 || spoofed.Load() != 0 {
+		t.Errorf("the agent was asked %d times and the tenant %d times, want 1 and 0", asked.Load(), spoofed.Load())
+	}
+}
+
 // makeAgentPod makes a running pod that stands for the agent at an address.
 func makeAgentPod(t *testing.T, node, address, port string, scheme corev1.URIScheme) {
+	t.Helper()
+	makeLabelledPod(t, "nodetune", "agents", node, node, address, port, scheme)
+}
+
+func makeLabelledPod(t *testing.T, label, namespace, node, name, address, port string, scheme corev1.URIScheme) {
 	t.Helper()
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	no := false
-	pods := server.Client.CoreV1().Pods("agents")
+	pods := server.Client.CoreV1().Pods(namespace)
 	pod, err := pods.Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: node, Labels: map[string]string{"app.kubernetes.io/name": "nodetune"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/name": label}},
 		Spec: corev1.PodSpec{NodeName: node, AutomountServiceAccountToken: &no, Containers: []corev1.Container{{
 			Name: "c", Image: "none", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: int32(number)}},
 			ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{

@@ -38,6 +38,11 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("installed: %s is %s, want 8192", maxInstances, got)
 	}
 
+	// helm test runs check with the permissions of the agent, and shows what it finds.
+	if out := mustHelm(t, "test", "nodetune", "--namespace", namespace, "--timeout", "2m", "--logs"); !strings.Contains(out, "Phase:          Succeeded") || !strings.Contains(out, maxInstances) || !strings.Contains(out, "InForce") {
+		t.Errorf("helm test shows\n%s", out)
+	}
+
 	// A higher floor arrives without a new pod, for it is configuration.
 	pod := waitAgent(t).UID
 	mustHelm(t, "upgrade", "nodetune", chart, "--namespace", namespace, "--wait", "--timeout", "3m",
@@ -128,13 +133,14 @@ func helm(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-func mustHelm(t *testing.T, args ...string) {
+func mustHelm(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := helm(t.Context(), args...)
 	if err != nil {
 		pods, _ := node.Kubectl(t.Context(), "-n", namespace, "describe", "pods")
 		t.Fatalf("helm %s: %v\n%s\n%s", strings.Join(args, " "), err, out, pods)
 	}
+	return out
 }
 
 // everything returns the name of each object of the cluster, of the kinds that

@@ -8,12 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
 )
 
+// installTime is how long an installation may take, with the clone and until the agent is
+// Ready.
+const installTime = time.Minute
+
 // From nothing to a tuned cluster with what the README says, word for word. Git
-// takes the repository of this checkout for the one on GitHub.
+// takes the repository of this checkout for the one on GitHub. make e2e-up ends with the
+// same commands.
 func TestReadme(t *testing.T) {
 	b, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -29,6 +35,16 @@ func TestReadme(t *testing.T) {
 	const github = "https://github.com/nodetune/nodetune"
 	if len(commands) != 3 || !strings.HasPrefix(commands[0], "git clone "+github+" ") {
 		t.Fatalf("the README has %q, want a clone and two commands", commands)
+	}
+	up, err := os.ReadFile("../main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands[1:] {
+		c, _, _ = strings.Cut(c, "#")
+		if want := "  e2e/bin/e2e exec " + strings.TrimSpace(c) + "\n"; !strings.Contains(string(up), want) {
+			t.Errorf("make e2e-up does not end with %q", want)
+		}
 	}
 	top, err := filepath.Abs("../..")
 	if err != nil {
@@ -60,8 +76,15 @@ func TestReadme(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(commands, "\n"))
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+node.Kubeconfig, "PATH="+bin+":"+os.Getenv("PATH"), "GIT_CONFIG_GLOBAL="+git)
+	began := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	waitAgent(t)
+	took := time.Since(began)
+	t.Logf("installed, with a Ready agent, in %s", took.Round(100*time.Millisecond))
+	if took > installTime {
+		t.Errorf("the README's commands took %s until the agent was Ready, want %s at most", took, installTime)
 	}
 	if got := get(t, maxInstances); got != "8192" {
 		t.Errorf("%s is %s after the README's commands, want 8192", maxInstances, got)

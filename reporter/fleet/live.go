@@ -127,8 +127,11 @@ const answerTimeout = 30 * time.Second
 
 type agentPod struct{ namespace, name, scheme, port string }
 
+// agentsOn returns the agents' pods by node. A label makes no agent: where pods of two
+// namespaces have it, none is asked, since one of them may be a tenant's.
 func agentsOn(ctx context.Context, client API, agents Agents) (map[string]agentPod, error) {
 	on := make(map[string]agentPod)
+	var first *agentPod
 	options := metav1.ListOptions{LabelSelector: agents.Selector, FieldSelector: "status.phase=Running", Limit: podPage}
 	for {
 		pods, err := client.ListPods(ctx, agents.Namespace, options)
@@ -137,10 +140,14 @@ func agentsOn(ctx context.Context, client API, agents Agents) (map[string]agentP
 		}
 		for _, p := range pods.Items {
 			scheme, port := Endpoint(&p)
-			if other, ok := on[p.Spec.NodeName]; ok && other.namespace != p.Namespace {
-				return nil, fmt.Errorf("pods %s/%s and %s/%s on one node have the labels %s: give --agent-namespace", other.namespace, other.name, p.Namespace, p.Name, agents.Selector)
+			pod := agentPod{p.Namespace, p.Name, scheme, port}
+			if first == nil {
+				first = &pod
 			}
-			on[p.Spec.NodeName] = agentPod{p.Namespace, p.Name, scheme, port}
+			if first.namespace != p.Namespace {
+				return nil, fmt.Errorf("pods %s/%s and %s/%s have the labels %s, and not all need be nodetune's: give --agent-namespace", first.namespace, first.name, p.Namespace, p.Name, agents.Selector)
+			}
+			on[p.Spec.NodeName] = pod
 		}
 		if options.Continue = pods.Continue; options.Continue == "" {
 			return on, nil

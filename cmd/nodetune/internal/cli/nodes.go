@@ -67,7 +67,7 @@ From another machine use the plugin, 'kubectl nodetune nodes'.`,
 	flags.StringSliceVar(&f.states, "state", nil, "only nodes in these `states`: ok, problem, unknown, silent")
 	flags.StringVar(&f.sort, "sort", "state", "order: state, name, since, or use with --live")
 	flags.BoolVar(&f.live, "live", false, "ask every agent for use and limits")
-	flags.StringVar(&f.agents.Namespace, "agent-namespace", "", "`namespace` of the agents' pods (default: all)")
+	flags.StringVar(&f.agents.Namespace, "agent-namespace", "", "`namespace` of the agents' pods (default: the only one that has any)")
 	flags.StringVar(&f.agents.Selector, "agent-selector", "app.kubernetes.io/name=nodetune", "`labels` of the agents' pods")
 	for flag, words := range map[string][]cobra.Completion{
 		"state": {"ok", "problem", "unknown", "silent"},
