@@ -20,6 +20,10 @@ func (o Opener) Reads() bool { return !o.Writes && !o.isKubelet() }
 // maxOpeners bounds what one walk returns.
 const maxOpeners = 20_000
 
+// maxOpenerFDs is how many descriptors of one process and file are read again later. A
+// reader has one or two.
+const maxOpenerFDs = 64
+
 // openers returns which processes have which of the files open, this one left out:
 // one Opener for each process, file and direction. hint is a part of every path that
 // one of the files can have. The lease shows in microseconds whether there is any
@@ -64,7 +68,10 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 			if i, ok := seen[k]; ok {
 				was := &all[at][i]
 				was.addOffset(o.OffsetBytes)
-				was.Appends, was.fds = was.Appends && o.Appends, append(was.fds, fd)
+				was.Appends = was.Appends && o.Appends
+				if len(was.fds) < maxOpenerFDs {
+					was.fds = append(was.fds, fd)
+				}
 				return
 			}
 			if len(seen) >= maxOpeners {

@@ -1,7 +1,18 @@
 package logdir
 
 import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nodetune/nodetune/internal/disktest"
+	"github.com/nodetune/nodetune/internal/hostfs"
+	"github.com/nodetune/nodetune/internal/procwalk"
 )
 
 // A user who watches with kubectl logs -f delays no rotation. A process of a pod that
@@ -41,5 +52,41 @@ func TestAddOffset(t *testing.T) {
 		if o.OffsetBytes != tt.want || o.LeastOffsetBytes != tt.least {
 			t.Errorf("%s: reads at %d, least %d; want %d, %d", tt.name, o.OffsetBytes, o.LeastOffsetBytes, tt.want, tt.least)
 		}
+	}
+}
+
+// A process that has a file open a thousand times costs no more than one that has it open
+// some times, and is where the slowest of all its descriptors reads.
+func TestManyDescriptorsOfAnOpener(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "app.log")
+	disktest.WriteFile(t, name, strings.Repeat("x", 100_000))
+	cmd := exec.Command("sleep", "1000")
+	for i := range 10 * maxOpenerFDs {
+		f, err := os.Open(name)
+		disktest.Must(t, err)
+		defer f.Close()
+		_, err = f.Seek(int64(90_000-10*i), io.SeekStart)
+		disktest.Must(t, err)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	disktest.Must(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	w, err := procwalk.New("/proc")
+	disktest.Must(t, err)
+	defer func() { _ = w.Close() }()
+	var st unix.Stat_t
+	disktest.Must(t, unix.Stat(name, &st))
+	at := hostfs.Inode{Dev: st.Dev, Ino: st.Ino}
+	all, err := openers(t.Context(), w, "app.log", at)
+	disktest.Must(t, err)
+	if len(all[at]) != 1 {
+		t.Fatalf("%d openers, want 1", len(all[at]))
+	}
+	o := all[at][0]
+	if least := uint64(90_000 - 10*(10*maxOpenerFDs-1)); len(o.fds) != maxOpenerFDs || o.LeastOffsetBytes != least {
+		t.Errorf("%d descriptors are kept, the least reads at %d; want %d, %d", len(o.fds), o.LeastOffsetBytes, maxOpenerFDs, least)
 	}
 }

@@ -49,10 +49,12 @@ func (w Workload) rank() int {
 // of the kubelet with containerd, CRI-O, Docker (dockershim, cri-dockerd) and
 // Podman. A pod counts only where the kubelet makes its cgroups (see position):
 // a process can make directories of any name below a cgroup that is its own.
-func FromCgroupPath(path string) Workload {
+func FromCgroupPath(path string) Workload { return fromCgroupPath(path, ownContainer()) }
+
+func fromCgroupPath(path string, own container) Workload {
 	var w Workload
 	user := strings.HasPrefix(path, "/user.slice/")
-	inSlices, at := true, position{}
+	inSlices, at := true, position{own: own}
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "" || part == "." || part == ".." {
 			at.relative = at.relative || part == ".."

@@ -1,8 +1,10 @@
 package workload
 
 import (
+	"os"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // position is how far a walk down a cgroup path has come, as far as it matters
@@ -14,7 +16,8 @@ type position struct {
 	where    where
 	relative bool // the path began with "..", so its first part is not at the root
 	parts    int
-	docker   bool // the last part is the directory of Docker's containers
+	docker   bool      // the last part is the directory of Docker's containers
+	own      container // the one of these that may be a node of kind
 }
 
 type where int
@@ -42,7 +45,7 @@ func (p *position) enter(part string, joined bool) {
 			p.where = inKubepods
 		case slice:
 		case docker && containerID(part) != "":
-			p.where = inNode
+			p.where = below(!p.relative && p.own.mayBe(containerID(part)), inNode)
 		case slices.Contains(runtimeUnits, part):
 			p.where = inRuntime
 		case p.docker: // a container, or nothing, is below
@@ -64,6 +67,42 @@ func (p *position) enter(part string, joined bool) {
 		p.where = below(ok, inKubepods)
 	case elsewhere:
 	}
+}
+
+// container is the Docker container that this process is in. Of all containers only that
+// one can be a node of kind whose pods this process sees: another one has chosen the names
+// below its cgroup.
+type container struct {
+	id      string // "": in none
+	unknown bool   // a cgroup namespace hides it
+}
+
+func (n container) mayBe(container string) bool { return n.unknown || n.id == container }
+
+// ownContainer is read once: a process stays in its container.
+var ownContainer = sync.OnceValue(func() container {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return container{unknown: true}
+	}
+	return containerOf(string(b))
+})
+
+// containerOf returns the container of a process with this /proc/PID/cgroup.
+func containerOf(cgroup string) container {
+	n := container{unknown: true}
+	for line := range strings.Lines(cgroup) {
+		_, path, _ := strings.Cut(strings.TrimSpace(line), ":/")
+		parts := strings.Split(path, "/")
+		if path == "" || parts[0] == ".." {
+			continue // the root of a cgroup namespace, or of the hierarchy
+		}
+		n.unknown = false
+		if (parts[0] == "docker" || parts[0] == "system.slice") && len(parts) > 1 && n.id == "" {
+			n.id = containerID(parts[1])
+		}
+	}
+	return n
 }
 
 func below(ok bool, next where) where {

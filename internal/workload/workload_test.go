@@ -70,7 +70,7 @@ func TestFromCgroupPath(t *testing.T) {
 		{"a slice only", "/system.slice", Workload{}},
 		{"a suffix only", "/system.slice/.service", Workload{}},
 	} {
-		if got := FromCgroupPath(c.path); got != c.want {
+		if got := fromCgroupPath(c.path, container{id: other}); got != c.want {
 			t.Errorf("%s: FromCgroupPath(%q)\n got %+v\nwant %+v", c.name, c.path, got, c.want)
 		}
 	}
@@ -94,6 +94,9 @@ func TestCgroupPathNamesNoOtherPod(t *testing.T) {
 		"/docker/" + other,
 		"/system.slice/docker-" + other + ".scope",
 		"/docker/" + other + "/kubelet/x",
+		"/docker/" + id + "/kubelet",
+		"/system.slice/docker-" + id + ".scope/kubelet",
+		"/../../docker/" + other + "/kubelet",
 		"/docker/buildkit/x" + other[:10],
 		"/machine.slice/libpod-" + other + ".scope",
 		"/machine.slice/libpod-" + other + ".scope/container",
@@ -120,9 +123,25 @@ func TestCgroupPathNamesNoOtherPod(t *testing.T) {
 		"/kubelet/x",
 	} {
 		for _, below := range forged {
-			if w := FromCgroupPath(own + below); w.PodUID == uid {
+			if w := fromCgroupPath(own+below, container{id: other}); w.PodUID == uid {
 				t.Errorf("FromCgroupPath(%q) names the pod: %+v", own+below, w)
 			}
+		}
+	}
+}
+
+func TestContainerOf(t *testing.T) {
+	for cgroup, want := range map[string]container{
+		"0::/\n":                               {unknown: true},
+		"0::/../../x\n":                        {unknown: true},
+		"":                                     {unknown: true},
+		"0::/system.slice/nodetune.service\n":  {},
+		"0::/docker/" + other + "/kubelet/x\n": {id: other},
+		"9:pids:/\n0::/system.slice/docker-" + other + ".scope\n": {id: other},
+		"0::/x/docker/" + other + "\n":                            {},
+	} {
+		if got := containerOf(cgroup); got != want {
+			t.Errorf("%q: %+v, want %+v", cgroup, got, want)
 		}
 	}
 }
