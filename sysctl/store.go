@@ -195,6 +195,16 @@ func (s *Store) AgentURL() string {
 	return url
 }
 
+// AgentRuns reports whether an agent runs on this host, which only root sees.
+func (s *Store) AgentRuns() bool {
+	f, err := os.Open(filepath.Join(s.dir, agentName))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	return locked(f)
+}
+
 func (s *Store) openLock(name string) (*os.File, error) {
 	dir, err := s.open()
 	if err != nil {

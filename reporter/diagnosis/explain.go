@@ -39,6 +39,10 @@ type KeyExplanation struct {
 	// agent's guard saw them; ObservedWrites are all writes that it saw.
 	LoweredBy      string                `json:"loweredBy,omitempty"`
 	ObservedWrites sysctl.ObservedWrites `json:"observedWrites,omitempty"`
+	// Guard is the mode of the agent's guard, and GuardReason why it is that; empty
+	// where no agent with a guard runs.
+	Guard       string `json:"guard,omitempty"`
+	GuardReason string `json:"guardReason,omitempty"`
 }
 
 // BootValue is what one loader would leave in the key.
@@ -57,14 +61,16 @@ type Sources struct {
 	// Foreign is the running value, or the value before nodetune's first change
 	// where the running one is nodetune's.
 	Foreign sysctl.Value
-	// Writes are what the agent's guard saw of the key until Now.
+	// Guard is the mode of the agent's guard, "" where none runs, with its reason.
+	Guard, GuardReason string
+	// Writes are what the guard saw of the key until Now.
 	Writes sysctl.ObservedWrites
 	Now    time.Time
 }
 
 // Explain composes e with the sources that set it at the next boot of machine m.
 func Explain(e sysctl.Explanation, m sysctl.Machine, boots []*sysctld.Boot, src Sources) KeyExplanation {
-	k := KeyExplanation{Explanation: e, Tuned: src.Tuned, Cmdline: src.Cmdline.Settings(e.Key.Path()), Commands: src.Commands, ObservedWrites: src.Writes, LoweredBy: src.Writes.LoweredBy(e.Key, src.Now)}
+	k := KeyExplanation{Explanation: e, Tuned: src.Tuned, Cmdline: src.Cmdline.Settings(e.Key.Path()), Commands: src.Commands, ObservedWrites: src.Writes, LoweredBy: src.Writes.LoweredBy(e.Key, src.Now), Guard: src.Guard, GuardReason: src.GuardReason}
 	known, _ := src.Tuned.Most()
 	if e.Err != nil {
 		k.Error = e.Err.Error()

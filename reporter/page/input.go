@@ -161,7 +161,7 @@ func sysctlResult(in Input) (sysctl.PassResult, bool) {
 }
 
 func acting(in Input) Acting {
-	a := Acting{Sysctls: "write", DiskMode: string(in.DiskMode), Guard: in.Snapshot.Sysctl.Value.Guard}
+	a := Acting{Sysctls: "write", DiskMode: string(in.DiskMode), Guard: in.Snapshot.Sysctl.Value.Guard, Tracing: in.Snapshot.Inotify.Value.RefusalSource}
 	switch {
 	case in.Once:
 		a.Sysctls = "read"

@@ -124,6 +124,8 @@ type Acting struct {
 	DiskMode string `json:"disk_mode,omitempty"`
 	// Guard is the mode of the sysctl guard, where it is known.
 	Guard string `json:"guard,omitempty"`
+	// Tracing is how inotify calls that fail are traced.
+	Tracing inotify.RefusalSource `json:"tracing,omitzero"`
 }
 
 // Limit is one limit with what is in use of it.

@@ -137,11 +137,17 @@ func sysctlNotes(r sysctl.PassResult) []note {
 	for _, warning := range r.Warnings {
 		all = append(all, note{laterOn, "warning:", warning})
 	}
+	if r.Guard != "" {
+		all = append(all, note{needsNothing, "guard:", guardText(r.Guard, r.GuardReason)})
+	}
 	return all
 }
 
 func inotifyNotes(u inotify.Usage) []note {
 	var all []note
+	if u.RefusalsSource != "" {
+		all = append(all, note{needsNothing, "failed calls:", tracingText(u.RefusalSource)})
+	}
 	failures := LimitFailures(u.Refusals)
 	for _, f := range failures[:min(len(failures), failureRows)] {
 		all = append(all, note{failing, "refused:", SyscallFailureText(f)})

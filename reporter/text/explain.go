@@ -155,6 +155,9 @@ func explainSources(row func(name, format string, args ...any), k diagnosis.KeyE
 		}
 		row(name, "%s: %s (%s)", safetext.String(s.String()), safetext.String(s.Key), safetext.String(s.Reason))
 	}
+	if k.Guard != "" {
+		row("guard", "%s", guardText(k.Guard, k.GuardReason))
+	}
 	if k.LoweredBy != "" {
 		row("writers", "%s", safetext.String(k.LoweredBy))
 	}

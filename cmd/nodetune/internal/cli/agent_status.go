@@ -82,20 +82,21 @@ func (c *agentClient) acts(ctx context.Context) ([]reporter.Act, error) {
 	return s.Acts.Rows, err
 }
 
-// askAgent returns what the agent of this host reports, and what it refused; nil where none
-// answers.
-func askAgent(ctx context.Context, rootfs string) ([]reporter.AgentTrouble, *reporter.RefusedClients) {
+// addAgent adds to s what the agent of this host reports, if one answers: what is beyond one
+// look, what it refused, and how it traces calls that fail.
+func addAgent(ctx context.Context, s *reporter.Snapshot, rootfs string) {
 	c := runningAgent(rootfs)
 	if c == nil {
-		return nil, nil
+		return
 	}
-	s, err := c.read(ctx)
+	status, err := c.read(ctx)
 	if err != nil {
-		return nil, nil // it has ended, or serves its report to nobody
+		return // it has ended, or serves its report to nobody
 	}
-	all := []reporter.AgentTrouble{}
-	for _, t := range s.Troubles.Rows {
-		all = append(all, reporter.AgentTrouble{Kind: t.Kind, Critical: t.State == nodepage.Critical, Summary: t.Summary, Cause: t.Cause})
+	s.Agent = []reporter.AgentTrouble{}
+	for _, t := range status.Troubles.Rows {
+		s.Agent = append(s.Agent, reporter.AgentTrouble{Kind: t.Kind, Critical: t.State == nodepage.Critical, Summary: t.Summary, Cause: t.Cause})
 	}
-	return all, s.RefusedClients
+	s.RefusedClients = status.RefusedClients
+	s.Inotify.Value.RefusalSource = status.Acting.Tracing
 }

@@ -73,7 +73,7 @@ func (o *options) look(ctx context.Context, cfg config.Config, p *progress) repo
 	s.WorstCase = worstCase(o.Roots)
 	s.NodePolicy = nodePolicy(ctx)
 	addGuard(&s.Sysctl.Value, o.Roots)
-	s.Agent, s.RefusedClients = askAgent(ctx, o.Rootfs)
+	addAgent(ctx, &s, o.Rootfs)
 	return s
 }
 

@@ -73,9 +73,10 @@ func (o *options) explain(cmd *cobra.Command, args []string) error {
 	doc.Problems = append(doc.Problems, cmdline.Problems...)
 	foreign := sysctl.Pass{Procfs: o.Procfs, Tree: tree, Store: sysctl.NewStore(o.Rootfs), Rules: rules}.Foreign()
 	failed := false
-	writes, err := sysctl.NewStore(o.Rootfs).GuardState()
-	if err != nil {
-		doc.Problems = append(doc.Problems, sysctld.Problem{File: "/run/nodetune/guard.json", Problem: err.Error()})
+	var watched sysctl.PassResult
+	addGuard(&watched, o.Roots)
+	for _, w := range watched.Warnings {
+		doc.Problems = append(doc.Problems, sysctld.Problem{File: "sysctl guard", Problem: w})
 	}
 	for i, r := range rules {
 		tuned, err := sysctld.ReadTuned(o.Rootfs, r.Key.Path())
@@ -84,7 +85,7 @@ func (o *options) explain(cmd *cobra.Command, args []string) error {
 		}
 		got := tree.Read(r.Key)
 		failed = failed || got.Err != nil && !errors.Is(got.Err, fs.ErrNotExist)
-		src := diagnosis.Sources{Cmdline: cmdline, Tuned: tuned, Commands: sysctld.Commands(o.Rootfs, r.Key.Path()), Foreign: foreign[i].Value, Writes: writes.Writes.Of(r.Key), Now: time.Now()}
+		src := diagnosis.Sources{Cmdline: cmdline, Tuned: tuned, Commands: sysctld.Commands(o.Rootfs, r.Key.Path()), Foreign: foreign[i].Value, Guard: watched.Guard, GuardReason: watched.GuardReason, Writes: watched.ObservedWrites.Of(r.Key), Now: time.Now()}
 		doc.Keys = append(doc.Keys, diagnosis.Explain(sysctl.Explain(r, m, got), m, boots, src))
 	}
 	err = o.print(w, doc, func(w io.Writer) error { return text.ExplainTable(w, doc, colour(w)) })

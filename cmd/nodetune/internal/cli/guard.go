@@ -16,11 +16,15 @@ import (
 // others that see or change what is written. To list them takes CAP_NET_ADMIN;
 // without it they are not known, and nothing is added.
 func addGuard(o *sysctl.PassResult, roots host.Roots) {
-	state, err := sysctl.NewStore(roots.Rootfs).GuardState()
+	store := sysctl.NewStore(roots.Rootfs)
+	state, err := store.GuardState()
 	if err != nil {
 		o.Warnings = append(o.Warnings, err.Error())
 	}
 	o.ObservedWrites = state.Writes
+	if state.Mode == sysctl.GuardOff && store.AgentRuns() {
+		o.Guard, o.GuardReason = string(state.Mode), state.Reason
+	}
 	if host.RequireOwnKernel(roots.Procfs) != nil {
 		return
 	}
