@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nodetune/nodetune/e2e/cluster"
 	"github.com/nodetune/nodetune/e2e/sandbox"
@@ -33,6 +36,19 @@ func TestHostNetworkBeforeCNI(t *testing.T) {
 	waits.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 	node.Create(t, waits)
 	node.WaitPod(t, ns, "waits", "is on the node", func(p *corev1.Pod) bool { return p.Spec.NodeName != "" })
+
+	// Without the grant a pod waits for the plugin.
+	inTable(t, "`hostNetwork` (overlay host-network)")
+	cluster.Eventually(t, "the kubelet says why the pod waits", func(ctx context.Context) error {
+		events, err := node.Client.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=waits"})
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return strings.Contains(e.Message, "network is not ready") }) {
+			return fmt.Errorf("there are %d Events", len(events.Items))
+		}
+		return nil
+	})
 
 	install(t, "host-network")
 	waitValue(t, maxInstances, "8192")
