@@ -143,18 +143,19 @@ func events(t *testing.T, thief kubernetes.Interface, namespace string, pods boo
 		_, err := thief.CoreV1().Events(in).Create(t.Context(), e, metav1.CreateOptions{})
 		return err
 	}
+	aboutPod := func(e *corev1.Event) {
+		e.InvolvedObject = corev1.ObjectReference{Kind: "Pod", Namespace: e.Namespace, Name: "web"}
+	}
+	// The API server may know the policy of the manifests before these for a moment.
 	cluster.Eventually(t, "the policy of Events is in force", func(context.Context) error {
 		if err := create("default", func(e *corev1.Event) { e.InvolvedObject.Name = "other" }); err == nil {
 			return errors.New("an Event of another node was taken")
 		}
+		if err := create(namespace, aboutPod); pods != (err == nil) {
+			return fmt.Errorf("an Event about a pod: %v, want it taken: %t", err, pods)
+		}
 		return create("default", nil)
 	})
-	aboutPod := func(e *corev1.Event) {
-		e.InvolvedObject = corev1.ObjectReference{Kind: "Pod", Namespace: e.Namespace, Name: "web"}
-	}
-	if err := create(namespace, aboutPod); pods != (err == nil) {
-		t.Errorf("an Event about a pod: %v", err)
-	}
 	for what, err := range map[string]error{
 		"of another node":       create("default", func(e *corev1.Event) { e.InvolvedObject.Name = "other" }),
 		"of a node elsewhere":   create("kube-system", nil),
