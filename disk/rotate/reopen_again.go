@@ -56,6 +56,7 @@ func (r *Rotator) requestReopenAll(ctx context.Context, all []writtenArchive, no
 			delete(r.asked, a.at)
 			switch err := r.giveBack(a); {
 			case err == nil:
+				maps.DeleteFunc(r.gaveBack, func(_ string, at time.Time) bool { return now.Sub(at) >= retryAfter || now.Before(at) })
 				r.gaveBack[a.path()] = now
 				errs[i] = notReopened(a.path())
 			case !errors.Is(err, logdir.ErrInUse): // its other writers did reopen it

@@ -10,7 +10,24 @@ import (
 // cgroupPaths caches the paths of cgroups from one walk to the next.
 type cgroupPaths struct {
 	known map[cgroupKey]*cgroupPath
+	bytes int    // of the paths
 	walk  uint64 // number of the current walk
+}
+
+// maxCgroupPathBytes bounds the paths that are kept. A node of 250 pods has some 100 KB. A
+// user whom systemd lets make cgroups can make as many as processes, with long names; a process
+// beyond the bound has no cgroup here, and so belongs to nobody.
+const maxCgroupPathBytes = 2 << 20
+
+// keep remembers a path, or reports that there is no room for it.
+func (c *cgroupPaths) keep(key cgroupKey, path string) (*cgroupPath, bool) {
+	if c.bytes+len(path) > maxCgroupPathBytes {
+		return nil, false
+	}
+	k := &cgroupPath{path: path}
+	c.known[key] = k
+	c.bytes += len(path)
+	return k, true
 }
 
 // cgroupKey identifies a cgroup. Each hierarchy counts the ids of its own cgroups, so
@@ -33,6 +50,7 @@ func (c *cgroupPaths) removeUnused() {
 	for id, k := range c.known {
 		if c.walk-k.walk >= keptWalks {
 			delete(c.known, id)
+			c.bytes -= len(k.path)
 		}
 	}
 }
@@ -49,8 +67,9 @@ func (w *Walk) cgroup(t *walkTable) string {
 		if !ok {
 			return ""
 		}
-		k = &cgroupPath{path: path}
-		w.cgroups.known[key] = k
+		if k, ok = w.cgroups.keep(key, path); !ok {
+			return ""
+		}
 	}
 	k.walk = w.cgroups.walk
 	return k.path

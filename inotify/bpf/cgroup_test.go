@@ -100,3 +100,26 @@ func enter(t *testing.T, dir string, pid int) {
 		t.Fatal(err)
 	}
 }
+
+// However many cgroups with long names there are, the memory of their paths has a bound,
+// and what is gone makes room.
+func TestCgroupPathsAreBounded(t *testing.T) {
+	c := cgroupPaths{known: map[cgroupKey]*cgroupPath{}}
+	long := "/" + strings.Repeat("x", 2000)
+	kept := 0
+	for i := range 65_536 {
+		if _, ok := c.keep(cgroupKey{id: uint64(i)}, long); ok {
+			kept++
+		}
+	}
+	if kept != maxCgroupPathBytes/len(long) || len(c.known) != kept || c.bytes > maxCgroupPathBytes {
+		t.Errorf("%d paths of %d are kept, %d bytes", kept, len(c.known), c.bytes)
+	}
+	for range keptWalks {
+		c.beginWalk()
+	}
+	c.removeUnused()
+	if c.bytes != 0 || len(c.known) != 0 {
+		t.Errorf("%d paths and %d bytes are left", len(c.known), c.bytes)
+	}
+}
