@@ -89,7 +89,7 @@ func notices(in Input) []Notice {
 		}
 	}
 	for _, o := range in.Snapshot.Omitted() {
-		add("", "left out: %d %s (%s)", o.Count, o.What, o.Source)
+		add("", "left out: %s: %d (%s)", o.What, o.Count, o.Source)
 	}
 	if refused := text.RefusedClientsText(in.Snapshot.RefusedClients); refused != "" {
 		add("", "%s", refused)

@@ -202,7 +202,7 @@ const omittedRows = 5
 func omittedText(left []reporter.Omitted) string {
 	var parts []string
 	for _, o := range left[:min(len(left), omittedRows)] {
-		parts = append(parts, fmt.Sprintf("%d %s (%s)", o.Count, safetext.String(o.What), o.Source))
+		parts = append(parts, fmt.Sprintf("%s: %d (%s)", safetext.String(o.What), o.Count, o.Source))
 	}
 	text := strings.Join(parts, ", ")
 	if n := len(left) - omittedRows; n > 0 {
