@@ -171,6 +171,9 @@ func becomeSystemd(root string) error {
 	if err := sandbox.JoinCgroups(); err != nil {
 		return err
 	}
+	if err := machineCgroups(root); err != nil {
+		return err
+	}
 	if err := syscall.Unshare(syscall.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("unshare the cgroup namespace: %w", err)
 	}
@@ -191,6 +194,21 @@ func becomeSystemd(root string) error {
 		[]string{"container=nodetune", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"})
 }
 
+// machineCgroups mounts cgroup v2 of the machine, with its root, at /cgroup. What is
+// mounted after it shows a part of the hierarchy.
+func machineCgroups(root string) error {
+	at := filepath.Join(root, "cgroup")
+	err := errors.Join(
+		syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""),
+		os.MkdirAll(at, 0o755),
+		syscall.Mount("cgroup2", at, "cgroup2", 0, ""),
+	)
+	if err != nil {
+		return fmt.Errorf("mount cgroup v2 at %s: %w", at, err)
+	}
+	return nil
+}
+
 func mounts(root string) error {
 	mount := func(from, to, kind string, flags uintptr, options string) error {
 		at := filepath.Join(root, to)
@@ -199,11 +217,8 @@ func mounts(root string) error {
 		}
 		return nil
 	}
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return err
-	}
 	err := errors.Join(
-		mount(root, "", "", syscall.MS_BIND, ""),
+		mount(root, "", "", syscall.MS_BIND|syscall.MS_REC, ""),
 		mount("/usr", "usr", "", syscall.MS_BIND, ""),
 		mount("", "usr", "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""),
 		mount(filepath.Join(root, "local"), "usr/local", "", syscall.MS_BIND, ""),

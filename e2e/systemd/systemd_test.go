@@ -115,6 +115,9 @@ func TestInstall(t *testing.T) {
 	if got := h.show(t, "nodetune", "StatusText"); !strings.Contains(got, "in force") {
 		t.Errorf("systemd shows the status %q", got)
 	}
+	if got := h.run(t, "journalctl -b -u nodetune -p warning -o cat -q"); got != "" {
+		t.Errorf("a healthy agent warns:\n%s", got)
+	}
 	pid := h.show(t, "nodetune", "MainPID")
 	h.run(t, "systemctl reload nodetune")
 	h.until(t, "nodetune", "ActiveState", "active")
