@@ -216,3 +216,18 @@ func TestThreatModelNamesTests(t *testing.T) {
 		}
 	}
 }
+
+// The page of permissions says of each overlay what it gives away.
+func TestEachVariantGivesAway(t *testing.T) {
+	_, table, _ := strings.Cut(page(t, "docs/permissions.md"), "## What each variant gives away\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	overlays, err := os.ReadDir(filepath.Join(repository(t), "deploy/overlays"))
+	if err != nil || len(overlays) < 10 {
+		t.Fatalf("%d overlays, %v", len(overlays), err)
+	}
+	for _, o := range overlays {
+		if first, _, _ := strings.Cut(table, "`"+o.Name()+"`"); first == table || strings.Count(first[strings.LastIndexByte(first, '\n')+1:], "|") != 1 {
+			t.Errorf("no row begins with %s", o.Name())
+		}
+	}
+}
