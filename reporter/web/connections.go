@@ -26,6 +26,11 @@ type connections struct {
 	net.Listener
 	rates *rates
 
+	start    sync.Once
+	accepted chan net.Conn
+	end      sync.Once
+	ended    chan struct{}
+
 	mu   sync.Mutex
 	open []*connection // the oldest first
 }
@@ -66,21 +71,48 @@ func (c *connections) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// accept waits for a connection. Descriptors and epoll watches may be used up on a
-// node that nodetune is to help (EMFILE, ENFILE, ENOSPC): it goes on until the
-// listener is closed.
+// accept waits for a connection of one of the sockets.
 func (c *connections) accept() (net.Conn, error) {
+	c.start.Do(func() {
+		c.accepted, c.ended = make(chan net.Conn), make(chan struct{})
+		sockets := []net.Listener{c.Listener}
+		if q, ok := c.Listener.(*queues); ok {
+			sockets = []net.Listener{q.own, q.Listener}
+		}
+		for _, l := range sockets {
+			go c.acceptFrom(l)
+		}
+	})
+	select {
+	case raw := <-c.accepted:
+		return raw, nil
+	case <-c.ended:
+		return nil, net.ErrClosed
+	}
+}
+
+// acceptFrom accepts from one socket: what it refuses holds up nobody at the other one. Descriptors
+// and epoll watches may be used up on a node that nodetune is to help (EMFILE, ENFILE,
+// ENOSPC): it goes on until the listener is closed.
+func (c *connections) acceptFrom(l net.Listener) {
 	const shortest = 5 * time.Millisecond
 	for wait := shortest; ; {
-		raw, err := c.Listener.Accept()
+		raw, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
-			return nil, err
+			c.end.Do(func() { close(c.ended) })
+			return
 		case err != nil:
 			time.Sleep(wait)
 			wait = min(2*wait, time.Second)
 		case c.rates.admit(raw):
-			return raw, nil
+			wait = shortest
+			select {
+			case c.accepted <- raw:
+			case <-c.ended:
+				_ = raw.Close()
+				return
+			}
 		default:
 			wait = shortest
 		}

@@ -211,7 +211,7 @@ func (r *rates) setMuted() {
 	}
 	err := r.mute(all)
 	if err != nil && r.muteErr == nil && !errors.Is(err, net.ErrClosed) {
-		r.log.Warn("cannot have the kernel refuse an address, so the agent does", "err", err)
+		r.log.Info("the kernel may not drop what an address sends, so the agent refuses it", "err", err)
 	}
 	r.muteErr = err
 }

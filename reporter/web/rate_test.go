@@ -14,9 +14,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/internal/disktest"
 	"github.com/nodetune/nodetune/internal/privtest"
@@ -213,21 +217,101 @@ func FuzzNodeAddresses(f *testing.F) {
 	})
 }
 
+// inOwnNetwork runs the test again in a network namespace of its own, and reports whether
+// this is there.
+func inOwnNetwork(t *testing.T) bool {
+	t.Helper()
+	privtest.Root(t)
+	if os.Getenv("NODETUNE_TEST_HELPER") == t.Name() {
+		disktest.Run(t, "ip", "link", "set", "lo", "up")
+		return true
+	}
+	exe, err := os.Executable()
+	disktest.Must(t, err)
+	cmd := exec.Command("unshare", "--net", exe, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "NODETUNE_TEST_HELPER="+t.Name())
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+	return false
+}
+
+// Where the kernel may not drop packets, a client that connects and goes away as fast as it
+// can fills the queue of the socket. The probes of the node have one of their own, and are
+// answered in time.
+func TestProbesBesideAFloodForReal(t *testing.T) {
+	if !inOwnNetwork(t) {
+		return
+	}
+	for _, addr := range []string{"10.77.0.1/24", "10.77.0.2/24", "10.77.0.3/24"} {
+		disktest.Run(t, "ip", "addr", "add", addr, "dev", "lo")
+	}
+	l, err := listen(t.Context(), "[::]:0")
+	disktest.Must(t, err)
+	ours := map[netip.Addr]bool{netip.MustParseAddr("10.77.0.1"): true}
+	disktest.Must(t, l.attach(choosing(ours)))
+	refused := new(Refused)
+	r := newRates(func() (map[netip.Addr]bool, error) { return ours, nil }, func([]netip.Prefix) error { return unix.EPERM }, refused, slog.New(slog.DiscardHandler))
+	s := &http.Server{Handler: r.requests(ok("alive"))}
+	go func() { _ = s.Serve(&connections{Listener: l, rates: r}) }()
+	t.Cleanup(func() { _ = s.Close() })
+	to := net.JoinHostPort("10.77.0.1", fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+
+	ctx, end := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	var tried atomic.Int64
+	for range 16 {
+		flood.Go(func() {
+			dialer := net.Dialer{Timeout: 100 * time.Millisecond, LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 77, 0, 2)}}
+			for ctx.Err() == nil {
+				tried.Add(1)
+				if c, err := dialer.Dial("tcp", to); err == nil {
+					_ = c.(*net.TCPConn).SetLinger(0)
+					_ = c.Close()
+				}
+			}
+		})
+	}
+	probe := func(from string) bool {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", to)
+		}}}
+		answer, err := client.Get("http://nodetune/livez")
+		if err != nil {
+			return false
+		}
+		return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+	}
+	time.Sleep(2 * time.Second) // the queue is full
+	failed := 0
+	for range 20 {
+		if !probe("10.77.0.1") {
+			failed++
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	other := probe("10.77.0.3")
+	end()
+	flood.Wait()
+	connections, _ := refused.Counts()
+	t.Logf("%d connections tried, %d refused by the agent; %d of 20 probes of the node failed; one of another pod: %v", tried.Load(), connections, failed, other)
+	if failed > 0 {
+		t.Errorf("%d of 20 probes of the node failed", failed)
+	}
+	if connections == 0 || connections > 5*1000 {
+		t.Errorf("the agent refused %d connections in some seconds", connections)
+	}
+}
+
 // A real server in a network of its own. Clients open as many connections as they can:
 // the node is served each time, and of the others the kernel drops the rest.
 func TestFloodForReal(t *testing.T) {
-	privtest.Root(t)
-	if os.Getenv("NODETUNE_TEST_HELPER") != t.Name() {
-		exe, err := os.Executable()
-		disktest.Must(t, err)
-		cmd := exec.Command("unshare", "--net", exe, "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), "NODETUNE_TEST_HELPER="+t.Name())
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !inOwnNetwork(t) {
 		return
 	}
-	disktest.Run(t, "ip", "link", "set", "lo", "up")
 	for _, addr := range []string{"10.77.0.1/24", "10.77.0.2/24", "10.77.0.3/24", "fd77::1/64", "fd77::2/64", "fd77:1::1/64"} {
 		args := []string{"addr", "add", addr, "dev", "lo"}
 		if strings.Contains(addr, ":") {
@@ -238,10 +322,12 @@ func TestFloodForReal(t *testing.T) {
 	l, err := listen(t.Context(), "[::]:0")
 	disktest.Must(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
+	ours := map[netip.Addr]bool{netip.MustParseAddr("10.77.0.1"): true, netip.MustParseAddr("fd77::1"): true}
+	disktest.Must(t, l.attach(choosing(ours)))
 	refused := new(Refused)
 	r := newRates(func() (map[netip.Addr]bool, error) {
-		return map[netip.Addr]bool{netip.MustParseAddr("10.77.0.1"): true, netip.MustParseAddr("fd77::1"): true}, nil
-	}, muter(l), refused, slog.New(slog.DiscardHandler))
+		return ours, nil
+	}, muter(l.Listener), refused, slog.New(slog.DiscardHandler))
 	s := &http.Server{Handler: r.requests(ok("alive"))}
 	go func() { _ = s.Serve(&connections{Listener: l, rates: r}) }()
 	t.Cleanup(func() { _ = s.Close() })

@@ -47,9 +47,9 @@ const listenRetryInterval = 5 * time.Second
 func (s Server) Serve(ctx context.Context, addr string, h Handlers, log *slog.Logger) {
 	logged := ""
 	for ctx.Err() == nil {
-		listener, err := listen(ctx, addr)
+		sockets, err := listen(ctx, addr)
 		if err == nil {
-			err = s.serve(ctx, listener, h, log)
+			err = s.serve(ctx, sockets, h, log)
 		}
 		if err != nil && ctx.Err() == nil && err.Error() != logged {
 			log.Error("cannot serve metrics and probes; retrying", "address", addr, "every", listenRetryInterval, "err", err)
@@ -62,20 +62,20 @@ func (s Server) Serve(ctx context.Context, addr string, h Handlers, log *slog.Lo
 	}
 }
 
-// listen opens a socket of TCP alone: the kernel filters none of Multipath TCP, see muter.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var c net.ListenConfig
-	c.SetMultipathTCP(false)
-	return c.Listen(ctx, "tcp", addr)
-}
-
 // serve answers on listener until ctx is done.
 //
 // exporter-toolkit asks for a password before it calls a handler. What needs none
 // of its passwords is answered in front of it.
 func (s Server) serve(ctx context.Context, listener net.Listener, h Handlers, log *slog.Logger) error {
 	own := func() (map[netip.Addr]bool, error) { return nodeAddresses(s.Procfs) }
-	rates := newRates(own, muter(listener), cmp.Or(s.Refused, new(Refused)), log)
+	others := listener
+	if q, ok := listener.(*queues); ok {
+		others = q.Listener
+		choosing, end := context.WithCancel(ctx)
+		defer end()
+		go q.keepChoosing(choosing, own, log)
+	}
+	rates := newRates(own, muter(others), cmp.Or(s.Refused, new(Refused)), log)
 	conns := newSplit(&connections{Listener: listener, rates: rates})
 	main, probes := newServer(log), newServer(log)
 	main.Handler = h.behindPassword()
