@@ -160,7 +160,8 @@ func TestFollowersForReal(t *testing.T) {
 						bytes.Count([]byte(disktest.ReadFile(t, file)), []byte("\n"))%burst == 0
 				})
 				archiveName, err := r.Rotate(t.Context(), file, how, time.Now())
-				if _, behind := errors.AsType[*ReaderLagError](err); err != nil && !behind {
+				_, behind := errors.AsType[*ReaderLagError](err)
+				if err != nil && !behind {
 					t.Error(err)
 				}
 				waited = 0
