@@ -357,6 +357,39 @@ func TestReaderInContainerForReal(t *testing.T) {
 	}
 }
 
+// A process has a file of its own, in its own root, at the path of the log of another pod:
+// sparse, so that it has much to read. It is no reader of that log, and adds no lag to it.
+func TestFalseLogOfAnotherPodForReal(t *testing.T) {
+	privtest.Root(t)
+	host, inside := t.TempDir(), t.TempDir()
+	log := "/var/log/pods/" + disktest.PodA + "/0.log"
+	disktest.Append(t, filepath.Join(host, log), 4711)
+	disktest.Append(t, filepath.Join(inside, strings.TrimPrefix(log, "/var/log")), 1)
+	disktest.Must(t, os.Truncate(filepath.Join(inside, strings.TrimPrefix(log, "/var/log")), 1<<40))
+	holder := disktest.Start(t, "unshare", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$1" /var/log && exec 3<"$2" && exec sleep 1000`, "sh", inside, log)
+	shown := func() string {
+		target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/3", holder.Process.Pid))
+		return target
+	}
+	for began := time.Now(); shown() != log; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("the process shows %q, want %s", shown(), log)
+		}
+	}
+	o := observer(t, host, DefaultPolicy())
+	for now, end := time.Now(), time.Now().Add(time.Hour); now.Before(end); now = now.Add(20 * time.Minute) {
+		u := observe(t, o, now)
+		for _, r := range u.Readers {
+			if r.PID == holder.Process.Pid {
+				t.Fatalf("a file of its own makes it a reader: %+v", r)
+			}
+		}
+		if u.Reading.Severity == Bad {
+			t.Fatalf("a condition by it: %+v", u.Reading)
+		}
+	}
+}
+
 func newReclaimer(t testing.TB, root string, p Policy) *reclaim.Reclaimer {
 	t.Helper()
 	r, err := reclaim.New("/proc", root, p.ReclaimConfig())
