@@ -20,8 +20,8 @@ type Form struct {
 
 // errno24 and errno28 are how runtimes print the two errors.
 var (
-	errno24 = []string{"too many open files", "errno=24", "errno 24", "errno: 24", "os error 24", "emfile"}
-	errno28 = []string{"no space left on device", "errno=28", "errno 28", "errno: 28", "os error 28", "enospc"}
+	errno24 = []string{"too many open files", "errno=24", "errno=(24)", "errno 24", "errno: 24", "os error 24", "emfile"}
+	errno28 = []string{"no space left on device", "errno=28", "errno=(28)", "errno 28", "errno: 28", "os error 28", "enospc"}
 )
 
 // otherCalls are calls that fail with EMFILE when the process has reached its
@@ -29,7 +29,8 @@ var (
 // that names one of them reports another shortage.
 var otherCalls = []string{
 	"socket", "dial ", "dial:", "accept", "listen ", "open /", "open:", "opening ", "openat", "pipe", "fork", "epoll", "eventfd",
-	"write ", "write:", "writing", "mkdir", "copy", "rename", "creat /", "truncate", "fsync", "sync ", "watchdog", "stopwatch", "watchtower",
+	"connect", "read tcp", "lookup ", "--watch", "scandir", "lstat", "stat /", "stat:",
+	"write ", "write:", ", write", "writing", "save ", "saving", "flush", "preallocate", "backup", "mkdir", "copy", "rename", "creat /", "truncate", "fsync", "sync ", "watchdog", "stopwatch", "watchtower",
 	"fs.inotify.", // in the log of nodetune, which names both limits and both errors
 }
 
@@ -59,6 +60,17 @@ var forms = []Form{
 	{Program: "Node.js", Errno: unix.ENOSPC, All: []string{"system limit for number of file watchers reached"}},
 	{Program: "Python, watchdog", Errno: unix.EMFILE, All: []string{"inotify instance limit reached"}},
 	{Program: "Python, watchdog; systemd", Errno: unix.ENOSPC, All: []string{"inotify watch limit reached"}},
+	{Program: "Gradle", Errno: unix.EMFILE, All: []string{"inotify instance limit is too low"}},
+	{Program: "Gradle", Errno: unix.ENOSPC, All: []string{"inotify watches limit is too low"}},
+	{Program: "IntelliJ", Errno: unix.ENOSPC, All: []string{"inotify(7) watch limit is too low"}},
+	{Program: "Ruby, listen", Errno: unix.ENOSPC, All: []string{"listen error: unable to monitor directories for changes"}},
+	{Program: "Syncthing", Errno: unix.ENOSPC, All: []string{"failed to setup inotify handler. please increase inotify limits"}},
+	{Program: "Wazuh", Errno: unix.ENOSPC, All: []string{"maximum limit of inotify watches has been reached"}},
+	{Program: "lsyncd", Errno: unix.ENOSPC, All: []string{"terminating since out of inotify watches"}},
+	// sd_journal_get_fd(3) returns EMFILE for an instance, for which alone journalctl
+	// says the first of these.
+	{Program: "journalctl", Errno: unix.EMFILE, All: []string{"insufficient watch descriptors available"}},
+	{Program: "journalctl", Errno: unix.EMFILE, All: []string{"failed to get journal fd"}, Any: errno24},
 	{Program: "Ruby, PHP", Errno: unix.EMFILE, All: []string{"user limit on the total number of inotify instances"}},
 	{Program: "Ruby, PHP", Errno: unix.ENOSPC, All: []string{"user limit on the total number of inotify watches"}},
 	{Program: "Rust, notify", Errno: unix.ENOSPC, All: []string{"os file watch limit reached"}},
