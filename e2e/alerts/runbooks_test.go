@@ -104,8 +104,9 @@ func TestRunbookCommands(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d scripts ran, %d lines of their samples were compared", len(ran), samples)
-	if len(ran) < 25 || samples < 25 {
+	headers := compareHeaders(t, func(script string) (string, error) { return run(t.Context(), "", script) })
+	t.Logf("%d scripts ran, %d lines of their samples were compared, and %d headers of tables in other documents", len(ran), samples, headers)
+	if len(ran) < 25 || samples < 25 || headers < 6 {
 		t.Errorf("only %d scripts ran, and %d lines were compared", len(ran), samples)
 	}
 }
@@ -193,6 +194,57 @@ func shape(line string) string {
 		line = sampleNumber.ReplaceAllString(line, " # ")
 	}
 	return strings.TrimSpace(sampleSpaces.ReplaceAllString(line, " "))
+}
+
+// header matches the first line of a table.
+var header = regexp.MustCompile(`^[A-Z]{3,}[A-Z%/ ]*  [A-Z%/ ]*$`)
+
+// compareHeaders compares the samples of the other documents, which show nodes of their
+// own, with live output: each table has the columns that the command prints.
+func compareHeaders(t *testing.T, run func(script string) (string, error)) (n int) {
+	t.Helper()
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("found %q (%v)", files, err)
+	}
+	for _, file := range files {
+		text := read(t, file)
+		for _, script := range shelltest.Scripts(text, "nodetune") {
+			_, sample, ok := strings.Cut(text, "$ "+script.Text)
+			if script.Inline || !ok || !slices.ContainsFunc([]string{"check", "disk", "why", "top"}, func(c string) bool {
+				return regexp.MustCompile(`^(sudo )?nodetune ` + c + `( fluent-bit --errno 24)?\n?$`).MatchString(script.Text)
+			}) {
+				continue
+			}
+			sample, _, _ = strings.Cut(sample, "```")
+			var want []string
+			for line := range strings.Lines(sample) {
+				if line = strings.TrimSpace(line); header.MatchString(line) {
+					want = append(want, shape(line))
+				}
+			}
+			if n += len(want); len(want) == 0 {
+				continue
+			}
+			eventually(t, filepath.Base(file)+": "+strings.TrimSpace(script.Text), func(context.Context) error {
+				out, err := run(script.Text)
+				if err != nil {
+					return err
+				}
+				live := map[string]bool{}
+				for line := range strings.Lines(out) {
+					live[shape(strings.TrimSuffix(line, "\n"))] = true
+				}
+				for _, line := range want {
+					if !live[line] && !strings.HasPrefix(line, "LOG WITHOUT READER") { // each log here has one
+						return fmt.Errorf("no table has the columns %q in:\n%s", line, out)
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return n
 }
 
 // compareSample compares what the page shows below a command with what the command prints.
