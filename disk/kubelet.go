@@ -11,6 +11,7 @@ import (
 
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/internal/hostfs"
+	"github.com/nodetune/nodetune/internal/workload"
 )
 
 // cmdline returns the NUL-separated arguments of pid, or nothing.
@@ -25,6 +26,18 @@ func (o *Observer) cmdline(pid int) []byte {
 	return b
 }
 
+// unit returns the systemd unit of pid, "" where it is in none or not known.
+func (o *Observer) unit(pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	b, err := os.ReadFile(filepath.Join(o.procfs, strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return ""
+	}
+	return workload.ParseCgroup(b).Unit
+}
+
 // kubelet finds the kubelet, and the UIDs of the pods it has, nil where they
 // are not known. Its files are read below the root of its process where that can
 // be opened: a pod has none of its directories mounted, and the kubelet itself
@@ -32,7 +45,7 @@ func (o *Observer) cmdline(pid int) []byte {
 func (o *Observer) kubelet() (k hostconfig.Kubelet, pods map[string]bool, found bool, err error) {
 	host, done := o.kubeletRoot()
 	defer done()
-	k, found, err = hostconfig.FindKubelet(o.cmdline(o.walked.kubelet), host.Files())
+	k, found, err = hostconfig.FindKubelet(o.cmdline(o.walked.kubelet), o.unit(o.walked.kubelet), host.Files())
 	if tz, err := host.ReadFile("/etc/localtime"); err == nil {
 		if zone, err := time.LoadLocationFromTZData("the host's", tz); err == nil {
 			k.Zone = zone

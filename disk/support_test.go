@@ -160,8 +160,40 @@ func TestSupport(t *testing.T) {
 		"the kubelet is stopped, an older EKS": {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet/kubelet-config.json": config}}, nodefs: "12%"},
 		"the kubelet is stopped, OpenShift":    {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet.conf": config}}, nodefs: "12%"},
 		"the kubelet is stopped, GKE":          {layout: layout{files: map[string]string{"root/home/kubernetes/kubelet-config.yaml": config}}, nodefs: "12%"},
-		"flags alone":                          {layout: layout{files: map[string]string{pods("/var/lib/kubelet"): ""}, procs: kubelet("--v=2")}, nodefs: ""},
-		"no such file":                         {layout: layout{procs: kubelet("--config=/none")}, nodefs: "10%", finding: "NotSeen kubelet configuration /none"},
+		"the kubelet is stopped, EKS with drop-ins": {layout: layout{files: map[string]string{
+			"root/etc/kubernetes/kubelet/config.json":                   hostfstest.KubeletHead + "evictionHard: {nodefs.available: 10%}\n",
+			"root/etc/kubernetes/kubelet/config.json.d/40-nodeadm.conf": config,
+		}}, nodefs: "12%"},
+		"the kubelet is stopped, OpenShift with drop-ins": {layout: layout{files: map[string]string{
+			"root/etc/kubernetes/kubelet.conf":            hostfstest.KubeletHead + "evictionHard: {nodefs.available: 10%}\n",
+			"root/etc/openshift/kubelet.conf.d/90-a.conf": config,
+		}}, nodefs: "12%"},
+		"the kubelet is stopped, kubeadm with a kubeconfig": {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet.conf": "apiVersion: v1\nkind: Config\n", "root/var/lib/kubelet/config.yaml": config}}, nodefs: "12%"},
+		"the kubelet is stopped, Bottlerocket":              {layout: layout{files: map[string]string{"root/etc/kubernetes/kubelet/config": config}}, nodefs: "12%"},
+		"the kubelet is stopped, AKS":                       {layout: layout{files: map[string]string{"root/etc/default/kubeletconfig.json": config}}, nodefs: "12%"},
+		"the kubelet is stopped, k0s":                       {layout: layout{files: map[string]string{"root/var/lib/k0s/kubelet-config.yaml": config}}, nodefs: "12%"},
+		"the kubelet is stopped, RKE2":                      {layout: layout{files: map[string]string{"root/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00.conf": config}}, nodefs: "12%"},
+		"the kubelet is stopped, MicroShift":                {layout: layout{files: map[string]string{"root" + "/var/lib/microshift/resources/kubelet/config/config.yaml": config}}, nodefs: "12%"},
+		"the kubelet is stopped, MicroK8s": {layout: layout{
+			files: map[string]string{"root/var/snap/microk8s/7229/args/kubelet": "--eviction-hard 'nodefs.available<1Gi'\n"},
+			links: map[string]string{"root/var/snap/microk8s/current": "7229"},
+		}, nodefs: "1Gi"},
+		"the kubelet is stopped, k3s": {layout: layout{files: map[string]string{"root/etc/systemd/system/k3s-agent.service": "[Service]\nExecStart=/usr/local/bin/k3s agent --kubelet-arg=eviction-hard=nodefs.available<9%%\n"}}, nodefs: "9%"},
+		"a BOM and carriage returns": {layout: layout{
+			files: map[string]string{"root/k": "\ufeff" + strings.ReplaceAll(config, "\n", "\r\n")}, procs: kubelet("--config=/k"),
+		}, nodefs: "12%"},
+		"drop-ins by name, not by number": {layout: layout{
+			files: map[string]string{"root/d/9.conf": config, "root/d/10.conf": hostfstest.KubeletHead + "evictionHard: {nodefs.available: 1%}\n"}, procs: kubelet("--config-dir /d"),
+		}, nodefs: "12%"},
+		"flags with an underscore": {layout: layout{procs: kubelet("--eviction_hard nodefs.available<7%")}, nodefs: "7%"},
+		"the snap of Canonical Kubernetes": {layout: layout{
+			procs: []fakeProcess{{comm: "kubelet", cgroup: "/system.slice/snap.k8s.kubelet.service", cmdline: "/snap/k8s/1/bin/kubelet --eviction-hard=nodefs.available<3Gi"}},
+		}, nodefs: "3Gi"},
+		"k3s with a name of its own": {layout: layout{files: map[string]string{
+			"root/etc/systemd/system/k3s-edge.service": "[Service]\nExecStart=/usr/local/bin/k3s server --kubelet-arg=eviction-hard=nodefs.available<9%%\n",
+		}, procs: []fakeProcess{{comm: "k3s-server", cgroup: "/system.slice/k3s-edge.service", cmdline: "/usr/local/bin/k3s"}}}, nodefs: "9%"},
+		"flags alone":  {layout: layout{files: map[string]string{pods("/var/lib/kubelet"): ""}, procs: kubelet("--v=2")}, nodefs: ""},
+		"no such file": {layout: layout{procs: kubelet("--config=/none")}, nodefs: "10%", finding: "NotSeen kubelet configuration /none"},
 		"a wrong file": {
 			layout: layout{files: map[string]string{"root/k": "{"}, procs: kubelet("--config=/k")},
 			nodefs: "10%", finding: "NotSeen not a KubeletConfiguration",
@@ -267,6 +299,18 @@ func TestSupport(t *testing.T) {
 			binds: map[string]string{"root/var/lib/kubelet": "node/var/lib/kubelet"},
 			procs: []fakeProcess{{comm: "kubelet", cgroup: "/docker/" + cid, cmdline: "kubelet --config=/etc/kubernetes/k.yaml --eviction-hard=nodefs.available<9%", root: "node"}},
 		}, nodefs: "9%"},
+		"Docker, a snap": {mounted: true, log: "/var/snap/docker/common/var-lib-docker/containers/", layout: layout{
+			files: map[string]string{"root/var/snap/docker/common/var-lib-docker/containers/" + cid + "/" + cid + "-json.log": "x\n", "root/var/snap/docker/2915/config/daemon.json": "{}", "node/etc/x": ""},
+			// The snap has a root and a mount namespace of its own, with the host's /var/snap.
+			binds: map[string]string{"root/var/snap": "node/var/snap"},
+			links: map[string]string{"proc/1/ns/mnt": "mnt:[1]", "proc/2/ns/mnt": "mnt:[2]"},
+			procs: []fakeProcess{{comm: "dockerd", root: "node", cgroup: "/system.slice/snap.docker.dockerd.service", cmdline: "dockerd --data-root=/var/snap/docker/common/var-lib-docker --config-file=/var/snap/docker/2915/config/daemon.json"}},
+		}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
+		"Docker in a container of the host": {layout: layout{
+			files: map[string]string{"node/var/lib/docker/containers/x/y": ""},
+			links: map[string]string{"proc/1/ns/mnt": "mnt:[1]", "proc/2/ns/mnt": "mnt:[2]"},
+			procs: []fakeProcess{{comm: "dockerd", root: "node", cgroup: "/docker/" + cid, cmdline: "dockerd --data-root=/var/lib/docker --log-opt=max-size=10m"}},
+		}, nodefs: "-", absent: "DockerLogsUnbounded"},
 		"Docker, a link": {log: "/var/lib/docker/containers/", layout: layout{files: map[string]string{"root/mnt/d/containers/" + cid + "/" + cid + "-json.log": "x\n"}, links: map[string]string{"root/var/lib/docker": "/mnt/d"}}, nodefs: "-", finding: "DockerLogsUnbounded grow without bound"},
 		"Docker, broken": {layout: layout{files: map[string]string{"root/var/lib/docker/containers/x/y": "", "root/etc/docker/daemon.json": `{`}}, nodefs: "-", finding: "NotSeen not a daemon.json", absent: "DockerLogsUnbounded"},
 	} {

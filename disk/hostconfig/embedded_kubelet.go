@@ -16,8 +16,9 @@ import (
 
 // kubeletArgs returns the arguments of the kubelet in the process with this
 // NUL-separated command line. The kubelet may be part of another program, which
-// takes its arguments from files of its own; k.Program then names it.
-func kubeletArgs(cmdline []byte, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
+// takes its arguments from files of its own; k.Program then names it. unit is the
+// systemd unit that runs the process, "" where that is not known.
+func kubeletArgs(cmdline []byte, unit string, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
 	args := strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
 	// k3s sets its title: the first argument is then "/usr/local/bin/k3s server".
 	program, command, _ := strings.Cut(args[0], " ")
@@ -34,7 +35,10 @@ func kubeletArgs(cmdline []byte, host hostfs.HostFiles, k *Kubelet) ([]string, e
 		if command == "" {
 			command = strings.TrimPrefix(name, "k3s-")
 		}
-		return k3sArgs(command, args, host, k)
+		if len(args) > 0 && command == name && !strings.HasPrefix(args[0], "-") {
+			command = args[0]
+		}
+		return k3sArgs(command, unit, args, host, k)
 	}
 	return args, nil
 }
@@ -93,27 +97,34 @@ func (s *k3sSettings) set(name, value string) {
 
 // k3sArgs returns the arguments that k3s gives its kubelet: those in its
 // configuration, then those of its command line. k3s removes the latter from
-// /proc/PID/cmdline, so they are read from its systemd unit.
-func k3sArgs(command string, args []string, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
-	env := map[string]string{}
-	name := "k3s"
-	if command == "agent" {
-		name = "k3s-agent"
+// /proc/PID/cmdline, so they are read from its systemd unit. k3s' installer names
+// that k3s, k3s-agent, or k3s-NAME with INSTALL_K3S_NAME.
+func k3sArgs(command, unit string, args []string, host hostfs.HostFiles, k *Kubelet) ([]string, error) {
+	if !strings.HasSuffix(unit, ".service") {
+		unit = "k3s.service"
+		if command == "agent" {
+			unit = "k3s-agent.service"
+		}
 	}
-	unit := name + ".service"
+	values, problems := readSystemdConf(host, "system/"+unit, "Service")
+	env := map[string]string{}
+	parseEnvironment([]byte(strings.Join(words(values["Environment"]), "\n")), env)
+	name := strings.TrimSuffix(unit, ".service")
 	for _, file := range []string{"/etc/default/" + name, "/etc/sysconfig/" + name, "/etc/systemd/system/" + unit + ".env"} { // as in k3s' unit
 		if b, err := host.Read(file); err == nil {
 			parseEnvironment(b, env)
 		}
 	}
 	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }) {
-		values, problems := readSystemdConf(host, "system/"+unit, "Service")
 		for _, p := range problems {
 			k.unseen("k3s hides its command line, and its unit cannot be read: %s: %s", p.Path, p.Message)
 		}
 		if start := values["ExecStart"]; start != "" {
-			all := words(start)
+			all, unknown := execStart(start, env)
 			args = all[min(1, len(all)):]
+			for _, v := range unknown {
+				k.unseen("k3s hides its command line, and the variable %.60q in %s is in none of the files that k3s' own unit reads: a --kubelet-arg in it is not known", v, unit)
+			}
 		} else if len(problems) == 0 {
 			k.unseen("k3s hides its command line, and %s does not exist: a --kubelet-arg in its command line is not known. Write it into /etc/rancher/k3s/config.yaml", unit)
 		}
@@ -260,6 +271,52 @@ func parseEnvironment(b []byte, env map[string]string) {
 			env[strings.TrimSpace(name)] = value
 		}
 	}
+}
+
+// execStart splits a command line of a unit, systemd.service(5): %% and $$ stand for
+// one character, ${NAME} for a variable, and $NAME, as a word of its own, for the
+// words in one. unknown are the variables that env does not have.
+func execStart(line string, env map[string]string) (all, unknown []string) {
+	for _, word := range words(line) {
+		word = strings.ReplaceAll(word, "%%", "%")
+		if name, ok := strings.CutPrefix(word, "$"); ok && isName(name) {
+			value, known := env[name]
+			if !known {
+				unknown = append(unknown, name)
+			}
+			all = append(all, words(value)...)
+			continue
+		}
+		var to strings.Builder
+		for rest := word; rest != ""; {
+			before, after, found := strings.Cut(rest, "$")
+			to.WriteString(before)
+			name, behind, closed := strings.Cut(strings.TrimPrefix(after, "{"), "}")
+			switch {
+			case !found:
+			case strings.HasPrefix(after, "$"):
+				to.WriteByte('$')
+				after = after[1:]
+			case strings.HasPrefix(after, "{") && closed && isName(name):
+				value, known := env[name]
+				if !known {
+					unknown = append(unknown, name)
+				}
+				to.WriteString(value)
+				after = behind
+			default:
+				to.WriteByte('$')
+			}
+			rest = after
+		}
+		all = append(all, to.String())
+	}
+	return all, unknown
+}
+
+// isName reports whether s may name a variable of the environment.
+func isName(s string) bool {
+	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
 // words splits s as a shell does: by blanks, but not within quotes, with \

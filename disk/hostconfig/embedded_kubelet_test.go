@@ -75,7 +75,7 @@ func TestEmbeddedKubelets(t *testing.T) {
 		}, "10%", 10 << 20, 5, "/var/lib/k0s/kubelet", "/run/k0s/containerd.sock", "", 0, false},
 		{"hyperkube", "/hyperkube|kubelet|--eviction-hard=nodefs.available<6%", hostfstest.Files{}, "6%", 10 << 20, 5, "", "", "", 0, false},
 	} {
-		k, ok, err := FindKubelet([]byte(strings.ReplaceAll(c.cmdline, "|", "\x00")+"\x00"), c.host.Files())
+		k, ok, err := FindKubelet([]byte(strings.ReplaceAll(c.cmdline, "|", "\x00")+"\x00"), "", c.host.Files())
 		if c.root == "" {
 			c.root = "/var/lib/kubelet"
 		}
@@ -85,6 +85,35 @@ func TestEmbeddedKubelets(t *testing.T) {
 		}
 		if k.Program != "" && k.Config == "" {
 			t.Errorf("%s: no finding could name a file", c.name)
+		}
+	}
+}
+
+// The unit that runs k3s has its command line, whatever its name is.
+func TestK3sUnit(t *testing.T) {
+	const start = "[Service]\nExecStart=/usr/local/bin/k3s %s --kubelet-arg=eviction-hard=nodefs.available<9%%%%\n"
+	unit := func(command string) string { return strings.NewReplacer("%s", command, "%%%%", "%%").Replace(start) }
+	for _, c := range []struct {
+		name, cmdline, unit string
+		host                hostfstest.Files
+		nodefs              string
+		unseen              int
+	}{
+		{"INSTALL_K3S_NAME", "k3s server", "k3s-edge.service", hostfstest.Files{"/etc/systemd/system/k3s-edge.service": unit("server")}, "9%", 0},
+		{"an agent with a name of its own", "k3s agent", "k3s-node2.service", hostfstest.Files{"/etc/systemd/system/k3s-node2.service": unit("agent"), "/etc/systemd/system/k3s-agent.service": "[Service]\nExecStart=/x agent\n"}, "9%", 0},
+		{"an agent without a title", "k3s\x00agent", "", hostfstest.Files{"/etc/systemd/system/k3s-agent.service": unit("agent")}, "9%", 0},
+		{"no unit", "k3s server", "session-1.scope", hostfstest.Files{"/etc/systemd/system/k3s.service": unit("server")}, "9%", 0},
+		{"a variable for arguments", "k3s server", "", hostfstest.Files{
+			"/etc/systemd/system/k3s.service": "[Service]\nExecStart=/usr/local/bin/k3s server $OPTS\n", "/etc/default/k3s": "OPTS=\"--debug --kubelet-arg=eviction-hard=nodefs.available<7%\"\n",
+		}, "7%", 0},
+		{"a variable within an argument", "k3s server", "", hostfstest.Files{
+			"/etc/systemd/system/k3s.service": "[Service]\nEnvironment=\"SHARE=6\"\nExecStart=/usr/local/bin/k3s server --kubelet-arg eviction-hard=nodefs.available<${SHARE}%%\n",
+		}, "6%", 0},
+		{"a variable that is not known", "k3s server", "", hostfstest.Files{"/etc/systemd/system/k3s.service": "[Service]\nExecStart=/usr/local/bin/k3s server $OPTS\n"}, "5%", 1},
+	} {
+		k, _, err := FindKubelet([]byte(c.cmdline), c.unit, c.host.Files())
+		if err != nil || k.EvictionHard[SignalNodefsAvailable] != c.nodefs || len(k.Unseen) != c.unseen || len(k.Warnings) != 0 {
+			t.Errorf("%s: %+v, %v", c.name, k, err)
 		}
 	}
 }
@@ -105,11 +134,11 @@ func FuzzEmbeddedKubelet(f *testing.F) {
 	f.Add("kubelet-arg: [eviction-hard=nodefs.available<8%]\ndata-dir: /x", "--container-log-max-size=1")
 	f.Add("kubelet-arg+: {a: b}\nkubelet-arg: 5", "'--root-dir=$SNAP_COMMON' \"")
 	f.Fuzz(func(t *testing.T, config, args string) {
-		k, ok, _ := FindKubelet(hostfstest.Cmdline("k3s-server --kubelet-arg=container-log-max-files=7"), hostfstest.Files{"/etc/rancher/k3s/config.yaml": config}.Files())
+		k, ok, _ := FindKubelet(hostfstest.Cmdline("k3s-server --kubelet-arg=container-log-max-files=7"), "", hostfstest.Files{"/etc/rancher/k3s/config.yaml": config}.Files())
 		if !ok || k.LogMaxFiles != 7 || !strings.HasPrefix(k.RootDir, "/") || k.LogMaxSizeBytes >= 0 && k.LogMaxSizeBytes < minLogMaxSize {
 			t.Fatalf("k3s: %+v", k)
 		}
-		k, ok, _ = FindKubelet(hostfstest.Cmdline("kubelite"), hostfstest.Files{"/var/snap/microk8s/current/args/kubelet": args + "\n--v=1\n--container-log-max-files=7\n"}.Files())
+		k, ok, _ = FindKubelet(hostfstest.Cmdline("kubelite"), "", hostfstest.Files{"/var/snap/microk8s/current/args/kubelet": args + "\n--v=1\n--container-log-max-files=7\n"}.Files())
 		if !ok || !strings.HasPrefix(k.RootDir, "/") || k.LogMaxFiles < 2 || k.LogMaxSizeBytes >= 0 && k.LogMaxSizeBytes < minLogMaxSize {
 			t.Fatalf("MicroK8s: %+v", k)
 		}

@@ -16,8 +16,9 @@ type KubeletCandidate struct {
 	NsPIDs int    // pid namespaces it is in, as this procfs sees it; 0: not known
 	Cgroup string // its path
 
-	// mounts says whether it is in the mount namespace of PID 1, and sameRoot
-	// whether its /var/lib/kubelet is the host's. Neither is known without
+	// Mounts says whether it is in the mount namespace of PID 1, and SameRoot
+	// whether its /var/lib/kubelet, or Docker's data-root, is the host's: Docker in
+	// a snap has a mount namespace of its own. Neither is known without
 	// CAP_SYS_PTRACE.
 	Mounts, SameRoot Tristate
 }

@@ -147,6 +147,16 @@ func ReadDocker(host hostfs.HostFiles, cmdline []byte) (c Docker, conf string, e
 	return c, conf, err
 }
 
+// DockerDataFlag returns the data-root on dockerd's NUL-separated command line, the
+// default where it has none.
+func DockerDataFlag(cmdline []byte) string {
+	p := argument(strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00"), "--data-root", "--graph", "-g")
+	if !path.IsAbs(p) {
+		return DockerDataDir
+	}
+	return p
+}
+
 // applyArgs takes dockerd's flags: -g and --graph are older names of
 // --data-root.
 func (c *Docker) applyArgs(args []string) {

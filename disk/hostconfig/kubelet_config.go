@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"strings"
@@ -259,38 +258,27 @@ func (k *Kubelet) setLogMaxSize(s string) {
 	}
 }
 
-// kubeletConfigs are where distributions keep the configuration, for when no
-// kubelet runs: kubeadm and most, EKS, OpenShift, GKE.
-var kubeletConfigs = []string{
-	"/var/lib/kubelet/config.yaml",
-	"/etc/kubernetes/kubelet/config.json",
-	"/etc/kubernetes/kubelet/kubelet-config.json",
-	"/etc/kubernetes/kubelet.conf",
-	"/home/kubernetes/kubelet-config.yaml",
-}
-
 // FindKubelet returns the configuration of the kubelet whose command line this
 // is, or, where that is empty because none runs, of the one that is installed.
-// ok is false where this host has neither.
-func FindKubelet(cmdline []byte, host hostfs.HostFiles) (k Kubelet, ok bool, err error) {
-	k = DefaultKubelet()
+// unit is the systemd unit of its process, "" where that is not known. ok is
+// false where this host has neither.
+func FindKubelet(cmdline []byte, unit string, host hostfs.HostFiles) (k Kubelet, ok bool, err error) {
 	if len(cmdline) == 0 {
-		for _, p := range kubeletConfigs {
-			c, err := loadKubeletConfig(host, p, "")
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			// OpenShift's path is a kubeconfig with kubeadm.
-			if err == nil && k.apply(c) == nil {
-				k.Config = p
-				k.check()
-				return k, true, nil
-			}
-		}
-		return Kubelet{}, false, nil
+		k, ok := installedKubelet(host)
+		return k, ok, nil
 	}
+	k = DefaultKubelet()
 	k.Running = true
-	args, err := kubeletArgs(cmdline, host, &k)
+	err = k.read(cmdline, unit, host)
+	if err != nil {
+		k.Error = err.Error()
+	}
+	return k, true, err
+}
+
+// read takes what the kubelet with this command line takes.
+func (k *Kubelet) read(cmdline []byte, unit string, host hostfs.HostFiles) error {
+	args, err := kubeletArgs(cmdline, unit, host, k)
 	errs := []error{err}
 	flags := parseFlags(args)
 	if dir := flags.last("root-dir"); path.IsAbs(dir) {
@@ -306,11 +294,7 @@ func FindKubelet(cmdline []byte, host hostfs.HostFiles) (k Kubelet, ok bool, err
 	}
 	k.applyFlags(flags)
 	k.check()
-	err = errors.Join(errs...)
-	if err != nil {
-		k.Error = err.Error()
-	}
-	return k, true, err
+	return errors.Join(errs...)
 }
 
 // inRoot makes a relative path absolute. A service's working directory is the

@@ -37,7 +37,7 @@ func TestFindKubelet(t *testing.T) {
 		"/nokinds/10.conf":             "containerLogMaxFiles: 9\n",
 		"/nulls/10.conf":               hostfstest.KubeletHead + "evictionHard: null\n",
 		"/empty/10.conf":               "",
-		kubeletConfigs[0]:              hostfstest.KubeletHead + "containerLogMaxFiles: 3\n",
+		installedKubelets[0].path:      hostfstest.KubeletHead + "containerLogMaxFiles: 3\n",
 		"/etc/unrelated.yaml":          "x",
 	}
 	none := func(k *Kubelet) { k.EvictionHard = map[string]string{} }
@@ -110,7 +110,7 @@ func TestFindKubelet(t *testing.T) {
 		want := DefaultKubelet()
 		want.Running = true
 		c.change(&want)
-		got, ok, err := FindKubelet(hostfstest.Cmdline(c.cmdline), host.Files())
+		got, ok, err := FindKubelet(hostfstest.Cmdline(c.cmdline), "", host.Files())
 		why := got.Error
 		got.Error = ""
 		if !ok || (err != nil) != c.wrong || (why != "") != c.wrong || !reflect.DeepEqual(got, want) {
@@ -118,11 +118,11 @@ func TestFindKubelet(t *testing.T) {
 		}
 	}
 	// None runs: what is installed.
-	got, ok, err := FindKubelet(nil, host.Files())
+	got, ok, err := FindKubelet(nil, "", host.Files())
 	if !ok || err != nil || got.Running || got.LogMaxFiles != 3 {
 		t.Errorf("installed: %+v, %v, %v", got, ok, err)
 	}
-	if got, ok, _ := FindKubelet(nil, hostfstest.Files{}.Files()); ok {
+	if got, ok, _ := FindKubelet(nil, "", hostfstest.Files{}.Files()); ok {
 		t.Errorf("a kubelet where there is none: %+v", got)
 	}
 }
@@ -157,7 +157,7 @@ func TestKubeletValuesOutOfRange(t *testing.T) {
 		{"evictionSoft: {nodefs.available: 200%}", "", "evictionSoft nodefs.available", func(k Kubelet) bool { return len(k.EvictionSoft) == 0 }},
 		{"", "--eviction-hard=nodefs.available>5%", "not a pair", func(k Kubelet) bool { return len(k.EvictionHard) == 0 }},
 	} {
-		k, ok, err := FindKubelet(hostfstest.Cmdline("kubelet --config=/c "+c.flags), hostfstest.Files{"/c": hostfstest.KubeletHead + c.config + "\n"}.Files())
+		k, ok, err := FindKubelet(hostfstest.Cmdline("kubelet --config=/c "+c.flags), "", hostfstest.Files{"/c": hostfstest.KubeletHead + c.config + "\n"}.Files())
 		if !ok || err != nil || !c.check(k) {
 			t.Errorf("%s %s: %+v, %v", c.config, c.flags, k, err)
 		}
@@ -203,7 +203,7 @@ func FuzzKubelet(f *testing.F) {
 	f.Add("a: &a [*a, *a]", "--")
 	f.Fuzz(func(t *testing.T, config, flag string) {
 		cmdline := fmt.Sprintf("kubelet\x00--config=/c\x00%s\x00--container-log-max-files=7\x00", flag)
-		k, ok, _ := FindKubelet([]byte(cmdline), hostfstest.Files{"/c": hostfstest.KubeletHead + config}.Files())
+		k, ok, _ := FindKubelet([]byte(cmdline), "", hostfstest.Files{"/c": hostfstest.KubeletHead + config}.Files())
 		if !ok || !k.Running {
 			t.Fatalf("%+v, %v", k, ok)
 		}

@@ -74,7 +74,12 @@ func (s *ProcSnapshot) candidate(p *procwalk.Process, comm []byte) (c hostconfig
 	}
 	c.Mounts = sameLink(filepath.Join(dir, "ns/mnt"), filepath.Join(s.Procfs, "1/ns/mnt"))
 	if c.Mounts != hostconfig.Yes {
-		c.SameRoot = sameKubeletDir(filepath.Join(dir, "root"), filepath.Join(s.Procfs, "1/root"))
+		data := "/var/lib/kubelet"
+		if c.Comm == "dockerd" {
+			b, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+			data = hostconfig.DockerDataFlag(b)
+		}
+		c.SameRoot = sameDir(data, filepath.Join(dir, "root"), filepath.Join(s.Procfs, "1/root"))
 	}
 	return c, true
 }
@@ -92,16 +97,16 @@ func sameLink(a, b string) hostconfig.Tristate {
 	return hostconfig.Is(x == y)
 }
 
-// sameKubeletDir reports whether /var/lib/kubelet below the roots a and b is the same
-// directory. Where it is missing below one of them it is not.
-func sameKubeletDir(a, b string) hostconfig.Tristate {
+// sameDir reports whether the directory is the same below the roots a and b. Where it
+// is missing below one of them it is not.
+func sameDir(name, a, b string) hostconfig.Tristate {
 	var st [2]unix.Statx_t
 	for i, root := range []string{a, b} {
 		host, err := hostfs.Open(root)
 		if err != nil {
 			return hostconfig.Unknown
 		}
-		dir, err := host.OpenDir("/var/lib/kubelet", unix.O_PATH)
+		dir, err := host.OpenDir(name, unix.O_PATH)
 		_ = host.Close()
 		if err != nil {
 			return hostconfig.No

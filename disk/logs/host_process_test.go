@@ -42,10 +42,10 @@ func TestSameDir(t *testing.T) {
 	}
 	at := func(s string) string { return filepath.Join(top, s) }
 	for name, tt := range map[string]struct{ got, want hostconfig.Tristate }{
-		"the same":     {sameKubeletDir(at("host"), at("host")), hostconfig.Yes},
-		"another one":  {sameKubeletDir(at("node"), at("host")), hostconfig.No},
-		"missing":      {sameKubeletDir(at("node"), at("empty")), hostconfig.No},
-		"a root":       {sameKubeletDir(at("none"), at("host")), hostconfig.Unknown},
+		"the same":     {sameDir("/var/lib/kubelet", at("host"), at("host")), hostconfig.Yes},
+		"another one":  {sameDir("/var/lib/kubelet", at("node"), at("host")), hostconfig.No},
+		"missing":      {sameDir("/var/lib/kubelet", at("node"), at("empty")), hostconfig.No},
+		"a root":       {sameDir("/var/lib/kubelet", at("none"), at("host")), hostconfig.Unknown},
 		"links":        {sameLink("/proc/self/ns/mnt", "/proc/self/ns/mnt"), hostconfig.Yes},
 		"other links":  {sameLink("/proc/self/ns/mnt", "/proc/self/ns/pid"), hostconfig.No},
 		"no such link": {sameLink("/proc/self/ns/mnt", at("none")), hostconfig.Unknown},
