@@ -23,6 +23,12 @@ var commandFiles = []commandFile{
 	{"/etc/systemd/system", ".service", "a systemd unit, where it is enabled"},
 	{"/etc/tmpfiles.d", ".conf", "systemd-tmpfiles, at each boot"},
 	{"/etc/udev/rules.d", ".rules", "udev, when its device appears"},
+	{"/etc/crontab", "", "cron, at its time"},
+	{"/etc/cron.d", "", "cron, at its time"},
+	{"/etc/ufw/sysctl.conf", "", "ufw, when it starts the firewall"},
+	{"/etc/credstore/sysctl.extra", "", "systemd-sysctl, as a credential, over the files of sysctl.d"},
+	{"/run/credstore/sysctl.extra", "", "systemd-sysctl, as a credential, over the files of sysctl.d"},
+	{"/usr/lib/credstore/sysctl.extra", "", "systemd-sysctl, as a credential, over the files of sysctl.d"},
 }
 
 // Commands returns the lines of start scripts, units and cloud-init below root
@@ -63,7 +69,7 @@ func (t *tree) commands(file, key, when string) []Setting {
 	in := newLines(f, Procps)
 	for in.next() == nil && len(found) < maxProblems {
 		text := strings.TrimSpace(string(in.text))
-		if text == "" || text[0] == '#' || !mentions(text, key) {
+		if text == "" || text[0] == '#' || text[0] == ';' || !mentions(text, key) {
 			continue
 		}
 		found = append(found, Setting{Place: Place{file, in.number}, Key: shorten(text), Reason: when})

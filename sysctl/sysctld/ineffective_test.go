@@ -107,12 +107,15 @@ func TestCommands(t *testing.T) {
 		"/etc/systemd/system/x.service":         "[Service]\nExecStart=/sbin/sysctl -w fs/inotify/max_queued_events=17001\n",
 		"/etc/systemd/system/x.service.d/o":     q + "\n",
 		"/etc/cloud/cloud.cfg.d/90-x.txt":       q + "\n",
+		"/etc/cron.d/x":                         "@reboot root sysctl -w " + q + "=17001\n",
+		"/etc/ufw/sysctl.conf":                  "; " + q + "=1\nfs/inotify/max_queued_events=17001\n",
+		"/etc/credstore/sysctl.extra":           q + "=17001\n",
 	})
 	var got []string
 	for _, s := range Commands(root, key) {
 		got = append(got, s.String())
 	}
-	want := []string{"/var/lib/cloud/instance/user-data.txt:3", "/etc/rc.local:3", "/etc/systemd/system/x.service:2"}
+	want := []string{"/var/lib/cloud/instance/user-data.txt:3", "/etc/rc.local:3", "/etc/systemd/system/x.service:2", "/etc/cron.d/x:1", "/etc/ufw/sysctl.conf:2", "/etc/credstore/sysctl.extra:1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -1,6 +1,7 @@
 package sysctld
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -118,6 +119,9 @@ type tunedUnit struct {
 	kind             string // the plugin
 	enabled, replace bool
 	drop             []string
+	// uname and cpuinfo are patterns of Python that the machine has to match, or
+	// TuneD leaves the section out; "" for none.
+	uname, cpuinfo string
 }
 
 func (w *tunedWalk) problem(format string, args ...any) {
@@ -209,12 +213,26 @@ func newTunedUnit(s *tunedSection) *tunedUnit {
 		enabled: tunedTrue(s.pop("enabled", "1")),
 		replace: tunedTrue(s.pop("replace", "0")),
 		drop:    tunedList(s.pop("drop", "")),
+		uname:   s.pop("uname_regex", ""),
+		cpuinfo: s.pop("cpuinfo_regex", ""),
 	}
-	for _, name := range []string{"devices", "devices_udev_regex", "cpuinfo_regex", "uname_regex", "script_pre", "script_post"} {
+	for _, name := range []string{"devices", "devices_udev_regex", "script_pre", "script_post"} {
 		s.pop(name, "")
 	}
 	u.tunedSection = *s
 	return u
+}
+
+// condition returns what the machine has to match for the section, "" for nothing.
+func (u *tunedUnit) condition() string {
+	var all []string
+	if u.uname != "" {
+		all = append(all, "uname_regex="+u.uname)
+	}
+	if u.cpuinfo != "" {
+		all = append(all, "cpuinfo_regex="+u.cpuinfo)
+	}
+	return strings.Join(all, " and ")
 }
 
 // merge puts u over the unit of the same name, by _merge_two of merger.py.
@@ -233,6 +251,7 @@ func (w *tunedWalk) merge(u *tunedUnit) {
 		return
 	}
 	old.kind, old.enabled = u.kind, u.enabled
+	old.uname, old.cpuinfo = cmp.Or(u.uname, old.uname), cmp.Or(u.cpuinfo, old.cpuinfo)
 	for _, name := range u.drop {
 		if o := old.find(name); o != nil {
 			w.lost(o, Overridden, place(u), "it is dropped")
@@ -301,9 +320,12 @@ func (w *tunedWalk) resolve() {
 				s.Reason = "only TuneD can resolve the value"
 			case !takes(w.path, s.Value):
 				s.Disposition = Refused
+			case u.condition() != "":
+				s.Reason = "on machines that match " + shorten(u.condition())
 			}
-			// A value that only raises or lowers leaves the one before in place.
-			if winner >= 0 && s.Disposition == Wins && s.Modifier == "" {
+			// A value that only raises or lowers leaves the one before in place, and
+			// one with a condition may.
+			if winner >= 0 && s.Disposition == Wins && s.Modifier == "" && u.condition() == "" {
 				w.lines[winner].Disposition, w.lines[winner].By = Overridden, s.String()
 			}
 			if s.Disposition == Wins {

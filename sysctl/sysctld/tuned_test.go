@@ -98,6 +98,10 @@ func TestTunedLanguage(t *testing.T) {
 		}, want: []set{{"17001", "", NoEffect}}, most: "unknown"},
 		{name: "a section of another name", profiles: map[string]string{"p": "[limits]\ntype=sysctl\n" + q + "=17001\n"}, want: []set{{"17001", "", Wins}}, most: "17001"},
 		{name: "a section of another plugin", profiles: map[string]string{"p": "[sysctl]\ntype=vm\n" + q + "=17001\n"}},
+		{name: "a section for some machines", profiles: map[string]string{"p": "[sysctl]\nuname_regex=el9\n" + q + "=17001\n"}, want: []set{{"17001", "", Wins}}, most: "17001"},
+		{name: "a section for some machines leaves the value before", profiles: map[string]string{
+			"p": "[sysctl]\n" + q + "=17002\n[more]\ntype=sysctl\ncpuinfo_regex=AMD\n" + q + "=17001\n",
+		}, want: []set{{"17002", "", Wins}, {"17001", "", Wins}}, most: "17002"},
 		{name: "two spellings, applied in order", profiles: map[string]string{
 			"p": "[sysctl]\n" + q + "=17001\nfs/inotify/max_queued_events=17002\n",
 		}, want: []set{{"17001", "", Overridden}, {"17002", "", Wins}}, most: "17002"},
@@ -156,6 +160,17 @@ func TestTunedLanguage(t *testing.T) {
 				t.Errorf("leaves at most %s, want %s", most, c.most)
 			}
 		})
+	}
+}
+
+// A condition on the machine is told: what it gives here only TuneD knows.
+func TestTunedCondition(t *testing.T) {
+	tuned, err := ReadTuned(plant(t, map[string]string{
+		"/etc/tuned/active_profile": "p\n", "/etc/tuned/p/tuned.conf": "[main]\ninclude=base\n[sysctl]\nuname_regex=el9\n",
+		"/usr/lib/tuned/base/tuned.conf": "[sysctl]\ncpuinfo_regex=AMD|Intel\n" + q + "=17001\n",
+	}), key)
+	if err != nil || tuned == nil || len(tuned.Lines) != 1 || tuned.Lines[0].Reason != "on machines that match uname_regex=el9 and cpuinfo_regex=AMD|Intel" {
+		t.Errorf("%+v, %v", tuned, err)
 	}
 }
 
