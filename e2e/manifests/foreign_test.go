@@ -152,7 +152,7 @@ func events(t *testing.T, thief kubernetes.Interface, namespace string, pods boo
 			return errors.New("an Event of another node was taken")
 		}
 		if err := create(namespace, aboutPod); pods != (err == nil) {
-			return fmt.Errorf("an Event about a pod: %v, want it taken: %t", err, pods)
+			return errors.Join(fmt.Errorf("an Event about a pod, which is to be taken: %t", pods), err)
 		}
 		return create("default", nil)
 	})

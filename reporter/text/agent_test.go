@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/nodetune/nodetune/disk"
-	"github.com/nodetune/nodetune/inotify"
 	"github.com/nodetune/nodetune/reporter"
 	"github.com/nodetune/nodetune/reporter/internal/reportertest"
 	"github.com/nodetune/nodetune/sysctl"
@@ -40,7 +39,7 @@ func TestCheckHasTheAgentsWord(t *testing.T) {
 			tt.change(&s)
 		}
 		var b strings.Builder
-		if err := CheckReport(&b, s, inotify.Policy{}, false, false); err != nil {
+		if err := CheckReport(&b, s, CheckOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if got := b.String(); !strings.HasSuffix(got, "\n"+tt.ended+"\n") || !strings.Contains(got, tt.note) || strings.Contains(got, "agent:") != (tt.note != "") {

@@ -15,21 +15,31 @@ import (
 	"github.com/nodetune/nodetune/sysctl"
 )
 
+// CheckOptions are how [CheckReport] writes.
+type CheckOptions struct {
+	// Policy has the ceilings of the agent.
+	Policy inotify.Policy
+	// Command is how nodetune is run on this node, "" for "sudo nodetune": the line to run
+	// next begins with it.
+	Command string
+	// Verbose also shows findings that need nothing, which are counted otherwise.
+	Verbose, Colour bool
+}
+
 // CheckReport writes s for people: the tables, the findings in order of urgency,
-// and a verdict with the next command. Findings that need nothing are counted, and
-// shown if verbose is true. p has the ceilings of the agent.
-func CheckReport(w io.Writer, s reporter.Snapshot, p inotify.Policy, verbose, colour bool) error {
+// and a verdict with the next command.
+func CheckReport(w io.Writer, s reporter.Snapshot, o CheckOptions) error {
 	var b strings.Builder
-	checkTables(&b, s, colour)
+	checkTables(&b, s, o.Colour)
 	quiet := 0
 	for _, n := range notes(s) {
-		if n.urgency == needsNothing && !verbose {
+		if n.urgency == needsNothing && !o.Verbose {
 			quiet++
 			continue
 		}
 		b.WriteString("\n")
 		if n.label != "" {
-			b.WriteString(paint(colour, n.urgency.color(), n.label) + " ")
+			b.WriteString(paint(o.Colour, n.urgency.color(), n.label) + " ")
 		}
 		b.WriteString(n.text + "\n")
 	}
@@ -39,11 +49,11 @@ func CheckReport(w io.Writer, s reporter.Snapshot, p inotify.Policy, verbose, co
 	if s.WorstCase != nil {
 		fmt.Fprintf(&b, "\nmemory: %s\n", s.WorstCase)
 	}
-	if line := PodRoomText(s.PodRoom(p)); line != "" {
+	if line := PodRoomText(s.PodRoom(o.Policy)); line != "" {
 		fmt.Fprintf(&b, "\npods: %s\n", line)
 	}
-	nodePolicyLine(&b, s.NodePolicy, colour)
-	b.WriteString("\n" + verdict(s) + "\n")
+	nodePolicyLine(&b, s.NodePolicy, o.Colour)
+	b.WriteString("\n" + verdict(s, o.Command) + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -72,7 +72,7 @@ func TestVerdict(t *testing.T) {
 			return s
 		}(), "A log collector is stalled. 1 of 2 limits is below its floor. Next: sudo nodetune disk"},
 	} {
-		if got := verdict(c.s); got != c.want {
+		if got := verdict(c.s, ""); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
 		}
 	}
@@ -102,12 +102,33 @@ func checked() reporter.Snapshot {
 func TestCheckReport(t *testing.T) {
 	for file, verbose := range map[string]bool{"check.txt": false, "check-verbose.txt": true} {
 		var b strings.Builder
-		if err := CheckReport(&b, checked(), inotify.Policy{}, verbose, false); err != nil {
+		if err := CheckReport(&b, checked(), CheckOptions{Verbose: verbose}); err != nil {
 			t.Fatal(err)
 		}
 		goldentest.Compare(t, file, b.String())
 		if strings.Contains(b.String(), "\x1b") {
 			t.Error("a name commands the terminal")
 		}
+	}
+}
+
+// In a pod there is no sudo, and the node has no nodetune.
+func TestVerdictInAPod(t *testing.T) {
+	const pod = "kubectl --namespace nodetune exec nodetune-x -- /nodetune"
+	for next, want := range map[string]string{
+		"sudo nodetune disk":                             pod + " disk",
+		"nodetune explain fs.nr_open":                    pod + " explain fs.nr_open",
+		"sudo rm /run/x/pause, then sudo nodetune apply": "sudo rm /run/x/pause, then " + pod + " apply",
+	} {
+		if got := runBy(pod, next); got != want {
+			t.Errorf("%q: %q, want %q", next, got, want)
+		}
+		if got := runBy("", next); got != next {
+			t.Errorf("%q: %q on a host", next, got)
+		}
+	}
+	s := reporter.Snapshot{Agent: []reporter.AgentTrouble{{Kind: "collector_stalled", Critical: true}}}
+	if got, want := verdict(s, pod), "A log collector is stalled. Next: "+pod+" disk"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -25,7 +25,7 @@ func TestCheckShowsKernelPrograms(t *testing.T) {
 		s.Inotify.Value.RefusalSource = tt.tracing
 		for _, verbose := range []bool{false, true} {
 			var b strings.Builder
-			if err := CheckReport(&b, s, inotify.DefaultPolicy(), verbose, false); err != nil {
+			if err := CheckReport(&b, s, CheckOptions{Policy: inotify.DefaultPolicy(), Verbose: verbose}); err != nil {
 				t.Fatal(err)
 			}
 			for _, line := range tt.want {

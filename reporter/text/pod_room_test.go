@@ -54,7 +54,7 @@ func TestPodRoomText(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 		var b strings.Builder
-		if err := CheckReport(&b, tt.s, tt.p, false, false); err != nil {
+		if err := CheckReport(&b, tt.s, CheckOptions{Policy: tt.p}); err != nil {
 			t.Fatal(err)
 		}
 		if has := strings.Contains(b.String(), "\npods: "+got+"\n"); has != (got != "") {

@@ -20,8 +20,8 @@ type wrong struct {
 }
 
 // verdict sums s up in a line or two, with the command to run next for the most
-// urgent of what is wrong. The order is that of the node's page.
-func verdict(s reporter.Snapshot) string {
+// urgent of what is wrong, run by command. The order is that of the node's page.
+func verdict(s reporter.Snapshot, command string) string {
 	var all []wrong
 	add := func(u urgency, sentence, next string) {
 		if sentence != "" && !slices.ContainsFunc(all, func(w wrong) bool { return w.sentence == sentence }) {
@@ -60,7 +60,7 @@ func verdict(s reporter.Snapshot) string {
 		for _, w := range all {
 			sentences = append(sentences, w.sentence)
 		}
-		return strings.Join(sentences, " ") + " Next: " + all[0].next
+		return strings.Join(sentences, " ") + " Next: " + runBy(command, all[0].next)
 	}
 	if enforced(s.Sysctl.Value) == 0 {
 		return "None of the limits exists below /proc/sys as nodetune sees it."
@@ -69,6 +69,18 @@ func verdict(s reporter.Snapshot) string {
 		return "The limit is in force."
 	}
 	return fmt.Sprintf("All %d limits are in force.", enforced(s.Sysctl.Value))
+}
+
+// runBy is the line next where nodetune is run by command: a pod has no sudo, and its node
+// no nodetune.
+func runBy(command, next string) string {
+	if command == "" {
+		return next
+	}
+	if args, ok := strings.CutPrefix(next, "nodetune "); ok {
+		return command + " " + args
+	}
+	return strings.ReplaceAll(next, "sudo nodetune", command)
 }
 
 func failedSections(s reporter.Snapshot) string {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/accounting"
+	"github.com/nodetune/nodetune/cmd/nodetune/internal/agent"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/config"
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/host"
 	"github.com/nodetune/nodetune/disk"
@@ -58,7 +59,7 @@ func (o *options) check(cmd *cobra.Command, verbose bool) error {
 	s := o.look(cmd.Context(), cfg, p)
 	p.stop()
 	return o.report(cmd.OutOrStdout(), s, func(w io.Writer) error {
-		return text.CheckReport(w, s, cfg.Inotify, verbose, colour(w))
+		return text.CheckReport(w, s, text.CheckOptions{Policy: cfg.Inotify, Command: agent.PodCommand(), Verbose: verbose, Colour: colour(w)})
 	})
 }
 
