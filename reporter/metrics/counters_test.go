@@ -85,8 +85,11 @@ func TestCountersBeginAtZero(t *testing.T) {
 		errno    int
 		resource inotify.Resource
 	}{
-		{"inotify_init1", 24, inotify.Instances}, {"inotify_init1", 24, inotify.NOFILE}, {"inotify_init1", 24, inotify.InstancesOrNOFILE},
-		{"inotify_init1", 23, inotify.OpenFiles}, {"inotify_add_watch", 28, inotify.Watches},
+		{"inotify_init1", 24, inotify.Instances},
+		{"inotify_init1", 24, inotify.NOFILE},
+		{"inotify_init1", 24, inotify.InstancesOrNOFILE},
+		{"inotify_init1", 23, inotify.OpenFiles},
+		{"inotify_add_watch", 28, inotify.Watches},
 	} {
 		add("nodetune_inotify_refusals_total", "call", r.call, "errno", text.ErrnoName(r.errno), "resource", string(r.resource))
 	}
