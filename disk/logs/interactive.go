@@ -22,6 +22,10 @@ var viewers = map[string]bool{
 	"xz": true, "bzip2": true, "bzcat": true, "xzcat": true, "zstdcat": true, "lz4": true, "pigz": true, "sha1sum": true,
 	"micro": true, "joe": true, "hx": true, "mcedit": true, "busybox": true, "toybox": true,
 	"rclone": true, "restic": true, "borg": true, "kopia": true, "velero": true, "duplicity": true, "clamscan": true, "clamd": true,
+	"bsdtar": true, "cpio": true, "zip": true, "7z": true, "7za": true, "rsnapshot": true, "rdiff-backup": true, "bacula-fd": true, "bareos-fd": true,
+	"veeamagent": true, "dsmc": true, "urbackupclientb": true, "proxmox-backup-": true, // cut at 15 bytes, as each comm
+	"clamonacc": true, "wdavdaemon": true, "savscand": true, "falcon-sensor": true, "ds_agent": true, "ds_am": true,
+	"diff": true, "cmp": true, "split": true, "pv": true, "column": true, "nl": true, "find": true, "file": true, "updatedb": true,
 	"strace": true, "gdb": true, "script": true,
 }
 

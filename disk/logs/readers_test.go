@@ -147,6 +147,8 @@ func TestInteractive(t *testing.T) {
 		{"batcat", false, "/kubepods/pod1/c1", true},
 		{"restic", false, "/system.slice/backup.service", true},
 		{"clamd", false, "/system.slice/clamav-daemon.service", true},
+		{"bareos-fd", false, "/system.slice/bareos-fd.service", true},
+		{"wdavdaemon", false, "/system.slice/mdatp.service", true},
 		{"otelcol", false, "/", false},
 		{"tail", false, "/kubepods/pod1/c1", true},
 	} {
