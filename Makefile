@@ -9,7 +9,7 @@ FUZZTIME ?= 3s
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss collectors nodes scale soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
+.PHONY: build run test deps tidy generate generated vet lint unit race privileged fuzz cross plugin bench loss collectors nodes scale attack soak vuln clean image help e2e-tools e2e-image e2e-up e2e-down e2e e2e-lint e2e-test e2e-api e2e-clusters
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -160,6 +160,11 @@ PRIVILEGED := $(SUDO) env "PATH=$$PATH" NODETUNE_TEST_PRIVILEGED=1
 
 scale: build ## Hold and make all that tenants can, beside an agent with the limits of the manifests (about 15 minutes)
 	$(PRIVILEGED) NODETUNE_TEST_SCALE=full $(GO) test -count=1 -timeout 60m -v -run '^TestScale$$' ./cmd/nodetune/internal/cli
+
+ATTACK ?= 10m
+
+attack: e2e-tools e2e-image ## Let a restricted pod on a real cluster attack the agent for ATTACK (10m)
+	$(SUDO) env "PATH=$$PATH" NODETUNE_TEST_ATTACK=$(ATTACK) $(GO) -C e2e test -v -count=1 -timeout 0 -run '^TestAttack$$' ./scenario
 
 nodes: deps e2e/bin/kernel/6.1 e2e/bin/kernel/6.12 ## Try the BPF programs on other kernels, in emulated machines (about ten minutes)
 	for kernel in 6.1 6.12; do $(SUDO) env "PATH=$$PATH" NODETUNE_TEST_KERNEL=$$kernel $(GO) -C e2e test -v -count=1 -timeout 60m ./kernel || exit 1; done
