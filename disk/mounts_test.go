@@ -102,6 +102,20 @@ func TestMountsBelowLogsForReal(t *testing.T) {
 			put(t, root+"/var/log/app/app.log")
 			mount(t, root+"/var/log", root+"/srv/log", "", unix.MS_BIND)
 		}, "/var/log/app/app.log", "/srv/log"},
+		{"log2ram, a tmpfs at the log directory", nil, func(t *testing.T, root string) {
+			mount(t, "log2ram", root+"/var/log", "tmpfs", 0)
+			put(t, root+"/var/log/pods/"+webLog)
+		}, "/var/log/pods/" + filepath.Dir(webLog), ""},
+		{"a mount over another one", nil, func(t *testing.T, root string) {
+			mount(t, "a", root+"/var/log/app", "tmpfs", 0)
+			put(t, root+"/var/log/app/hidden.log")
+			mount(t, "b", root+"/var/log/app", "tmpfs", 0)
+			put(t, root+"/var/log/app/app.log")
+		}, "/var/log/app/app.log", "/var/log/app/hidden.log"},
+		{"blanks in the path of a mount", nil, func(t *testing.T, root string) {
+			mount(t, "my disk", root+"/var/log/my app", "tmpfs", 0)
+			put(t, root+"/var/log/my app/app.log")
+		}, "/var/log/my app/app.log", ""},
 		{"an overlay", nil, func(t *testing.T, root string) {
 			for _, d := range []string{"l", "u", "w"} {
 				disktest.Must(t, os.MkdirAll(root+"/o/"+d, 0o755))

@@ -257,7 +257,17 @@ func TestSupport(t *testing.T) {
 			procs: []fakeProcess{{comm: "kubelet", cgroup: "/../../pod" + uid + "/" + cid, cmdline: "kubelet --eviction-hard=nodefs.available<99%"}},
 		}, nodefs: "-", finding: "NotSeen no kubelet was found"},
 		"no kubelet, and pods": {layout: layout{files: map[string]string{podLog: "x\n"}}, nodefs: "-", finding: "NotSeen no kubelet was found"},
-		"a plain host":         {layout: layout{files: map[string]string{"root/var/log/syslog": "x\n"}}, nodefs: "-", absent: "NotSeen"},
+		"/var/log is a link, without a journal": {layout: layout{
+			files: map[string]string{"root/data/x/log/syslog": "x\n"}, links: map[string]string{"root/var/log": "../data/x/log"},
+		}, nodefs: "-", absent: "NotSeen"},
+		"/var/log/pods is a chain of links": {layout: layout{
+			files: map[string]string{"root/data/pods/shop_web-0_" + uid + "/web/0.log": "x\n", "root/var/lib/kubelet/config.yaml": config, pods("/var/lib/kubelet"): ""},
+			links: map[string]string{"root/var/log/pods": "/mnt/b", "root/mnt/b": "../data/pods"},
+		}, nodefs: "12%", absent: "NotSeen"},
+		"/var/log/pods is a link to nowhere": {layout: layout{links: map[string]string{"root/var/log/pods": "/data/pods"}}, nodefs: "-", finding: "NotSeen /data/pods, which cannot be reached"},
+		"/var/log/pods is a link to itself":  {layout: layout{links: map[string]string{"root/var/log/pods": "pods"}}, nodefs: "-", finding: "NotSeen /var/log/pods cannot be opened"},
+		"/var/log/pods is no directory":      {layout: layout{files: map[string]string{"root/var/log/pods": ""}}, nodefs: "-", finding: "NotSeen /var/log/pods cannot be opened (not a directory)"},
+		"a plain host":                       {layout: layout{files: map[string]string{"root/var/log/syslog": "x\n"}}, nodefs: "-", absent: "NotSeen"},
 
 		"journald, persistent":  {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": ""}}, nodefs: "-", finding: "JournalWithoutBudget SystemMaxUse="},
 		"journald, in /run":     {layout: layout{files: map[string]string{"root/run/log/journal/" + id + "/x": ""}}, nodefs: "-", finding: "JournalWithoutBudget RuntimeMaxUse="},

@@ -97,6 +97,7 @@ func TestBrokenLink(t *testing.T) {
 		"/var/log/two":      {"/var/log/out", "/data/var/log/pods", unix.ENOENT},
 		"/var/log/round":    {"/var/log/round", "/var/log/round", unix.ELOOP},
 		"/var/log/none":     {"", "", unix.ENOENT},
+		"/var/log/whole/x":  {"", "", unix.ENOENT},
 	} {
 		link, target, err := BrokenLink(host, p)
 		if link != want.link || target != want.target || !errors.Is(err, want.err) {

@@ -1,6 +1,7 @@
 package filesystem
 
 import (
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -120,7 +121,7 @@ func mountBetween(mounts []Mount, top, p string) bool {
 }
 
 // BrokenLink opens the directory p. Where that fails and an element of p is a
-// link, it returns the last link on the way and where that leads.
+// link that leads nowhere, it returns the last link on the way and where that leads.
 func BrokenLink(host hostfs.Root, p string) (link, target string, err error) {
 	fd, err := host.OpenDir(p, unix.O_PATH)
 	if err == nil {
@@ -140,6 +141,10 @@ func BrokenLink(host hostfs.Root, p string) (link, target string, err error) {
 			target = path.Join("/", path.Dir(at), target)
 		}
 		at, rest = "", append(strings.Split(strings.Trim(path.Clean(target), "/"), "/"), rest...)
+	}
+	// A link that leads to a directory is whole: what is missing is below it.
+	if fd, e := host.OpenDir(link, unix.O_PATH); link != "" && e == nil {
+		return "", "", errors.Join(err, unix.Close(fd))
 	}
 	return link, target, err
 }
