@@ -13,11 +13,10 @@ import (
 	"github.com/nodetune/nodetune/e2e/cluster"
 )
 
-// A check is one look, which cannot see that a collector stands still, and top measures
-// limits alone. The agent that runs on the host knows more: check ends with what it says,
-// and top begins with its first sentence.
-func TestCommandsAskTheAgent(t *testing.T) {
-	s := newScene(t)
+// commandsAskTheAgent: a check is one look, which cannot see that a collector stands still,
+// and top measures limits alone. The agent that runs on the host knows more: check ends with
+// what it says, and top begins with its first sentence.
+func commandsAskTheAgent(t *testing.T, s scene) {
 	nodetune := func(ctx context.Context, args ...string) string {
 		args = append(args, "--config", filepath.Join(s.dir, "nodetune.yaml"), "--path.rootfs", filepath.Join(s.dir, "root"))
 		out, _ := exec.CommandContext(ctx, filepath.Join(s.dir, "nodetune"), args...).Output() // 1: something is wrong

@@ -104,6 +104,7 @@ func TestRunbookCommands(t *testing.T) {
 			}
 		}
 	}
+	t.Run("commands ask the agent", func(t *testing.T) { commandsAskTheAgent(t, s) })
 	headers := compareHeaders(t, func(script string) (string, error) { return run(t.Context(), "", script) })
 	t.Logf("%d scripts ran, %d lines of their samples were compared, and %d headers of tables in other documents", len(ran), samples, headers)
 	if len(ran) < 25 || samples < 25 || headers < 6 {
