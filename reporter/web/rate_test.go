@@ -100,14 +100,19 @@ func TestMuteEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _, muted := testRates("10.0.0.1")
 		r.now = time.Now
+		are := func() []netip.Prefix {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return *muted
+		}
 		admitted(r, "10.0.0.7", 1000)
-		if len(*muted) != 1 {
-			t.Fatalf("muted are %v", *muted)
+		if all := are(); len(all) != 1 {
+			t.Fatalf("muted are %v", all)
 		}
 		time.Sleep(muteFor + time.Second)
 		synctest.Wait()
-		if len(*muted) != 0 {
-			t.Errorf("still muted: %v", *muted)
+		if all := are(); len(all) != 0 {
+			t.Errorf("still muted: %v", all)
 		}
 	})
 }
