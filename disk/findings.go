@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/nodetune/nodetune/disk/filesystem"
 	"github.com/nodetune/nodetune/disk/hostconfig"
@@ -250,7 +251,10 @@ func unbudgetedJournal(j hostconfig.JournalConf) (Finding, bool) {
 		key = "RuntimeMaxUse"
 	}
 	value := j.Values[key]
-	if hostconfig.ValidSystemdSize(value) {
+	// Zero is a size, and journald then removes no file for its size
+	// (journal_directory_vacuum).
+	off := strings.Trim(value, "0.BKMGTPE \t") == "" && strings.Contains(value, "0")
+	if hostconfig.ValidSystemdSize(value) && !off {
 		return Finding{}, false
 	}
 	name, unit := "journald.conf", "systemd-journald"
@@ -266,7 +270,10 @@ func unbudgetedJournal(j hostconfig.JournalConf) (Finding, bool) {
 		f.Message = fmt.Sprintf("the journal is in %s, in memory, and has no size limit of its own: it takes up to 10%% of the tmpfs /run and 4 GiB", j.Dir)
 		f.Do = fmt.Sprintf("set %s=, for example 64M, in /etc/systemd/%s.d/50-size.conf and restart %s", key, name, unit)
 	}
-	if value != "" {
+	if off {
+		f.Severity = SeverityWarning
+		f.Message = fmt.Sprintf("%s=%s switches the size limit of the journal in %s off: it grows until its filesystem is short", key, value, j.Dir)
+	} else if value != "" {
 		f.Message = fmt.Sprintf("%s=%.40q is no size, so journald ignores it; %s", key, value, f.Message)
 	}
 	return f, true

@@ -275,6 +275,10 @@ func TestSupport(t *testing.T) {
 		"journald, a namespace": {layout: layout{files: map[string]string{"root/var/log/journal/" + id + ".n/x": "", "root/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n"}}, nodefs: "-", finding: "JournalWithoutBudget journald@n.conf.d"},
 		"journald, masked":      {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/usr/lib/systemd/journald.conf": "[Journal]\nSystemMaxUse=1G\n"}, links: map[string]string{"root/etc/systemd/journald.conf": "/dev/null"}}, nodefs: "-", finding: "JournalWithoutBudget SystemMaxUse="},
 
+		"journald, no limit": {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=0\n"}}, nodefs: "-", finding: "JournalWithoutBudget SystemMaxUse=0 switches the size limit"},
+		"journald, a share":  {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/etc/systemd/journald.conf": "[Journal]\nSystemMaxUse=10%\n"}}, nodefs: "-", finding: "JournalWithoutBudget is no size"},
+		"journald, 1.5G":     {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/etc/systemd/journald.conf": "\ufeff[Journal]\r\nSystemMaxUse=1.5G\r\n"}}, nodefs: "-", absent: "JournalWithoutBudget"},
+
 		"journald, Storage=none": {layout: layout{files: map[string]string{"root/var/log/journal/" + id + "/x": "", "root/etc/systemd/journald.conf": "[Journal]\nStorage=none\n"}}, nodefs: "-", absent: "JournalWithoutBudget"},
 
 		"logrotate without size": {
