@@ -438,3 +438,29 @@ func TestRotateTogether(t *testing.T) {
 		})
 	}
 }
+
+// One archive from the future, of a clock that was ahead, does not end rotation by age.
+func TestAnArchiveOfTheFuture(t *testing.T) {
+	r, logs := hostDir(t)
+	rule := Rule{Paths: []string{"/var/log/*.log"}, MaxAge: field.Duration(24 * time.Hour)}
+	disktest.WriteFile(t, logs+"/a.log", "a line\n")
+	disktest.WriteFile(t, logs+"/a.log.20361101-000000000000", "old\n")
+	for i, c := range []struct {
+		after time.Duration
+		want  bool
+	}{{time.Hour, false}, {25 * time.Hour, true}, {0, false}, {-25 * time.Hour, true}} { // of the clock that the file has
+		rotated := false
+		for _, a := range r.Pass(t.Context(), []Rule{rule}, false, time.Now().Add(c.after)) {
+			if a.Err != nil {
+				t.Error(a)
+			}
+			rotated = rotated || a.Verb == logdir.ActionRotate
+		}
+		if rotated != c.want {
+			t.Errorf("pass %d: rotated %t, want %t", i, rotated, c.want)
+		}
+		if rotated {
+			disktest.WriteFile(t, logs+"/a.log", "a line\n")
+		}
+	}
+}

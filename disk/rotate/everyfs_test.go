@@ -240,7 +240,7 @@ func TestRotateKilledWithoutExchange(t *testing.T) {
 		rule := Rule{Paths: []string{filepath.Join(dir, "*.log")}, MaxAge: 1 << 60, Compress: archive.Gzip, Grace: 1}
 		r := newRotator(t, dir)
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			all, err := r.match(listings{map[string]*listing{}, r.remembered}, rule.Paths[0])
+			all, err := r.match(listings{map[string]*listing{}, r.remembered}, rule.Paths[0], time.Now())
 			disktest.Must(t, err)
 			if len(all) != 1 || all[0].path != file {
 				t.Fatalf("killed at renameat %d: the log is not found among %v", when, disktest.List(t, dir))

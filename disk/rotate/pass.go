@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nodetune/nodetune/disk/archive"
 	"github.com/nodetune/nodetune/disk/hostconfig"
 	"github.com/nodetune/nodetune/disk/logdir"
 	"github.com/nodetune/nodetune/internal/hostfs"
@@ -33,7 +34,7 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 	defer dirs.close()
 	for _, rule := range rotations {
 		for _, pattern := range rule.Paths {
-			files, err := r.match(dirs, pattern)
+			files, err := r.match(dirs, pattern, now)
 			if err != nil && !errors.Is(err, unix.ENOENT) {
 				acts = append(acts, logdir.Action{Verb: logdir.ActionRotate, Path: pattern}.WithError(err))
 			}
@@ -107,9 +108,30 @@ type hostLog struct {
 	last time.Time // its last rotation, or its beginning
 }
 
+// rotatedAt returns when the archive was made: the time in its name. A clock that was
+// ahead once gives names of the future, and every later name comes after those: what
+// the filesystem says then counts, or nothing where that was ahead, too.
+func rotatedAt(d *logdir.Dir, a archive.Archived, now time.Time) time.Time {
+	if !a.At.After(now) {
+		return a.At
+	}
+	name := a.Name
+	if !a.Plain {
+		name += a.Compression.Suffix()
+	}
+	var st unix.Statx_t
+	if err := hostfs.Statx(d.FD, []byte(name+"\x00"), &st); err != nil {
+		return a.At
+	}
+	if at := hostfs.Time(st.Ctime); !at.After(now) {
+		return at
+	}
+	return time.Time{}
+}
+
 // match returns the logs that a pattern names, without archives. A log that is
 // not there, but has archives, is one of them: they still expire.
-func (r *Rotator) match(dirs listings, pattern string) ([]hostLog, error) {
+func (r *Rotator) match(dirs listings, pattern string, now time.Time) ([]hostLog, error) {
 	in, err := dirs.list(r.Host, path.Dir(pattern))
 	if err != nil {
 		return nil, err
@@ -126,7 +148,7 @@ func (r *Rotator) match(dirs listings, pattern string) ([]hostLog, error) {
 		}
 		c := hostLog{path: path.Join(in.dir.Path, n), size: st.Size, last: hostfs.Time(hostfs.Born(&st))}
 		if old := in.archives[n]; len(old) > 0 {
-			c.last = old[len(old)-1].At
+			c.last = rotatedAt(in.dir, old[len(old)-1], now)
 		}
 		all = append(all, c)
 	}
