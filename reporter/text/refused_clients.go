@@ -3,6 +3,7 @@ package text
 import (
 	"fmt"
 
+	"github.com/nodetune/nodetune/internal/field"
 	"github.com/nodetune/nodetune/reporter"
 )
 
@@ -12,12 +13,5 @@ func RefusedClientsText(r *reporter.RefusedClients) string {
 		return ""
 	}
 	return fmt.Sprintf("the agent refused %s and %s of clients that connect too often, since its start",
-		counted(r.Connections, "connection"), counted(r.Requests, "request"))
-}
-
-func counted(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+		field.Count(r.Connections, "connection", "connections"), field.Count(r.Requests, "request", "requests"))
 }
