@@ -18,7 +18,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -50,12 +52,14 @@ func TestRightsAreThoseUsed(t *testing.T) {
 			effective(t, rules)
 			n := makeNode(t, "audit-"+overlay)
 			server.MustKubectl(t, "", "taint", "node", n.Name, kube.StartupTaint+"=:NoSchedule")
+			kubeconfig := agentKubeconfig(t, n.Name)
+			waitForPolicy(t, kubeconfig, "audit-other")
 			before := requests(t)
 
 			file := filepath.Join(t.TempDir(), "nodetune.yaml")
 			good := configurationOf(t, text)
 			write(t, file, good)
-			cmd := agent(t, n.Name, kernel(t), "--kubeconfig", agentKubeconfig(t, n.Name), "--config", file)
+			cmd := agent(t, n.Name, kernel(t), "--kubeconfig", kubeconfig, "--config", file)
 			wait(t, "it runs", func() bool { return len(requests(t)) > len(before) }) // a SIGHUP ends it before
 			// An Event is counted on, by a patch, when it happens again.
 			again := func(wrong bool) {
@@ -301,6 +305,31 @@ func agentKubeconfig(t *testing.T, node string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// waitForPolicy waits until the API server enforces the policy of an agent's token: it
+// compiles one some time after it was applied.
+func waitForPolicy(t *testing.T, kubeconfig, other string) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch := []byte(`{"status":{"conditions":[{"type":"InotifyPressure","status":"Unknown"}]}}`)
+	cluster.Eventually(t, "the policy is in force", func(ctx context.Context) error {
+		_, err := client.CoreV1().Nodes().Patch(ctx, other, types.StrategicMergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}, "status")
+		if err == nil {
+			return errors.New("another node could be written")
+		}
+		if !strings.Contains(err.Error(), "only update its own node") {
+			return fmt.Errorf("refused otherwise: %w", err)
+		}
+		return nil
+	})
 }
 
 // annotate gives the pod of t in the namespace audited these annotations.

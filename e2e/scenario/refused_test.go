@@ -146,7 +146,7 @@ func TestRefusedOnPod(t *testing.T) {
 	waitLog(t, "tracing failed inotify calls")
 	screen := topInTerminal(t)
 	cluster.Eventually(t, "top is there", func(context.Context) error { return says(screen(), "POD OR UNIT") })
-	if got := metrics(t); strings.Contains(got, `pod="refused",resource="`) {
+	if got := metrics(t); strings.Contains(got, `nodetune_inotify_consumer_refusals_total{comm="perl"`) {
 		t.Errorf("what was refused before the agent was started is counted again:\n%s", got)
 	}
 	if again := saidOf(t, ns); len(again) != 2 {
