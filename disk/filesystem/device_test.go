@@ -99,11 +99,22 @@ func TestBrokenLink(t *testing.T) {
 		"/var/log/none":     {"", "", unix.ENOENT},
 		"/var/log/whole/x":  {"", "", unix.ENOENT},
 	} {
+		before := descriptors(t)
 		link, target, err := BrokenLink(host, p)
 		if link != want.link || target != want.target || !errors.Is(err, want.err) {
 			t.Errorf("%s: %q, %q, %v", p, link, target, err)
 		}
+		if now := descriptors(t); now != before {
+			t.Errorf("%s: %d descriptors before, %d after", p, before, now)
+		}
 	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	disktest.Must(t, err)
+	return len(all)
 }
 
 // A file that is located below a log directory has its path below it.

@@ -142,8 +142,11 @@ func BrokenLink(host hostfs.Root, p string) (link, target string, err error) {
 		}
 		at, rest = "", append(strings.Split(strings.Trim(path.Clean(target), "/"), "/"), rest...)
 	}
+	if link == "" {
+		return "", "", err
+	}
 	// A link that leads to a directory is whole: what is missing is below it.
-	if fd, e := host.OpenDir(link, unix.O_PATH); link != "" && e == nil {
+	if fd, e := host.OpenDir(link, unix.O_PATH); e == nil {
 		return "", "", errors.Join(err, unix.Close(fd))
 	}
 	return link, target, err
