@@ -230,26 +230,30 @@ func unpack(ctx context.Context, r io.Reader, name string) (int64, error) {
 // counted, and a reader of all of them would not return between two.
 func unpackGzip(in *metered) (int64, error) {
 	buffered := bufio.NewReaderSize(in, 64<<10)
-	z, err := gzip.NewReader(buffered)
-	if err != nil {
-		return 0, header(err)
-	}
+	var z gzip.Reader
 	sum := int64(0)
-	for members := 1; ; members++ {
-		z.Multistream(false)
-		n, err := drain(z, sum)
-		if sum = n; err != nil {
-			return sum, err
-		}
-		switch err := z.Reset(buffered); {
+	for members := 0; ; members++ {
+		// The reader returns io.EOF for a header that is cut, too.
+		switch _, err := buffered.Peek(1); {
+		case errors.Is(err, io.EOF) && members == 0:
+			return 0, errEmpty
 		case errors.Is(err, io.EOF):
 			return sum, nil
-		case errors.Is(err, errBudget):
-			return sum, err
-		case err != nil:
-			return sum, after(sum, err)
 		case members >= maxMembers:
 			return sum, errBudget
+		}
+		switch err := z.Reset(buffered); {
+		case errors.Is(err, errBudget):
+			return sum, err
+		case err != nil && members == 0:
+			return 0, notArchive(err)
+		case err != nil:
+			return sum, after(sum, err)
+		}
+		z.Multistream(false)
+		n, err := drain(&z, sum)
+		if sum = n; err != nil {
+			return sum, err
 		}
 	}
 }
@@ -260,7 +264,7 @@ func unpackZstd(in *metered) (int64, error) {
 	d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow),
 		zstd.WithDecoderMaxMemory(maxUnpacked), zstd.WithDecoderLowmem(true))
 	if err != nil {
-		return 0, header(err)
+		return 0, notArchive(err)
 	}
 	defer d.Close()
 	n, err := drain(d, 0)
@@ -286,11 +290,17 @@ func drain(out io.Reader, before int64) (int64, error) {
 	return sum, nil
 }
 
-func after(n int64, err error) error { return fmt.Errorf("after %d bytes: %w", n, err) }
-
-func header(err error) error {
+func after(n int64, err error) error {
 	if errors.Is(err, io.EOF) {
-		return errEmpty
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("after %d bytes: %w", n, err)
+}
+
+// notArchive is the error of a first header: io.EOF there is its end, not the archive's.
+func notArchive(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("not an archive: %w", err)
 }

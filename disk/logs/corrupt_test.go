@@ -128,22 +128,71 @@ func TestArchiveBudget(t *testing.T) {
 }
 
 // What the standard library reads to its end is whole, and nothing else is.
+// It takes a header with reserved flags, which gzip(1) and nodetune refuse.
 func FuzzUnpackGzip(f *testing.F) {
 	whole := disktest.GzipText(f, []byte("a line\n"))
 	f.Add(whole)
 	f.Add(whole[:len(whole)-1])
 	f.Add([]byte{})
+	reserved := slices.Clone(whole)
+	reserved[3] |= 1 << 6
+	f.Add(reserved)
+	f.Add(slices.Concat(whole, reserved))
+	f.Add(slices.Concat(whole, named))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, err := unpackGzip(&metered{ctx: t.Context(), r: bytes.NewReader(b)})
-		var want int64
-		r, wantErr := stdgzip.NewReader(bytes.NewReader(b))
-		if wantErr == nil {
-			want, wantErr = io.Copy(io.Discard, io.LimitReader(r, maxUnpacked))
-		}
+		want, wantErr := unpackMembers(b)
 		if (err == nil) != (wantErr == nil) || err == nil && n != want {
 			t.Fatalf("%d bytes, %v; compress/gzip says %d, %v", n, err, want, wantErr)
 		}
 	})
+}
+
+// named is the beginning of a header with a file's name, which is cut within the name.
+var named = []byte("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03sysl")
+
+func unpackMembers(b []byte) (sum int64, err error) {
+	src := bytes.NewReader(b)
+	var r stdgzip.Reader
+	for members := 0; members == 0 || src.Len() > 0; members++ {
+		if rest := b[len(b)-src.Len():]; len(rest) > 3 && rest[3]>>5 != 0 {
+			return sum, stdgzip.ErrHeader
+		}
+		if err := r.Reset(src); err != nil {
+			return sum, err
+		}
+		r.Multistream(false)
+		n, err := io.Copy(io.Discard, io.LimitReader(&r, maxUnpacked))
+		if sum += n; err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+// A header that is cut is not the end of an archive: a crash may have ended there.
+func TestUnpackCutHeader(t *testing.T) {
+	whole := disktest.GzipText(t, []byte("a line\n"))
+	for name, tt := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"whole":                {whole, ""},
+		"nothing":              {nil, errEmpty.Error()},
+		"the first":            {named, "not an archive: unexpected EOF"},
+		"the second's name":    {slices.Concat(whole, named), "after 7 bytes: unexpected EOF"},
+		"the second's extra":   {slices.Concat(whole, []byte("\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\x03\x04\x00")), "after 7 bytes: unexpected EOF"},
+		"the second's comment": {slices.Concat(whole, []byte("\x1f\x8b\x08\x10\x00\x00\x00\x00\x00\x03")), "after 7 bytes: unexpected EOF"},
+	} {
+		_, err := unpackGzip(&metered{ctx: t.Context(), r: bytes.NewReader(tt.b)})
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
 }
 
 func FuzzUnpackZstd(f *testing.F) {
