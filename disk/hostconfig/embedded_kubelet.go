@@ -85,7 +85,7 @@ type k3sSettings struct {
 func (s *k3sSettings) set(name, value string) {
 	switch name {
 	case "kubelet-arg":
-		s.kubeletArgs = append(s.kubeletArgs, "--"+strings.TrimLeft(value, "-"))
+		s.kubeletArgs = append(s.kubeletArgs, strings.TrimPrefix(value, "--"))
 	case "data-dir", "d":
 		s.dataDir = value
 	case "docker":
@@ -166,23 +166,52 @@ func (s k3sSettings) flags(host hostfs.HostFiles) []string {
 		endpoint = "unix:///run/k3s/containerd/containerd.sock"
 	}
 	own := []string{
-		"--container-runtime-endpoint=" + endpoint,
-		"--eviction-hard=imagefs.available<5%,nodefs.available<5%",
-		"--eviction-minimum-reclaim=imagefs.available=10%,nodefs.available=10%",
+		"container-runtime-endpoint=" + endpoint,
+		"eviction-hard=imagefs.available<5%,nodefs.available<5%",
+		"eviction-minimum-reclaim=imagefs.available=10%,nodefs.available=10%",
 	}
 	dir := path.Join("/", s.dataDir, "agent/etc/kubelet.conf.d")
 	if kind, err := host.Kind(dir); err == nil && kind.IsDir() {
-		own = []string{"--config-dir=" + dir}
+		own = []string{"config-dir=" + dir}
 	}
-	given := parseFlags(s.kubeletArgs)
+	return joinK3sArgs(own, s.kubeletArgs)
+}
+
+// joinK3sArgs joins k3s' own flags with the user's arguments, as k3s does: NAME+=VALUE
+// comes after its own value, NAME-=VALUE before it, and NAME=VALUE in its place, where
+// it is the first of its name. An argument without a value is true.
+func joinK3sArgs(own, args []string) []string {
+	byName := map[string][]string{}
+	for _, flag := range own {
+		name, value, _ := strings.Cut(flag, "=")
+		byName[name] = []string{value}
+	}
+	seen := map[string]bool{}
+	for _, a := range args {
+		name, value, ok := strings.Cut(a, "=")
+		if !ok {
+			value = "true"
+		}
+		clean := strings.TrimRight(name, "+-")
+		switch {
+		case clean == "": // the kubelet does not start with it
+			continue
+		case strings.HasSuffix(name, "-"):
+			byName[clean] = slices.Insert(byName[clean], 0, value)
+		case strings.HasSuffix(name, "+"), seen[clean]:
+			byName[clean] = append(byName[clean], value)
+		default:
+			byName[clean] = []string{value}
+		}
+		seen[clean] = true
+	}
 	var all []string
-	for _, flag := range own { // an argument of the user takes its place
-		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
-		if _, ok := given[name]; !ok {
-			all = append(all, flag)
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		for _, value := range byName[name] {
+			all = append(all, "--"+name+"="+value)
 		}
 	}
-	return append(all, s.kubeletArgs...)
+	return all
 }
 
 // readK3sConfig reads the configuration of k3s and its drop-ins, config.yaml.d:

@@ -40,6 +40,9 @@ func TestEmbeddedKubelets(t *testing.T) {
 			"/etc/rancher/k3s/config.yaml":             "kubelet-arg: container-log-max-files=9\n",
 			"/etc/rancher/k3s/config.yaml.d/10-a.yaml": "kubelet-arg: [container-log-max-files=8]\nkubelet-arg+: [container-log-max-size=3Mi]\n",
 		}, "5%", 3 << 20, 8, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
+		{"arguments that are empty, and one that adds", "/usr/local/bin/k3s server|--x", hostfstest.Files{
+			"/etc/rancher/k3s/config.yaml": "kubelet-arg: ['', --, eviction-hard+=imagefs.available<9%, container-log-max-size=7Mi]\n",
+		}, "5%", 7 << 20, 5, "", "/run/k3s/containerd/containerd.sock", "k3s", 0, false},
 		{"a drop-in of the unit", "/usr/local/bin/k3s server", hostfstest.Files{
 			"/etc/systemd/system/k3s.service":             "[Service]\nExecStart=/usr/local/bin/k3s server\n",
 			"/etc/systemd/system/k3s.service.d/10-a.conf": "[Service]\nExecStart=\nExecStart=/usr/local/bin/k3s server --kubelet-arg=container-log-max-size=7Mi\n",
@@ -118,6 +121,25 @@ func TestK3sUnit(t *testing.T) {
 	}
 }
 
+// k3s' own rules for the arguments of its kubelet.
+func TestJoinK3sArgs(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"", "--d=1 --hard=a<1"},
+		{"hard=b<2", "--d=1 --hard=b<2"},
+		{"hard=b<2 hard=c<3", "--d=1 --hard=b<2 --hard=c<3"},
+		{"hard+=b<2", "--d=1 --hard=a<1 --hard=b<2"},
+		{"hard-=b<2", "--d=1 --hard=b<2 --hard=a<1"},
+		{"hard+=b<2 hard=c<3", "--d=1 --hard=a<1 --hard=b<2 --hard=c<3"},
+		{"hard=b<2 hard-=c<3", "--d=1 --hard=c<3 --hard=b<2"},
+		{"x y+=2", "--d=1 --hard=a<1 --x=true --y=2"},
+		{"= - + =5", "--d=1 --hard=a<1"},
+	} {
+		if got := strings.Join(joinK3sArgs([]string{"hard=a<1", "d=1"}, strings.Fields(c.args)), " "); got != c.want {
+			t.Errorf("%q: %q, want %q", c.args, got, c.want)
+		}
+	}
+}
+
 func TestWords(t *testing.T) {
 	for s, want := range map[string]string{
 		`a  b`: "a|b", `'a b' c`: "a b|c", `"a 'b"`: "a 'b", `a\ b`: "a b", `'a\b'`: `a\b`, `""`: "", `--x="y z"`: "--x=y z", `'open`: "open", "": "",
@@ -132,6 +154,7 @@ func TestWords(t *testing.T) {
 // and an argument in the command line counts.
 func FuzzEmbeddedKubelet(f *testing.F) {
 	f.Add("kubelet-arg: [eviction-hard=nodefs.available<8%]\ndata-dir: /x", "--container-log-max-size=1")
+	f.Add("kubelet-arg: !", "--")
 	f.Add("kubelet-arg+: {a: b}\nkubelet-arg: 5", "'--root-dir=$SNAP_COMMON' \"")
 	f.Fuzz(func(t *testing.T, config, args string) {
 		k, ok, _ := FindKubelet(hostfstest.Cmdline("k3s-server --kubelet-arg=container-log-max-files=7"), "", hostfstest.Files{"/etc/rancher/k3s/config.yaml": config}.Files())
