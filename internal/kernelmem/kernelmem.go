@@ -16,6 +16,7 @@ const (
 
 	// QueuedEventBytes is one queued inotify event with the longest name: 48
 	// bytes of struct inotify_event_info and 256 of the name come from
-	// kmalloc-512. It is charged to the memory cgroup of the reader.
+	// kmalloc-512. It is charged to the memory cgroup of the process that made
+	// the instance; where that is full, the kernel drops the event.
 	QueuedEventBytes = 512
 )

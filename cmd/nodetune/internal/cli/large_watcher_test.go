@@ -3,13 +3,11 @@ package cli
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +25,7 @@ func TestLargeWatcher(t *testing.T) {
 	privtest.Set(t, "fs.inotify.max_user_watches", "192536")
 	const watches = 190_000
 	w := newLargeWatcher(t, watches)
-	group := memoryGroup(t, 32<<20)
+	group := privtest.MemoryGroup(t, 32<<20)
 
 	const span = 2 * time.Second
 	alone := w.latencies(span)
@@ -66,7 +64,7 @@ func TestLargeWatcher(t *testing.T) {
 			t.Errorf("%s: the median of inotify_add_watch went from %v to %v", c.name, median(alone), m)
 		}
 	}
-	if n := oomKills(group); n != "0" {
+	if n := privtest.OOMKills(group); n != "0" {
 		t.Errorf("%s oom kills in the group", n)
 	}
 
@@ -190,48 +188,4 @@ func (w largeWatcher) latencies(span time.Duration) []time.Duration {
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return d[len(d)/2]
-}
-
-// memoryGroup makes a memory cgroup of this size, v1 or v2.
-func memoryGroup(t *testing.T, bytes int) string {
-	t.Helper()
-	root, limit := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
-	if _, err := os.Stat(filepath.Join(root, limit)); err != nil {
-		root, limit = "/sys/fs/cgroup", "memory.max"
-		// Already so where systemd runs.
-		_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+memory"), 0)
-	}
-	dir := filepath.Join(root, fmt.Sprintf("nodetune-test-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for range 100 { // until the kernel has let go of the last process
-			if os.Remove(dir) == nil {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		t.Errorf("%s could not be removed", dir)
-	})
-	if err := os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(bytes)), 0); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// oomKills returns how many processes of a memory cgroup were killed.
-func oomKills(group string) string {
-	for _, name := range []string{"memory.events", "memory.oom_control"} {
-		b, err := os.ReadFile(filepath.Join(group, name))
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(b)) {
-			if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
-				return strings.TrimSpace(n)
-			}
-		}
-	}
-	return "an unknown number of"
 }

@@ -53,7 +53,7 @@ func TestScale(t *testing.T) {
 		inotifytest.Spec{Kind: inotifytest.Dup, Processes: 10, UID: 70502, Instances: 1, Watches: 1, Copies: l.dups},
 	)
 
-	group := memoryGroup(t, 64<<20)
+	group := privtest.MemoryGroup(t, 64<<20)
 	cpu := cpuGroup(t, 10)
 	addr := freeAddress(t)
 	s := startProcess(t, addr, "env", "GOMEMLIMIT=51MiB", "sh", "-c", `for g in "$0" "$1"; do echo $$ >"$g"; done; shift; exec "$@"`,
@@ -95,7 +95,7 @@ func TestScale(t *testing.T) {
 		}
 	}
 	t.Logf("RSS at most %.1f MiB, a lowered floor is back after %v, left out: %q", most, took.Round(time.Millisecond), omitted)
-	if kills := oomKills(group); kills != "0" {
+	if kills := privtest.OOMKills(group); kills != "0" {
 		t.Errorf("%s OOM kills", kills)
 	}
 	if most > 58 {
