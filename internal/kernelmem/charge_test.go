@@ -45,11 +45,11 @@ func hold(dir string) {
 			_, err = unix.InotifyAddWatch(fd, dir, unix.IN_CREATE)
 		}
 		if err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(os.Stdout, err)
 			return
 		}
 	}
-	fmt.Println("holds")
+	fmt.Fprintln(os.Stdout, "holds")
 	_, _ = in.ReadString('\n')
 }
 
