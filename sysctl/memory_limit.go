@@ -12,6 +12,12 @@ import (
 // which nodetune raises the limit on its own.
 const defaultWatchShare = 25
 
+// defaultQueueShare is the share of memory that the queued events of all
+// instances of one account may cost at the floors of a profile. Of the two floors
+// the one of the queue gives way: a queue that is full costs its reader a rescan,
+// an instance that is refused ends a program.
+const defaultQueueShare = 25
+
 // MemoryShares bound what floors may cost, in percent of the machine's memory
 // for one account; 0: no bound.
 type MemoryShares struct {
@@ -113,6 +119,6 @@ func product(a, b int64) int64 {
 
 // String is the line of check.
 func (w WorstCase) String() string {
-	return fmt.Sprintf("the limits in force let one user pin %s with watches and %s with full queues, of %s of memory; each further user as much again",
+	return fmt.Sprintf("the limits in force let one user pin %s with watches and %s with full queues, of %s of memory; each further user as much again, unless the memory limits of their cgroups are lower",
 		bytesText(w.WatchBytes), bytesText(w.QueueBytes), bytesText(w.MemoryBytes))
 }

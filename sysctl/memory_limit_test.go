@@ -72,6 +72,57 @@ func TestFloorsFitIntoMemory(t *testing.T) {
 	}
 }
 
+// TestQueueFloorFitsIntoMemory: at the floors of no profile do full queues cost
+// one user more than a quarter of memory, but where the queue has the kernel's own
+// length. A rule of the configuration is the operator's number.
+func TestQueueFloorFitsIntoMemory(t *testing.T) {
+	queue := func(p Policy, m Machine) (r Rule, cost int64) {
+		rules := p.For(m)
+		for _, r := range rules {
+			if r.Key == MaxQueuedEvents {
+				return r, int64(instanceLimit(rules)) * int64(r.Want) * kernelmem.QueuedEventBytes
+			}
+		}
+		return Rule{}, 0
+	}
+	for _, name := range Profiles {
+		p, err := Profile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for gib := int64(1); gib <= 8192; gib *= 2 {
+			m := Machine{MemoryBytes: gib << 30}
+			if r, cost := queue(p, m); r.Want > 16384 && cost > m.MemoryBytes/4 {
+				t.Errorf("%s on %d GiB: floor %s lets queues cost %d GiB", name, gib, r.Want, cost>>30)
+			} else if r.Key != "" && r.Want < 16384 {
+				t.Errorf("%s on %d GiB: floor %s is below the kernel's default", name, gib, r.Want)
+			}
+		}
+	}
+	own, ceiling := Value(65536), Value(131072)
+	configured := Policy{Rules: []PolicyRule{{Key: "fs/inotify/max_queued_events", AtLeast: &own, Ceiling: &ceiling}}}
+	shared := configured
+	shared.QueueMemoryPercent = 25
+	for _, c := range []struct {
+		name          string
+		over          Policy
+		gib           int64
+		want, ceiling Value
+	}{
+		{"the profile on 2 GiB", Policy{}, 2, 16384, 16384},
+		{"the profile on 16 GiB", Policy{}, 16, 16384, 16384},
+		{"the profile on 512 GiB", Policy{}, 512, 32768, 32768},
+		{"the profile on 1 TiB", Policy{}, 1024, 65536, 65536},
+		{"another share", Policy{QueueMemoryPercent: 50}, 512, 65536, 65536},
+		{"a rule of the configuration", configured, 16, 65536, 131072},
+		{"a rule and a share", shared, 16, 16384, 16384},
+	} {
+		if r, _ := queue(c.over.Over(DefaultPolicy()), Machine{MemoryBytes: c.gib << 30}); r.Want != c.want || r.Ceiling != c.ceiling {
+			t.Errorf("%s: %s up to %s, want %s up to %s", c.name, r.Want, r.Ceiling, c.want, c.ceiling)
+		}
+	}
+}
+
 func TestFloorMemoryPercent(t *testing.T) {
 	m := Machine{MemoryBytes: 1 << 30}
 	want := func(p Policy) Value { return p.For(m)[1].Want }

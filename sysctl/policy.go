@@ -17,8 +17,10 @@ type Policy struct {
 	// default.
 	FloorMemoryPercent float64 `json:"floorMemoryPercent,omitempty"`
 	// QueueMemoryPercent is the share of memory that the queued events of all
-	// instances of one user may cost at the floors; 0: no limit. It limits the
-	// floor of fs.inotify.max_queued_events.
+	// instances of one user may cost at the floors. It limits the floor and the
+	// ceiling of fs.inotify.max_queued_events, which never fall below the kernel's
+	// own default. A profile has 25. 0 in a configuration: 25, but no limit for a
+	// rule of that key in the configuration itself.
 	QueueMemoryPercent float64 `json:"queueMemoryPercent,omitempty"`
 	// Guard selects what happens at the moment of a write by another program.
 	Guard GuardMode `json:"guard,omitempty"`
@@ -68,10 +70,18 @@ func (p Policy) Over(base Policy) Policy {
 	if p.FloorMemoryPercent != 0 {
 		over.FloorMemoryPercent = p.FloorMemoryPercent
 	}
-	if p.QueueMemoryPercent != 0 {
+	switch {
+	case p.QueueMemoryPercent != 0:
 		over.QueueMemoryPercent = p.QueueMemoryPercent
+	case p.sets(MaxQueuedEvents):
+		over.QueueMemoryPercent = 0 // the operator has said the number
 	}
 	return over
+}
+
+// sets reports whether p has a rule of its own for k.
+func (p Policy) sets(k Key) bool {
+	return slices.ContainsFunc(p.Rules, func(r PolicyRule) bool { return canonical(r.Key) == string(k) })
 }
 
 // canonical is the dotted spelling of name, or name where it is no key.

@@ -12,7 +12,7 @@ var Profiles = []string{"default", "large-node", "minimal"}
 func Profile(name string) (Policy, error) {
 	switch name {
 	case "default":
-		return Policy{Rules: []PolicyRule{
+		return Policy{QueueMemoryPercent: defaultQueueShare, Rules: []PolicyRule{
 			// 110 pods with two shim instances each, a kubelet with 50, systemd and
 			// the collectors share one count, root's. What Talos, Bottlerocket,
 			// Gardener and most guides set. An instance costs well below 1 KiB.
@@ -20,8 +20,9 @@ func Profile(name string) (Policy, error) {
 			// What collectors' guides ask for. 1.1 GiB if one user watched that many
 			// container files.
 			floor(MaxUserWatches, 524288, 0, 1<<22),
-			// Four times the kernel's: a burst of rotations or a collector that
-			// stalls for a second otherwise loses events (IN_Q_OVERFLOW). Counts for
+			// Four times the kernel's, where a quarter of memory pays for it in all
+			// 8,192 queues: from 1 TiB. A collector that stalls in a burst of rotations
+			// otherwise loses events (IN_Q_OVERFLOW) and must rescan. Counts for
 			// instances created afterwards.
 			floor(MaxQueuedEvents, 65536, 0, 1<<20),
 			// The kernel gives one file for each 10 KiB of memory, too few on small
@@ -35,7 +36,7 @@ func Profile(name string) (Policy, error) {
 			report(UserMaxWatches),
 		}}, nil
 	case "large-node":
-		return Policy{Rules: []PolicyRule{
+		return Policy{QueueMemoryPercent: defaultQueueShare, Rules: []PolicyRule{
 			floor(MaxUserInstances, 65536, 0, 1<<19),
 			floor(MaxUserWatches, 1048576, 2, 1<<23),
 			floor(MaxQueuedEvents, 131072, 0, 1<<21),
@@ -46,7 +47,7 @@ func Profile(name string) (Policy, error) {
 			report(UserMaxWatches),
 		}}, nil
 	case "minimal":
-		return Policy{Rules: []PolicyRule{
+		return Policy{QueueMemoryPercent: defaultQueueShare, Rules: []PolicyRule{
 			floor(MaxUserInstances, 1024, 0, 1<<13),
 			floor(MaxUserWatches, 131072, 0, 1<<19),
 		}}, nil
