@@ -24,6 +24,7 @@ type Finished struct {
 	Waiting    int       // a process writes or reads them, or did a moment ago
 
 	written    []writtenArchive // by a process that is to be asked to reopen
+	unread     []unreadArchive  // with a reader that may have come to their end
 	toCompress []compression    // beside the pass
 	unused     unusedArchive    // the last one that had nothing due and no opener
 }
@@ -70,6 +71,7 @@ func (r *Rotator) FinishAll(ctx context.Context, logs []Log, now time.Time) []Fi
 func (r *Rotator) finishAll(ctx context.Context, dirs listings, logs []Log, now time.Time) []FinishedLog {
 	all := make([]FinishedLog, len(logs))
 	var written []writtenArchive
+	var unread []unreadArchive
 	var jobs []compression
 	for i, l := range logs {
 		x := &all[i]
@@ -85,9 +87,13 @@ func (r *Rotator) finishAll(ctx context.Context, dirs listings, logs []Log, now 
 			a.log = i
 			written = append(written, a)
 		}
+		unread = append(unread, x.unread...)
 		jobs = append(jobs, x.toCompress...)
 	}
 	r.beside.add(r.Host, jobs)
+	if err := r.clearMarks(ctx, unread); err != nil && ctx.Err() == nil {
+		all[0].Err = errors.Join(all[0].Err, err)
+	}
 	for i, err := range r.requestReopenAll(ctx, written, now) {
 		x := &all[written[i].log]
 		x.Err = errors.Join(x.Err, err)
@@ -132,6 +138,12 @@ func (r *Rotator) finishArchives(ctx context.Context, in *listing, base string, 
 			errs = append(errs, err)
 		}
 	}
+	for i := range all { // a clock that was ahead once gave names of the future
+		if at := rotatedAt(d, all[i], now); !at.IsZero() {
+			all[i].At = at
+		}
+	}
+	readMarks(d, all, func(all []archive.Archived) bool { return len(Expired(all, how, now)) > 0 })
 	errs = append(errs, RemoveExcess(d, all, how, now, &s))
 	if len(s.Removed) > 0 {
 		errs = append(errs, d.Sync())
@@ -185,6 +197,9 @@ func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string,
 	delete(r.asked, at)
 	switch {
 	case idle != logdir.Unused:
+		if archive.IsUnread(f) {
+			s.unread = append(s.unread, unreadArchive{d.Path, a.Name, at})
+		}
 		s.Waiting++
 		return logdir.ErrInUse
 	case st.Size == 0: // killed before the exchange
@@ -318,13 +333,17 @@ func Expired(all []archive.Archived, how Options, now time.Time) []archive.Archi
 		whole = left
 	}
 	large := func() bool { return how.KeepSize > 0 && bytes > how.KeepSize }
-	remove(func(a archive.Archived, n int) bool {
+	excess := func(a archive.Archived, n int) bool {
 		many := how.Archives > 0 && n > how.Archives
 		old := how.KeepFor > 0 && now.Sub(a.At) > how.KeepFor
-		return a.State != archive.StateUnread && (many || old || large() && a.State == archive.StateRead)
+		return many || old
+	}
+	remove(func(a archive.Archived, n int) bool {
+		return a.State != archive.StateUnread && (excess(a, n) || large() && a.State == archive.StateRead)
 	})
 	if how.LoseUnread {
-		remove(func(archive.Archived, int) bool { return large() })
+		// A log of a container has a size of its own; a log of the host, a number.
+		remove(func(a archive.Archived, n int) bool { return large() || how.KeepSize == 0 && excess(a, n) })
 	}
 	return gone
 }

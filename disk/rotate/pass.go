@@ -16,7 +16,8 @@ import (
 
 // Pass rotates what is due by rotations, and then settles the archives of every
 // log they name: compressing lasts, and no log that grows waits for it. With
-// pressed a reader that is behind is not waited for.
+// pressed a reader that is behind is not waited for, and archives that it has not
+// read go where they are too many.
 func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now time.Time) []logdir.Action {
 	acts := r.beside.take()
 	r.forget(now)
@@ -52,7 +53,7 @@ func (r *Rotator) Pass(ctx context.Context, rotations []Rule, pressed bool, now 
 				}
 				seen[f.path] = true
 				how := rule.Options()
-				how.Force = pressed
+				how.Force, how.LoseUnread = pressed, pressed
 				l := Log{f.path, how}
 				logs = append(logs, l)
 				if why := rule.due(f.size, f.last, now, pressed); why != "" {

@@ -22,8 +22,9 @@ type Options struct {
 	Archives int           // how many are kept; 0: all
 	KeepFor  time.Duration // archives older than this go; 0: none does
 	KeepSize uint64        // what a log and its archives may take, oldest first; 0: anything
-	// LoseUnread says that the disk is short: archives go beyond KeepSize although a
-	// reader has still to read them, the oldest first.
+	// LoseUnread says that the disk is short: archives go beyond KeepSize, or beyond
+	// Archives and KeepFor without a KeepSize, although a reader has still to read
+	// them, the oldest first.
 	LoseUnread bool
 	Grace      time.Duration // an archive is left alone for so long after it was last written
 	Force      bool          // also where a reader is behind, whose lines may be lost to it

@@ -369,6 +369,8 @@ func TestExcessByFate(t *testing.T) {
 		{Options{KeepSize: 50}, "c"},
 		{Options{Archives: 5}, "b"},
 		{Options{Archives: 1}, "bce"},
+		{Options{Archives: 1, LoseUnread: true}, "bcead"},
+		{Options{KeepSize: 20, Archives: 5, LoseUnread: true}, "bcea"},
 	} {
 		got := ""
 		for _, a := range Expired(all, c.how, disktest.Noon) {
