@@ -172,6 +172,7 @@ func TestChartKnobs(t *testing.T) {
 		{"global.imagePullSecrets[0]=a,imagePullSecrets[0].name=b", "imagePullSecrets:\n        - name: a\n        - name: b\n"},
 		{"hostNetwork=true,dnsPolicy=ClusterFirstWithHostNet", "hostNetwork: true"},
 		{"hostPID=true", "hostPID: true"},
+		{"seccompProfile.type=Localhost,seccompProfile.localhostProfile=nodetune-bpf.json", "localhostProfile: nodetune-bpf.json"},
 		{"extraCapabilities[0]=KILL", `"KILL"]`},
 		{"revisionHistoryLimit=0", "revisionHistoryLimit: 0"},
 		{"minReadySeconds=7", "minReadySeconds: 7"},

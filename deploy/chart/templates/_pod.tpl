@@ -91,7 +91,7 @@ containers:
         drop: [ALL]
         add: {{ toJson $capabilities }}
       seccompProfile:
-        type: RuntimeDefault
+        {{- toYaml $.Values.seccompProfile | nindent 8 }}
       {{- if $.Values.scan }}
       appArmorProfile:
         type: Unconfined
