@@ -301,7 +301,7 @@ func (b *Rotator) rotateAll(ctx context.Context, due []dueLog, pressed bool, now
 		var err error
 		openers, err = b.host.Openers(ctx, ".log", files...)
 		b.walking.spend(time.Since(began))
-		if err != nil {
+		if err != nil && (!pressed || !errors.Is(err, logdir.ErrOpenersUnknown)) {
 			return []logdir.Action{logdir.Action{Verb: logdir.ActionRotate, Path: b.pods}.WithError(err)}
 		}
 	} else if !pressed {

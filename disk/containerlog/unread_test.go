@@ -2,6 +2,7 @@ package containerlog
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -124,6 +125,38 @@ func TestUnreadIsBounded(t *testing.T) {
 	}
 	if m, _ := there(); lost != was || m != n+4 && m != n+5 {
 		t.Errorf("%d files, %d were there, %d bytes lost", m, n, lost-was)
+	}
+}
+
+// Where the readers could not be found in time, a log waits, unless the disk is short: who
+// owns many descriptors does not fill the disk by that.
+func TestReadersUnknown(t *testing.T) {
+	root := t.TempDir()
+	_, file := disktest.PodLog(t, root, "web")
+	k := hostconfig.DefaultKubelet()
+	k.LogMaxSizeBytes = 1 << 20
+	b, err := New("/proc", root, k, time.Hour, func(context.Context, workload.Log, string) (Runtime, error) {
+		return Runtime{Reopen: func(context.Context) error { return nil }}, nil
+	})
+	disktest.Must(t, err)
+	defer b.Close()
+	disktest.Must(t, os.WriteFile(file, make([]byte, 2<<20), 0o640))
+	slow := disktest.Epoch
+	b.host.Clock = func() time.Time { slow = slow.Add(time.Hour); return slow }
+	now := time.Now()
+	acts := b.Pass(t.Context(), false, now)
+	if len(acts) != 1 || !errors.Is(acts[0].Err, logdir.ErrOpenersUnknown) {
+		t.Errorf("the disk is not short: %+v", acts)
+	}
+	if all, err := filepath.Glob(file + "*"); err != nil || len(all) != 1 {
+		t.Errorf("the disk is not short: %q, %v", all, err)
+	}
+	acts = b.Pass(t.Context(), true, now.Add(time.Second))
+	if len(acts) != 1 || acts[0].Err != nil {
+		t.Errorf("the disk is short: %+v", acts)
+	}
+	if all, err := filepath.Glob(file + ".*"); err != nil || len(all) != 1 {
+		t.Errorf("the disk is short: %q, %v", all, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package logdir
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,17 @@ func (o Opener) Reads() bool { return !o.Writes && !o.isKubelet() }
 // maxOpeners bounds what one walk returns.
 const maxOpeners = 20_000
 
+// walkWithin is how long a walk for openers may take, on the clock: who owns many
+// descriptors decides how long that is. After one that took longer the next one waits.
+const (
+	walkWithin = 12 * time.Second
+	walkAgain  = time.Minute
+)
+
+// ErrOpenersUnknown says that a walk ended before it had seen all processes. Who acts
+// upon openers waits then, unless the disk is short.
+var ErrOpenersUnknown = errors.New("not all processes that may have the log open are known")
+
 // maxOpenerFDs is how many descriptors of one process and file are read again later. A
 // reader has one or two.
 const maxOpenerFDs = 64
@@ -27,8 +39,9 @@ const maxOpenerFDs = 64
 // openers returns which processes have which of the files open, this one left out:
 // one Opener for each process, file and direction. hint is a part of every path that
 // one of the files can have. The lease shows in microseconds whether there is any
-// process; this walk shows which.
-func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...hostfs.Inode) (map[hostfs.Inode][]Opener, error) {
+// process; this walk shows which. Where expired ended it, the error is
+// ErrOpenersUnknown.
+func openers(ctx context.Context, w *procwalk.Walker, expired func() bool, hint string, files ...hostfs.Inode) (map[hostfs.Inode][]Opener, error) {
 	type key struct {
 		pid    int
 		at     hostfs.Inode
@@ -41,7 +54,8 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 	all := map[hostfs.Inode][]Opener{}
 	seen := map[key]int{}
 	self := w.Self()
-	_, err := w.Walk(ctx, &procwalk.Visitor{
+	stats, err := w.Walk(ctx, &procwalk.Visitor{
+		Expired: expired,
 		Enter: func(p *procwalk.Process) bool {
 			st, err := p.Stat()
 			return err == nil && !st.KernelThread && p.PID != self
@@ -89,6 +103,9 @@ func openers(ctx context.Context, w *procwalk.Walker, hint string, files ...host
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find the processes that have the log open: %w", err)
+	}
+	if left := stats.Omitted + stats.Cut; left > 0 {
+		return nil, fmt.Errorf("%w: a walk of /proc takes longer than %v, and %d processes were left", ErrOpenersUnknown, walkWithin, left)
 	}
 	return all, nil
 }

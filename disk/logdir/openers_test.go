@@ -1,12 +1,14 @@
 package logdir
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -80,7 +82,7 @@ func TestManyDescriptorsOfAnOpener(t *testing.T) {
 	var st unix.Stat_t
 	disktest.Must(t, unix.Stat(name, &st))
 	at := hostfs.Inode{Dev: st.Dev, Ino: st.Ino}
-	all, err := openers(t.Context(), w, "app.log", at)
+	all, err := openers(t.Context(), w, nil, "app.log", at)
 	disktest.Must(t, err)
 	if len(all[at]) != 1 {
 		t.Fatalf("%d openers, want 1", len(all[at]))
@@ -88,5 +90,41 @@ func TestManyDescriptorsOfAnOpener(t *testing.T) {
 	o := all[at][0]
 	if least := uint64(90_000 - 10*(10*maxOpenerFDs-1)); len(o.fds) != maxOpenerFDs || o.LeastOffsetBytes != least {
 		t.Errorf("%d descriptors are kept, the least reads at %d; want %d, %d", len(o.fds), o.LeastOffsetBytes, maxOpenerFDs, least)
+	}
+}
+
+// A walk that takes longer than it may says nothing of any log, and the next one comes
+// a minute later: who owns many descriptors does not hold up the others for long.
+func TestOpenersInTime(t *testing.T) {
+	root := t.TempDir()
+	name := filepath.Join(root, "app.log")
+	disktest.WriteFile(t, name, "a line\n")
+	disktest.HoldOpen(t, name)
+	h, err := OpenHost("/proc", root, []string{"/"})
+	disktest.Must(t, err)
+	defer func() { _ = h.Close() }()
+	var st unix.Stat_t
+	disktest.Must(t, unix.Stat(name, &st))
+	at := hostfs.Inode{Dev: st.Dev, Ino: st.Ino}
+	now, step := disktest.Epoch, time.Duration(0)
+	h.Clock = func() time.Time { now = now.Add(step); return now }
+	for _, c := range []struct {
+		name  string
+		after time.Duration // since the call before
+		step  time.Duration // of the clock with each look
+		want  error
+	}{
+		{"in time", 0, 0, nil},
+		{"too slow", time.Second, walkWithin + 1, ErrOpenersUnknown},
+		{"soon after that", time.Second, 0, ErrOpenersUnknown},
+		{"a minute later", walkAgain, 0, nil},
+		{"too slow again", time.Second, walkWithin + 1, ErrOpenersUnknown},
+		{"after the clock was set back", -time.Hour, 0, nil},
+	} {
+		now, step = now.Add(c.after), c.step
+		all, err := h.Openers(t.Context(), "app.log", at)
+		if !errors.Is(err, c.want) || (len(all[at]) == 1) != (c.want == nil) {
+			t.Errorf("%s: %d openers, %v; want %v", c.name, len(all[at]), err, c.want)
+		}
 	}
 }

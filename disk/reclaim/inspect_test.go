@@ -214,3 +214,27 @@ func TestRemoveUnreadEndsAtTheReader(t *testing.T) {
 		t.Errorf("the reader gets %d bytes more, %v", len(left), err)
 	}
 }
+
+// Where the readers could not be found in time, the archive goes nevertheless, since the
+// disk is short, and all of it counts as unread.
+func TestRemoveUnreadOpenersUnknown(t *testing.T) {
+	root := t.TempDir()
+	const p = "/var/log/app.log.20260131-110000000000"
+	at := filepath.Join(root, p)
+	disktest.Must(t, os.MkdirAll(filepath.Dir(at), 0o755))
+	disktest.WriteFile(t, at, strings.Repeat("a line\n", 10_000))
+	r := reclaimer(t, root, reclaimConfig())
+	reader, end := disktest.HoldOpen(t, at)
+	defer end()
+	var st unix.Stat_t
+	disktest.Must(t, unix.Stat(at, &st))
+	now := disktest.Epoch
+	r.host.Clock = func() time.Time { now = now.Add(time.Hour); return now }
+	step := Step{Candidate: Candidate{Class: ClassUnread, Path: p, inode: hostfs.Inode{Dev: st.Dev, Ino: st.Ino}}}
+	if a := r.execute(t.Context(), step, time.Now()); a.Err != nil || a.Unread != 70_000 {
+		t.Fatalf("got %+v, want 70000 bytes unread", a)
+	}
+	if is, err := reader.Stat(); err != nil || is.Size() != 0 {
+		t.Errorf("its reader keeps %d bytes, %v", is.Size(), err)
+	}
+}

@@ -244,8 +244,8 @@ func (r *Reclaimer) removeUnread(ctx context.Context, s Step, a logdir.Action) l
 			return d.Remove(name)
 		}
 		who, err := r.host.Openers(ctx, path.Base(name), at)
-		if err != nil {
-			return err
+		if err != nil && !errors.Is(err, logdir.ErrOpenersUnknown) {
+			return err // else all of it counts as unread: who owns many descriptors keeps no space
 		}
 		ahead := uint64(0) // what the reader that is furthest has read
 		for _, o := range who[at] {

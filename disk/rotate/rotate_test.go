@@ -203,6 +203,25 @@ func TestRotateReaderBehind(t *testing.T) {
 	}
 }
 
+// A log of which not all readers and writers could be found in time stays as it is.
+func TestRotateOpenersUnknown(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	disktest.WriteFile(t, file, "one\n")
+	disktest.HoldOpen(t, file)
+	for _, how := range []Options{{}, {InPlace: true}, {Force: true}} {
+		r := newRotator(t, dir)
+		now := disktest.Noon
+		r.Host.Clock = func() time.Time { now = now.Add(time.Hour); return now }
+		if _, err := r.Rotate(t.Context(), file, how, disktest.Noon); !errors.Is(err, logdir.ErrOpenersUnknown) {
+			t.Errorf("%+v: got %v, want %v", how, err, logdir.ErrOpenersUnknown)
+		}
+		if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
+			t.Errorf("%+v: %d files are there, %v", how, len(all), err)
+		}
+	}
+}
+
 // An act says how many bytes it was about.
 func TestSettleBytes(t *testing.T) {
 	dir := t.TempDir()
