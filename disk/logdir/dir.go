@@ -54,21 +54,6 @@ func OpenDir(rootfs hostfs.Root, logPaths []string, dir string) (*Dir, error) {
 	return d, nil
 }
 
-// checkOwner refuses a directory in which another user could exchange a file
-// during a rotation, as logrotate does without su.
-func (d *Dir) checkOwner() error {
-	var st unix.Stat_t
-	if err := unix.Fstat(d.FD, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: d.Path, Err: err}
-	}
-	d.Dev = st.Dev
-	if st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return Skipf("%s can be written by others (owner %d:%d, mode %04o): give it to root, or rotate its logs as its owner",
-			d.Path, st.Uid, st.Gid, st.Mode&0o7777)
-	}
-	return nil
-}
-
 // Close closes the directory.
 func (d *Dir) Close() { _ = unix.Close(d.FD) }
 
@@ -239,7 +224,7 @@ func (d *Dir) Rename(from, to string) error {
 	err := unix.Renameat2(d.FD, from, d.FD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) {
 		// FUSE, NFS and others take no flags, rename(2). Between check and
-		// rename no other user makes this name: checkOwner has refused such a directory.
+		// rename only root and a daemon can make this name: checkOwner has refused other directories.
 		var st unix.Statx_t
 		if err = hostfs.Statx(d.FD, []byte(to+"\x00"), &st); err == nil {
 			err = unix.EEXIST
