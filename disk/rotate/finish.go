@@ -151,6 +151,11 @@ func (r *Rotator) finishArchives(ctx context.Context, in *listing, base string, 
 	return s, errors.Join(append(errs, ctx.Err())...)
 }
 
+// maxHoles is how much of an archive may be holes for it to be compressed. A writer
+// without O_APPEND makes one where its log is cut: compressing 8 GiB of zeros takes
+// half a minute, and frees nothing.
+const maxHoles = 64 << 20
+
 // FinishArchive finishes one archive of the log base in d, and adds to s what it
 // did: it removes stale parts, completes or drops a copy that a killed run left
 // behind, and compresses the archive once no process has it open.
@@ -215,7 +220,7 @@ func (r *Rotator) FinishArchive(ctx context.Context, d *logdir.Dir, base string,
 		return nil
 	case a.Compression != archive.None: // killed before the archive was removed, or before it was compressed in full
 		return resolveDuplicate(d, a, f, int64(st.Size), repaired)
-	case how.Compress == archive.None:
+	case how.Compress == archive.None, st.Size > st.Blocks*512+maxHoles:
 		s.unused = unusedArchive{name: a.Name}
 		return nil
 	case now.Sub(hostfs.Time(st.Mtime)) < how.Grace:

@@ -247,6 +247,26 @@ func TestSettleBytes(t *testing.T) {
 	}
 }
 
+// An archive that is mostly a hole stays as it is: compressing it would free nothing.
+func TestHoleIsNotCompressed(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "app.log")
+	r := newRotator(t, dir)
+	var names []string
+	for i, size := range []int64{8 << 30, 32 << 20} {
+		disktest.WriteFile(t, file, "a line\n")
+		disktest.Must(t, os.Truncate(file, size))
+		names = append(names, rotate(t, r, file, Options{Force: true}, disktest.Noon.Add(time.Duration(i)*time.Second)))
+	}
+	s, err := r.FinishRotation(t.Context(), file, Options{Compress: archive.Gzip}, time.Now().Add(time.Hour))
+	if err != nil || len(s.Compressed) != 1 || s.Compressed[0].Path != names[1]+".gz" || s.Waiting != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := os.Stat(names[0]); err != nil {
+		t.Error(err)
+	}
+}
+
 // Every state that a killed run can leave behind becomes a whole one.
 func TestSettleRepairs(t *testing.T) {
 	const log, at = "app.log", "app.log.20260131-110000000000"
