@@ -74,19 +74,49 @@ func (p *position) enter(part string, joined bool) {
 // below its cgroup.
 type container struct {
 	id      string // "": in none
-	unknown bool   // a cgroup namespace hides it
+	unknown bool   // a cgroup namespace hides it, and the node is a container
 }
 
 func (n container) mayBe(container string) bool { return n.unknown || n.id == container }
 
 // ownContainer is read once: a process stays in its container.
 var ownContainer = sync.OnceValue(func() container {
-	b, err := os.ReadFile("/proc/self/cgroup")
+	cgroup, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return container{unknown: true}
+		return container{}
 	}
-	return containerOf(string(b))
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return container{}
+	}
+	return ownContainerOf(string(cgroup), string(mounts))
 })
+
+// ownContainerOf: in a cgroup namespace of its own, as most pods have, this process
+// does not see which container it is in. It does see whether the node is one.
+func ownContainerOf(cgroup, mounts string) container {
+	n := containerOf(cgroup)
+	n.unknown = n.unknown && nodeIsContainer(mounts)
+	return n
+}
+
+// nodeIsContainer reports whether the node of this pod is a container, by its own
+// mountinfo (proc_pid_mountinfo(5)), in which no tenant writes. The kubelet gives each
+// container these two files out of its directory, which is in a volume of Docker or
+// Podman where the node is a container of kind, k3d or minikube.
+func nodeIsContainer(mounts string) bool {
+	for line := range strings.Lines(mounts) {
+		f := strings.Fields(line)
+		if len(f) < 5 || f[4] != "/etc/hosts" && f[4] != "/dev/termination-log" {
+			continue
+		}
+		_, volume, ok := strings.Cut(f[3], "/volumes/")
+		if ok && strings.Contains(volume, "/_data/") && strings.Contains(volume, "/pods/") {
+			return true
+		}
+	}
+	return false
+}
 
 // containerOf returns the container of a process with this /proc/PID/cgroup.
 func containerOf(cgroup string) container {

@@ -130,6 +130,56 @@ func TestCgroupPathNamesNoOtherPod(t *testing.T) {
 	}
 }
 
+// A pod's own cgroup is below kubepods, however it is seen: also where a cgroup namespace
+// hides which container this is, what it makes below that is no node of kind.
+func TestPodIsNoNode(t *testing.T) {
+	for _, pod := range []string{
+		"/kubepods/burstable/pod" + static + "/" + other,
+		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podx.slice/cri-containerd-" + other + ".scope",
+		"/../../pod" + static + "/" + other,
+		"/../../../besteffort/pod" + static + "/" + other,
+		"/../../kubepods-burstable-pod" + strings.ReplaceAll(static, "-", "_") + ".slice/cri-containerd-" + other + ".scope",
+		"/../" + other,
+		"/../../../../docker/" + other,
+	} {
+		for _, below := range []string{"", "/docker/" + other, "/system.slice/docker-" + other + ".scope", "/../docker/" + other} {
+			for _, root := range []string{"/kubelet/kubepods/pod" + uid, "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" + uidU + ".slice"} {
+				if w := fromCgroupPath(pod+below+root, container{unknown: true}); w.PodUID == uid {
+					t.Errorf("FromCgroupPath(%q) names the pod: %+v", pod+below+root, w)
+				}
+			}
+		}
+	}
+}
+
+// In a cgroup namespace of its own a process takes Docker containers for nodes of kind
+// only where its node is a container: elsewhere one that may write its cgroup would name
+// any pod.
+func TestOwnContainerInANamespace(t *testing.T) {
+	const hosts, log = " /etc/hosts rw,relatime - ext4 /dev/sda1 rw\n", " /dev/termination-log rw,relatime - ext4 /dev/sda1 rw\n"
+	pods, volume := "/pods/"+uid+"/etc-hosts", "/var/lib/docker/volumes/"+other
+	node := "/docker/" + other + "/kubelet/kubepods/pod" + uid + "/" + id
+	for _, c := range []struct {
+		name, cgroup, mounts string
+		want                 string // the pod of node
+	}{
+		{"a pod of a machine", "0::/\n", "1 2 8:1 /var/lib/kubelet" + pods + hosts, ""},
+		{"a pod of a machine, hybrid", "0::/../../x\n", "1 2 8:1 /kubelet" + pods + hosts, ""},
+		{"a pod of kind", "0::/\n", "1 2 8:1 / / rw - overlay overlay rw\n1 2 8:1 " + volume + "/_data/lib/kubelet" + pods + hosts, uid},
+		{"a pod of k3d", "0::/\n", "1 2 8:1 " + volume + "/_data/pods/" + uid + "/containers/nodetune/1" + log, uid},
+		{"a pod of kind with Podman", "0::/\n", "1 2 8:1 /var/lib/containers/storage/volumes/x/_data/lib/kubelet" + pods + hosts, uid},
+		{"a Docker container", "0::/\n", "1 2 8:1 /var/lib/docker/containers/" + other + "/hosts" + hosts, ""},
+		{"a volume elsewhere", "0::/\n", "1 2 8:1 " + volume + "/_data" + pods + " /var/log/x rw - ext4 /dev/sda1 rw\n", ""},
+		{"this container", "0::/docker/" + other + "\n", "", uid},
+		{"no mounts", "0::/\n", "", ""},
+		{"nonsense", "0::/\n", "\n1 2 3 4\n", ""},
+	} {
+		if got := fromCgroupPath(node, ownContainerOf(c.cgroup, c.mounts)).PodUID; got != c.want {
+			t.Errorf("%s: %s is of pod %q, want %q", c.name, node, got, c.want)
+		}
+	}
+}
+
 func TestContainerOf(t *testing.T) {
 	for cgroup, want := range map[string]container{
 		"0::/\n":                               {unknown: true},
