@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -60,39 +59,6 @@ type Rotator struct {
 	trimmed    time.Time               // when all logs with unread archives were last queued
 }
 
-// containerLog is the live log of a container.
-type containerLog struct {
-	log  workload.Log
-	name []byte       // below pods, with its NUL
-	wait time.Time    // not looked at before: its reader is behind, or it failed
-	lags bool         // its reader is behind, or not known
-	read time.Time    // when a reader of it was last seen, or expected to begin
-	file hostfs.Inode // the last that was seen under its name, unless that was ours to change
-	size uint64       // of it, then
-	over time.Time    // since when it is seen over its limit
-	seen bool
-	// When the size was read, and how much had been written to all files then.
-	asked   time.Time
-	dirtied uint64
-}
-
-// within reports whether l is below the limit for certain: all files together have
-// grown by less, since it was asked, than it lacks.
-func (l *containerLog) within(limit, dirtied uint64, now time.Time) bool {
-	return l.seen && l.size < limit && dirtied-l.dirtied < limit-l.size && now.Sub(l.asked) < relistEvery && !now.Before(l.asked)
-}
-
-// awaited reports whether the log's reader is expected to open what has its name now.
-func (l *containerLog) awaited(now time.Time) bool {
-	return !l.read.IsZero() && now.Sub(l.read) < followedFor
-}
-
-// followed reports whether a process was seen to read the log lately, whatever file it
-// has now.
-func (l *containerLog) followed(now time.Time) bool {
-	return !l.read.IsZero() && now.Sub(l.read) < rememberedFor
-}
-
 const (
 	// PollInterval is how often the sizes are looked at: 1.5 µs a log that can be over
 	// its limit. At 32 MB/s 8 MB come between two looks, less than the kubelet's
@@ -117,29 +83,6 @@ const (
 	// actFor is how long a walk of /proc is acted upon.
 	actFor = time.Second
 )
-
-// walkBudget bounds what walks of /proc cost: a share of a core, whatever the number of
-// logs that are due and of descriptors. A second is saved up for bursts.
-type walkBudget struct {
-	credit time.Duration
-	at     time.Time
-}
-
-const (
-	walkShare  = 0.02
-	walkCredit = time.Second
-)
-
-func (w *walkBudget) allow(now time.Time) bool {
-	if w.at.IsZero() || now.Before(w.at) {
-		w.credit, w.at = walkCredit, now
-	}
-	w.credit = min(walkCredit, w.credit+time.Duration(float64(now.Sub(w.at))*walkShare))
-	w.at = now
-	return w.credit > 0
-}
-
-func (w *walkBudget) spend(took time.Duration) { w.credit -= took }
 
 // New returns a Bursts for the logs of the kubelet k. runtime returns how
 // the log of a container is opened again. Where the kubelet's rotation is off its
@@ -326,46 +269,6 @@ func (b *Rotator) rotateAll(ctx context.Context, due []dueLog, pressed bool, now
 		acts = append(acts, b.rotate(ctx, x.rel, x.log, x.st.Size, is.state, now)...)
 	}
 	return acts
-}
-
-// reading is what is known of the readers of a log that is due.
-type reading struct {
-	reading bool // a process reads it now
-	state   archive.ReadState
-	lag     uint64 // of a reader that is behind, or is expected
-}
-
-// assess returns what is known of the readers of a log. That none is seen does not mean
-// that there is none: a collector may open and close the log.
-func assess(openers []logdir.Opener, st *unix.Statx_t, l *containerLog, now time.Time) reading {
-	is := reading{reading: slices.ContainsFunc(openers, logdir.Opener.Reads)}
-	o, behind := logdir.Behind(openers, st, logdir.ReadMargin)
-	switch {
-	case behind:
-		is.state, is.lag = archive.StateUnread, st.Size-min(o.OffsetBytes, st.Size)
-	case is.reading:
-		is.state = archive.StateRead
-	case l.awaited(now):
-		is.state, is.lag = archive.StateUnread, st.Size
-	case l.followed(now):
-		is.state = archive.StateUnread
-	default:
-		is.state = archive.StateUnknown
-	}
-	return is
-}
-
-// wait returns when to look at the log again before it is rotated, or 0. A log of which
-// no reader is seen is the kubelet's to rotate, until that is late: each rotation takes
-// one archive of the few that a collector that opens and closes them has to find.
-func (is reading) wait(l *containerLog, late time.Duration, now time.Time) time.Duration {
-	switch {
-	case is.lag > 0:
-		return min(max(time.Duration(is.lag/readSpeed)*time.Second, PollInterval), relistEvery)
-	case !is.reading && (l.over.IsZero() || now.Sub(l.over) < late):
-		return time.Second
-	}
-	return 0
 }
 
 func (b *Rotator) rotate(ctx context.Context, rel string, l *containerLog, size uint64, state archive.ReadState, now time.Time) []logdir.Action {
