@@ -27,7 +27,9 @@ import (
 // logs works as ever, and the kubelet goes on rotating what it is left.
 func TestBurst(t *testing.T) {
 	holdKernel(t)
-	install(t, "assist")
+	// Under the profile of seccomp; TestOwn runs under RuntimeDefault.
+	putProfiles(t)
+	installText(t, node.MustKubectl(t, "", "kustomize", composed(t, "assist", "seccomp")))
 	ns := node.Namespace(t, nil)
 	// 40 MB, then 15 MB on a signal.
 	const first, second = 800_000, 300_000

@@ -21,23 +21,7 @@ const kubeletProfiles = "/var/lib/kubelet/seccomp"
 func TestSeccompProfiles(t *testing.T) {
 	holdKernel(t)
 	mountTracing(t)
-	profiles, err := filepath.Glob(filepath.Join(deploy, "seccomp", "*.json"))
-	if err != nil || len(profiles) != 2 {
-		t.Fatalf("found %q (%v)", profiles, err)
-	}
-	if err := os.MkdirAll(kubeletProfiles, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range profiles {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(kubeletProfiles, filepath.Base(path)), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-
+	putProfiles(t)
 	for _, c := range []struct {
 		name       string
 		components []string
@@ -77,6 +61,27 @@ func TestSeccompProfiles(t *testing.T) {
 		})
 	}
 	t.Run("denied", profileDenies)
+}
+
+// putProfiles gives the node the profiles of deploy/seccomp.
+func putProfiles(t *testing.T) {
+	t.Helper()
+	profiles, err := filepath.Glob(filepath.Join(deploy, "seccomp", "*.json"))
+	if err != nil || len(profiles) != 2 {
+		t.Fatalf("found %q (%v)", profiles, err)
+	}
+	if err := os.MkdirAll(kubeletProfiles, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range profiles {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(kubeletProfiles, filepath.Base(path)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // profileDenies compares what a program may call under the profile with what it may
@@ -120,6 +125,18 @@ func profileDenies(t *testing.T) {
 			t.Errorf("%s: got\n%swant\n%s", name, got, c.want)
 		}
 	}
+
+	// Why RuntimeDefault is the default: docs/permissions.md.
+	absent := "absent.json"
+	p := cluster.Shell(ns, "absent", "exit")
+	p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: &absent},
+	}
+	node.Create(t, p)
+	node.WaitPod(t, ns, "absent", "not started for want of its profile", func(p *corev1.Pod) bool {
+		s := p.Status.ContainerStatuses
+		return len(s) == 1 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == "CreateContainerError"
+	})
 }
 
 // composed is the directory of a Kustomization of base and components.
