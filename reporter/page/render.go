@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 )
 
 // MaxBytes bounds the HTML, whatever a node holds.
@@ -20,7 +21,10 @@ var stylesheet string
 //go:embed page.html
 var source string
 
-var page = template.Must(template.New("page").Funcs(words).Parse(strings.Replace(source, "STYLESHEET", stylesheet, 1)))
+// page is parsed when it is first shown: that takes a tenth of the start of a command.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(words).Parse(strings.Replace(source, "STYLESHEET", stylesheet, 1)))
+})
 
 // ContentSecurityPolicy is the header that a browser needs: the page has one
 // stylesheet, and nothing else that a browser would load or run.
@@ -62,7 +66,7 @@ var sizes = []size{{200, 20, 300}, {200, 12, 160}, {100, 12, 160}, {50, 10, 140}
 func Render(w io.Writer, s Status, o Options) error {
 	for _, z := range sizes {
 		var b bytes.Buffer
-		if err := page.Execute(&b, view{z.of(s), o}); err != nil {
+		if err := page().Execute(&b, view{z.of(s), o}); err != nil {
 			return fmt.Errorf("render the page: %w", err)
 		}
 		if b.Len() <= MaxBytes {

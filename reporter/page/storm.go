@@ -101,11 +101,11 @@ func furthestBehind(u disk.Usage, p producer) (logs.Reader, bool) {
 // showLog is the line that shows the end of what p writes.
 func (in Input) showLog(p producer) string {
 	switch {
-	case dnsName.MatchString(p.Namespace) && dnsName.MatchString(p.Pod) && dnsName.MatchString(p.Container):
+	case isDNSName(p.Namespace) && isDNSName(p.Pod) && isDNSName(p.Container):
 		return fmt.Sprintf("kubectl --namespace %s logs %s --container %s --tail 20", p.Namespace, p.Pod, p.Container)
-	case unitName.MatchString(p.Unit):
+	case isUnitName(p.Unit):
 		return "sudo journalctl --lines 20 --unit " + p.Unit
-	case p.Kind == logs.KindFile && fileName.MatchString(p.Path):
+	case p.Kind == logs.KindFile && isFileName(p.Path):
 		return "sudo tail --lines 20 " + p.Path
 	}
 	return in.nodetune("disk")

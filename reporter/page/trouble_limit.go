@@ -118,7 +118,7 @@ func limitNotHeld(in Input, t *Trouble) {
 
 // resume is the line that ends a pause.
 func resume(file string) string {
-	if !fileName.MatchString(file) {
+	if !isFileName(file) {
 		return "ls -l /run/nodetune"
 	}
 	return "sudo rm " + file

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/nodetune/nodetune/cmd/nodetune/internal/version"
 	"github.com/nodetune/nodetune/reporter/page"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // status is the data of the node's page, of the last passes.
@@ -37,8 +37,6 @@ func NodeName(node, rootfs string) string {
 // podNamespace is where a pod with a token finds the name of its namespace.
 const podNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-var plainName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
-
 // PodCommand is how nodetune is run on this node where this process is in a pod: the
 // host has no binary then. It is "" where the process is not in a pod, or the name of
 // the pod is not known.
@@ -65,7 +63,7 @@ func podCommand(getenv func(string) string, read func(string) ([]byte, error), h
 		}
 		namespace = strings.TrimSpace(string(b))
 	}
-	if !plainName.MatchString(namespace) || !plainName.MatchString(pod) {
+	if len(validation.IsDNS1123Subdomain(namespace)) > 0 || len(validation.IsDNS1123Subdomain(pod)) > 0 {
 		return ""
 	}
 	return fmt.Sprintf("kubectl --namespace %s exec %s -- /nodetune", namespace, pod)
