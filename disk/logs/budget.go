@@ -61,24 +61,32 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-// share limits what the visit of c, a child of d, may take. It returns what
-// ends that.
-func (t *Tree) share(d, c *dir) (done func()) {
-	before := t.budget.most
-	most := before
+// allowance is what the visit of a directory may take; see share.
+type allowance struct {
+	before int64 // what its parent may take
+	others bool  // the visit has an account of its own
+}
+
+// share limits what the visit of c, a child of d, may take, until restore.
+func (t *Tree) share(d, c *dir) allowance {
+	a := allowance{before: t.budget.most}
 	switch {
 	case t.Pods != "" && d.path == t.Pods:
-		most = t.budget.used + podBytes
+		t.budget.most = min(a.before, t.budget.used+podBytes)
 	case d == t.top && !t.leadsToPods(c):
-		t.budget.used, t.others = t.others, t.budget.used // their own account
+		a.others = true
+		t.budget.used, t.others = t.others, t.budget.used
 		t.budget.most = min(othersBytes, t.budget.used+subtreeBytes)
-		return func() {
-			t.budget.used, t.others = t.others, t.budget.used
-			t.budget.most = before
-		}
 	}
-	t.budget.most = min(before, most)
-	return func() { t.budget.most = before }
+	return a
+}
+
+// restore ends what share began.
+func (t *Tree) restore(a allowance) {
+	t.budget.most = a.before
+	if a.others {
+		t.budget.used, t.others = t.others, t.budget.used
+	}
 }
 
 // leadsToPods reports whether the pods' logs are in c, or c is one of them.

@@ -296,9 +296,9 @@ func (d *dir) same(st *unix.Statx_t) bool { return d.ino == st.Ino && d.mtime ==
 func (t *Tree) descend(d *dir, visit func(*dir) bool) {
 	kept := d.children[:0]
 	for _, c := range d.children {
-		done := t.share(d, c)
+		a := t.share(d, c)
 		still := visit(c)
-		done()
+		t.restore(a)
 		if still {
 			kept = append(kept, c)
 		} else {
