@@ -91,7 +91,7 @@ func (r *Rotator) finishAll(ctx context.Context, dirs listings, logs []Log, now 
 		jobs = append(jobs, x.toCompress...)
 	}
 	r.beside.add(r.Host, jobs)
-	if err := r.clearMarks(ctx, unread); err != nil && ctx.Err() == nil {
+	if err := r.clearMarks(ctx, unread); err != nil && ctx.Err() == nil && !errors.Is(err, logdir.ErrOpenersUnknown) {
 		all[0].Err = errors.Join(all[0].Err, err)
 	}
 	for i, err := range r.requestReopenAll(ctx, written, now) {
