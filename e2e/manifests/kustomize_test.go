@@ -70,8 +70,10 @@ func kustomizeAll(t *testing.T, program string, dirs []string) map[string]string
 
 // unlike are components that take away what the other one needs.
 var unlike = map[string][]string{
-	"minimal": {"assist", "bpf", "exact", "guard", "refusals", "pod-demands", "report-authorised", "startup-taint"},
+	"minimal": {"assist", "bpf", "bpf-only", "exact", "guard", "refusals", "pod-demands", "report-authorised", "startup-taint"},
 	"seccomp": {"seccomp-bpf"},
+
+	"bpf-only": {"assist", "bpf"},
 }
 
 // Any two components go together, in either order: what one asks for stays, and the

@@ -87,14 +87,7 @@ func putProfiles(t *testing.T) {
 // profileDenies compares what a program may call under the profile with what it may
 // under RuntimeDefault.
 func profileDenies(t *testing.T) {
-	const image = "nodetune.test/perl:1"
-	img, err := cluster.FromPrograms(image, "/usr/bin/perl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.LoadImage(t.Context(), img); err != nil {
-		t.Fatal(err)
-	}
+	image := perlImage(t)
 	script := fmt.Sprintf(`
 		sub said { print "$_[0]: ", ($_[1] < 0 ? $! + 0 : 0), "\n" }
 		said("ptrace", syscall(%d, 0, 0, 0, 0)); # PTRACE_TRACEME
@@ -137,6 +130,20 @@ func profileDenies(t *testing.T) {
 		s := p.Status.ContainerStatuses
 		return len(s) == 1 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == "CreateContainerError"
 	})
+}
+
+// perlImage gives the node an image with perl, which can make any system call.
+func perlImage(t *testing.T) (name string) {
+	t.Helper()
+	name = "nodetune.test/perl:1"
+	img, err := cluster.FromPrograms(name, "/usr/bin/perl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.LoadImage(t.Context(), img); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // composed is the directory of a Kustomization of base and components.

@@ -139,7 +139,9 @@ the pool stand above those of the chart, and rules of sysctl go by key. */}}
 {{- $all := list }}
 {{- $config := default dict .Values.config }}
 {{- if .Values.scan }}
+{{- if .Values.ptrace }}
 {{- $all = list "SYS_PTRACE" "DAC_READ_SEARCH" }}
+{{- end }}
 {{- if .Values.bpf }}
 {{- $all = concat $all (list "BPF" "PERFMON") }}
 {{- if has .Values.sysctl.guard (list "observe" "hold") }}
@@ -226,6 +228,14 @@ pod is not granted is refused here, rather than on every node. */}}
 {{- fail (printf "disk.mode %s needs scan: which process has a log open is seen in /proc" .Values.disk.mode) }}
 {{- end }}
 {{- $_ := mergeOverwrite $config (dict "disk" (dict "mode" .Values.disk.mode)) }}
+{{- end }}
+{{- if and .Values.scan (not .Values.ptrace) }}
+{{- if not .Values.bpf }}
+{{- fail "ptrace: false needs bpf: nothing else shows who has what open" }}
+{{- end }}
+{{- if ne .Values.disk.mode "observe" }}
+{{- fail (printf "disk.mode %s needs ptrace: it asks which process writes a log" .Values.disk.mode) }}
+{{- end }}
 {{- end }}
 {{- if .Values.refusals }}
 {{- if not (and .Values.bpf .Values.scan) }}
