@@ -283,6 +283,7 @@ func TestAgentKilled(t *testing.T) {
 		for n := 1; ; n++ {
 			procfs, rootfs := machine(t)
 			file := filepath.Join(procfs, "sys/fs/inotify/max_user_instances")
+			put(t, filepath.Join(procfs, "sys/fs/inotify/max_user_watches"), "8192\n")
 			flags := []string{"--path.procfs", procfs, "--path.rootfs", rootfs, "--web.listen-address="}
 			cmd := exec.Command("strace", append([]string{
 				// -D: the agent and not strace is our child, so that we can stop it.
@@ -302,7 +303,7 @@ func TestAgentKilled(t *testing.T) {
 				case <-ended:
 				default:
 					// The pass is over when its last write is logged.
-					if survived = strings.Contains(log.String(), "key=fs.inotify.max_queued_events"); !survived && time.Now().Before(deadline) {
+					if survived = strings.Contains(log.String(), "key=fs.inotify.max_user_watches"); !survived && time.Now().Before(deadline) {
 						continue
 					}
 					_ = cmd.Process.Signal(syscall.SIGTERM)
