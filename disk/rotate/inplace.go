@@ -222,7 +222,12 @@ func nextName(d *logdir.Dir, live *os.File, base string, all []archive.Archived,
 	if len(all) > 0 && !now.After(all[len(all)-1].At) {
 		now = all[len(all)-1].At.Add(time.Microsecond)
 	}
-	return base + "." + archive.TimestampSuffix(now), nil
+	name := base + "." + archive.TimestampSuffix(now)
+	if len(name) > unix.NAME_MAX {
+		return "", logdir.Skipf("%s has a name of %d bytes, which leaves no room for the name of an archive: give it one of at most %d",
+			path.Join(d.Path, base), len(base), len(base)-len(name)+unix.NAME_MAX)
+	}
+	return name, nil
 }
 
 // copyHead copies the first n bytes and makes them durable under their name.

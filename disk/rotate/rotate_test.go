@@ -247,6 +247,21 @@ func TestSettleBytes(t *testing.T) {
 	}
 }
 
+// A name that is too long for an archive's is refused with the length that is not.
+func TestRotateLongName(t *testing.T) {
+	dir := t.TempDir()
+	r := newRotator(t, dir)
+	for n, want := range map[int]string{233: "", 234: "at most 233"} {
+		file := filepath.Join(dir, strings.Repeat("a", n))
+		disktest.WriteFile(t, file, "a line\n")
+		_, err := r.Rotate(t.Context(), file, Options{}, disktest.Noon)
+		skipped, ok := errors.AsType[*logdir.SkippedError](err)
+		if want == "" && err != nil || want != "" && (!ok || !strings.Contains(skipped.Reason, want)) {
+			t.Errorf("%d bytes: %v, want %q", n, err, want)
+		}
+	}
+}
+
 // An archive that is mostly a hole stays as it is: compressing it would free nothing.
 func TestHoleIsNotCompressed(t *testing.T) {
 	dir := t.TempDir()
