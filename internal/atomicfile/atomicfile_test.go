@@ -85,3 +85,25 @@ func TestRemove(t *testing.T) {
 		t.Errorf("f is still there: %v", err)
 	}
 }
+
+// What cannot be written or removed is reported with its name, and stays as it is.
+func TestErrors(t *testing.T) {
+	dir, path := open(t)
+	if err := os.MkdirAll(filepath.Join(path, "taken", "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"a directory has the name":       Write(dir, "taken", []byte("new"), 0o600),
+		"there is no such directory":     Write(dir, "missing/f", nil, 0o600),
+		"remove a directory with a file": Remove(dir, "taken"),
+		"a name outside":                 Write(dir, "../f", nil, 0o600),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+	names, err := os.ReadDir(filepath.Join(path, "taken"))
+	if err != nil || len(names) != 1 {
+		t.Errorf("%v, %v are left in the directory", names, err)
+	}
+}

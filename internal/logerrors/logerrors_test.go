@@ -2,6 +2,8 @@ package logerrors
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,4 +99,51 @@ func FuzzErrno(f *testing.F) {
 			t.Errorf("%q: %v, its lines %v", text, got, want)
 		}
 	})
+}
+
+// A search that cannot begin, or does not come to its end, says so: no ending was found
+// is not the same.
+func TestFindErrors(t *testing.T) {
+	now := time.Now()
+	if _, err := Find(t.Context(), filepath.Join(t.TempDir(), "none"), now, now); err == nil {
+		t.Error("no error for a root that does not exist")
+	}
+	root := t.TempDir()
+	if all, err := Find(t.Context(), root, now, now); err != nil || len(all) != 0 {
+		t.Errorf("a host without pods: %v, %v", all, err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "var/log/pods"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Find(ended, root, now, now); !errors.Is(err, context.Canceled) {
+		t.Errorf("a search that was ended: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "var/log/pods")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "var/log/pods"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(t.Context(), root, now, now); err == nil {
+		t.Error("no error where /var/log/pods is a file")
+	}
+}
+
+func TestFormsRefuses(t *testing.T) {
+	ok := Rule{Program: "app", Limit: "instances", Contains: []string{"cannot watch"}}
+	for what, rules := range map[string][]Rule{
+		"too many":      slices.Repeat([]Rule{ok}, maxRules+1),
+		"no program":    {{Limit: ok.Limit, Contains: ok.Contains}},
+		"another limit": {{Program: "app", Limit: "files", Contains: ok.Contains}},
+		"no text":       {{Program: "app", Limit: ok.Limit}},
+	} {
+		if _, errs := Forms(rules); len(errs) != 1 {
+			t.Errorf("%s: %v", what, errs)
+		}
+	}
+	if forms, errs := Forms([]Rule{ok}); len(forms) != 1 || len(errs) != 0 {
+		t.Errorf("%v, %v", forms, errs)
+	}
 }
